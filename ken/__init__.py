@@ -1,0 +1,68 @@
+"""KEN: keep the k entries of every weight row that a rule chooses, reset the rest, store what was kept.
+
+The data flow, a module a step::
+
+    checkpoint ──► pairs of tensors ──► rows ──► rules ──► mask ──► RetainedTensor ──► Subnetwork
+    (module, state dict)                          ▲                                        │
+                                    density, kernels                                       │
+             pretrained model ◄── injection ◄──────────────────────────────────────────────┤
+             tidy tables      ◄── retention ◄──────────────────────────────────────────────┘
+
+Nothing heavy is imported until it is used: ``import ken`` alone loads neither torch nor numba.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from ken._version import __version__ as __version__
+
+if TYPE_CHECKING:
+    from ken import demo as demo
+    from ken import density as density
+    from ken import retention as retention
+    from ken import rules as rules
+    from ken import training as training
+    from ken.checkpoint import open_pair as open_pair
+    from ken.errors import KenError as KenError
+    from ken.injection import inject as inject
+    from ken.pruning import prune as prune
+    from ken.retention import Pair as Pair
+    from ken.subnetwork import CarriedTensor as CarriedTensor
+    from ken.subnetwork import RetainedTensor as RetainedTensor
+    from ken.subnetwork import Subnetwork as Subnetwork
+
+# Public name -> the module that defines it; None: the name is a module itself.
+_PUBLIC = {
+    "CarriedTensor": "subnetwork",
+    "KenError": "errors",
+    "Pair": "retention",
+    "RetainedTensor": "subnetwork",
+    "Subnetwork": "subnetwork",
+    "demo": None,
+    "density": None,
+    "inject": "injection",
+    "open_pair": "checkpoint",
+    "prune": "pruning",
+    "retention": None,
+    "rules": None,
+    "training": None,
+}
+
+__all__ = ["__version__", *_PUBLIC]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PUBLIC:
+        raise AttributeError(f"module 'ken' has no attribute {name!r}")
+    module = _PUBLIC[name]
+    value = importlib.import_module(f"ken.{module or name}")
+    if module is not None:
+        value = getattr(value, name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,55 @@
+"""Errors: one base class, a few kinds, and a way to add the place to any of them.
+
+Messages state the limit, the place and the value: ``k must be at least 1, got 0``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+class KenError(Exception):
+    """Base of every error that this project raises on purpose."""
+
+
+class BudgetError(KenError, ValueError):
+    """A k that no row can satisfy, such as 0 entries or a fraction above 1."""
+
+
+class ValuesError(KenError, ValueError):
+    """Values that a rule cannot rank: NaN, infinity, or a range beyond float64."""
+
+
+class PairingError(KenError, ValueError):
+    """Two checkpoints whose tensors do not belong together."""
+
+
+class RuleError(KenError, ValueError):
+    """An unknown rule, or one that did not retain exactly min(k, n) entries of every row."""
+
+
+class SubnetworkError(KenError, ValueError):
+    """A subnetwork that contradicts itself, or does not fit the model it is injected into."""
+
+
+class DemoError(KenError, RuntimeError):
+    """The demonstration pair cannot be made: a package is missing, or a cached file is damaged."""
+
+
+@contextmanager
+def at_tensor(name: str) -> Iterator[None]:
+    """Add the tensor's name to any error that passes through, without rewording it.
+
+    >>> try:
+    ...     with at_tensor("encoder.layer.0.weight"):
+    ...         raise ValuesError("row 3, column 7 is nan")
+    ... except ValuesError as error:
+    ...     print(error, "|", *error.__notes__)
+    row 3, column 7 is nan | in tensor 'encoder.layer.0.weight'
+    """
+    try:
+        yield
+    except Exception as error:
+        error.add_note(f"in tensor {name!r}")
+        raise

@@ -1,0 +1,289 @@
+"""The compiled loops behind the rules `ken` and `grid`: a sorted row in, a mask out.
+
+Two ideas make them fast, and neither changes a single retained entry:
+
+*Density.* Only the level of a grid point matters, its density rounded to a whole number. Entries are gathered
+into boxes at most half a bandwidth wide; each box is expanded in Hermite functions around its centre (the fast
+Gauss transform of Greengard & Strain 1991). By Cramér's inequality |He_p(u)| exp(-u²/4) ≤ 1.0865 √p!, so cutting
+the series after p terms costs at most 1.0865 |d|^p / √p! per entry, d being the distance to the centre in
+bandwidths. Grid points whose density lies within that bound (plus those of the cut-off tail and of rounding) of a
+level boundary are summed again, directly. The grid is even, so the Hermite functions depend on (grid point − box)
+alone: one small table a row.
+
+*Claims.* "Nearest unclaimed entry" is a union-find over the sorted distinct values: every value points to the
+nearest one on its left, and on its right, that still has unclaimed entries.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numba import njit
+
+_SQRT_2PI = math.sqrt(2 * math.pi)
+_LEVEL_LIMIT = 2.0**31  # as ken.density.LEVEL_BITS
+_COUNTING = 4096  # levels up to here are sorted by counting
+
+
+@njit(nogil=True, cache=True, inline="always")
+def _find(parent, i):
+    while parent[i] != i:
+        parent[i] = parent[parent[i]]
+        i = parent[i]
+    return i
+
+
+@njit(nogil=True, cache=True, inline="always")
+def _quantum(density):
+    """The spacing of levels around a density: 1, or more beyond 2**31 (see `ken.density.levels`)."""
+    if density < _LEVEL_LIMIT or not math.isfinite(density):
+        return 1.0
+    return math.ldexp(1.0, math.frexp(density)[1] - 31)
+
+
+@njit(nogil=True, cache=True, inline="always")
+def _point(j, k, low, high, step):
+    """Grid point j, with the arithmetic of `ken.density.grid`."""
+    if j == k - 1 and k > 1:
+        return high
+    if step > 0.0:
+        return j * step + low
+    if k > 1:
+        return j / (k - 1) * (high - low) + low
+    return low
+
+
+@njit(nogil=True, cache=True)
+def _density_at(x, point, h):
+    total = 0.0
+    for i in range(x.shape[0]):
+        u = (point - x[i]) / h
+        total += math.exp(-0.5 * u * u)
+    return total / (x.shape[0] * _SQRT_2PI) / h
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def _expand(x, k, step, h, terms, cut, moments, table, out):
+    """Approximate density at k even grid points; returns the bound on its error, or -1 if there is none.
+
+    x: (n,) sorted. moments: (boxes, 16), table: (16, offsets): scratch. out: (k,).
+    """
+    n = x.shape[0]
+    low, high = x[0], x[n - 1]
+    half = 0.5 * h
+    # A box is s units wide, a grid step m units; one of the two is 1, so that both lattices agree.
+    s, m = 1, 1
+    if step <= half:
+        s = int(half / step)
+    else:
+        m = math.ceil(step / half)
+    unit = step / m
+    width = s * unit
+    boxes = (k - 1) * m // s + 1
+    reach = int(min(float((k - 1) * m), math.ceil(cut * h / unit))) + s
+    if boxes > moments.shape[0] or 2 * reach + 1 > table.shape[1] or not unit > 0.0:
+        return -1.0
+
+    moments[:boxes, :terms] = 0.0
+    for i in range(n):
+        b = min(int((x[i] - low) / width), boxes - 1)
+        d = (x[i] - (low + (b + 0.5) * width)) / h
+        v = 1.0
+        for p in range(terms):
+            moments[b, p] += v
+            v *= d / (p + 1)
+
+    for t in range(2 * reach + 1):
+        u = (t - reach - 0.5 * s) * unit / h
+        g = math.exp(-0.5 * u * u)
+        before, now = 0.0, 1.0
+        for p in range(terms):
+            table[p, t] = now * g
+            before, now = now, u * now - p * before
+
+    out[:k] = 0.0
+    for b in range(boxes):
+        if moments[b, 0] == 0.0:
+            continue
+        first = max(0, -((reach - s * b) // m))
+        last = min(k, (s * b + reach) // m + 1)
+        shift = reach - s * b
+        for p in range(0, terms, 4):
+            a0, a1, a2, a3 = moments[b, p], moments[b, p + 1], moments[b, p + 2], moments[b, p + 3]
+            if m == 1:
+                t0, t1 = first + shift, last + shift
+                r0, r1 = table[p, t0:t1], table[p + 1, t0:t1]
+                r2, r3 = table[p + 2, t0:t1], table[p + 3, t0:t1]
+                o = out[first:last]
+                for j in range(last - first):
+                    o[j] += a0 * r0[j] + a1 * r1[j] + a2 * r2[j] + a3 * r3[j]
+            else:
+                for j in range(first, last):
+                    t = m * j + shift
+                    out[j] += a0 * table[p, t] + a1 * table[p + 1, t] + a2 * table[p + 2, t] + a3 * table[p + 3, t]
+
+    scale = 1.0 / (n * _SQRT_2PI) / h
+    for j in range(k):
+        out[j] *= scale
+    d = 0.5 * width / h
+    factorial = 1.0
+    for p in range(2, terms + 1):
+        factorial *= p
+    series = 1.0865 * d**terms / math.sqrt(factorial)
+    # Rounding: of the sums, and of x and grid points against the bandwidth (|φ'| <= 0.61).
+    rounding = 1e-13 + 16 * 2.3e-16 * (max(abs(low), abs(high)) + (high - low)) / h
+    return n * scale * (series + math.exp(-0.5 * cut * cut) + rounding)
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def _levels(x, k, step, h, moments, table, level):
+    """The level of each of the k grid points of one sorted row; returns the highest."""
+    n = x.shape[0]
+    low, high = x[0], x[n - 1]
+    peak = 1.0 / _SQRT_2PI / h  # no density is higher
+    # More terms where the densities are high, that few points lie within the bound of a level boundary.
+    terms, cut = 8, 6.5
+    if 1e-7 * peak > 1e-2:
+        terms, cut = 16, 8.3
+    bound = -1.0
+    if math.isfinite(peak) and step > 0.0:
+        bound = _expand(x, k, step, h, terms, cut, moments, table, level)
+    highest = 0.0
+    for j in range(k):
+        f = level[j]
+        q = _quantum(f)
+        z = f / q
+        if not (bound >= 0.0 and abs(z - math.floor(z) - 0.5) > bound / q):
+            f = _density_at(x, _point(j, k, low, high, step), h)
+            q = _quantum(f)
+        level[j] = np.rint(f / q) * q
+        if level[j] > highest:
+            highest = level[j]
+    return highest
+
+
+@njit(nogil=True, cache=True)
+def _visiting_order(level, k, highest, counts, visit):
+    """Grid points by level, highest first, within a level from left to right."""
+    if highest < _COUNTING:
+        top = int(highest)
+        counts[: top + 2] = 0
+        for j in range(k):
+            counts[top - int(level[j]) + 1] += 1
+        for q in range(top + 1):
+            counts[q + 1] += counts[q]
+        for j in range(k):
+            q = top - int(level[j])
+            visit[counts[q]] = j
+            counts[q] += 1
+    else:
+        visit[:k] = np.argsort(-level[:k], kind="mergesort")
+
+
+@njit(nogil=True, cache=True)
+def _group(row, order, x, index, value, start):
+    """Sort out equal values: value and start of each group (from 1), entries of a group by index."""
+    n = row.shape[0]
+    groups = 0
+    for i in range(n):
+        x[i] = row[order[i]]
+        index[i] = order[i]
+        if i == 0 or x[i] != x[i - 1]:
+            groups += 1
+            value[groups] = x[i]
+            start[groups] = i
+    start[groups + 1] = n
+    if groups < n:
+        for g in range(1, groups + 1):
+            if start[g + 1] - start[g] > 1:
+                index[start[g] : start[g + 1]].sort()
+    return groups
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def claim_rows(rows, order, bandwidths, k, by_density, mask):
+    """Mark, for each row, the k entries that the k grid points claim.
+
+    rows: (m, n) float64, finite. order: (m, n) indices that sort each row. bandwidths: (m,) float64.
+    1 <= k < n. by_density: visit grid points by level (rule `ken`) or from left to right (rule `grid`).
+    mask: (m, n) bool, all False on entry; exactly k of every row are True on return.
+    """
+    m, n = rows.shape
+    x = np.empty(n)
+    index = np.empty(n, np.int64)
+    value = np.empty(n + 2)
+    start = np.empty(n + 2, np.int64)
+    taken = np.empty(n + 2, np.int64)
+    left = np.empty(n + 2, np.int64)
+    right = np.empty(n + 2, np.int64)
+    place = np.empty(k, np.int64)
+    visit = np.empty(k, np.int64)
+    level = np.zeros(k)
+    counts = np.empty(_COUNTING + 2, np.int64)
+    # The population std of a row is at least its range / √(2n), which bounds the number of bandwidths in it.
+    moments = np.empty((int(4 * math.sqrt(2.0 * n) * n**0.2) + 16, 16))
+    table = np.empty((16, 3 * k + 96))
+
+    for r in range(m):
+        groups = _group(rows[r], order[r], x, index, value, start)
+        if groups == 1:
+            mask[r, :k] = True
+            continue
+        low, high = x[0], x[n - 1]
+        step = (high - low) / (k - 1) if k > 1 else 0.0
+        if by_density and k > 1:
+            highest = _levels(x, k, step, bandwidths[r], moments, table, level)
+            _visiting_order(level, k, highest, counts, visit)
+        else:
+            for j in range(k):
+                visit[j] = j
+
+        # Where each grid point falls among the groups: one merge, both are sorted.
+        g = 1
+        for j in range(k):
+            point = _point(j, k, low, high, step)
+            while g <= groups and value[g] < point:
+                g += 1
+            place[j] = g
+        # Two values may be equally far from a grid point in float64 though they differ: only if this close.
+        close = False
+        nearly = (high - low) * 2.0**-51
+        for g in range(1, groups):
+            if value[g + 1] - value[g] <= nearly:
+                close = True
+        for g in range(groups + 2):
+            left[g] = g
+            right[g] = g
+            taken[g] = 0
+
+        for t in range(k):
+            j = visit[t]
+            point = _point(j, k, low, high, step)
+            a = _find(left, place[j] - 1)
+            b = _find(right, place[j])
+            best = a
+            if a == 0:
+                best = b
+            elif b <= groups:
+                to_left, to_right = point - value[a], value[b] - point
+                first = index[start[b] + taken[b]] < index[start[a] + taken[a]]
+                if to_right < to_left or (to_right == to_left and first):
+                    best = b
+            if close:
+                distance = abs(value[best] - point)
+                c = a
+                while c > 0 and point - value[c] == distance:
+                    if index[start[c] + taken[c]] < index[start[best] + taken[best]]:
+                        best = c
+                    c = _find(left, c - 1)
+                c = b
+                while c <= groups and value[c] - point == distance:
+                    if index[start[c] + taken[c]] < index[start[best] + taken[best]]:
+                        best = c
+                    c = _find(right, c + 1)
+            mask[r, index[start[best] + taken[best]]] = True
+            taken[best] += 1
+            if start[best] + taken[best] == start[best + 1]:
+                left[best] = best - 1
+                right[best] = best + 1

@@ -1,0 +1,118 @@
+"""Which tensors are pruned, how a tensor is cut into rows, and how many entries of a row are retained."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from numbers import Integral, Real
+from typing import TypeAlias
+
+from ken.errors import BudgetError
+
+#: Entries per row (int), share of the row (float in (0, 1]), or a mapping from name pattern to either.
+K: TypeAlias = "int | float | Mapping[str, int | float]"
+
+#: A 3-D tensor whose last axis is shorter than this is a convolution's kernel, not stacked matrices.
+SHORTEST_ROW_OF_3D = 16
+
+
+def row_shape(shape: Iterable[int]) -> tuple[int, int]:
+    """(rows, row length) of a tensor, by its shape alone, so that a module and its file give the same rows.
+
+    0-D: one row of one entry. 1-D: one row. 2-D: along the last axis. 3-D: along the last axis (stacked
+    matrices), unless that is shorter than 16 (the kernel of a 1-D convolution): then, as for 4-D and more,
+    everything after axis 0 is one row. An empty tensor has no rows.
+
+    >>> row_shape((768, 3072)), row_shape((64, 3, 7, 7)), row_shape(()), row_shape((8, 512, 64))
+    ((768, 3072), (64, 147), (1, 1), (4096, 64))
+    """
+    shape = tuple(shape)
+    entries = math.prod(shape)
+    if entries == 0:
+        return 0, 0
+    if len(shape) <= 1:
+        return 1, entries
+    if len(shape) == 2 or (len(shape) == 3 and shape[-1] >= SHORTEST_ROW_OF_3D):
+        return entries // shape[-1], shape[-1]
+    return shape[0], entries // shape[0]
+
+
+def row_budget(k: int | float, n: int) -> int:
+    """How many entries of a row of n are retained: min(k, n), or the share k of n, at least 1.
+
+    A share is rounded to the nearest whole number, half to even. An integer counts entries and a float is a
+    share, so that 1 is one entry and 1.0 is all of them.
+
+    >>> row_budget(500, 384), row_budget(0.5, 384), row_budget(0.01, 10), row_budget(1, 8), row_budget(1.0, 8)
+    (384, 192, 1, 1, 8)
+    """
+    check_k(k)
+    if isinstance(k, Integral):
+        return min(int(k), n)
+    return min(max(1, round(float(k) * n)), n)
+
+
+def check_k(k: K) -> None:
+    """Raise `BudgetError` unless k is an int >= 1, a float in (0, 1], or a mapping of patterns to these."""
+    if isinstance(k, Mapping):
+        if not k:
+            raise BudgetError("k must name at least one pattern, got an empty mapping")
+        for pattern, value in k.items():
+            if isinstance(value, Mapping):
+                raise BudgetError(f"k of pattern {pattern!r} must be a number, got a mapping")
+            try:
+                check_k(value)
+            except BudgetError as error:
+                error.add_note(f"in the budget for pattern {pattern!r}")
+                raise
+    elif isinstance(k, bool) or not isinstance(k, Real):
+        raise BudgetError(f"k must be an int, a float or a mapping, got {k!r}")
+    elif isinstance(k, Integral):
+        if k < 1:
+            raise BudgetError(f"k must be at least 1, got {k}")
+    elif not 0 < float(k) <= 1:
+        raise BudgetError(f"k as a share of the row must be above 0 and at most 1, got {k}")
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Which tensors are pruned and with which k: the budget with the patterns that include and exclude.
+
+    Patterns are globs on the full tensor name, case-sensitive. Of several patterns in a mapping k, the first that
+    matches decides; a tensor that none matches is not pruned.
+
+    >>> budget = Selection(k={"*.query.weight": 0.5, "*": 100}, exclude=("classifier.*",))
+    >>> budget.k_of("layer.0.query.weight"), budget.k_of("embeddings"), budget.reason_to_carry("classifier.bias")
+    (0.5, 100, "excluded by 'classifier.*'")
+    """
+
+    k: K
+    include: Sequence[str] = ()
+    exclude: Sequence[str] = ()
+
+    def __post_init__(self) -> None:
+        check_k(self.k)
+        for name in ("include", "exclude"):
+            patterns = getattr(self, name)
+            if isinstance(patterns, str):
+                raise BudgetError(f"{name} must be a sequence of patterns, got the string {patterns!r}")
+            object.__setattr__(self, name, tuple(patterns))
+
+    def k_of(self, name: str) -> int | float | None:
+        """The k for a tensor, None if a mapping names no pattern that fits."""
+        if not isinstance(self.k, Mapping):
+            return self.k
+        return next((value for pattern, value in self.k.items() if fnmatchcase(name, pattern)), None)
+
+    def reason_to_carry(self, name: str) -> str:
+        """Why a tensor of that name is carried whole instead of pruned; empty if it is pruned."""
+        for pattern in self.exclude:
+            if fnmatchcase(name, pattern):
+                return f"excluded by {pattern!r}"
+        if self.include and not any(fnmatchcase(name, pattern) for pattern in self.include):
+            return "not included"
+        if self.k_of(name) is None:
+            return "no budget"
+        return ""

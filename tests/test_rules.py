@@ -1,0 +1,154 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import oracles
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from strategies import rows
+
+from ken import rules
+from ken.density import bandwidth
+from ken.errors import BudgetError, RuleError, ValuesError
+
+GOLDEN = np.load(Path(__file__).parent / "golden" / "published_rule.npz")
+RULES = ["ken", "grid", "random"]
+
+
+def golden_cases():
+    for number, case in enumerate(json.loads(GOLDEN["cases"].tobytes())):
+        row = GOLDEN[f"row_{case['row']}"].astype(np.float64)
+        mask = np.unpackbits(GOLDEN[f"mask_{number}"])[: case["n"]].astype(bool)
+        yield case, row, mask
+
+
+def test_all_441_golden_cases_agree_with_the_published_code():
+    disagree = [
+        case for case, row, mask in golden_cases() if not np.array_equal(rules.retain(row, case["k"], "ken"), mask)
+    ]
+    assert sum(1 for _ in golden_cases()) == 441
+    assert disagree == []
+
+
+def test_the_oracle_agrees_with_the_published_code_too():
+    for case, row, mask in golden_cases():
+        assert np.array_equal(oracles.published_rule(row, case["k"]), mask), case
+
+
+@settings(max_examples=300)
+@given(rows(), st.data())
+def test_compiled_rules_agree_with_their_definitions(row, data):
+    k = data.draw(st.integers(1, len(row)), label="k")
+    row.flags.writeable = False
+    np.testing.assert_array_equal(rules.retain(row, k, "ken"), oracles.published_rule(row, k))
+    np.testing.assert_array_equal(rules.retain(row, k, "grid"), oracles.grid_rule(row, k))
+
+
+@pytest.mark.parametrize("scale", [1e-7, 1e-4, 0.04, 30.0])
+@pytest.mark.parametrize(("n", "k"), [(384, 192), (768, 40), (1536, 768), (3072, 2900), (4096, 3)])
+def test_compiled_rule_agrees_with_its_definition_on_long_rows(n, k, scale):
+    rng = np.random.default_rng(n + k)
+    for row in (rng.normal(0, scale, n), rng.laplace(0, scale, n), rng.standard_t(2, n) * scale):
+        row = row.astype(np.float32).astype(np.float64)
+        np.testing.assert_array_equal(rules.retain(row, k, "ken"), oracles.published_rule(row, k))
+
+
+def test_compiled_levels_lie_within_the_proven_bound_of_the_density():
+    """The approximate densities, before any is summed again, keep to the bound that decides which ones are."""
+    from ken.density import density, grid
+    from ken.kernels import _expand
+
+    rng = np.random.default_rng(3)
+    for n, k, terms, cut in [(384, 192, 8, 6.5), (384, 9, 8, 6.5), (1536, 700, 16, 8.3), (50, 49, 16, 8.3)]:
+        row = np.sort(rng.standard_t(3, n))
+        h = float(bandwidth(row[None])[0, 0])
+        out = np.zeros(k)
+        scratch = np.zeros((4 * n + 64, 16)), np.zeros((16, 3 * k + 96))
+        bound = _expand(row, k, (row[-1] - row[0]) / (k - 1), h, terms, cut, *scratch, out)
+        exact = density(row[None], grid(row[None], k), np.array([[h]]))[0]
+        assert 0 < bound < 1e-5
+        assert np.abs(out - exact).max() <= bound
+
+
+@settings(max_examples=100)
+@given(rows(), st.sampled_from(RULES), st.data())
+def test_every_rule_retains_exactly_k_and_repeats_itself(row, rule, data):
+    k = data.draw(st.integers(1, len(row) + 3), label="k")
+    mask = rules.retain(row, k, rule)
+    assert mask.sum() == min(k, len(row))
+    np.testing.assert_array_equal(mask, rules.retain(row.copy(), k, rule))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("rule", RULES)
+def test_rows_with_many_ties_retain_exactly_k(dtype, rule):
+    generator = torch.Generator().manual_seed(1)
+    values = (torch.randn(64, 300, generator=generator) * 3).round().div(8).to(dtype).double().numpy()
+    assert len(np.unique(values)) < 40
+    for k in (1, 7, 150, 299, 300):
+        mask = rules.retain(values, k, rule)
+        assert (mask.sum(axis=1) == k).all()
+        if rule == "ken":
+            np.testing.assert_array_equal(mask[0], oracles.published_rule(values[0], k))
+
+
+@settings(max_examples=50)
+@given(st.sampled_from(RULES), st.integers(1, 30), st.integers(0, 2**32 - 1))
+def test_masks_do_not_depend_on_how_rows_are_cut_into_blocks(rule, k, seed):
+    values = np.random.default_rng(seed).normal(size=(9, 40))
+    whole = rules.retain(values, k, rule, tensor="w", seed=seed)
+    parts = [rules.retain(values[i : i + 4], k, rule, tensor="w", first_row=i, seed=seed) for i in (0, 4, 8)]
+    np.testing.assert_array_equal(whole, np.vstack(parts))
+
+
+def test_of_equally_near_entries_the_lowest_index_is_retained():
+    # The grid is 0, 1, 2. The middle point is 0.25 from four entries; index 1 is the lowest of them.
+    row = np.array([2.0, 1.25, 0.75, 0.75, 1.25, 0.0])
+    assert np.flatnonzero(rules.retain(row, 3, "ken")).tolist() == [0, 1, 5]
+
+
+def test_a_constant_row_retains_its_first_k_entries():
+    assert rules.retain(np.full(6, 0.3), 2, "ken").tolist() == [True, True, False, False, False, False]
+    assert rules.retain(np.array([-0.0, 0.0, -0.0]), 1, "grid").tolist() == [True, False, False]
+
+
+def test_k_of_one_retains_the_minimum():
+    assert rules.retain(np.array([0.5, -2.0, 7.0, -2.0]), 1, "ken").tolist() == [False, True, False, False]
+
+
+def test_random_depends_on_seed_tensor_and_row_and_is_uniform():
+    values = np.zeros((2000, 10))
+    masks = rules.retain(values, 3, "random", tensor="a")
+    assert not np.array_equal(masks, rules.retain(values, 3, "random", tensor="a", seed=1))
+    assert not np.array_equal(masks, rules.retain(values, 3, "random", tensor="b"))
+    # 2000 draws of probability 0.3: a standard deviation of 20.5 per column
+    assert np.abs(masks.sum(axis=0) - 600).max() < 4 * 20.5
+
+
+def test_random_masks_are_the_same_on_every_machine():
+    mask = rules.retain(np.zeros((1, 12)), 4, "random", tensor="layer.weight", seed=7)
+    assert np.flatnonzero(mask).tolist() == [0, 3, 5, 11]
+
+
+def test_errors_say_limit_place_and_value():
+    row = np.arange(5.0)
+    with pytest.raises(BudgetError, match="k must be at least 1, got 0"):
+        rules.retain(row, 0)
+    with pytest.raises(RuleError, match="rule must be one of ken, grid, random; got 'topk'"):
+        rules.retain(row, 2, "topk")
+    with pytest.raises(ValuesError, match="must be finite, got nan in row 1, column 2"):
+        rules.retain(np.array([[1.0, 2, 3], [1, 2, np.nan]]), 2)
+
+
+def test_a_registered_rule_is_held_to_its_promise(monkeypatch):
+    monkeypatch.setattr(rules, "_RULES", dict(rules._RULES))
+    rules.register("greedy")(lambda block, k: np.ones(block.fine_tuned.shape, dtype=bool))
+    with pytest.raises(RuleError, match="must retain 2 of 5 entries, retained 5 in row 0"):
+        rules.retain(np.arange(5.0), 2, "greedy")
+    rules.register("flat")(lambda block, k: np.ones(3, dtype=bool))
+    with pytest.raises(RuleError, match=r"returned bool of shape \(3,\), not bool of \(1, 5\)"):
+        rules.retain(np.arange(5.0), 2, "flat")
+    with pytest.raises(RuleError, match="'ken' is registered already"):
+        rules.register("ken")(lambda block, k: None)
