@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from ken.subnetwork import CarriedTensor as CarriedTensor
     from ken.subnetwork import RetainedTensor as RetainedTensor
     from ken.subnetwork import Subnetwork as Subnetwork
+    from ken.sweeping import sweep as sweep
 
 # Public name -> the module that defines it; None: the name is a module itself.
 _PUBLIC = {
@@ -47,6 +48,7 @@ _PUBLIC = {
     "prune": "pruning",
     "retention": None,
     "rules": None,
+    "sweep": "sweeping",
     "training": None,
 }
 

@@ -84,9 +84,16 @@ class RetainedTensor:
         """The mask, bool, in the tensor's shape: True where retained."""
         return np.unpackbits(self.bits, count=self.entries).view(np.bool_).reshape(self.shape)
 
-    def row_mask(self) -> NDArray[np.bool_]:
-        """The mask as (rows, row length), cut as `ken.rows.row_shape` says."""
-        return self.mask().reshape(row_shape(self.shape))
+    def row_mask(self, wanted: slice | None = None) -> NDArray[np.bool_]:
+        """The mask as (rows, row length), cut as `ken.rows.row_shape` says; only some rows if a slice is given.
+
+        Nothing but the bits of the wanted rows is unpacked. The slice has no step.
+        """
+        rows, n = row_shape(self.shape)
+        first, last, _ = (wanted or slice(None)).indices(rows)
+        start, stop = first * n, max(first, last) * n
+        bits = np.unpackbits(self.bits[start // 8 : -(-stop // 8)])[start % 8 : start % 8 + stop - start]
+        return bits.view(np.bool_).reshape(max(0, last - first), n)
 
     def onto(self, pretrained: torch.Tensor) -> torch.Tensor:
         """A new tensor: retained entries from here, all others from the pretrained tensor, bit for bit.

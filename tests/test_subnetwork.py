@@ -23,6 +23,19 @@ def test_any_mask_is_kept_and_applied_bit_for_bit(pair, seed):
     assert merged.view(-1).view(torch.uint8).tolist() == want.view(-1).view(torch.uint8).tolist()
 
 
+@given(st.integers(0, 9), st.integers(0, 9), st.integers(1, 20))
+def test_the_mask_of_some_rows_is_a_part_of_the_whole(first, last, n):
+    mask = np.random.default_rng(n).random((7, n)) < 0.5
+    tensor = RetainedTensor.of(torch.ones(7, n), mask)
+    np.testing.assert_array_equal(tensor.row_mask(slice(first, last)), mask[first:last])
+    np.testing.assert_array_equal(tensor.row_mask(), mask)
+
+
+def test_an_empty_tensor_has_no_rows():
+    tensor = RetainedTensor.of(torch.ones(3, 0), np.zeros((3, 0), bool))
+    assert tensor.row_mask().shape == (0, 0)
+
+
 def test_a_tensor_that_contradicts_itself_is_refused():
     with pytest.raises(SubnetworkError, match=r"the mask retains 2 entries, but values of shape \(3,\)"):
         RetainedTensor((2, 2), np.array([0b11000000], np.uint8), torch.zeros(3))

@@ -1,0 +1,69 @@
+# Two commands for a fresh machine with Python 3.11 or newer, make and git: `make demo` and `make test`.
+# Each makes the environment it needs in .venv, with the exact versions of constraints.txt.
+
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.ready
+NOTEBOOKS := $(sort $(wildcard notebooks/*.ipynb))
+
+export HF_HUB_OFFLINE := 1
+export TOKENIZERS_PARALLELISM := false
+
+.PHONY: help demo test lint unit nbval browser chromium lab notebooks screenshots benchmark clean
+
+help:
+	@echo "make demo         run the main job on a real model; leaves a report in ken-demo/"
+	@echo "make test         run every test"
+	@echo "make lab          open JupyterLab on the notebooks"
+	@echo "make notebooks    execute the notebooks again and store their outputs"
+	@echo "make screenshots  take the pictures of the README again, in a real browser"
+	@echo "make benchmark    measure, and print a table"
+	@echo "make clean        remove the environment and what was built"
+
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Python 3.11 or newer is needed, this is " + sys.version.split()[0] + "; try: make PYTHON=python3.12 ...")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --disable-pip-version-check --quiet -c constraints.txt -e '.[demo,test]'
+	@touch $@
+
+demo: $(READY)
+	$(BIN)/ken demo
+
+test: lint unit nbval browser
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+unit: $(READY)
+	$(BIN)/python -m pytest --ignore=tests/browser
+
+nbval: $(READY)
+	$(BIN)/python -m pytest --override-ini=addopts= --nbval --nbval-sanitize-with notebooks/sanitise.cfg notebooks
+
+browser: $(READY) chromium
+	$(BIN)/python -m pytest tests/browser
+
+CHROMIUM := apt-get install -y --no-install-recommends chromium fonts-dejavu-core
+chromium:
+	@if ! command -v chromium >/dev/null; then \
+		if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then apt-get update -qq && $(CHROMIUM) -qq; fi; \
+	fi
+	@command -v chromium >/dev/null || { echo "The browser tests need Chromium. Run: sudo $(CHROMIUM)"; exit 1; }
+
+lab: $(READY)
+	$(BIN)/jupyter lab notebooks
+
+notebooks: $(READY)
+	$(BIN)/python -m jupyter nbconvert --to notebook --execute --inplace --ExecutePreprocessor.store_widget_state=False $(NOTEBOOKS)
+	$(BIN)/python notebooks/tidy.py $(NOTEBOOKS)
+
+screenshots: $(READY) chromium
+	$(BIN)/python docs/screenshots.py
+
+benchmark: $(READY)
+	$(BIN)/python benchmarks/pruning.py
+
+clean:
+	rm -rf .venv build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

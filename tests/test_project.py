@@ -1,0 +1,156 @@
+"""The frame: dependencies in step, layers as drawn, nothing of a machine in the tree."""
+
+import ast
+import re
+import subprocess
+import sys
+import tomllib
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+
+ROOT = Path(__file__).parent.parent
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+PINS = dict(line.lower().split("==") for line in (ROOT / "constraints.txt").read_text().splitlines() if "==" in line)
+REQUIREMENTS = [
+    Requirement(text)
+    for text in PROJECT["dependencies"] + [one for extra in PROJECT["optional-dependencies"].values() for one in extra]
+]
+
+
+def test_every_dependency_is_pinned_within_its_bounds():
+    for requirement in REQUIREMENTS:
+        assert requirement.specifier.contains(PINS[requirement.name.lower()]), requirement.name
+
+
+def test_the_pins_are_what_is_installed():
+    for requirement in REQUIREMENTS:
+        name = requirement.name.lower()
+        assert version(name).split("+")[0] == PINS[name], name
+
+
+def test_the_conda_environment_lists_the_same_pins():
+    environment = yaml.safe_load((ROOT / "environment.yml").read_text())
+    python, *_, pip = environment["dependencies"]
+    assert python == f"python {PROJECT['requires-python']}"
+    assert pip["pip"].pop() == "--editable ."
+    assert dict(line.split("==") for line in pip["pip"]) == {
+        requirement.name.lower(): PINS[requirement.name.lower()] for requirement in REQUIREMENTS
+    }
+
+
+def tracked_text():
+    names = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"],
+        cwd=ROOT,
+        capture_output=True,
+        check=True,
+        text=True,
+    ).stdout
+    for name in filter(None, names.split("\0")):
+        path = ROOT / name
+        if path.suffix not in {".npz", ".png"} and path.is_file():
+            yield name, path.read_text(encoding="utf-8")
+
+
+def test_no_absolute_path_and_no_registry_host_is_in_the_tree():
+    # Spelled so that this file does not find itself.
+    wrong = re.compile(
+        "|".join([r"(?<![\w.>/])/(?:ro" "ot|ho" r"me|Us" r"ers|wo" r"rk)/\w", "index[-]url", r"files\.py" "thonhosted"])
+    )
+    for name, text in tracked_text():
+        found = wrong.search(text)
+        assert found is None, f"{name}: {found[0]}"
+
+
+def imports(path):
+    """Modules that a file imports anywhere, and those it imports when it is imported itself."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    late = {
+        id(node)
+        for block in ast.walk(tree)
+        if isinstance(block, ast.FunctionDef | ast.AsyncFunctionDef)
+        or (isinstance(block, ast.If) and ast.unparse(block.test) == "TYPE_CHECKING")
+        for node in ast.walk(block)
+    }
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield alias.name, id(node) not in late
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, path
+            for alias in node.names:
+                yield (
+                    f"{node.module}.{alias.name}" if node.module in {"ken", "kenviz"} else node.module,
+                    id(node) not in late,
+                )
+
+
+# Each module of ken may import these modules of ken, and what they import; `errors` and `_version` are for all.
+LAYERS = {
+    "errors": set(),
+    "_version": set(),
+    "density": set(),
+    "kernels": set(),
+    "rows": set(),
+    "rules": {"density", "kernels"},
+    "checkpoint": {"rows"},
+    "subnetwork": {"rows", "checkpoint"},
+    "pruning": {"rules", "rows", "checkpoint", "subnetwork"},
+    "injection": {"checkpoint", "subnetwork"},
+    "retention": {"checkpoint", "subnetwork"},
+    "sweeping": {"pruning", "injection", "retention", "rows", "subnetwork"},
+    "training": set(),
+    "docstring_task": set(),
+    "demo": {"training", "docstring_task"},
+    "cli": {"demo", "sweeping"},
+    "__init__": None,
+}
+HEAVY = {"torch", "transformers", "numba", "pandas", "bokeh", "ipywidgets", "sklearn", "tokenizers", "accelerate"}
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "ken").glob("*.py")), ids=lambda path: path.stem)
+def test_modules_of_ken_import_only_from_the_layers_below(path):
+    allowed = LAYERS[path.stem]
+    for module, at_import in imports(path):
+        top, _, rest = module.partition(".")
+        assert top != "bokeh", module
+        assert top != "ipywidgets", module
+        if path.stem == "cli":  # the command line ties both packages together
+            continue
+        assert top != "kenviz", module
+        assert not (at_import and top in HEAVY and path.stem != "kernels"), f"{module} is imported too early"
+        if top == "ken" and allowed is not None:
+            assert rest.split(".")[0] in allowed | {"errors", "_version"}, module
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "kenviz").rglob("*.py")), ids=lambda path: path.stem)
+def test_figures_know_no_widget_and_kenviz_no_module_of_kens_core(path):
+    core = {"pruning", "injection", "checkpoint", "subnetwork", "kernels", "rows"}
+    for module, _ in imports(path):
+        top, _, rest = module.partition(".")
+        assert not (top == "ken" and rest.split(".")[0] in core), module
+        if path.parent.name == "figures":
+            assert top not in {"ipywidgets", "anywidget", "traitlets"}, module
+            assert not module.startswith(("kenviz.views", "kenviz.pane")), module
+
+
+def test_importing_ken_loads_nothing_heavy():
+    code = f"import sys, ken, ken.cli; print(sorted({HEAVY!r} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_every_public_name_resolves_and_is_documented():
+    import ken
+    import kenviz
+
+    for package in (ken, kenviz):
+        for name in package.__all__:
+            assert getattr(package, name).__doc__, name
+        assert set(package.__all__) <= set(dir(package))
+        with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
+            package.nothing  # noqa: B018
