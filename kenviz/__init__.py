@@ -1,0 +1,41 @@
+"""Views over `ken`: what a subnetwork retains, in a notebook or in one HTML file.
+
+Every view is an ipywidget around one Bokeh figure, needs no ``output_notebook`` and no network, and can say what it
+shows in words (`caption`) and in numbers (`numbers()`).
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from ken import __version__ as __version__
+
+if TYPE_CHECKING:
+    from kenviz.pane import BokehPane as BokehPane
+    from kenviz.report import report as report
+    from kenviz.views.matrix import MatrixView as MatrixView
+    from kenviz.views.retention import RetentionView as RetentionView
+    from kenviz.views.row import RowView as RowView
+
+_PUBLIC = {
+    "BokehPane": "pane",
+    "MatrixView": "views.matrix",
+    "RetentionView": "views.retention",
+    "RowView": "views.row",
+    "report": "report",
+}
+
+__all__ = ["__version__", *_PUBLIC]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PUBLIC:
+        raise AttributeError(f"module 'kenviz' has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"kenviz.{_PUBLIC[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,142 @@
+"""What all views share: a pane, a caption, one lock, a text form, and a way out of the notebook."""
+
+from __future__ import annotations
+
+import html
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import ipywidgets
+import traitlets
+from bokeh.embed import file_html
+from bokeh.models import LayoutDOM
+from bokeh.resources import INLINE
+
+import ken
+from kenviz.files import write_text
+from kenviz.pane import BokehPane
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from ken.retention import PairOfModels
+
+
+class View(ipywidgets.VBox):
+    """A figure with its controls and a caption in plain language, which is also its alternative text.
+
+    Subclasses set `pane` and call `_start` once their state is complete; they keep `caption` current. Widget
+    callbacks may run in another thread than the cell that is executing, so every change of state holds the lock.
+    """
+
+    theme = traitlets.Enum(["light", "dark"], "light", help="Colours of the figure.")
+    caption = traitlets.Unicode(help="What the figure shows, in plain language.")
+
+    pane: BokehPane
+
+    def __init__(self, **kwargs: Any) -> None:
+        self._lock = threading.RLock()
+        self._syncing = False
+        self._note = ipywidgets.HTML()
+        super().__init__(**kwargs)
+
+    def _start(self, controls: list[ipywidgets.Widget], root: LayoutDOM) -> None:
+        self.pane = BokehPane(root, text=self.caption)
+        self._controls = ipywidgets.HBox(controls, layout={"flex_flow": "row wrap"})
+        self._shown(None)
+        self.children = [self._controls, self.pane, self._note]
+
+    def _bind(self, control: ipywidgets.Widget, trait: str) -> None:
+        """Keep a control and a trait equal. `traitlets.link` would raise if two threads moved them at once."""
+
+        def from_control(_: object) -> None:
+            with self._lock:  # held while another thread is in the middle of a change
+                if not self._syncing:
+                    setattr(self, trait, control.value)
+
+        def from_trait(_: object) -> None:
+            with self._sync():
+                control.value = getattr(self, trait)
+
+        control.observe(from_control, "value")
+        self.observe(from_trait, trait)
+        from_trait(None)
+
+    @contextmanager
+    def _sync(self) -> Iterator[None]:
+        """Change controls to follow the state, without the controls changing the state in turn."""
+        with self._lock:
+            before, self._syncing = self._syncing, True
+            try:
+                yield
+            finally:
+                self._syncing = before
+
+    @traitlets.observe("caption")
+    def _shown(self, _: object) -> None:
+        if hasattr(self, "pane"):
+            self.pane.text = self.caption
+        # Names come from files of strangers.
+        self._note.value = f'<div class="kenviz-caption" style="line-height: 1.4">{html.escape(self.caption)}</div>'
+
+    @traitlets.observe("theme")
+    def _rethemed(self, _: object) -> None:
+        if hasattr(self, "pane"):
+            with self._lock:
+                self.pane = BokehPane(self._figure(), text=self.caption)
+                self._listen()
+                self.children = [self._controls, self.pane, self._note]
+
+    def _figure(self) -> LayoutDOM:
+        """Build the figure anew from the current state."""
+        raise NotImplementedError
+
+    def _listen(self) -> None:
+        """Attach the view to the events of its pane; most views hear none."""
+
+    @property
+    def figure(self) -> LayoutDOM:
+        """The Bokeh figure as it is now. Change the view, not the figure."""
+        return self.pane.root
+
+    def numbers(self) -> pd.DataFrame:
+        """The numbers that the figure shows, as a table."""
+        raise NotImplementedError
+
+    def to_html(self, path: str | Path) -> Path:
+        """Write the figure, as it is now, into one HTML file that opens without a network or a kernel."""
+        with self._lock:
+            title = self.caption.split(":")[0] or type(self).__name__
+            return write_text(Path(path), file_html(self._figure(), INLINE, title=title))
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.caption!r})"
+
+
+def tensor_picker(net: ken.Subnetwork, chosen: str | None) -> ipywidgets.Dropdown:
+    """A list of the pruned tensors; raises `ValueError` if there is none, or not the chosen one."""
+    names = list(net.pruned())
+    if not names:
+        raise ValueError("the subnetwork has no pruned tensor to show")
+    if chosen is not None and chosen not in names:
+        raise ValueError(f"tensor must be a pruned one of {len(names)}, such as {names[0]!r}; got {chosen!r}")
+    return ipywidgets.Dropdown(
+        options=names,
+        value=chosen or names[0],
+        description="tensor",
+        layout={"width": "min(560px, 100%)"},
+    )
+
+
+def open_models(net: ken.Subnetwork, pair: PairOfModels) -> Any:
+    """The models of a pair, matched; raises `ValueError` if they are not those of the subnetwork."""
+    opened = ken.open_pair(pair.fine_tuned, pair.pretrained)
+    for name, tensor in net.pruned().items():
+        there = opened.fine_tuned.tensors.get(name)
+        if there is None or tuple(there.shape) != tensor.shape:
+            found = "not there" if there is None else f"of shape {tuple(there.shape)}"
+            raise ValueError(f"{name}: the subnetwork has shape {tensor.shape}; in the fine-tuned model it is {found}")
+    return opened

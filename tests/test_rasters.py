@@ -1,0 +1,65 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kenviz.rasters import Pyramid
+
+
+def by_hand(mask, tiles):
+    """The shares of the same tiles, one at a time."""
+    rows, columns = tiles.percent.shape
+    shares = np.empty((rows, columns))
+    for i in range(rows):
+        for j in range(columns):
+            r, c = tiles.first_row + i * tiles.tile_rows, tiles.first_column + j * tiles.tile_columns
+            shares[i, j] = 100 * mask[r : r + tiles.tile_rows, c : c + tiles.tile_columns].mean()
+    return shares
+
+
+@given(st.integers(1, 1400), st.integers(1, 700), st.integers(0, 2**32 - 1), st.data())
+def test_tiles_hold_the_shares_of_the_entries_they_cover(rows, columns, seed, data):
+    mask = np.random.default_rng(seed).random((rows, columns)) < data.draw(st.sampled_from([0.0, 0.01, 0.5, 1.0]))
+    a, b = sorted(data.draw(st.tuples(st.floats(-5, rows + 5), st.floats(-5, rows + 5))))
+    c, d = sorted(data.draw(st.tuples(st.floats(-5, columns + 5), st.floats(-5, columns + 5))))
+    tiles = Pyramid(mask).tiles((a, b), (c, d), height=30, width=20)
+    assert tiles.percent.shape[0] <= 33
+    assert tiles.percent.shape[1] <= 23
+    # all of the part that was asked for is covered
+    assert tiles.first_row <= max(0, a) or tiles.first_row <= rows - 1 <= a
+    assert tiles.first_row + tiles.percent.shape[0] * tiles.tile_rows >= min(b, rows)
+    want = by_hand(mask, tiles)
+    assert np.abs(tiles.percent - want).max() <= 1.0
+    np.testing.assert_array_equal(tiles.percent == 0, want == 0)
+    np.testing.assert_array_equal(tiles.percent == 100, want == 100)
+
+
+def test_zoomed_in_tiles_are_the_entries_themselves():
+    mask = np.random.default_rng(0).random((5000, 800)) < 0.4
+    tiles = Pyramid(mask).tiles((1000.2, 1099.5), (7.9, 60))
+    assert tiles.exact
+    assert (tiles.first_row, tiles.first_column) == (1000, 7)
+    np.testing.assert_array_equal(tiles.percent, 100 * mask[1000:1100, 7:60])
+
+
+def test_tiles_stay_put_when_panning():
+    mask = np.random.default_rng(0).random((4000, 2000)) < 0.5
+    pyramid = Pyramid(mask)
+    one, two = pyramid.tiles((100, 2100), (0, 2000)), pyramid.tiles((101, 2101), (0, 2000))
+    assert (one.first_row - two.first_row) % one.tile_rows == 0
+    np.testing.assert_array_equal(one.percent[1:-1], two.percent[1 : len(one.percent) - 1])
+
+
+def test_the_largest_embedding_of_the_bloom_family_takes_little_memory_beside_its_mask():
+    mask = np.zeros((250_880, 256), dtype=bool)
+    mask[::2] = True
+    pyramid = Pyramid(mask)
+    assert sum(level.nbytes for level in pyramid._levels[1:]) <= 1.4 * mask.nbytes
+    tiles = pyramid.tiles((0, 250_880), (0, 256))
+    assert (tiles.percent == 50).all()
+    assert tiles.percent.shape[0] <= 400
+
+
+def test_what_is_no_mask_is_refused():
+    with pytest.raises(ValueError, match=r"a bool matrix, got float64 of shape \(3,\)"):
+        Pyramid(np.zeros(3))
