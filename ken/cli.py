@@ -1,0 +1,125 @@
+"""``ken …``: the command line."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ken._version import __version__
+from ken.errors import KenError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Prune a fine-tuned transformer against its pretrained model, and see what was retained.",
+)
+
+_SHARES = (0.75, 0.5, 0.25)
+_SHOWN = 0.5  # the share that the report of the demo looks at
+
+
+@app.callback(invoke_without_command=True)
+def _root(version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False) -> None:
+    if version:
+        print(__version__)
+        raise typer.Exit
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option(help="Folder for the table and the report.")] = Path("ken-demo"),
+    seeds: Annotated[int, typer.Option(min=1, help="Draws of the random rule.")] = 3,
+) -> None:
+    """Fine-tune a real model (or take the cached one), prune it, evaluate, write a table and a report."""
+    import ken.demo
+    from ken.sweeping import sweep
+
+    out.mkdir(parents=True, exist_ok=True)
+    if ken.demo.cached():
+        print("Taking the fine-tuned model from the cache.")
+    else:
+        print("Fine-tuning MiniLM on the spot: a few minutes, once. The result is cached.")
+    pair = ken.demo.pair()
+    print(f"Task: which of {len(pair.label_names)} libraries wrote a docstring; {len(pair.texts):,} held-out texts.")
+
+    results = sweep(pair, _SHARES, ["ken", "random"], evaluate=pair.evaluate, seeds=range(seeds))
+    results.to_csv(out / "results.csv", index=False)
+    print(f"\n{summary(results)}\n")
+    print("± is one standard error of the held-out texts. 'random' is the mean of", seeds, "draws.")
+
+    import kenviz
+
+    net = ken.prune(pair.fine_tuned, pair.pretrained, _SHOWN)
+    report = kenviz.report(
+        net, pair, out / "report.html", title="What KEN kept of a fine-tuned MiniLM", results=_readable(results)
+    )
+    print(f"\nTable:  {out / 'results.csv'}\nReport: {report}")
+    print("Open the report in a browser; then `make lab`, and notebooks/01_quickstart.ipynb, to explore by hand.")
+
+
+def summary(results: pd.DataFrame) -> str:
+    """The table of a sweep over shares as text: one line a share, one column a rule, the two models below.
+
+    >>> import torch
+    >>> from ken.retention import Pair
+    >>> from ken.sweeping import sweep
+    >>> pair = Pair({"w": torch.ones(2, 8)}, {"w": torch.zeros(2, 8)})
+    >>> print(summary(sweep(pair, [0.5], ["ken"], evaluate=lambda state: state["w"].mean())))
+                         share   retained            ken
+                          0.50          8         50.0 %
+    fine-tuned model      1.00         16        100.0 %
+    pretrained body       0.00          0          0.0 %
+    """
+    pruned = results[results["model"] == "pruned"]
+    rules = list(dict.fromkeys(pruned["rule"]))
+    lines = [f"{'':18}{'share':>8} {'retained':>10}" + "".join(f"{rule:>15}" for rule in rules)]
+    for k, of_k in pruned.groupby("k", sort=False):
+        cells = [_accuracy(of_k[of_k["rule"] == rule]) for rule in rules]
+        share = f"{k:>8.2f}" if isinstance(k, float) else f"{k!s:>8}"
+        lines.append(f"{'':18}{share} {of_k['retained'].iloc[0]:>10,}" + "".join(f"{cell:>15}" for cell in cells))
+    for model, label in (("fine-tuned", "fine-tuned model"), ("pretrained", "pretrained body")):
+        line = results[results["model"] == model]
+        share, retained = line["share"].iloc[0], line["retained"].iloc[0]
+        lines.append(f"{label:18}{share:>8.2f} {retained:>10,}{_accuracy(line):>15}")
+    return "\n".join(lines)
+
+
+def _accuracy(lines: pd.DataFrame) -> str:
+    error = lines["standard_error"].mean()
+    text = f"{100 * lines['metric'].mean():.1f}"
+    return f"{text} %" if error != error else f"{text} ± {100 * error:.1f} %"
+
+
+def _readable(results: pd.DataFrame) -> pd.DataFrame:
+    """The sweep as the report shows it."""
+    model = {"fine-tuned": "fine-tuned, unpruned", "pretrained": "pretrained body, fine-tuned head", "pruned": "pruned"}
+    blank = results["model"] != "pruned"
+    shown = results.assign(
+        model=results["model"].map(model),
+        k=[f"{k:.2f}" if k == k else "" for k in results["k"]],
+        seed=results["seed"].astype(str).mask(blank | (results["rule"] != "random"), ""),
+    )
+    return shown.rename(columns={"metric": "accuracy"}).drop(columns="entries")
+
+
+def main() -> None:
+    """Entry point: errors of ours are told in a line, anything else is a bug and shows its traceback."""
+    try:
+        app()
+    except KenError as error:
+        print("\n".join([f"ken: {error}", *getattr(error, "__notes__", [])]), file=sys.stderr)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        print("ken: interrupted; nothing was left half done", file=sys.stderr)
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

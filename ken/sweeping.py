@@ -1,0 +1,94 @@
+"""sweep: k × rule × seed against an evaluation, beside the two models that bound it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ken.injection import inject
+from ken.pruning import prune
+from ken.retention import PairOfModels
+from ken.rows import K, check_k
+from ken.subnetwork import RetainedTensor, Subnetwork
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+COLUMNS = ["model", "rule", "k", "seed", "retained", "entries", "share", "metric", "standard_error"]
+
+
+def sweep(
+    pair: PairOfModels,
+    ks: Iterable[K],
+    rules: Sequence[str] = ("ken", "random"),
+    *,
+    evaluate: Callable[[Any], Any],
+    seeds: Iterable[int] = (0,),
+    exclude: Sequence[str] = (),
+    progress: bool = True,
+) -> pd.DataFrame:
+    """Prune the pair with every k, rule and seed, inject, evaluate; one line for each, and two to compare with.
+
+    evaluate takes a model (of the kind `ken.inject` makes of pair.pretrained) and returns a number, or an object that
+    is a number by `float()` and may have a `standard_error`, such as `ken.training.Evaluation`. Only rules that draw
+    at random are repeated for every seed.
+
+    Columns: model ("fine-tuned", "pretrained" with all that is carried, or "pruned"), rule, k, seed, retained,
+    entries, share (retained / entries), metric, standard_error (NaN if the evaluation gives none). The lines of the
+    two models have no rule, and no k.
+
+    >>> import torch
+    >>> from ken.retention import Pair
+    >>> pair = Pair({"w": torch.ones(2, 8)}, {"w": torch.zeros(2, 8)})
+    >>> table = sweep(pair, [0.5], ["ken"], evaluate=lambda state: state["w"].mean())
+    >>> table[["model", "metric"]].values.tolist()
+    [['fine-tuned', 1.0], ['pretrained', 0.0], ['pruned', 0.5]]
+    """
+    import pandas as pd
+    from tqdm.auto import tqdm
+
+    ks, seeds = list(ks), list(seeds)
+    for k in ks:
+        check_k(k)
+    jobs = [(k, rule, seed) for k in ks for rule in rules for seed in (seeds if rule == "random" else seeds[:1])]
+    lines = []
+    with tqdm(total=len(jobs) + 2, desc="evaluate", unit="model", disable=not progress, leave=False) as bar:
+        whole = prune(pair.fine_tuned, pair.pretrained, 1.0, exclude=exclude, progress=False)
+        bounds = (("fine-tuned", whole), ("pretrained", nothing_retained(whole)))
+        for label, net in bounds:
+            bar.set_postfix_str(label)
+            lines.append(_line(label, net, None, evaluate(inject(net, pair.pretrained))))
+            bar.update()
+        for k, rule, seed in jobs:
+            bar.set_postfix_str(f"{rule}, k = {k}")
+            net = prune(pair.fine_tuned, pair.pretrained, k, rule, seed=seed, exclude=exclude, progress=False)
+            lines.append(_line("pruned", net, k, evaluate(inject(net, pair.pretrained))))
+            bar.update()
+    return pd.DataFrame(lines, columns=COLUMNS)
+
+
+def nothing_retained(net: Subnetwork) -> Subnetwork:
+    """The same subnetwork with every pruned tensor reset whole: what is carried, on a pretrained body."""
+    empty = {
+        name: RetainedTensor(tensor.shape, np.zeros_like(tensor.bits), tensor.values[:0])
+        for name, tensor in net.pruned().items()
+    }
+    return replace(net, tensors={**net.tensors, **empty})
+
+
+def _line(label: str, net: Subnetwork, k: K | None, result: Any) -> tuple[Any, ...]:
+    pruned = label == "pruned"
+    return (
+        label,
+        net.recipe.rule if pruned else "",
+        k if pruned else np.nan,
+        net.recipe.seed if pruned else -1,
+        net.retained,
+        net.entries,
+        net.share,
+        float(result),
+        float(getattr(result, "standard_error", np.nan)),
+    )
