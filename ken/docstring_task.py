@@ -1,0 +1,257 @@
+"""A real text-classification task that needs no download: which library wrote this docstring?
+
+The texts are the first paragraphs of the docstrings of six installed libraries, read from their source with `ast` and
+never imported; the label is the library, its name blanked out of the text. What is read, and what is left out:
+
+- Test code (folders such as ``tests`` or ``testing``), copies of other projects (``_vendor``, ``externals``, …) and
+  files that call themselves generated are skipped: the first is not written for readers, the others not by the library.
+- Files are taken in an order that depends on nothing but their path inside the library, until enough texts are found,
+  so that the largest library is not read whole.
+- Texts that begin as a list of arguments, a section, a directive or an example, and texts of fewer than four words
+  besides the names blanked out, are skipped.
+- Two texts that differ only in case, punctuation or digits count as one. One that two libraries wrote is dropped.
+
+Texts made from one template ("Constructs a … tokenizer") stay, on both sides of the split: that is how a library
+writes.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib.metadata
+import importlib.util
+import re
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
+from pathlib import Path
+
+from ken.errors import DemoError
+
+LIBRARIES: Mapping[str, str] = {
+    "torch": "torch",
+    "scipy": "scipy",
+    "pandas": "pandas",
+    "sklearn": "scikit-learn",
+    "bokeh": "bokeh",
+    "transformers": "transformers",
+}
+"""Import name of each class, and the distribution that installs it. The order gives the label."""
+
+TASK_VERSION = 1
+"""Raised whenever the same libraries would give other texts."""
+
+TRAIN_SIZE, HELD_OUT_SIZE = 4000, 2000
+
+_BLANK = "___"
+_NAMES = re.compile(
+    r"py[ -]?torch|torch|sci-?py|pandas|\bpd(?=\.)|sci-?kit[ _-]?learn|sci-?kits?|sk-?learn|bokeh(?:js)?"
+    r"|transformers|hugging[ _-]?face|\bhf\b",
+    re.IGNORECASE,
+)
+_FOREIGN_FOLDERS = re.compile(
+    r"_?(tests?|testing)|conftest|.*vendor.*|_?externals?|third_party|generated|_uarray|array_api_(compat|extra)"
+)
+_GENERATED = re.compile(rb"auto(matically)?[ -]?generated|@generated|do not edit", re.IGNORECASE)
+_NO_PROSE = re.compile(
+    r">>>|\.\.|[:@{`|=+*\\<#-]|\w+ \(`"
+    r"|(args|arguments|parameters|params|returns?|yields|raises|attributes|examples?|notes?|see also)"
+    r"\s*(:|-{3,}|={3,})",
+    re.IGNORECASE,
+)
+_BLANK_LINE = re.compile(r"\n\s*\n")
+_NO_LETTER = re.compile(r"[\W\d_]+")
+_FEWEST_WORDS = 4
+
+
+@dataclass(frozen=True, repr=False)
+class Task:
+    """Texts and labels of a classification task, split into training and held-out texts.
+
+    ``train_labels[i]`` and ``held_out_labels[i]`` index `label_names`. The classes are balanced to within one text; no
+    text, whatever its case, punctuation and digits, is there twice. `versions` are those of the libraries.
+    """
+
+    train_texts: tuple[str, ...]
+    train_labels: tuple[int, ...]
+    held_out_texts: tuple[str, ...]
+    held_out_labels: tuple[int, ...]
+    label_names: tuple[str, ...]
+    versions: Mapping[str, str]
+
+    def __repr__(self) -> str:
+        sizes = f"{len(self.train_texts)} training texts, {len(self.held_out_texts)} held out"
+        return f"Task({sizes}, classes: {', '.join(self.label_names)})"
+
+
+def docstring_task(*, progress: bool = True) -> Task:
+    """The task, read from the libraries installed here: 4,000 training texts and 2,000 held out.
+
+    The same versions of the libraries give the same task, wherever they are installed.
+
+    Raises:
+        DemoError: a library is missing, or has too few docstrings.
+    """
+    roots = {name: library_root(name) for name in LIBRARIES}
+    return task_from(roots, library_versions(), progress=progress)
+
+
+def library_versions() -> dict[str, str]:
+    """Installed version of each library, by import name. Raises `DemoError` for a missing one."""
+    return {name: installed_version(distribution) for name, distribution in LIBRARIES.items()}
+
+
+def installed_version(distribution: str) -> str:
+    """Version of an installed distribution. Raises `DemoError`, with the line to install it, if it is missing."""
+    try:
+        return importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError as error:
+        raise _missing(distribution) from error
+
+
+def library_root(name: str, distribution: str | None = None) -> Path:
+    """Folder of an installed top-level package, found without importing it.
+
+    Raises `DemoError` if it is missing, naming the distribution that installs it.
+
+    >>> library_root("bokeh").name
+    'bokeh'
+    """
+    try:
+        spec = importlib.util.find_spec(name)
+    except ValueError:  # a module put into sys.modules by hand has no spec
+        spec = None
+    if spec is None or not spec.submodule_search_locations:
+        raise _missing(distribution or LIBRARIES.get(name, name))
+    return Path(next(iter(spec.submodule_search_locations)))
+
+
+def _missing(distribution: str) -> DemoError:
+    return DemoError(f"the demonstration needs the package {distribution}: pip install 'kenviz[demo]'")
+
+
+def task_from(
+    roots: Mapping[str, Path],
+    versions: Mapping[str, str],
+    *,
+    train: int = TRAIN_SIZE,
+    held_out: int = HELD_OUT_SIZE,
+    progress: bool = False,
+) -> Task:
+    """The task over any package folders, one class each, with `train` and `held_out` texts in all.
+
+    Raises:
+        DemoError: a folder has too few texts of its own.
+    """
+    from tqdm.auto import tqdm
+
+    names = tuple(roots)
+    classes = len(names)
+    # the classes with one held-out text more are those with one training text less, where the sizes allow it
+    held_out_sizes = [held_out // classes + (i < held_out % classes) for i in range(classes)]
+    train_sizes = [train // classes + (classes - 1 - i < train % classes) for i in range(classes)]
+    # a third more than needed, for the texts that another library wrote as well
+    enough = -(-(train + held_out) * 4 // (classes * 3))
+
+    found: list[dict[str, str]] = []
+    with tqdm(total=enough * classes, desc="reading docstrings", unit="text", disable=not progress) as bar:
+        for label, name in enumerate(names):
+            found.append({})
+            for text in paragraphs(roots[name]):
+                key = normalised(text)
+                if key not in found[label]:
+                    found[label][key] = text
+                    bar.update()
+                if len(found[label]) == enough:
+                    break
+            bar.update(enough * (label + 1) - bar.n)
+
+    train_pairs: list[tuple[str, int]] = []
+    held_out_pairs: list[tuple[str, int]] = []
+    for label, name in enumerate(names):
+        others = [texts for i, texts in enumerate(found) if i != label]
+        own = [text for key, text in found[label].items() if not any(key in texts for texts in others)]
+        wanted = train_sizes[label] + held_out_sizes[label]
+        if len(own) < wanted:
+            version = versions.get(name, "of unknown version")
+            raise DemoError(f"the task needs {wanted} docstrings of {name}, but {name} {version} has {len(own)}")
+        own.sort(key=_shuffled)
+        held_out_pairs += [(text, label) for text in own[: held_out_sizes[label]]]
+        train_pairs += [(text, label) for text in own[held_out_sizes[label] : wanted]]
+    train_texts, train_labels = _columns(train_pairs)
+    held_out_texts, held_out_labels = _columns(held_out_pairs)
+    return Task(train_texts, train_labels, held_out_texts, held_out_labels, names, dict(versions))
+
+
+def paragraphs(root: Path) -> Iterator[str]:
+    """First paragraph of every docstring of a package that belongs into the task, in a fixed order."""
+    for path in source_files(root):
+        source = path.read_bytes()
+        if not _GENERATED.search(source[:1000]):
+            yield from first_paragraphs(source)
+
+
+def source_files(root: Path) -> list[Path]:
+    """The package's own Python files, shuffled by a hash of their path inside it."""
+    found = []
+    for path in root.rglob("*.py"):
+        inside = path.relative_to(root)
+        if not any(_FOREIGN_FOLDERS.fullmatch(part) for part in (*inside.parts[:-1], inside.stem)):
+            found.append((_shuffled(inside.as_posix()), path))
+    return [path for _, path in sorted(found)]
+
+
+def first_paragraphs(source: bytes) -> list[str]:
+    """Cleaned first paragraph of each function's and class's docstring in a file that may be anything.
+
+    >>> first_paragraphs(b"def f(): 'Return this  as a PyTorch tensor.'")
+    ['Return this as a ___ tensor.']
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # such as an invalid escape: theirs to mend
+            tree = ast.parse(source)
+    except (SyntaxError, ValueError, RecursionError):  # written for another Python, or no text at all
+        return []
+    texts = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            docstring = ast.get_docstring(node)
+            text = clean(docstring) if docstring else ""
+            if text:
+                texts.append(text)
+    return texts
+
+
+def clean(docstring: str) -> str:
+    """First paragraph on one line, library names blanked; empty if it is no prose.
+
+    >>> clean("Fit a scikit-learn model\\n    to data.\\n\\nParameters\\n----------")
+    'Fit a ___ model to data.'
+    """
+    paragraph = " ".join(_BLANK_LINE.split(docstring.strip(), maxsplit=1)[0].split())
+    text = _NAMES.sub(_BLANK, paragraph)
+    if _NO_PROSE.match(paragraph) or len(normalised(text).split()) < _FEWEST_WORDS:
+        return ""
+    return text
+
+
+def normalised(text: str) -> str:
+    """What makes two texts the same: their letters, without case, punctuation and digits.
+
+    >>> normalised("Returns the 3-D array.") == normalised("returns the 2-d Array")
+    True
+    """
+    return _NO_LETTER.sub(" ", text.casefold()).strip()
+
+
+def _columns(pairs: Sequence[tuple[str, int]]) -> tuple[tuple[str, ...], tuple[int, ...]]:
+    """Texts and labels, the classes mixed."""
+    mixed = sorted(pairs, key=lambda pair: _shuffled(pair[0]))
+    return tuple(text for text, _ in mixed), tuple(label for _, label in mixed)
+
+
+def _shuffled(text: str) -> bytes:
+    """A sort key that is as good as random, and the same on every machine."""
+    return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
