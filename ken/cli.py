@@ -35,7 +35,7 @@ def _root(version: Annotated[bool, typer.Option("--version", help="Print the ver
 @app.command()
 def demo(
     out: Annotated[Path, typer.Option(help="Folder for the table and the report.")] = Path("ken-demo"),
-    seeds: Annotated[int, typer.Option(min=1, help="Draws of the random rule.")] = 3,
+    seeds: Annotated[int, typer.Option(min=1, help="Draws of the random rule; the table shows their mean.")] = 1,
 ) -> None:
     """Fine-tune a real model (or take the cached one), prune it, evaluate, write a table and a report."""
     import ken.demo
@@ -52,7 +52,8 @@ def demo(
     results = sweep(pair, _SHARES, ["ken", "random"], evaluate=pair.evaluate, seeds=range(seeds))
     results.to_csv(out / "results.csv", index=False)
     print(f"\n{summary(results)}\n")
-    print("± is one standard error of the held-out texts. 'random' is the mean of", seeds, "draws.")
+    draws = "one draw" if seeds == 1 else f"the mean of {seeds} draws"
+    print(f"± is one standard error of the held-out texts; 'random' is {draws} (--seeds takes more).")
 
     import kenviz
 

@@ -271,10 +271,19 @@ def test_names_of_strangers_are_text(tmp_path):
     for view in views(net, pair):
         if hasattr(view, "tensor"):
             view.tensor = HOSTILE
+            name = view.figure.select_one({"name": "name"})
+            assert name is None or ("\n" not in name.text and len(name.text) <= 130)
         assert "<script" not in view._note.value
         page = view.to_html(tmp_path / "view.html").read_text(encoding="utf-8")
         assert "<script>alert" not in page
         assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_names_that_differ_only_where_labels_are_cut_stay_apart():
+    pair = small_pair(extra=[f"{'y' * 60}{i}{'y' * 60}" for i in range(3)])
+    view = RetentionView(ken.prune(*pair, 3), pair)
+    kinds = view.pane.column("cells", "kind").tolist()
+    assert len(set(zip(kinds, view.pane.column("cells", "layer").tolist(), strict=True))) == len(kinds)
 
 
 def test_html_is_one_file_that_asks_for_nothing(net, pair, tmp_path):

@@ -18,6 +18,7 @@ from bokeh.models.annotations import ColorBar, Title
 from bokeh.plotting import figure
 
 from kenviz import theme as themes
+from kenviz.figures.labels import label
 from kenviz.rasters import Tiles
 
 
@@ -49,6 +50,7 @@ def build(tiles: Tiles, shape: tuple[int, int], name: str, theme: str = "light")
     """
     rows, across = shape
     plot = figure(
+        name="matrix",
         height=460,
         sizing_mode="stretch_width",
         x_range=Range1d(0, across, bounds=(0, across), name="columns"),
@@ -57,7 +59,7 @@ def build(tiles: Tiles, shape: tuple[int, int], name: str, theme: str = "light")
         y_axis_label="row",
         tools="pan,wheel_zoom,box_zoom,reset",
         active_scroll="wheel_zoom",
-        title=Title(text=name, name="name", text_font_size="13px"),
+        title=Title(text=label(name), name="name", text_font_size="13px"),
     )
     words = Title(text=note(tiles, shape), name="note", text_font_style="normal", text_font_size="12px")
     plot.add_layout(words, "above")

@@ -12,6 +12,7 @@ from bokeh.models.annotations import ColorBar, Title
 from bokeh.plotting import figure
 
 from kenviz import theme as themes
+from kenviz.figures.labels import label
 
 #: What can be shown: column of the retention table -> label and how a value is written in a cell.
 MEASURES = {
@@ -70,13 +71,15 @@ def short_kinds(kinds: Sequence[str]) -> dict[str, str]:
     """
     stems = {kind[: kind.index("*") + 2] for kind in kinds if "*" in kind.split(".")}
     stem = stems.pop() if len(stems) == 1 else ""
-    short = {kind: kind.removeprefix(stem).removesuffix(".weight") for kind in kinds}
-    return short if len(set(short.values())) == len(short) else {kind: kind for kind in kinds}
+    short = {kind: label(kind.removeprefix(stem).removesuffix(".weight"), most=44) for kind in kinds}
+    if len(set(short.values())) < len(short):
+        # What was left out made the difference: number them.
+        return {kind: f"{i} {short[kind]}" for i, kind in enumerate(kinds, 1)}
+    return short
 
 
 def build(table: pd.DataFrame, measure: str, theme: str = "light") -> Plot:
     """The map of a retention table (at least one row). Named models: source cells, mapper colours, title title."""
-    label = MEASURES[measure][0]
     data = columns(table, measure)
     order = sorted({int(layer) for layer in table["layer"].dropna()})
     factors = [_OUTSIDE] * bool(table["layer"].isna().any()) + [str(layer) for layer in order]
@@ -91,7 +94,7 @@ def build(table: pd.DataFrame, measure: str, theme: str = "light") -> Plot:
         tools="tap,reset",
         toolbar_location=None,
         name="map",
-        title=Title(text=label, name="title", text_font_size="13px"),
+        title=Title(text=MEASURES[measure][0], name="title", text_font_size="13px"),
     )
     plot.grid.visible = False
     low, high = limits(data["value"])

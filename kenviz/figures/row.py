@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from ken import density as kde
 from kenviz import theme as themes
+from kenviz.figures.labels import label
 
 #: At most this many entries and grid points are drawn as marks; more would be one solid bar.
 MOST_MARKS = 5000
@@ -97,6 +98,7 @@ def build(shown: RowPicture, name: str, theme: str = "light") -> LayoutDOM:
     values = Range1d(*shown.values, name="values")
     sources = {key: ColumnDataSource(dict(data), name=key) for key, data in shown.columns.items()}
     top = figure(
+        name="row",
         height=300,
         sizing_mode="stretch_width",
         x_range=values,
@@ -104,7 +106,7 @@ def build(shown: RowPicture, name: str, theme: str = "light") -> LayoutDOM:
         y_axis_label="density (1 / unit of weight)",
         tools="xpan,xwheel_zoom,xbox_zoom,reset",
         active_scroll=None,
-        title=Title(text=name, name="name", text_font_size="13px"),
+        title=Title(text=label(name), name="name", text_font_size="13px"),
     )
     bars = {"left": "left", "right": "right", "source": sources["bins"], "line_color": None}
     top.quad(
@@ -122,7 +124,7 @@ def build(shown: RowPicture, name: str, theme: str = "light") -> LayoutDOM:
     top.line(
         "x", "y", source=sources["curve"], color=themes.DENSITY, line_width=2.5, legend_label="kernel density estimate"
     )
-    top.legend.orientation = "horizontal"
+    top.legend.update(orientation="horizontal", padding=2, margin=2)
     top.add_layout(top.legend[0], "above")
     note = Title(text=shown.title(), name="title", text_font_style="normal", text_font_size="12px")
     top.add_layout(note, "above")
@@ -130,6 +132,7 @@ def build(shown: RowPicture, name: str, theme: str = "light") -> LayoutDOM:
     top.toolbar.logo = None
 
     strip = figure(
+        name="strip",
         height=150,
         sizing_mode="stretch_width",
         x_range=values,

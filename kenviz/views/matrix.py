@@ -10,6 +10,7 @@ from bokeh.models import Plot, Range1d
 
 import ken
 from kenviz.figures import matrix as figures
+from kenviz.figures.labels import label
 from kenviz.rasters import Pyramid, Tiles
 from kenviz.views.base import View, tensor_picker
 
@@ -90,7 +91,7 @@ class MatrixView(View):
             with self.pane.hold():
                 self.pane.set("rows", start=rows, end=0, bounds=(0, rows), reset_start=rows, reset_end=0)
                 self.pane.set("columns", start=0, end=n, bounds=(0, n), reset_start=0, reset_end=n)
-                self.pane.set("name", text=self.tensor)
+                self.pane.set("name", text=label(self.tensor))
                 self._redraw()
 
     @traitlets.observe("rows", "columns")

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 import ken
 from ken.retention import PairOfModels
 from kenviz.figures import row as figures
+from kenviz.figures.labels import label
 from kenviz.views.base import View, open_models, tensor_picker
 
 
@@ -148,7 +149,7 @@ class RowView(View):
             self.pane.set("values", start=shown.values[0], end=shown.values[1])
             self.pane.set("densities", start=0.0, end=shown.highest)
             self.pane.set("title", text=shown.title())
-            self.pane.set("name", text=self._name())
+            self.pane.set("name", text=label(self._name()))
 
     def numbers(self) -> pd.DataFrame:
         """One line an entry: column (index), fine_tuned, pretrained, update, retained."""

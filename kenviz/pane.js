@@ -1,0 +1,193 @@
+// One view of a BokehPane. pane.py beside this file is the other half, and lists the messages.
+//
+// Python holds the truth: a view asks for the figure as it is now whenever it is drawn (first or second display, page
+// reload), applies what Python sends from then on, and reports what the user does.
+
+const QUIET_MS = 80; // a report waits for the user to pause that long: one turn of the wheel is dozens of changes
+const PATIENCE_MS = 3000; // without an answer for that long, words are shown in place of the figure
+
+// Where BokehJS of that version is, or will be. Global, since every module instance has its own copy of this file.
+function slotOf(version) {
+  const slots = (globalThis.__kenviz_bokeh ??= {});
+  if (slots[version]) return slots[version];
+  const slot = (slots[version] = { asked: false });
+  slot.loaded = new Promise((resolve, reject) => {
+    slot.provide = (bytes) => {
+      slot.provide = () => {}; // later answers: every view of a pane hears each, and an impatient one asks again
+      const script = document.createElement("script");
+      script.src = URL.createObjectURL(new Blob([bytes], { type: "text/javascript;charset=utf-8" }));
+      script.onload = () => {
+        URL.revokeObjectURL(script.src);
+        script.remove();
+        resolve(globalThis.Bokeh[version]); // a window.Bokeh of another version stays, and gets this one as a member
+      };
+      script.onerror = () => reject(new Error(`BokehJS ${version} could not be loaded`));
+      document.head.append(script);
+    };
+  });
+  return slot;
+}
+
+// BokehJS of that version: what the page has, or what `ask` makes the kernel send.
+async function bokehOf(version, ask) {
+  const present = globalThis.Bokeh?.[version];
+  if (present) return present;
+  const slot = slotOf(version);
+  // If another pane has asked, its kernel may be busy for minutes, or dead, while ours is not.
+  const asking = setTimeout(ask, slot.asked ? PATIENCE_MS : 0);
+  slot.asked = true;
+  return slot.loaded.finally(() => clearTimeout(asking));
+}
+
+// The inverse of `encode` in wire.py.
+function decode(value, buffers, ndarray) {
+  if (Array.isArray(value)) return value.map((item) => decode(item, buffers, ndarray));
+  if (value === null || typeof value !== "object") return value;
+  if (value.kind === "number") return Number(value.text);
+  if (value.kind === "array") {
+    // A copy: the bytes of a message may start anywhere, those of a typed array may not.
+    const { buffer, byteOffset, byteLength } = buffers[value.buffer];
+    return ndarray(buffer.slice(byteOffset, byteOffset + byteLength), { dtype: value.dtype, shape: value.shape });
+  }
+  const entries = value.entries.map(([key, item]) => [key, decode(item, buffers, ndarray)]);
+  return entries.every(([key]) => typeof key === "string") ? Object.fromEntries(entries) : new Map(entries);
+}
+
+function render({ model, el }) {
+  const view = Math.random().toString(36).slice(2); // crypto.randomUUID is missing on plain http
+  const host = document.createElement("div");
+  host.style.width = "100%"; // what sizing_mode="stretch_width" stretches to
+  host.setAttribute("role", "figure");
+  el.append(host);
+
+  let live = null; // { Bokeh, views, doc } once the figure is drawn
+  let gone = false; // the element was removed, perhaps while something was awaited
+  let noted = false; // words are shown in place of the figure
+  let seen = 0; // the generation this view shows
+  let applying = false; // what Python asked for is no news to Python
+  let backlog = []; // what changed while the figure was on its way
+  let patience, quiet; // timers
+  const pending = new Map(); // what to report, by model id: only the latest counts
+
+  const note = () => {
+    noted = true;
+    const words = document.createElement("p");
+    // Names in the text come from files of strangers: never as HTML.
+    words.textContent = `${model.get("text")} [The figure is drawn once the kernel answers.]`.trim();
+    host.replaceChildren(words);
+  };
+  const describe = () => {
+    host.setAttribute("aria-label", model.get("text"));
+    if (noted) note();
+  };
+
+  const apply = ({ apply, generation, origin }, buffers) => {
+    seen = generation;
+    if (origin === view) return; // it is on the screen already
+    const { ndarray } = live.Bokeh.require("core/util/ndarray");
+    applying = true;
+    try {
+      for (const { id, columns, properties } of apply) {
+        const target = live.doc.get_model_by_id(id);
+        if (target === null) continue;
+        pending.delete(id); // the user moved what Python had changed already
+        if (columns.entries.length > 0) target.data = { ...target.data, ...decode(columns, buffers, ndarray) };
+        target.setv(decode(properties, buffers, ndarray));
+      }
+    } finally {
+      applying = false;
+    }
+  };
+
+  const report = () => {
+    clearTimeout(quiet);
+    if (pending.size > 0) model.send({ events: [...pending.values()], view, seen });
+    pending.clear();
+  };
+  const reportSoon = (event) => {
+    pending.set(event.id, event);
+    clearTimeout(quiet);
+    quiet = setTimeout(report, QUIET_MS);
+  };
+  const listen = (doc, watch) => {
+    doc.on_change(({ model: changed, attr }) => {
+      const kind = applying ? undefined : watch[changed?.id];
+      if (kind === "range" && (attr === "start" || attr === "end")) {
+        reportSoon({ id: changed.id, start: changed.start, end: changed.end });
+      } else if (kind === "select" && attr === "indices") {
+        reportSoon({ id: changed.id, indices: [...changed.indices] });
+      }
+    });
+    for (const [id, kind] of Object.entries(watch)) {
+      const figure = kind === "tap" ? doc.get_model_by_id(id) : null;
+      // Without a subscriber, a figure does not tell its document of a tap.
+      if (figure) figure.subscribed_events = new Set([...figure.subscribed_events, "tap"]);
+    }
+    doc.on_event("tap", (_doc, { origin, x, y }) => {
+      pending.set("tap", { id: origin.id, x, y });
+      report(); // at once, behind the zoom or selection it follows
+    });
+  };
+
+  const close = () => {
+    const { Bokeh, views, doc } = live;
+    live = null;
+    views.clear();
+    doc.clear();
+    // BokehJS keeps every document it has made: re-running a cell would add one each time.
+    const index = Bokeh.documents.indexOf(doc);
+    if (index >= 0) Bokeh.documents.splice(index, 1);
+  };
+
+  const draw = async ({ figure, watch, generation }) => {
+    const Bokeh = await bokehOf(figure.version, () => model.send({ need: "bokehjs" }));
+    if (gone) return;
+    clearTimeout(patience);
+    noted = false;
+    host.replaceChildren();
+    const views = await Bokeh.embed.embed_item(figure, host);
+    live = { Bokeh, views, doc: views.get_by_id(figure.root_id).model.document };
+    if (gone) return close();
+    seen = generation;
+    listen(live.doc, watch);
+    for (const [message, buffers] of backlog) if (message.generation > generation) apply(message, buffers);
+    backlog = [];
+  };
+
+  const receive = (message, buffers) => {
+    if (message.bokehjs) slotOf(message.bokehjs).provide(buffers[0]);
+    else if (message.figure && message.view === view) draw(message).catch(fail);
+    else if (message.apply && live) apply(message, buffers);
+    else if (message.apply) backlog.push([message, buffers]);
+  };
+  const fail = (error) => {
+    model.off("msg:custom", receive);
+    if (!gone) note();
+    console.error("kenviz:", error);
+  };
+
+  // A figure can be laid out once it has a width, not in a tab that was never opened: that is when it is asked for.
+  const appeared = new ResizeObserver(() => {
+    if (host.clientWidth === 0) return;
+    appeared.disconnect();
+    model.on("msg:custom", receive);
+    patience = setTimeout(note, PATIENCE_MS);
+    model.send({ need: "figure", view });
+  });
+  describe();
+  model.on("change:text", describe);
+  appeared.observe(host);
+
+  return () => {
+    gone = true;
+    appeared.disconnect();
+    model.off("msg:custom", receive);
+    model.off("change:text", describe);
+    clearTimeout(patience);
+    clearTimeout(quiet);
+    if (live) close();
+    host.remove();
+  };
+}
+
+export default { render };

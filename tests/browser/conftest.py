@@ -1,0 +1,51 @@
+"""Fixtures for tests in a real browser: `notebook` opens one in JupyterLab. See lab.py for what it can do."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from lab import CHROMIUM, Lab, Notebook, chromium
+
+Open = Callable[[Path | list[str]], Notebook]
+
+
+@pytest.fixture(scope="session")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    """A JupyterLab server, for all tests of the session."""
+    with Lab.running(tmp_path_factory.mktemp("lab")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """Chromium with a fresh profile, as a Playwright context."""
+    try:
+        executable = chromium()
+    except FileNotFoundError as error:
+        pytest.fail(str(error))
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        context = playwright.chromium.launch_persistent_context(
+            tmp_path_factory.mktemp("profile"),
+            executable_path=executable,
+            args=list(CHROMIUM),
+            viewport={"width": 1400, "height": 1600},
+        )
+        yield context
+        context.close()
+
+
+@pytest.fixture
+def notebook(lab: Lab, browser: Any) -> Iterator[Open]:
+    """Open a notebook: `notebook(path)`, or `notebook([code, code])` for one of these cells."""
+    opened = []
+
+    def open_notebook(source: Path | list[str]) -> Notebook:
+        opened.append(Notebook(browser.new_page(), lab, lab.add(source)))
+        return opened[-1]
+
+    yield open_notebook
+    for one in opened:
+        one.close()
