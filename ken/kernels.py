@@ -87,12 +87,17 @@ def _expand(x, k, step, h, terms, cut, moments, table, out):
 
     moments[:boxes, :terms] = 0.0
     for i in range(n):
-        b = min(int((x[i] - low) / width), boxes - 1)
-        d = (x[i] - (low + (b + 0.5) * width)) / h
+        b = min(int((x[i] - low) * (1.0 / width)), boxes - 1)
+        d = (x[i] - (low + (b + 0.5) * width)) * (1.0 / h)
         v = 1.0
         for p in range(terms):
             moments[b, p] += v
-            v *= d / (p + 1)
+            v *= d
+    factorial = 1.0
+    for p in range(2, terms):
+        factorial *= p
+        for b in range(boxes):
+            moments[b, p] /= factorial
 
     for t in range(2 * reach + 1):
         u = (t - reach - 0.5 * s) * unit / h
@@ -126,11 +131,7 @@ def _expand(x, k, step, h, terms, cut, moments, table, out):
     scale = 1.0 / (n * _SQRT_2PI) / h
     for j in range(k):
         out[j] *= scale
-    d = 0.5 * width / h
-    factorial = 1.0
-    for p in range(2, terms + 1):
-        factorial *= p
-    series = 1.0865 * d**terms / math.sqrt(factorial)
+    series = 1.0865 * (0.5 * width / h) ** terms / math.sqrt(factorial * terms)
     # Rounding: of the sums, and of x and grid points against the bandwidth (|φ'| <= 0.61).
     rounding = 1e-13 + 16 * 2.3e-16 * (max(abs(low), abs(high)) + (high - low)) / h
     return n * scale * (series + math.exp(-0.5 * cut * cut) + rounding)
@@ -152,14 +153,17 @@ def _levels(x, k, step, h, moments, table, level):
     highest = 0.0
     for j in range(k):
         f = level[j]
+        if bound >= 0.0 and f < _LEVEL_LIMIT:
+            below = math.floor(f)
+            beyond = f - below - 0.5
+            if abs(beyond) > bound:
+                level[j] = below + 1.0 if beyond > 0.0 else below
+                highest = max(highest, level[j])
+                continue
+        f = _density_at(x, _point(j, k, low, high, step), h)
         q = _quantum(f)
-        z = f / q
-        if not (bound >= 0.0 and abs(z - math.floor(z) - 0.5) > bound / q):
-            f = _density_at(x, _point(j, k, low, high, step), h)
-            q = _quantum(f)
         level[j] = np.rint(f / q) * q
-        if level[j] > highest:
-            highest = level[j]
+        highest = max(highest, level[j])
     return highest
 
 

@@ -1,3 +1,4 @@
+import html
 import re
 import threading
 from pathlib import Path
@@ -292,3 +293,4 @@ def test_html_is_one_file_that_asks_for_nothing(net, pair, tmp_path):
         assert isinstance(path, Path)
         page = path.read_text(encoding="utf-8")
         assert re.findall(r"<(?:script|link|img)[^>]*(?:src|href)=", page) == []
+        assert f"<p>{html.escape(view.caption).replace('&#x27;', '&#39;')}</p>" in page

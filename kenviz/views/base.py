@@ -18,11 +18,21 @@ from bokeh.resources import INLINE
 import ken
 from kenviz.files import write_text
 from kenviz.pane import BokehPane
+from kenviz.theme import THEMES
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from ken.retention import PairOfModels
+
+
+# Around what Bokeh writes: the paper of the theme, and the caption, escaped.
+_PAGE = """{% extends base %}
+{% block postamble %}<style>
+  body { background: {{ colours.Plot.background_fill_color }}; color: {{ colours.Axis.axis_label_text_color }};
+         font: 15px/1.5 system-ui, sans-serif; overflow-wrap: anywhere; }
+</style>{% endblock %}
+{% block contents %}{{ super() }}<p>{{ caption | e }}</p>{% endblock %}"""
 
 
 class View(ipywidgets.VBox):
@@ -109,8 +119,14 @@ class View(ipywidgets.VBox):
     def to_html(self, path: str | Path) -> Path:
         """Write the figure, as it is now, into one HTML file that opens without a network or a kernel."""
         with self._lock:
-            title = self.caption.split(":")[0] or type(self).__name__
-            return write_text(Path(path), file_html(self._figure(), INLINE, title=title))
+            page = file_html(
+                self._figure(),
+                INLINE,
+                title=self.caption.split(":")[0] or type(self).__name__,
+                template=_PAGE,
+                template_variables={"caption": self.caption, "colours": THEMES[self.theme]},
+            )
+            return write_text(Path(path), page)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.caption!r})"

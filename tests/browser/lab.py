@@ -78,7 +78,9 @@ window.lab = {
   idle: () => {
     const put_out = lab.panel().content.widgets.filter((cell) => cell.model.type === "code")
       .flatMap((cell) => cell.model.outputs.toJSON())
-      .filter((output) => "application/vnd.jupyter.widget-view+json" in (output.data ?? {}));
+      .filter((output) => "application/vnd.jupyter.widget-view+json" in (output.data ?? {}))
+      // A progress bar that has ended is gone from the page, but not from the outputs.
+      .filter((output) => !/\d+%\|/.test(output.data["text/plain"] ?? ""));
     const all = (selector) => [...lab.panel().node.querySelectorAll(selector)];
     return all(".jp-OutputArea-output > .lm-Widget").length >= put_out.length
       // An anywidget that has not rendered yet is an empty element without a class of its own.
