@@ -24,6 +24,7 @@ from kenviz import theme as themes
 from kenviz.figures import matrix as matrix_figure
 from kenviz.figures import retention as retention_figure
 from kenviz.figures import row as row_figure
+from kenviz.figures.labels import label, visible
 from kenviz.files import write_text
 from kenviz.rasters import Pyramid
 from kenviz.views.base import open_models
@@ -104,7 +105,7 @@ def report(
         loader=PackageLoader("kenviz"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     ).get_template("report.html")
     page = template.render(
-        title=title,
+        title=visible(title),
         facts=_facts(net),
         rule=_RULES.get(net.recipe.rule, f"The rule “{net.recipe.rule}”, registered by the user."),
         results=None if results is None else _cells(results),
@@ -137,12 +138,12 @@ def _tensor_figures(net: ken.Subnetwork, models: Any, name: str, reason: str) ->
     shown = row_figure.picture(models.rows(name, slice(row, row + 1))[0][0], mask[row])
     return [
         Figure.of(
-            f"Mask of {name}",
+            f"Mask of {label(name)}",
             f"{reason.capitalize()}. {matrix_figure.note(tiles, mask.shape).capitalize().split(': zoom')[0]}.",
             matrix_figure.build(tiles, mask.shape, name),
         ),
         Figure.of(
-            f"Row {row} of {name}",
+            f"Row {row} of {label(name)}",
             f"The row whose update has the median root mean square of its matrix ({energy:.3g}). {shown.title()}. "
             "The upper plot compares the histogram of the fine-tuned values with their kernel density estimate; the "
             "lower one has a mark for every grid point and every entry.",
@@ -175,7 +176,7 @@ def _facts(net: ken.Subnetwork) -> list[tuple[str, str]]:
         ("rule", recipe.rule),
         ("k", k),
         ("seed", str(recipe.seed)),
-        ("excluded", ", ".join(recipe.exclude) or "nothing"),
+        ("excluded", visible(", ".join(recipe.exclude)) or "nothing"),
         ("model", net.architecture.class_name if net.architecture else "not recorded"),
         ("made with", ", ".join(f"{name} {version}" for name, version in recipe.versions.items())),
         ("report written", f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC"),
@@ -190,7 +191,7 @@ def _cells(table: pd.DataFrame) -> dict[str, Any]:
         [_cell(str(column), value) for column, value in zip(table.columns, line, strict=True)]
         for line in table.itertuples(index=False, name=None)
     ]
-    columns = [str(column).replace("_", " ") for column in table.columns]
+    columns = [visible(str(column)).replace("_", " ") for column in table.columns]
     return {"columns": list(zip(columns, numeric, strict=True)), "rows": rows, "numeric": numeric}
 
 
@@ -203,7 +204,7 @@ def _cell(column: str, value: Any) -> str:
         return f"{value:,}"
     if isinstance(value, tuple):
         return " × ".join(f"{side:,}" for side in value) or "scalar"
-    return str(value)
+    return visible(str(value))
 
 
 def _json(value: Any) -> str:

@@ -275,6 +275,7 @@ def test_names_of_strangers_are_text(tmp_path):
             name = view.figure.select_one({"name": "name"})
             assert name is None or ("\n" not in name.text and len(name.text) <= 130)
         assert "<script" not in view._note.value
+        assert "\u202e" not in view.caption
         page = view.to_html(tmp_path / "view.html").read_text(encoding="utf-8")
         assert "<script>alert" not in page
         assert len(list(tmp_path.iterdir())) == 1

@@ -5,17 +5,25 @@ from __future__ import annotations
 import unicodedata
 
 
-def label(name: str, most: int = 110) -> str:
-    """A name fit for a title or an axis: what cannot be seen is spelled out, the middle of a long one left out.
+def visible(text: str) -> str:
+    """Text in which everything can be seen: line breaks, marks that change the direction of writing and the like,
+    which would move or reverse what stands around them, are spelled out.
 
-    Line breaks, and marks that change the direction of writing, would otherwise move or reverse what stands around.
-
-    >>> label("a\\nb\\u202ec"), label("encoder.layer.0.weight", most=11)
-    ('a\\\\nb\\\\u202ec', 'encod…eight')
+    >>> visible("a\\nb\\u202ec")
+    'a\\\\nb\\\\u202ec'
     """
-    seen = "".join(
-        char.encode("unicode_escape").decode() if unicodedata.category(char).startswith("C") else char for char in name
+    return "".join(
+        char.encode("unicode_escape").decode() if unicodedata.category(char).startswith("C") else char for char in text
     )
+
+
+def label(name: str, most: int = 110) -> str:
+    """A name fit for a title or an axis: `visible`, and the middle of a long one left out.
+
+    >>> label("encoder.layer.0.weight", most=11)
+    'encod…eight'
+    """
+    seen = visible(name)
     if len(seen) <= most:
         return seen
     half = (most - 1) // 2

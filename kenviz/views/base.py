@@ -26,11 +26,11 @@ if TYPE_CHECKING:
     from ken.retention import PairOfModels
 
 
-# Around what Bokeh writes: the paper of the theme, and the caption, escaped.
-_PAGE = """{% extends base %}
-{% block postamble %}<style>
+# What is put around Bokeh's own template: the paper of the theme, and the caption, escaped.
+_PAGE = """{% block postamble %}<style>
   body { background: {{ colours.Plot.background_fill_color }}; color: {{ colours.Axis.axis_label_text_color }};
          font: 15px/1.5 system-ui, sans-serif; overflow-wrap: anywhere; }
+  p { padding: 0 1rem; }
 </style>{% endblock %}
 {% block contents %}{{ super() }}<p>{{ caption | e }}</p>{% endblock %}"""
 

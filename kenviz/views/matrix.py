@@ -66,7 +66,7 @@ class MatrixView(View):
         rows, n = self._pyramid.shape
         kept = self._net.pruned()[self.tensor].retained
         self.caption = (
-            f"Mask of {self.tensor}: {kept:,} of {rows * n:,} entries are retained ({kept / (rows * n):.1%}). "
+            f"Mask of {label(self.tensor)}: {kept:,} of {rows * n:,} entries are retained ({kept / (rows * n):.1%}). "
             + figures.note(self._tiles, self._pyramid.shape).capitalize()
             + "."
         )

@@ -12,6 +12,7 @@ from bokeh.models import Plot
 import ken
 from ken.retention import PairOfModels
 from kenviz.figures import retention as figures
+from kenviz.figures.labels import label
 from kenviz.views.base import View
 
 
@@ -62,7 +63,7 @@ class RetentionView(View):
         known = values.dropna()
         spread = f"from {written(known.min())} to {written(known.max())}" if len(known) else "not defined"
         left_out = f" {self._left_out} vectors are left out." if self._left_out else ""
-        chosen = f" Chosen: {self.tensor}." if self.tensor else ""
+        chosen = f" Chosen: {label(self.tensor)}." if self.tensor else ""
         self.caption = (
             f"Retention by layer and kind: the {figures.MEASURES[self.measure][0]} in {len(values)} matrices, "
             f"{spread}.{left_out}{chosen}"

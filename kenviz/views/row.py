@@ -131,7 +131,7 @@ class RowView(View):
         self._picture = figures.picture(fine_tuned[0], mask)
         n = len(mask)
         self.caption = (
-            f"Row {self.row} of {self.tensor}: rule {self._net.recipe.rule} retains {self.k:,} of {n:,} entries "
+            f"Row {self.row} of {label(self.tensor)}: rule {self._net.recipe.rule} retains {self.k:,} of {n:,} entries "
             f"({self.k / n:.1%}) at their fine-tuned value and resets {n - self.k:,} to their pretrained value."
         )
 
