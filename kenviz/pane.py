@@ -18,7 +18,6 @@ import math
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
@@ -28,14 +27,14 @@ import bokeh
 import ipywidgets
 import numpy as np
 import traitlets
-from bokeh.core.types import ID
 from bokeh.document import Document
 from bokeh.embed import json_item
 from bokeh.model import Model
-from bokeh.models import ColumnDataSource, LayoutDOM, Plot, Range1d
+from bokeh.models import ColumnDataSource, LayoutDOM, Range1d
 from bokeh.resources import Resources
 
-from kenviz import wire
+from kenviz import reports, wire
+from kenviz.reports import Change
 
 log = logging.getLogger(__name__)
 
@@ -48,18 +47,6 @@ class UnknownNameError(KeyError):
     """No model, or no column, has the name that was asked for."""
 
     __str__ = Exception.__str__  # KeyError would show the quoted repr of the sentence
-
-
-@dataclass(slots=True)
-class _Change:
-    """What is to be sent of one model.
-
-    Names only (the dictionaries are ordered sets): values are read when they are sent, so the latest go out.
-    """
-
-    model: Model
-    columns: dict[str, None] = field(default_factory=dict)
-    properties: dict[str, None] = field(default_factory=dict)
 
 
 class _Held(threading.local):
@@ -125,7 +112,7 @@ class BokehPane(anywidget.AnyWidget):
         self._document.add_root(root)
         self._lock = threading.RLock()
         self._held = _Held()
-        self._unsent: dict[str, _Change] = {}
+        self._unsent: dict[str, Change] = {}
         self._generation = 0
         # By model id: generation of the latest change, and the view it came from ("" is Python).
         self._stamps: dict[str, tuple[float, str]] = {}
@@ -287,11 +274,11 @@ class BokehPane(anywidget.AnyWidget):
         known = ", ".join(map(repr, sorted({model.name for model in models if model.name}))) or "none"
         raise UnknownNameError(f"no {what} is named {name!r}; known names: {known}")
 
-    def _touch(self, model: Model) -> _Change:
+    def _touch(self, model: Model) -> Change:
         """Note that this thread changes `model`: sent at the end of its hold."""
         self._stamps[model.id] = (_UNSENT, "")
         self._held.touched[model.id] = None
-        return self._unsent.setdefault(model.id, _Change(model))
+        return self._unsent.setdefault(model.id, Change(model))
 
     def _flush(self) -> None:
         """Send what this thread has changed.
@@ -305,7 +292,7 @@ class BokehPane(anywidget.AnyWidget):
             if changes:
                 self._publish(changes, origin="")
 
-    def _publish(self, changes: list[_Change], origin: str) -> None:
+    def _publish(self, changes: list[Change], origin: str) -> None:
         """Tell the views of changes; the one they came from (`origin`) only learns the generation."""
         self._generation += 1
         for change in changes:
@@ -331,73 +318,31 @@ class BokehPane(anywidget.AnyWidget):
             case {"need": "figure", "view": str(view)} if view:
                 with self._lock:
                     self._asked_for = True
-                    answer = {"figure": self.json(), "watch": self._watch(), "generation": self._generation}
+                    answer = {
+                        "figure": self.json(),
+                        "watch": reports.watch(self._document),
+                        "generation": self._generation,
+                    }
                     self.send({**answer, "view": view})
             case {"events": list(events), "view": str(view), "seen": int(seen)} if view:
                 self._hear(events, view, seen)
             case _:
                 log.debug("ignored a message that is not of this protocol")
 
-    def _watch(self) -> dict[str, str]:
-        """Model id -> what a view is to report about it."""
-        watch: dict[str, str] = {}
-        for model in self._document.models:
-            if isinstance(model, Plot):
-                watch[model.id] = "tap"
-            elif isinstance(model, Range1d) and model.name:
-                watch[model.id] = "range"
-            elif isinstance(model, ColumnDataSource) and model.name:
-                watch[model.selected.id] = "select"
-        return watch
-
     def _hear(self, events: list[object], view: str, seen: int) -> None:
         """Take over what a view reports, tell the other views, then the callbacks."""
-        changes: list[_Change] = []
-        heard = []
         with self._lock:
-            for content in events:
-                event = self._take(content, view, seen, changes)
-                if event is not None:
-                    heard.append(event)
+            taken = [
+                reports.take(self._document, event, lambda model: self._stale(model, view, seen)) for event in events
+            ]
+            news = [one for one in taken if one is not None]
+            changes = [change for _, change in news if change is not None]
             if changes:
                 self._publish(changes, origin=view)
         # Callbacks run without the lock: they may wait for a lock whose owner is waiting for ours.
         with self.hold():
-            for event in heard:
+            for event, _ in news:
                 self._callbacks(event)
-
-    def _take(self, content: object, view: str, seen: int, changes: list[_Change]) -> dict[str, Any] | None:
-        """Take one report into the model; the event for the callbacks, or None if there is no news in it."""
-        match content:
-            case {"id": str(id), "start": start, "end": end}:
-                span = self._document.get_model_by_id(ID(id))
-                start, end = wire.finite(start), wire.finite(end)
-                if not isinstance(span, Range1d) or not span.name or start is None or end is None:
-                    return None
-                if self._stale(span, view, seen) or (span.start, span.end) == (start, end):
-                    return None
-                span.update(start=start, end=end)
-                changes.append(_Change(span, properties={"start": None, "end": None}))
-                return {"kind": "range", "name": span.name, "start": start, "end": end}
-            case {"id": str(id), "indices": list(indices)}:
-                source = self._source_of_selection(id)
-                if source is None or source.selected.indices == indices:
-                    return None
-                if self._stale(source, view, seen) or self._stale(source.selected, view, seen):
-                    return None
-                length = len(next(iter(_data(source).values()), ()))
-                if not all(type(index) is int and 0 <= index < length for index in indices):
-                    return None
-                source.selected.indices = list(indices)
-                changes.append(_Change(source.selected, properties={"indices": None}))
-                return {"kind": "select", "name": source.name, "indices": list(indices)}
-            case {"id": str(id), "x": x, "y": y}:
-                plot = self._document.get_model_by_id(ID(id))
-                x, y = wire.finite(x), wire.finite(y)
-                if not isinstance(plot, Plot) or x is None or y is None:
-                    return None
-                return {"kind": "tap", "figure": plot.name, "x": x, "y": y}
-        return None
 
     def _stale(self, model: Model, view: str, seen: int) -> bool:
         """Whether someone else has changed the model, and the view did not know it when it reported.
@@ -406,12 +351,6 @@ class BokehPane(anywidget.AnyWidget):
         """
         generation, origin = self._stamps.get(model.id, (0, ""))
         return generation > seen and origin != view
-
-    def _source_of_selection(self, id: str) -> ColumnDataSource | None:
-        for model in self._document.models:
-            if isinstance(model, ColumnDataSource) and model.name and model.selected.id == id:
-                return model
-        return None
 
 
 @cache

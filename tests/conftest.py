@@ -1,5 +1,29 @@
-from hypothesis import settings
+import pytest
+from hypothesis import HealthCheck, settings
 
 # The machine decides how long an example takes, the seed which examples: never a test's outcome.
-settings.register_profile("ken", deadline=None, derandomize=True, max_examples=100, database=None)
+settings.register_profile(
+    "ken",
+    deadline=None,
+    derandomize=True,
+    max_examples=100,
+    database=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)
 settings.load_profile("ken")
+
+
+@pytest.fixture
+def pair():
+    """A small pair of models, as state dicts."""
+    from kenviz_models import small_pair
+
+    return small_pair()
+
+
+@pytest.fixture
+def net(pair):
+    """Half of every row of the small pair."""
+    import ken
+
+    return ken.prune(*pair, 0.5)

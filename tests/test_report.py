@@ -10,16 +10,6 @@ import kenviz
 from kenviz.figures.labels import label
 
 
-@pytest.fixture
-def pair():
-    return small_pair()
-
-
-@pytest.fixture
-def net(pair):
-    return ken.prune(*pair, 0.5)
-
-
 def page(path):
     return path.read_text(encoding="utf-8")
 

@@ -15,16 +15,6 @@ from kenviz import MatrixView, RetentionView, RowView
 QUERY = "layer.1.query.weight"
 
 
-@pytest.fixture
-def pair():
-    return small_pair()
-
-
-@pytest.fixture
-def net(pair):
-    return ken.prune(*pair, 0.5)
-
-
 def drawn(view, source):
     """The columns of a source of the pane, as the browser is told them."""
     return view.pane.column(source, "column").astype(int).tolist()
