@@ -50,17 +50,21 @@ def inject(net: Subnetwork, pretrained: Model) -> Model:
     elif net.architecture is not None:
         model = _build(net.architecture)  # type: ignore[assignment]
         model.train(pretrained.training)
+        # Its parameters are about to be replaced, but what is in no state dict (position ids) must move too.
+        model.to(next(iter(theirs.tensors.values())).device)
         targets = {name: name for name in net}
+        unset = [name for name in model.state_dict() if name not in net.tensors and name not in net.tied]
+        if unset:  # it would keep the random values it was built with
+            raise SubnetworkError(
+                f"the subnetwork has no tensor {unset[0]}, which {net.architecture.class_name} needs "
+                f"({len(unset)} such tensors)"
+            )
     else:
         raise SubnetworkError(
             f"the pretrained module has no place for {homeless[0]} ({len(homeless)} such tensors); give a module of "
             "the fine-tuned class, or a state dict"
         )
-    _write(
-        model,
-        {targets[name]: _merge(name, tensor, theirs, places[name]) for name, tensor in net.items()},
-        net,
-    )
+    _write(model, {targets[name]: _merge(name, tensor, theirs, places[name]) for name, tensor in net.items()})
     return model
 
 
@@ -86,7 +90,7 @@ def _merge(name: str, tensor: RetainedTensor | CarriedTensor, theirs: Checkpoint
         return tensor.onto(theirs.tensors[place])
 
 
-def _write(model: torch.nn.Module, merged: Mapping[str, torch.Tensor], net: Subnetwork) -> None:
+def _write(model: torch.nn.Module, merged: Mapping[str, torch.Tensor]) -> None:
     """Put the merged tensors into a module of our own making. Tied parameters stay tied: data is replaced."""
     slots = dict(model.named_parameters(remove_duplicate=False)) | dict(model.named_buffers(remove_duplicate=False))
     absent = [name for name in merged if name not in slots]

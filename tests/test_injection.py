@@ -121,3 +121,16 @@ def test_an_unknown_class_is_refused(classifier):
     for name in ("NoSuchModel", "BertConfig", "os"):
         with pytest.raises(SubnetworkError, match=f"has no model class '{name}'"):
             ken.inject(replace(net, architecture=Architecture(name, {})), base)
+
+
+def test_a_class_that_needs_more_than_was_stored_is_refused(classifier):
+    from dataclasses import replace
+
+    base = bert(BertModel, 0)
+    net = ken.prune(classifier, base, 2)
+    config = {**net.architecture.config, "num_hidden_layers": 3}
+    larger = replace(net, architecture=replace(net.architecture, config=config))
+    with pytest.raises(
+        SubnetworkError, match=r"has no tensor bert\.encoder\.layer\.2\..* BertForSequenceClassification"
+    ):
+        ken.inject(larger, base)
