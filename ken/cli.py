@@ -111,11 +111,14 @@ def _readable(results: pd.DataFrame) -> pd.DataFrame:
 
 
 def main() -> None:
-    """Entry point: errors of ours are told in a line, anything else is a bug and shows its traceback."""
+    """Entry point: errors of ours and of the disk are told in a line; anything else is a bug, with its traceback."""
     try:
         app()
     except KenError as error:
         print("\n".join([f"ken: {error}", *getattr(error, "__notes__", [])]), file=sys.stderr)
+        sys.exit(1)
+    except OSError as error:  # a folder that is not there, a full disk
+        print(f"ken: {error}", file=sys.stderr)
         sys.exit(1)
     except KeyboardInterrupt:
         print("ken: interrupted; nothing was left half done", file=sys.stderr)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from numbers import Integral
 
 import numpy as np
 from numpy.typing import NDArray
@@ -81,6 +82,8 @@ def get(name: str) -> Rule:
 
 def mask_block(rule: str, block: RowBlock, k: int) -> Mask:
     """Apply a rule to a block of rows and check what comes back: (rows, n) bool, min(k, n) True per row."""
+    if isinstance(k, bool) or not isinstance(k, Integral):
+        raise BudgetError(f"k must be a whole number of entries, got {k!r}")
     if k < 1:
         raise BudgetError(f"k must be at least 1, got {k}")
     rows, n = block.fine_tuned.shape
@@ -115,6 +118,8 @@ def retain(
     [True, False, True, False, True]
     """
     values = np.asarray(fine_tuned)
+    if values.ndim > 2:
+        raise ValuesError(f"values must be one row or a matrix of rows, got shape {values.shape}")
     rows = np.ascontiguousarray(np.atleast_2d(values), dtype=np.float64)
     if not np.isfinite(rows).all():
         row, column = np.argwhere(~np.isfinite(rows))[0]

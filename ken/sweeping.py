@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ken.errors import RuleError
 from ken.injection import inject
 from ken.pruning import prune
 from ken.retention import PairOfModels
 from ken.rows import K, check_k
+from ken.rules import get
 from ken.subnetwork import RetainedTensor, Subnetwork
 
 if TYPE_CHECKING:
@@ -53,6 +55,10 @@ def sweep(
     ks, seeds = list(ks), list(seeds)
     for k in ks:
         check_k(k)
+    for rule in rules:
+        get(rule)
+    if not seeds:
+        raise RuleError("seeds must name at least one seed, got none")
     jobs = [(k, rule, seed) for k in ks for rule in rules for seed in (seeds if rule == "random" else seeds[:1])]
     lines = []
     with tqdm(total=len(jobs) + 2, desc="evaluate", unit="model", disable=not progress, leave=False) as bar:

@@ -10,11 +10,17 @@ from pathlib import Path
 def write_text(path: Path, text: str) -> Path:
     """Write UTF-8 text; on any error the file that was there stays as it was. Returns the path.
 
+    Raises `OSError` if the folder is not there, the path is a folder, or the disk refuses.
+
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     write_text(Path(folder) / "a.txt", "σ").read_text(encoding="utf-8")
     'σ'
     """
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"{path} cannot be written: there is no folder {path.parent}")
+    if path.is_dir():
+        raise IsADirectoryError(f"{path} cannot be written: it is a folder")
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as file:

@@ -77,6 +77,15 @@ def test_an_error_of_ours_is_told_in_a_line_with_its_place(monkeypatch, capsys):
     assert capsys.readouterr().err == "ken: the cache cannot be written\nin tensor 'w'\n"
 
 
+def test_a_folder_that_cannot_be_made_is_told_in_a_line(demo, tmp_path, monkeypatch, capsys):
+    (tmp_path / "file").touch()
+    monkeypatch.setattr(sys, "argv", ["ken", "demo", "--out", str(tmp_path / "file")])
+    with pytest.raises(SystemExit) as left:
+        cli.main()
+    assert left.value.code == 1
+    assert capsys.readouterr().err.startswith("ken: [Errno 17] File exists")
+
+
 def test_an_interrupt_is_told_in_a_line(monkeypatch, capsys):
     monkeypatch.setattr(cli, "app", lambda: (_ for _ in ()).throw(KeyboardInterrupt))
     with pytest.raises(SystemExit) as left:

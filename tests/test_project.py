@@ -102,7 +102,7 @@ LAYERS = {
     "pruning": {"rules", "rows", "checkpoint", "subnetwork"},
     "injection": {"checkpoint", "subnetwork"},
     "retention": {"checkpoint", "subnetwork"},
-    "sweeping": {"pruning", "injection", "retention", "rows", "subnetwork"},
+    "sweeping": {"pruning", "injection", "retention", "rows", "rules", "subnetwork"},
     "training": set(),
     "docstring_task": set(),
     "demo": {"training", "docstring_task"},

@@ -118,6 +118,14 @@ def test_a_failed_report_leaves_the_old_one_and_no_other_file(net, pair, tmp_pat
     assert [p.name for p in tmp_path.iterdir()] == ["r.html"]
 
 
+def test_a_path_that_cannot_be_written_is_named(net, pair, tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"r\.html cannot be written: there is no folder .*missing"):
+        kenviz.report(net, pair, tmp_path / "missing" / "r.html")
+    with pytest.raises(IsADirectoryError, match="cannot be written: it is a folder"):
+        kenviz.report(net, pair, tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_only_vectors_can_be_reported_too(tmp_path):
     import torch
 

@@ -136,6 +136,11 @@ def test_errors_say_limit_place_and_value():
     row = np.arange(5.0)
     with pytest.raises(BudgetError, match="k must be at least 1, got 0"):
         rules.retain(row, 0)
+    for k in (2.5, 0.5, True, "2"):
+        with pytest.raises(BudgetError, match=f"k must be a whole number of entries, got {k!r}"):
+            rules.retain(row, k)
+    with pytest.raises(ValuesError, match=r"one row or a matrix of rows, got shape \(2, 2, 2\)"):
+        rules.retain(np.zeros((2, 2, 2)), 1)
     with pytest.raises(RuleError, match="rule must be one of ken, grid, random; got 'topk'"):
         rules.retain(row, 2, "topk")
     with pytest.raises(ValuesError, match="must be finite, got nan in row 1, column 2"):

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 import ken
-from ken.errors import BudgetError
+from ken.errors import BudgetError, RuleError
 from ken.sweeping import COLUMNS, nothing_retained
 
 
@@ -57,6 +57,13 @@ def test_an_evaluation_may_know_its_standard_error(pair):
 def test_a_bad_k_is_refused_before_anything_is_evaluated(pair):
     with pytest.raises(BudgetError, match="got 0"):
         ken.sweep(pair, [0.5, 0], evaluate=lambda _: pytest.fail("evaluated"))
+
+
+def test_an_unknown_rule_or_no_seed_is_refused_before_anything_is_evaluated(pair):
+    with pytest.raises(RuleError, match="got 'kenn'"):
+        ken.sweep(pair, [0.5], ["ken", "kenn"], evaluate=lambda _: pytest.fail("evaluated"))
+    with pytest.raises(RuleError, match="at least one seed, got none"):
+        ken.sweep(pair, [0.5], evaluate=lambda _: pytest.fail("evaluated"), seeds=[])
 
 
 def test_nothing_retained_is_the_pretrained_model_with_what_is_carried(pair):

@@ -162,6 +162,12 @@ class TestMatrixView:
         assert (view.figure.y_range.start, view.figure.y_range.end) == (20, 10)
         assert (view.figure.x_range.start, view.figure.x_range.end) == (5, 8)
 
+    def test_a_part_that_is_not_there_is_refused(self, view):
+        for part in ((float("nan"), 5.0), (300.0, 400.0), (-5.0, 0.0), (0.0, float("inf"))):
+            with pytest.raises(traitlets.TraitError, match="rows must be a part of 0 to 300, got"):
+                view.rows = part
+        assert view.rows == (0.0, 300.0)
+
     def test_another_tensor_is_shown_whole(self, net, view):
         view.rows = (10, 20)
         view.tensor = "layer.0.out.weight"

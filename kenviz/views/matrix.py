@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, cast
 
 import pandas as pd
@@ -52,6 +53,15 @@ class MatrixView(View):
         if proposal["value"] not in self._picker.options:
             raise traitlets.TraitError(f"tensor must be a pruned one, got {proposal['value']!r}")
         return str(proposal["value"])
+
+    @traitlets.validate("rows", "columns")
+    def _valid_part(self, proposal: dict[str, Any]) -> tuple[float, float]:
+        first, last = proposal["value"]
+        name = proposal["trait"].name
+        size = self._pyramid.shape[0 if name == "rows" else 1]
+        if not (math.isfinite(first) and math.isfinite(last) and min(first, last) < size and max(first, last) > 0):
+            raise traitlets.TraitError(f"{name} must be a part of 0 to {size}, got {first} to {last}")
+        return first, last
 
     def _choose(self, tensor: str) -> None:
         self._pyramid = Pyramid(self._net.pruned()[tensor].row_mask())
