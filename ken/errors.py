@@ -33,6 +33,10 @@ class SubnetworkError(KenError, ValueError):
     """A subnetwork that contradicts itself, or does not fit the model it is injected into."""
 
 
+class FormatError(SubnetworkError):
+    """A subnetwork file that is damaged, was made by a newer version, or cannot be written."""
+
+
 class DemoError(KenError, RuntimeError):
     """The demonstration pair cannot be made: a package is missing, or a cached file is damaged."""
 

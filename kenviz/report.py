@@ -20,12 +20,12 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 import ken
+from ken.files import write_text
 from kenviz import theme as themes
 from kenviz.figures import matrix as matrix_figure
 from kenviz.figures import retention as retention_figure
 from kenviz.figures import row as row_figure
 from kenviz.figures.labels import label, visible
-from kenviz.files import write_text
 from kenviz.rasters import Pyramid
 from kenviz.views.base import open_models
 

@@ -16,7 +16,7 @@ from bokeh.models import LayoutDOM
 from bokeh.resources import INLINE
 
 import ken
-from kenviz.files import write_text
+from ken.files import write_text
 from kenviz.pane import BokehPane
 from kenviz.theme import THEMES
 

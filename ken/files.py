@@ -1,0 +1,109 @@
+"""Files and folders are written whole or not at all: under a temporary name beside the target, synced, then renamed."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+
+@contextmanager
+def replacing(path: str | Path) -> Iterator[BinaryIO]:
+    """A new binary file that takes the place of path when the block ends; on any error the old file stays as it was.
+
+    Whoever opens the path meanwhile, or after a crash, finds the old file or the new one, never a part. Raises
+    `OSError` if the folder is not there, the path is a folder, or the disk refuses.
+
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     with replacing(Path(folder) / "a.bin") as file:
+    ...         _ = file.write(b"whole")
+    ...     (Path(folder) / "a.bin").read_bytes()
+    b'whole'
+    """
+    # A link is followed: the file it names is replaced, not the link.
+    path = Path(os.path.realpath(path))
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"{path} cannot be written: there is no folder {path.parent}")
+    if path.is_dir():
+        raise IsADirectoryError(f"{path} cannot be written: it is a folder")
+    # Of a long name only the beginning: with what is added it must not exceed what a file system allows.
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:40]}.", suffix=".part")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(name, _mode(path, 0o666))  # noqa: PTH101 - mkstemp's files are private
+        os.replace(name, path)  # noqa: PTH105
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+    _sync_folder(path.parent)
+
+
+@contextmanager
+def replacing_folder(path: str | Path) -> Iterator[Path]:
+    """A new folder to fill, which gets its name when the block ends; on any error nothing is left.
+
+    The folder must not exist yet, or be empty: raises `FileExistsError` otherwise, before anything is written.
+
+    >>> with tempfile.TemporaryDirectory() as parent:
+    ...     with replacing_folder(Path(parent) / "model") as folder:
+    ...         _ = (folder / "config.json").write_text("{}")
+    ...     sorted(p.name for p in (Path(parent) / "model").iterdir())
+    ['config.json']
+    """
+    path = Path(os.path.realpath(path))
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise FileExistsError(f"{path} is there already, and not an empty folder; give another name, or remove it")
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"{path} cannot be made: there is no folder {path.parent}")
+    part = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name[:40]}.", suffix=".part"))
+    try:
+        yield part
+        for file in part.iterdir():
+            with file.open("rb") as opened:
+                os.fsync(opened.fileno())
+        _sync_folder(part)
+        part.chmod(_mode(path, 0o777))
+        part.replace(path)
+    except BaseException:
+        shutil.rmtree(part, ignore_errors=True)
+        raise
+    _sync_folder(path.parent)
+
+
+def write_text(path: Path, text: str) -> Path:
+    """Write UTF-8 text whole or not at all, as `replacing` does. Returns the path.
+
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write_text(Path(folder) / "a.txt", "σ").read_text(encoding="utf-8")
+    'σ'
+    """
+    with replacing(path) as file:
+        file.write(text.encode("utf-8"))
+    return path
+
+
+def _mode(path: Path, new: int) -> int:
+    """The rights that the old file has, or that a new one would get."""
+    if path.exists():
+        return path.stat().st_mode & 0o777
+    umask = os.umask(0)
+    os.umask(umask)
+    return new & ~umask
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make the renaming last; where folders cannot be opened (Windows), the system sees to it."""
+    if not hasattr(os, "O_DIRECTORY"):
+        return
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
