@@ -24,32 +24,42 @@ if TYPE_CHECKING:
     from ken import retention as retention
     from ken import rules as rules
     from ken import training as training
-    from ken.checkpoint import open_pair as open_pair
     from ken.errors import KenError as KenError
+    from ken.exporting import export as export
+    from ken.format import load as load
     from ken.injection import inject as inject
+    from ken.injection import reset as reset
+    from ken.live import swap as swap
+    from ken.pairing import open_pair as open_pair
     from ken.pruning import prune as prune
+    from ken.retained import CarriedTensor as CarriedTensor
+    from ken.retained import RetainedTensor as RetainedTensor
     from ken.retention import Pair as Pair
-    from ken.subnetwork import CarriedTensor as CarriedTensor
-    from ken.subnetwork import RetainedTensor as RetainedTensor
     from ken.subnetwork import Subnetwork as Subnetwork
     from ken.sweeping import sweep as sweep
+    from ken.verification import verify as verify
 
 # Public name -> the module that defines it; None: the name is a module itself.
 _PUBLIC = {
-    "CarriedTensor": "subnetwork",
+    "CarriedTensor": "retained",
     "KenError": "errors",
     "Pair": "retention",
-    "RetainedTensor": "subnetwork",
+    "RetainedTensor": "retained",
     "Subnetwork": "subnetwork",
     "demo": None,
     "density": None,
+    "export": "exporting",
     "inject": "injection",
-    "open_pair": "checkpoint",
+    "load": "format",
+    "open_pair": "pairing",
     "prune": "pruning",
     "retention": None,
     "rules": None,
+    "reset": "injection",
+    "swap": "live",
     "sweep": "sweeping",
     "training": None,
+    "verify": "verification",
 }
 
 __all__ = ["__version__", *_PUBLIC]

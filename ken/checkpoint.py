@@ -1,22 +1,20 @@
-"""Where tensors come from: one reader per kind of source, and the pairing of two sources by name."""
+"""Where tensors come from: one reader per kind of source."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-import numpy as np
-from numpy.typing import NDArray
-
 from ken.errors import PairingError
-from ken.rows import row_shape
 
 if TYPE_CHECKING:
     import torch
 
-#: What `ken.prune` and `ken.inject` take: a live module, or its state dict.
-Source: TypeAlias = "torch.nn.Module | Mapping[str, torch.Tensor]"
+#: What stands for a model: a live module, its state dict, a .safetensors file, or a checkpoint folder.
+Source: TypeAlias = "torch.nn.Module | Mapping[str, torch.Tensor] | str | Path"
 
 # In a state dict nothing tells a buffer from a parameter; these are the floating-point buffers of torch itself.
 _RUNNING_STATISTICS = ("running_mean", "running_var")
@@ -35,7 +33,8 @@ class Checkpoint:
     """The tensors of one model by name, in model order, aliases of tied tensors included.
 
     tied maps each alias to the name under which the tensor counts. buffers are names of tensors that no
-    optimiser trains. prefix is transformers' base-model prefix ("bert"), empty if unknown.
+    optimiser trains. prefix is transformers' base-model prefix ("bert"), empty if unknown. source says in a word
+    what was read. A checkpoint folder also has files (configuration, tokenizer) and shards: which file a tensor is in.
     """
 
     tensors: Mapping[str, torch.Tensor]
@@ -43,10 +42,13 @@ class Checkpoint:
     buffers: frozenset[str] = frozenset()
     prefix: str = ""
     architecture: Architecture | None = None
+    source: str = ""
+    files: Mapping[str, Path] = field(default_factory=dict)
+    shards: Mapping[str, str] = field(default_factory=dict)
 
 
 def read(source: Source) -> Checkpoint:
-    """Open a module or a state dict. No value is copied.
+    """Open a module, a state dict, a file or a folder. No value is copied; of files only headers are read.
 
     Raises `PairingError` for anything else, and for tensors without values (on the meta device).
 
@@ -60,20 +62,62 @@ def read(source: Source) -> Checkpoint:
     import torch
 
     if isinstance(source, torch.nn.Module):
-        tensors = _tensors_of(source.state_dict())
-        trained = {name for name, _ in source.named_parameters(remove_duplicate=False)}
-        return Checkpoint(
-            tensors,
-            _ties(tensors),
-            frozenset(tensors) - trained,
-            str(getattr(source, "base_model_prefix", "") or ""),
-            _architecture(source),
-        )
+        return _read_module(source)
+    if isinstance(source, str | Path):
+        return _read_path(Path(source))
     if isinstance(source, Mapping):
         tensors = _tensors_of(source)
-        buffers = {name for name in tensors if name.rpartition(".")[2] in _RUNNING_STATISTICS}
-        return Checkpoint(tensors, _ties(tensors), frozenset(buffers))
-    raise PairingError(f"a model must be a torch module or a state dict, got {type(source).__name__}")
+        return Checkpoint(tensors, _ties(tensors), _running_statistics(tensors), source="a state dict")
+    raise PairingError(f"a model must be a torch module, a state dict or a path, got {type(source).__name__}")
+
+
+def _read_module(module: torch.nn.Module) -> Checkpoint:
+    tensors = _tensors_of(module.state_dict())
+    trained = {name for name, _ in module.named_parameters(remove_duplicate=False)}
+    architecture = _architecture(module)
+    return Checkpoint(
+        tensors,
+        _ties(tensors),
+        frozenset(tensors) - trained,
+        str(getattr(module, "base_model_prefix", "") or ""),
+        architecture,
+        _origin(module),
+    )
+
+
+def _origin(module: torch.nn.Module) -> str:
+    """Class and hub id of a module. Of a local folder only the last part: the rest is nobody's business."""
+    came_from = str(getattr(getattr(module, "config", None), "_name_or_path", "") or "")
+    if came_from.count("/") > 1 or Path(came_from).is_absolute() or "\\" in came_from:
+        came_from = came_from.replace("\\", "/").rstrip("/").rpartition("/")[2]
+    return f"{type(module).__name__} {came_from}".rstrip()
+
+
+def _read_path(path: Path) -> Checkpoint:
+    from ken.folders import open_path
+
+    folder = open_path(path)
+    architecture, prefix = None, ""
+    classes = (folder.config or {}).get("architectures") or ()
+    if folder.config is not None and classes and isinstance(classes[0], str):
+        import transformers
+
+        architecture = Architecture(classes[0], dict(folder.config))
+        prefix = str(getattr(getattr(transformers, classes[0], None), "base_model_prefix", "") or "")
+    return Checkpoint(
+        folder.tensors,
+        {},
+        _running_statistics(folder.tensors),
+        prefix,
+        architecture,
+        f"{'folder' if path.is_dir() else 'file'} {path.resolve().name}",
+        folder.files,
+        folder.shards,
+    )
+
+
+def _running_statistics(names: Mapping[str, Any]) -> frozenset[str]:
+    return frozenset(name for name in names if name.rpartition(".")[2] in _RUNNING_STATISTICS)
 
 
 def _tensors_of(state: Mapping[str, Any]) -> dict[str, torch.Tensor]:
@@ -111,106 +155,5 @@ def _architecture(module: torch.nn.Module) -> Architecture | None:
     config = getattr(module, "config", None)
     if config is None or not type(module).__module__.startswith("transformers."):
         return None
-    return Architecture(type(module).__name__, config.to_dict())
-
-
-def match(names: Collection[str], others: Collection[str], prefixes: Collection[str] = ()) -> dict[str, str | None]:
-    """Pair names: exactly, else by adding or stripping a base-model prefix. None where there is no counterpart.
-
-    Raises `PairingError` if two names would share a counterpart.
-
-    >>> match(["bert.pooler.weight", "classifier.weight"], ["pooler.weight"], ["bert"])
-    {'bert.pooler.weight': 'pooler.weight', 'classifier.weight': None}
-    """
-    known = set(others)
-    pairs: dict[str, str | None] = {}
-    owner: dict[str, str] = {}
-    for name in names:
-        candidates = [name]
-        for prefix in dict.fromkeys(p for p in prefixes if p):
-            candidates.append(name.removeprefix(f"{prefix}.") if name.startswith(f"{prefix}.") else f"{prefix}.{name}")
-        other = next((candidate for candidate in candidates if candidate in known), None)
-        pairs[name] = other
-        if other is not None and owner.setdefault(other, name) != name:
-            raise PairingError(f"{owner[other]} and {name} would both be paired with {other}")
-    return pairs
-
-
-@dataclass(frozen=True, slots=True)
-class Pairing:
-    """Two checkpoints whose tensors have been matched by name and checked to fit.
-
-    names gives the pretrained counterpart of every fine-tuned tensor, None for those that have none.
-    """
-
-    fine_tuned: Checkpoint
-    pretrained: Checkpoint
-    names: Mapping[str, str | None]
-
-    def row_shape(self, name: str) -> tuple[int, int]:
-        """(rows, row length) of a fine-tuned tensor."""
-        return row_shape(self.fine_tuned.tensors[name].shape)
-
-    def rows(self, name: str, wanted: slice | None = None) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Rows of a tensor and of its counterpart, each (rows, n) float64 on the CPU; all rows if none are named.
-
-        Where there is no pretrained value (a new head, rows added to an embedding) it is NaN.
-        """
-        wanted = slice(None) if wanted is None else wanted
-        tensor = self.fine_tuned.tensors[name]
-        shape = row_shape(tensor.shape)
-        ours = _float64(tensor.reshape(shape)[wanted])
-        other = self.names[name]
-        if other is None:
-            return ours, np.full(ours.shape, np.nan)
-        counterpart = self.pretrained.tensors[other]
-        if counterpart.shape == tensor.shape:
-            return ours, _float64(counterpart.reshape(shape)[wanted])
-        theirs = np.full(shape, np.nan).reshape(-1)
-        theirs[: counterpart.numel()] = _float64(counterpart.reshape(-1))
-        return ours, theirs.reshape(shape)[wanted]
-
-
-def _float64(tensor: torch.Tensor) -> NDArray[np.float64]:
-    import torch
-
-    return tensor.to(device="cpu", dtype=torch.float64).numpy()
-
-
-def open_pair(fine_tuned: Source, pretrained: Source) -> Pairing:
-    """Read two sources and pair their tensors.
-
-    Raises `PairingError` if no tensor at all has a counterpart, or if shapes or kinds of dtype do not fit.
-
-    >>> import torch
-    >>> opened = open_pair({"a": torch.ones(2, 3)}, {"a": torch.zeros(2, 3)})
-    >>> opened.rows("a", slice(0, 1))
-    (array([[1., 1., 1.]]), array([[0., 0., 0.]]))
-    """
-    ours, theirs = read(fine_tuned), read(pretrained)
-    names = match(ours.tensors, theirs.tensors, (ours.prefix, theirs.prefix))
-    if ours.tensors and not any(names.values()):
-        raise PairingError(
-            "no tensor of the fine-tuned model has a counterpart in the pretrained one; names begin with "
-            f"{next(iter(ours.tensors))!r} and {next(iter(theirs.tensors), 'nothing')!r}"
-        )
-    for name, other in names.items():
-        if other is not None:
-            check_fit(name, ours.tensors[name], theirs.tensors[other])
-    return Pairing(ours, theirs, names)
-
-
-def check_fit(name: str, fine_tuned: torch.Tensor, pretrained: torch.Tensor) -> None:
-    """Raise `PairingError` unless the rows of a tensor can be paired with those of its counterpart.
-
-    They can if the shapes are equal, or differ in extra leading rows of the fine-tuned tensor alone (resized
-    embeddings), and if both are floating-point or both are not.
-    """
-    ours, theirs = tuple(fine_tuned.shape), tuple(pretrained.shape)
-    longer = len(ours) == len(theirs) > 0 and ours[1:] == theirs[1:] and ours[0] > theirs[0]
-    if ours != theirs and not longer:
-        raise PairingError(
-            f"{name}: fine-tuned is {ours}, pretrained is {theirs}; only extra leading rows can be paired"
-        )
-    if fine_tuned.is_floating_point() != pretrained.is_floating_point():
-        raise PairingError(f"{name}: fine-tuned is {fine_tuned.dtype}, pretrained is {pretrained.dtype}")
+    # As the library writes it into config.json: numbers that JSON does not have are spelled out.
+    return Architecture(type(module).__name__, json.loads(config.to_json_string()))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ken._version import __version__
-from ken.errors import KenError
+from ken.errors import BudgetError, KenError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -63,6 +63,88 @@ def demo(
     )
     print(f"\nTable:  {out / 'results.csv'}\nReport: {report}")
     print("Open the report in a browser; then `make lab`, and notebooks/01_quickstart.ipynb, to explore by hand.")
+
+
+@app.command()
+def prune(
+    pretrained: Annotated[Path, typer.Argument(help="Checkpoint folder or .safetensors file.")],
+    fine_tuned: Annotated[Path, typer.Argument(help="Checkpoint folder or .safetensors file.")],
+    k: Annotated[str, typer.Option("-k", help="Entries per row (100), or share of the row (0.5).")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="The subnetwork file to write.")],
+    rule: Annotated[str, typer.Option(help="How entries are chosen: ken, grid, random.")] = "ken",
+    seed: Annotated[int, typer.Option(help="Seed of random rules.")] = 0,
+    include: Annotated[list[str] | None, typer.Option(help="Only tensors that match; may be repeated.")] = None,
+    exclude: Annotated[list[str] | None, typer.Option(help="Tensors to carry whole; may be repeated.")] = None,
+    raw: Annotated[
+        bool, typer.Option("--raw", help="Store retained values as they are: larger, plain tensors.")
+    ] = False,
+) -> None:
+    """Prune FINE_TUNED against PRETRAINED and write what is retained into a file."""
+    from ken.pruning import prune
+
+    net = prune(
+        fine_tuned,
+        pretrained,
+        _budget(k),
+        rule,
+        seed=seed,
+        include=include or (),
+        exclude=exclude or (),
+        raw=raw,
+        out=out,
+    )
+    print(f"{net}\n{out}: {out.stat().st_size:,} bytes")
+
+
+def _budget(k: str) -> int | float:
+    """A number with a point is a share, one without counts entries, as in Python."""
+    for kind in (int, float):
+        try:
+            return kind(k)
+        except ValueError:
+            continue
+    raise BudgetError(f"k must be a number such as 100 or 0.5, got {k!r}")
+
+
+@app.command()
+def inject(
+    pretrained: Annotated[Path, typer.Argument(help="Checkpoint folder or .safetensors file.")],
+    net: Annotated[Path, typer.Argument(help="The subnetwork file.")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="The checkpoint folder to write; it must not exist yet.")],
+) -> None:
+    """Inject the subnetwork NET into PRETRAINED and write an ordinary checkpoint folder."""
+    from ken.exporting import export
+    from ken.format import load
+
+    folder = export(load(net), pretrained, out)
+    print(f"{folder}: {', '.join(sorted(path.name for path in folder.iterdir()))}")
+
+
+@app.command()
+def info(
+    net: Annotated[Path, typer.Argument(help="The subnetwork file.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Plain data, for programs.")] = False,
+) -> None:
+    """Say what is in the subnetwork file NET. Only its header is read."""
+    import json
+
+    from ken.describing import describe, text
+
+    found = describe(net)
+    print(json.dumps(found, indent=2) if as_json else text(found))
+
+
+@app.command()
+def verify(
+    net: Annotated[Path, typer.Argument(help="The subnetwork file.")],
+    pretrained: Annotated[Path | None, typer.Argument(help="Checkpoint folder or .safetensors file.")] = None,
+) -> None:
+    """Check that NET is whole and, with PRETRAINED, that it belongs to that model and injects as promised."""
+    from ken.verification import verify
+
+    found = verify(net, pretrained)
+    tried = "" if pretrained is None else f", and it injects into {pretrained.resolve().name} as promised"
+    print(f"{net}: all {len(found)} tensors are whole{tried}.")
 
 
 def summary(results: pd.DataFrame) -> str:

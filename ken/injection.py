@@ -1,30 +1,44 @@
-"""inject: write a subnetwork into a copy of the pretrained model. Inputs stay untouched, bit for bit."""
+"""inject and reset: KEN's two directions to one new model. Inputs stay untouched, bit for bit.
+
+inject: the pretrained model, with the retained entries brought in
+reset:  the fine-tuned model, with all other entries set back
+"""
 
 from __future__ import annotations
 
 import copy
+import json
+import tempfile
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, TypeVar
+from pathlib import Path
+from typing import TYPE_CHECKING, overload
 
-from ken.checkpoint import Architecture, Checkpoint, match, read
+from ken.checkpoint import Architecture, Checkpoint, Source, read
 from ken.errors import SubnetworkError, at_tensor
-from ken.subnetwork import CarriedTensor, RetainedTensor, Subnetwork
+from ken.pairing import match
+from ken.parallel import each
+from ken.retained import CarriedTensor, RetainedTensor, check_grown
+from ken.subnetwork import Subnetwork
+from ken.tensors import fingerprint
 
 if TYPE_CHECKING:
     import torch
 
-Model = TypeVar("Model", bound="torch.nn.Module | Mapping[str, torch.Tensor]")
 
-
-def inject(net: Subnetwork, pretrained: Model) -> Model:
+@overload
+def inject(net: Subnetwork, pretrained: torch.nn.Module) -> torch.nn.Module: ...
+@overload
+def inject(net: Subnetwork, pretrained: Mapping[str, torch.Tensor] | str | Path) -> dict[str, torch.Tensor]: ...
+def inject(net: Subnetwork, pretrained: Source) -> torch.nn.Module | dict[str, torch.Tensor]:
     """A new model: retained and carried entries from the subnetwork, everything else from the pretrained model.
 
     For a state dict the result is a state dict under the fine-tuned names, with new tensors. For a module it is a
     new module on the same device and in the same mode (training or evaluation): a copy of the given one or, where
     the subnetwork carries tensors that have no place in it (a new head), one of the fine-tuned model's transformers
-    class.
+    class. For a path it is a state dict (see `ken.export` for a checkpoint folder).
 
-    Raises `SubnetworkError` if the two do not fit; nothing has been made or changed by then.
+    Every pretrained tensor is checked against the fingerprint that the subnetwork has of it, and every stored one
+    against its checksum. Raises `SubnetworkError` if anything does not fit; nothing has been changed by then.
 
     >>> import torch
     >>> from ken.pruning import prune
@@ -36,79 +50,158 @@ def inject(net: Subnetwork, pretrained: Model) -> Model:
     import torch
 
     theirs = read(pretrained)
-    places = match(net, theirs.tensors, (net.prefix, theirs.prefix))
-    _check(net, theirs, places)
+    places = find_places(net, theirs)
     if not isinstance(pretrained, torch.nn.Module):
-        merged = {name: _merge(name, tensor, theirs, places[name]) for name, tensor in net.items()}
+        merged = dict(zip(net, each(lambda name: merge(net, name, theirs, places[name]), net), strict=True))
         merged |= {alias: merged[name] for alias, name in net.tied.items()}
-        return merged  # type: ignore[return-value]
+        return merged
 
     homeless = [name for name, place in places.items() if place is None]
-    if not homeless:
-        model = copy.deepcopy(pretrained)
-        targets = {name: str(place) for name, place in places.items()}
-    elif net.architecture is not None:
-        model = _build(net.architecture)  # type: ignore[assignment]
-        model.train(pretrained.training)
-        # Its parameters are about to be replaced, but what is in no state dict (position ids) must move too.
-        model.to(next(iter(theirs.tensors.values())).device)
-        targets = {name: name for name in net}
-        unset = [name for name in model.state_dict() if name not in net.tensors and name not in net.tied]
-        if unset:  # it would keep the random values it was built with
-            raise SubnetworkError(
-                f"the subnetwork has no tensor {unset[0]}, which {net.architecture.class_name} needs "
-                f"({len(unset)} such tensors)"
-            )
-    else:
+    if homeless and net.architecture is None:
         raise SubnetworkError(
             f"the pretrained module has no place for {homeless[0]} ({len(homeless)} such tensors); give a module of "
             "the fine-tuned class, or a state dict"
         )
-    _write(model, {targets[name]: _merge(name, tensor, theirs, places[name]) for name, tensor in net.items()})
+    model = _build(net, pretrained) if homeless else None
+    merged = dict(zip(net, each(lambda name: merge(net, name, theirs, places[name]), net), strict=True))
+    if model is None:
+        return _copy(pretrained, {str(places[name]): tensor for name, tensor in merged.items()})
+    slots = slots_of(model)
+    for name, tensor in merged.items():
+        slots[name].data = tensor
     return model
 
 
-def _check(net: Subnetwork, theirs: Checkpoint, places: Mapping[str, str | None]) -> None:
+def reset(net: Subnetwork, fine_tuned: Source, pretrained: Source) -> dict[str, torch.Tensor]:
+    """The other direction: the fine-tuned model's tensors with every entry that is not retained set back.
+
+    Gives what `inject` gives, as a state dict, bit for bit, but takes the retained values from the fine-tuned model.
+    Raises `SubnetworkError` if the models are not those that the subnetwork was made from.
+
+    >>> import torch, ken
+    >>> a, b = {"w": torch.tensor([[3.0, 0.0, 1.0]])}, {"w": torch.zeros(1, 3)}
+    >>> reset(ken.prune(a, b, k=2), a, b)
+    {'w': tensor([[3., 0., 0.]])}
+    """
+    import numpy as np
+    import torch
+
+    ours, theirs = read(fine_tuned), read(pretrained)
+    places = find_places(net, theirs)
+    names = match(net, ours.tensors, (net.prefix, ours.prefix))
+    result = {}
     for name, tensor in net.items():
-        place = places[name]
-        if isinstance(tensor, CarriedTensor):
+        place = names[name]
+        with at_tensor(name):
+            if place is None:
+                raise SubnetworkError(f"the fine-tuned model has no tensor {name}")
+            whole = ours.tensors[place]
+            if tuple(whole.shape) != tensor.shape or whole.dtype != tensor.dtype:
+                raise SubnetworkError(
+                    f"the subnetwork was made from a fine-tuned tensor of {tensor.dtype} {tensor.shape}, "
+                    f"this one is {whole.dtype} {tuple(whole.shape)}"
+                )
+            if isinstance(tensor, CarriedTensor):
+                if fingerprint(whole) != fingerprint(tensor.value):
+                    raise SubnetworkError("this is not the fine-tuned tensor that the subnetwork carries")
+                result[name] = whole.detach().clone()
+                continue
+            base = theirs.tensors[str(places[name])]
+            again = RetainedTensor.of(whole, tensor.mask(), base, str(places[name]), tensor.raw)
+            tensor.check(base)
+            if again.result != tensor.result or not np.array_equal(again.ulps, tensor.ulps):
+                raise SubnetworkError("this is not the fine-tuned tensor that the subnetwork was made from")
+            flat = whole.detach().clone().reshape(-1)
+            back = torch.from_numpy(~tensor.mask().reshape(-1)).to(flat.device)
+            # Where rows were added there is nothing to set back: the mask covers them.
+            flat[: base.numel()][back[: base.numel()]] = base.detach().reshape(-1).to(flat)[back[: base.numel()]]
+            result[name] = flat.reshape(whole.shape)
+    result |= {alias: result[name] for alias, name in net.tied.items()}
+    return result
+
+
+def find_places(net: Subnetwork, theirs: Checkpoint) -> dict[str, str | None]:
+    """The pretrained counterpart of every tensor, None for carried ones that have none.
+
+    Raises `SubnetworkError` if a pruned tensor has none, or one of another shape.
+    """
+    places = match(net, theirs.tensors, (net.prefix, theirs.prefix))
+    for name, outline in net.outlines.items():
+        if outline.reason is not None:
             continue
+        place = places[name]
         if place is None:
             raise SubnetworkError(f"the pretrained model has no tensor {name}, whose reset entries it should give")
-        ours, other = tensor.shape, tuple(theirs.tensors[place].shape)
-        grown = len(ours) == len(other) > 0 and ours[1:] == other[1:] and ours[0] > other[0]
-        if ours != other and not grown:
-            raise SubnetworkError(f"{name}: the subnetwork is {ours}, the pretrained tensor {other}")
+        with at_tensor(name):
+            check_grown(outline.shape, tuple(theirs.tensors[place].shape))
+    return places
 
 
-def _merge(name: str, tensor: RetainedTensor | CarriedTensor, theirs: Checkpoint, place: str | None) -> torch.Tensor:
-    if isinstance(tensor, CarriedTensor):
-        like = theirs.tensors[place] if place else next(iter(theirs.tensors.values()), tensor.value)
-        return tensor.value.to(like.device, copy=True)
-    assert place is not None
+def merge(net: Subnetwork, name: str, theirs: Checkpoint, place: str | None) -> torch.Tensor:
+    """One tensor of the new model, checked; it shares memory with nothing."""
+    tensor = net.tensors[name]
     with at_tensor(name):
+        if isinstance(tensor, CarriedTensor):
+            like = theirs.tensors[place] if place else next(iter(theirs.tensors.values()), tensor.value)
+            return tensor.value.to(like.device, copy=True)
+        assert place is not None
         return tensor.onto(theirs.tensors[place])
 
 
-def _write(model: torch.nn.Module, merged: Mapping[str, torch.Tensor]) -> None:
-    """Put the merged tensors into a module of our own making. Tied parameters stay tied: data is replaced."""
-    slots = dict(model.named_parameters(remove_duplicate=False)) | dict(model.named_buffers(remove_duplicate=False))
-    absent = [name for name in merged if name not in slots]
+def slots_of(model: torch.nn.Module) -> dict[str, torch.Tensor]:
+    """The parameters and buffers of a module by all their names."""
+    return dict(model.named_parameters(remove_duplicate=False)) | dict(model.named_buffers(remove_duplicate=False))
+
+
+def _copy(model: torch.nn.Module, tensors: Mapping[str, torch.Tensor]) -> torch.nn.Module:
+    """A deep copy of a module with some tensors exchanged; those are not copied first."""
+    import torch
+
+    slots, memo = slots_of(model), {}
+    for name, tensor in tensors.items():
+        old = slots.get(name)
+        if old is None:
+            raise SubnetworkError(f"the model has no parameter or buffer {name}")
+        if isinstance(old, torch.nn.Parameter):
+            new: torch.Tensor = torch.nn.Parameter(tensor, requires_grad=old.requires_grad)
+        else:
+            new = tensor
+        memo[id(old)] = new
+    return copy.deepcopy(model, memo)
+
+
+def _build(net: Subnetwork, pretrained: torch.nn.Module) -> torch.nn.Module:
+    """A model of the fine-tuned transformers class, whose weights are about to be replaced, every one of them."""
+    assert net.architecture is not None
+    cls, model = build(net.architecture)
+    model.train(pretrained.training)
+    # What is in no state dict (position ids) must be where the parameters will be.
+    like = next(iter(pretrained.parameters()), None)
+    if like is not None:
+        model.to(like.device)
+    unset = [name for name in model.state_dict() if name not in net.outlines and name not in net.tied]
+    if unset:  # it would keep whatever it was built with
+        raise SubnetworkError(f"the subnetwork has no tensor {unset[0]}, which {cls} needs ({len(unset)} such tensors)")
+    slots = slots_of(model)
+    absent = [name for name in net if name not in slots]
     if absent:
-        raise SubnetworkError(f"the model has no tensor {absent[0]} ({len(absent)} such tensors)")
-    for name, tensor in merged.items():
-        slots[name].data = tensor
+        raise SubnetworkError(f"{cls} has no tensor {absent[0]} ({len(absent)} such tensors)")
+    return model
 
 
-def _build(architecture: Architecture) -> torch.nn.Module:
-    """A transformers model of that class and config; its random weights are about to be replaced."""
+def build(architecture: Architecture) -> tuple[str, torch.nn.Module]:
+    """The class name, and a transformers model of that class and configuration. Its weights are not initialised."""
     import torch
     import transformers
+    from transformers.initialization import no_init_weights
 
     cls = getattr(transformers, architecture.class_name, None)
     if not (isinstance(cls, type) and issubclass(cls, transformers.PreTrainedModel)):
         raise SubnetworkError(f"transformers {transformers.__version__} has no model class {architecture.class_name!r}")
     assert cls.config_class is not None  # only the abstract base class has none
-    config = cls.config_class.from_dict(architecture.config)
-    with torch.random.fork_rng(devices=[]):  # building draws random weights: not from the caller's stream
-        return cls(config)
+    with tempfile.TemporaryDirectory() as folder:  # only the file reader knows how numbers that JSON lacks are spelled
+        path = Path(folder) / "config.json"
+        path.write_text(json.dumps(architecture.config), encoding="utf-8")
+        config = cls.config_class.from_json_file(path)
+    with torch.random.fork_rng(devices=[]), no_init_weights():  # not from the caller's stream of random numbers
+        return architecture.class_name, cls(config)

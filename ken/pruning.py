@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ken import rules
+from ken import parallel, rules
 from ken._version import __version__
-from ken.checkpoint import Pairing, Source, open_pair
+from ken.checkpoint import Checkpoint, Source
 from ken.errors import ValuesError, at_tensor
+from ken.pairing import Pairing, open_pair
+from ken.retained import CarriedTensor, Outline, RetainedTensor
 from ken.rows import K, Selection, row_budget, row_shape
-from ken.subnetwork import CarriedTensor, Recipe, RetainedTensor, Subnetwork
+from ken.subnetwork import Provenance, Recipe, Subnetwork
+from ken.tensors import Reference, dtype_name, of_model
 
 # Entries a block of rows holds: small enough for a processor's cache, large enough to keep it busy.
 _BLOCK = 1 << 17
@@ -29,15 +32,22 @@ def prune(
     seed: int = 0,
     include: Sequence[str] = (),
     exclude: Sequence[str] = (),
+    raw: bool = False,
+    out: str | Path | None = None,
     progress: bool = True,
 ) -> Subnetwork:
     """Retain k entries of every row of the fine-tuned model; reset the rest to the pretrained values.
 
-    Both models are torch modules or state dicts, on any device; neither is changed. Names are paired exactly, else
-    by adding or stripping transformers' base-model prefix. k is a number of entries per row (int), a share of the
-    row (float in (0, 1]), or a mapping from name pattern to either. Tensors that match `exclude`, or do not match
-    a given `include`, are carried whole; so are buffers, integers, and tensors without a pretrained counterpart.
+    Both models are torch modules or state dicts, on any device, or paths of safetensors files or checkpoint folders;
+    neither is changed. Names are paired exactly, else by adding or stripping transformers' base-model prefix. k is a
+    number of entries per row (int), a share of the row (float in (0, 1]), or a mapping from name pattern to either.
+    Tensors that match `exclude`, or do not match a given `include`, are carried whole; so are buffers, integers, and
+    tensors without a pretrained counterpart.
     seed is that of random rules. A progress bar appears if it takes longer than a second.
+
+    Retained values are kept as their distance from the pretrained ones, which takes far less space in a file; with
+    `raw` as they are. With `out` the subnetwork is written to that file as it is made, and opened from there: no more
+    than one tensor of it is in memory at a time.
 
     Rule and words: Mastromattei & Zanzotto, "Less is KEN", arXiv 2402.03142, sec. 3.
 
@@ -53,39 +63,85 @@ def prune(
     selection = Selection(k, include, exclude)
     rules.get(rule)
     pairing = open_pair(fine_tuned, pretrained)
-    ours = pairing.fine_tuned
+    reasons = {
+        name: _reason_to_carry(pairing, name, selection)
+        for name in pairing.fine_tuned.tensors
+        if name not in pairing.fine_tuned.tied
+    }
+    kept = dict(k) if isinstance(k, Mapping) else k
+    recipe = Recipe(rule, kept, seed, tuple(selection.include), tuple(selection.exclude), _versions())
+    ours: dict[str, Reference] = {}
+    theirs: dict[str, Reference] = {}
 
-    tensors: dict[str, RetainedTensor | CarriedTensor] = {}
-    stored = [name for name in ours.tensors if name not in ours.tied]
-    with _Bar(sum(ours.tensors[name].numel() for name in stored), progress) as bar:
-        for name in stored:
+    def stream(bar: _Bar) -> Iterator[tuple[str, RetainedTensor | CarriedTensor]]:
+        for name, reason in reasons.items():
             bar.tensor(name)
-            tensor = ours.tensors[name]
-            reason = _reason_to_carry(pairing, name, selection)
-            if reason:
-                tensors[name] = CarriedTensor(tensor.cpu().clone(), reason)
-                bar.add(tensor.numel())
-                continue
             with at_tensor(name):
-                mask = _mask(pairing, name, selection, rule, seed, bar)
-                tensors[name] = RetainedTensor.of(tensor, mask)
+                tensor, other = pairing.fine_tuned.tensors[name], pairing.names[name]
+                stored: RetainedTensor | CarriedTensor
+                if reason:
+                    there = None if other is None else Reference.to(other, pairing.pretrained.tensors[other])
+                    stored = CarriedTensor(tensor.cpu().clone(), reason, there)
+                    bar.add(tensor.numel())
+                else:
+                    assert other is not None
+                    mask = _mask(pairing, name, selection, rule, seed, bar)
+                    stored = RetainedTensor.of(tensor, mask, pairing.pretrained.tensors[other], other, raw)
+            ours[name] = Reference.to(name, tensor)
+            if stored.pretrained is not None:
+                theirs[stored.pretrained.name] = stored.pretrained
+            yield name, stored
 
+    with _Bar(sum(pairing.fine_tuned.tensors[name].numel() for name in reasons), progress) as bar:
+        if out is None:
+            tensors = dict(stream(bar))
+            return replace(_head(pairing, recipe, ours, theirs), tensors=tensors)
+        from ken.format import SubnetworkWriter, load
+
+        plan = {name: _plan(pairing, name, reason) for name, reason in reasons.items()}
+        with SubnetworkWriter(out, _head(pairing, recipe, {}, {}), plan) as writer:
+            for name, stored in stream(bar):
+                writer.add(name, stored)
+            writer.finish(_head(pairing, recipe, ours, theirs))
+    return load(out)
+
+
+def _head(
+    pairing: Pairing, recipe: Recipe, ours: Mapping[str, Reference], theirs: Mapping[str, Reference]
+) -> Subnetwork:
+    """A subnetwork with everything but its tensors. Before a tensor has been read, the models have no fingerprint."""
+    fine_tuned, pretrained = pairing.fine_tuned, pairing.pretrained
     used = set(pairing.names.values())
     return Subnetwork(
-        tensors,
-        Recipe(
-            rule,
-            dict(k) if isinstance(k, Mapping) else k,
-            seed,
-            tuple(selection.include),
-            tuple(selection.exclude),
-            _versions(),
-        ),
-        dict(ours.tied),
-        {name: tuple(tensor.shape) for name, tensor in pairing.pretrained.tensors.items() if name not in used},
-        ours.architecture,
-        ours.prefix or pairing.pretrained.prefix,
+        {},
+        recipe,
+        dict(fine_tuned.tied),
+        {name: tuple(tensor.shape) for name, tensor in pretrained.tensors.items() if name not in used},
+        fine_tuned.architecture,
+        fine_tuned.prefix or pretrained.prefix,
+        _provenance(fine_tuned, ours),
+        _provenance(pretrained, theirs),
+        {name: path.read_bytes() for name, path in fine_tuned.files.items()},
+        dict(fine_tuned.shards),
     )
+
+
+def _provenance(model: Checkpoint, seen: Mapping[str, Reference]) -> Provenance:
+    """The fingerprint covers all tensors of the model, also those that pruning had no need of."""
+    tensors = {name: tensor for name, tensor in model.tensors.items() if name not in model.tied}
+    whole = [seen.get(name) or Reference.to(name, tensor) for name, tensor in tensors.items()] if seen else []
+    entries = sum(tensor.numel() for tensor in tensors.values())
+    return Provenance(model.source, len(tensors), entries, of_model(whole))
+
+
+def _plan(pairing: Pairing, name: str, reason: str) -> tuple[Outline, Reference | None]:
+    """What is known of a tensor before it is read."""
+    tensor, other = pairing.fine_tuned.tensors[name], pairing.names[name]
+    there = None
+    if other is not None:
+        counterpart = pairing.pretrained.tensors[other]
+        there = Reference(other, tuple(counterpart.shape), counterpart.dtype, "0" * 32)
+    return Outline(tuple(tensor.shape), dtype_name(tensor.dtype), tensor.numel(), reason or None), there
 
 
 def _reason_to_carry(pairing: Pairing, name: str, selection: Selection) -> str:
@@ -119,12 +175,9 @@ def _mask(pairing: Pairing, name: str, selection: Selection, rule: str, seed: in
         return fine_tuned.size
 
     # Rows know nothing of each other, so blocks may be decided at the same time: the loops release the GIL.
-    pool = ThreadPoolExecutor(_threads())
-    try:
+    with parallel.workers() as pool:
         for entries in pool.map(decide, _blocks(common_rows, n)):
             bar.add(entries)
-    finally:
-        pool.shutdown(cancel_futures=True)
     bar.add(mask.size - common_rows * common_n)
     return mask
 
@@ -136,10 +189,6 @@ def _common(pairing: Pairing, name: str) -> tuple[int, int]:
     rows, n = row_shape(pairing.pretrained.tensors[other].shape)
     # The rule sees a grown vector as one row of the entries that have a counterpart.
     return (rows, n) if n else (0, 0)
-
-
-def _threads() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _blocks(rows: int, n: int) -> Iterator[slice]:

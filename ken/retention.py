@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
 
-from ken.checkpoint import Source, open_pair
+from ken.checkpoint import Source
+from ken.pairing import open_pair
 from ken.subnetwork import Subnetwork
 
 if TYPE_CHECKING:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from ken.errors import SubnetworkError
+from ken.retained import CarriedTensor, Outline, RetainedTensor
 from ken.rows import row_shape
 
 if TYPE_CHECKING:
@@ -20,134 +22,12 @@ if TYPE_CHECKING:
     from ken.checkpoint import Architecture
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class RetainedTensor:
-    """The entries of one tensor that stay fine-tuned.
-
-    shape is that of the fine-tuned tensor. bits is the mask, packed in C order, eight entries a byte, the first in
-    the highest bit (uint8, as `numpy.packbits` writes it; spare bits are 0). values are the retained entries in C
-    order, in the fine-tuned dtype, on the CPU.
-
-    >>> import torch
-    >>> tensor = RetainedTensor.of(torch.tensor([[1.0, 2.0], [3.0, 4.0]]), np.array([[True, False], [False, True]]))
-    >>> tensor.onto(torch.zeros(2, 2)).tolist()
-    [[1.0, 0.0], [0.0, 4.0]]
-    """
-
-    shape: tuple[int, ...]
-    bits: NDArray[np.uint8]
-    values: torch.Tensor
-
-    def __post_init__(self) -> None:
-        if self.bits.dtype != np.uint8 or self.bits.shape != (-(-self.entries // 8),):
-            raise SubnetworkError(
-                f"the mask of {self.entries} entries must be uint8 of ({-(-self.entries // 8)},), "
-                f"got {self.bits.dtype} of {self.bits.shape}"
-            )
-        spare = -self.entries % 8
-        if spare and self.bits[-1] & ((1 << spare) - 1):
-            raise SubnetworkError(f"the {spare} spare bits behind the mask must be 0")
-        marked = int(np.bitwise_count(self.bits).sum())
-        if self.values.ndim != 1 or marked != self.values.numel():
-            raise SubnetworkError(
-                f"the mask retains {marked} entries, but values of shape {tuple(self.values.shape)} were given"
-            )
-
-    @classmethod
-    def of(cls, fine_tuned: torch.Tensor, mask: NDArray[np.bool_]) -> RetainedTensor:
-        """Take the masked entries out of a fine-tuned tensor; mask is bool, of its shape or of its rows."""
-        import torch
-
-        flat = fine_tuned.detach().reshape(-1)
-        marks = np.ascontiguousarray(mask).reshape(-1)
-        if marks.size != flat.numel():
-            raise SubnetworkError(f"the mask has {marks.size} entries, the tensor {flat.numel()}")
-        values = flat[torch.from_numpy(marks).to(flat.device)].cpu()
-        return cls(tuple(fine_tuned.shape), np.packbits(marks), values)
-
-    @property
-    def entries(self) -> int:
-        """Entries of the whole tensor, retained or reset."""
-        return math.prod(self.shape)
-
-    @property
-    def retained(self) -> int:
-        """Entries that stay fine-tuned."""
-        return self.values.numel()
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """The dtype of the fine-tuned tensor."""
-        return self.values.dtype
-
-    def mask(self) -> NDArray[np.bool_]:
-        """The mask, bool, in the tensor's shape: True where retained."""
-        return np.unpackbits(self.bits, count=self.entries).view(np.bool_).reshape(self.shape)
-
-    def row_mask(self, wanted: slice | None = None) -> NDArray[np.bool_]:
-        """The mask as (rows, row length), cut as `ken.rows.row_shape` says; only some rows if a slice is given.
-
-        Nothing but the bits of the wanted rows is unpacked. The slice has no step.
-        """
-        rows, n = row_shape(self.shape)
-        first, last, _ = (wanted or slice(None)).indices(rows)
-        start, stop = first * n, max(first, last) * n
-        bits = np.unpackbits(self.bits[start // 8 : -(-stop // 8)])[start % 8 : start % 8 + stop - start]
-        return bits.view(np.bool_).reshape(max(0, last - first), n)
-
-    def onto(self, pretrained: torch.Tensor) -> torch.Tensor:
-        """A new tensor: retained entries from here, all others from the pretrained tensor, bit for bit.
-
-        It has the fine-tuned shape and dtype and the pretrained tensor's device. A pretrained value of another
-        dtype is cast. Where the fine-tuned tensor has extra leading rows, those are retained whole.
-        """
-        import torch
-
-        theirs = tuple(pretrained.shape)
-        grown = len(theirs) == len(self.shape) > 0 and theirs[1:] == self.shape[1:] and theirs[0] < self.shape[0]
-        if theirs != self.shape and not grown:
-            raise SubnetworkError(f"the subnetwork has shape {self.shape}, the pretrained tensor {theirs}")
-        mask = self.mask()
-        if grown and not mask[theirs[0] :].all():
-            raise SubnetworkError(f"rows from {theirs[0]} on are reset, but the pretrained tensor ends there")
-        merged = torch.empty(self.shape, dtype=self.dtype, device=pretrained.device)
-        (merged[: theirs[0]] if grown else merged).copy_(pretrained.detach())
-        flat = merged.view(-1)
-        flat[torch.from_numpy(mask.reshape(-1)).to(flat.device)] = self.values.to(flat.device)
-        return merged
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class CarriedTensor:
-    """A tensor that goes into the subnetwork whole, and why: a new head, an integer buffer, an excluded name."""
-
-    value: torch.Tensor
-    reason: str
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """The shape of the fine-tuned tensor."""
-        return tuple(self.value.shape)
-
-    @property
-    def entries(self) -> int:
-        """Entries of the tensor; all are retained."""
-        return self.value.numel()
-
-    @property
-    def retained(self) -> int:
-        """The same as `entries`."""
-        return self.value.numel()
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """The dtype of the fine-tuned tensor."""
-        return self.value.dtype
-
-
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """How a subnetwork was made: rule, k, seed, patterns, and the versions of what computed it."""
+    """How a subnetwork was made: rule, k, seed, patterns, and the versions of what computed it.
+
+    on says which values the rule looked at, bandwidth how its density was smoothed.
+    """
 
     rule: str
     k: Any
@@ -155,14 +35,28 @@ class Recipe:
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
     versions: Mapping[str, str] = field(default_factory=dict)
+    on: str = "weights"
+    bandwidth: str = "normal reference"
+
+
+@dataclass(frozen=True, slots=True)
+class Provenance:
+    """Which model one side was: what it was read from, how much there is, and one fingerprint for all tensors."""
+
+    source: str = ""
+    tensors: int = 0
+    entries: int = 0
+    fingerprint: str = ""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Subnetwork(Mapping[str, "RetainedTensor | CarriedTensor"]):
     """A mapping from tensor name (of the fine-tuned model) to what is stored of that tensor.
 
-    tied maps aliases to the names they are stored under. only_pretrained are tensors of the pretrained model
-    without a fine-tuned counterpart, with their shapes: nothing is stored of them.
+    It is the same whether the tensors lie in memory or in a file, from which they are decoded when asked for. tied
+    maps aliases to the names they are stored under. only_pretrained are tensors of the pretrained model without a
+    fine-tuned counterpart, with their shapes: nothing is stored of them. files are the configuration and tokenizer
+    files of a fine-tuned checkpoint folder, shards the file names of its tensors, if it had several.
     """
 
     tensors: Mapping[str, RetainedTensor | CarriedTensor]
@@ -171,6 +65,10 @@ class Subnetwork(Mapping[str, "RetainedTensor | CarriedTensor"]):
     only_pretrained: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     architecture: Architecture | None = None
     prefix: str = ""
+    fine_tuned: Provenance = Provenance()
+    pretrained: Provenance = Provenance()
+    files: Mapping[str, bytes] = field(default_factory=dict)
+    shards: Mapping[str, str] = field(default_factory=dict)
 
     def __getitem__(self, name: str) -> RetainedTensor | CarriedTensor:
         """What is stored of a tensor; an alias of a tied tensor finds the tensor itself."""
@@ -182,24 +80,61 @@ class Subnetwork(Mapping[str, "RetainedTensor | CarriedTensor"]):
     def __len__(self) -> int:
         return len(self.tensors)
 
-    def pruned(self) -> dict[str, RetainedTensor]:
+    @cached_property
+    def outlines(self) -> Mapping[str, Outline]:
+        """What is known of every tensor without decoding any."""
+        known = getattr(self.tensors, "outlines", None)
+        return known if known is not None else {name: Outline.of(tensor) for name, tensor in self.tensors.items()}
+
+    def pruned(self) -> Mapping[str, RetainedTensor]:
         """The pruned tensors alone, in model order."""
-        return {name: tensor for name, tensor in self.items() if isinstance(tensor, RetainedTensor)}
+        return _Pruned(self)
+
+    @cached_property
+    def in_memory(self) -> Subnetwork:
+        """The same subnetwork with every tensor decoded; itself if it is in memory. Decoded once, then kept."""
+        if isinstance(self.tensors, dict):
+            return self
+        from ken.parallel import each
+
+        names = list(self.tensors)
+        decoded = dict(zip(names, each(lambda name: self.tensors[name], names), strict=True))
+        for tensor in decoded.values():
+            tensor.retained  # noqa: B018 - decodes and checks
+        return replace(self, tensors=decoded)
 
     @property
     def entries(self) -> int:
         """Entries of the fine-tuned model, tied tensors counted once."""
-        return sum(tensor.entries for tensor in self.values())
+        return sum(outline.entries for outline in self.outlines.values())
 
     @property
     def retained(self) -> int:
         """Entries that stay fine-tuned: the retained ones of pruned tensors and all of carried ones."""
-        return sum(tensor.retained for tensor in self.values())
+        return sum(outline.retained for outline in self.outlines.values())
 
     @property
     def share(self) -> float:
         """retained / entries; NaN for a model without entries."""
         return self.retained / self.entries if self.entries else math.nan
+
+    def save(self, path: str | Path, *, progress: bool = True) -> Path:
+        """Write the subnetwork into a file; see `ken.format.save`."""
+        from ken.format import save
+
+        return save(self, path, progress=progress)
+
+    def inject_(self, model: torch.nn.Module) -> None:
+        """Write the subnetwork into a model that holds the pretrained weights, in place; see `ken.live.inject_`."""
+        from ken.live import inject_
+
+        inject_(self, model)
+
+    def injected(self, model: torch.nn.Module) -> AbstractContextManager[torch.nn.Module]:
+        """A block in which the model holds the subnetwork, and after which it does not; see `ken.live.injected`."""
+        from ken.live import injected
+
+        return injected(self, model)
 
     def table(self) -> pd.DataFrame:
         """One row for every tensor of either model.
@@ -211,19 +146,17 @@ class Subnetwork(Mapping[str, "RetainedTensor | CarriedTensor"]):
         import pandas as pd
 
         lines: list[tuple[object, ...]] = []
-        for name, tensor in self.items():
-            pruned = isinstance(tensor, RetainedTensor)
-            reason = "" if isinstance(tensor, RetainedTensor) else tensor.reason
-            count = (tensor.entries, tensor.retained)
-            lines.append((name, "pruned" if pruned else "carried", reason, tensor.shape, tensor.dtype, *count))
+        for name, of in self.outlines.items():
+            status = "pruned" if of.reason is None else "carried"
+            lines.append((name, status, of.reason or "", of.shape, of.dtype, of.entries, of.retained))
         for alias, name in self.tied.items():
-            lines.append((alias, "tied", f"the same tensor as {name}", self[name].shape, self[name].dtype, 0, 0))
+            of = self.outlines[name]
+            lines.append((alias, "tied", f"the same tensor as {name}", of.shape, of.dtype, 0, 0))
         for name, shape in self.only_pretrained.items():
             lines.append((name, "only in pretrained", "no fine-tuned counterpart", shape, "", 0, 0))
         columns = ["tensor", "status", "reason", "shape", "dtype", "entries", "retained"]
         table = pd.DataFrame(lines, columns=columns).set_index("tensor")
         cut = [row_shape(shape) for shape in table["shape"]]
-        table["dtype"] = [str(dtype).removeprefix("torch.") for dtype in table["dtype"]]
         table.insert(4, "rows", [rows for rows, _ in cut])
         table.insert(5, "row_length", [length for _, length in cut])
         entries = table["entries"].to_numpy(dtype=float)
@@ -241,3 +174,23 @@ class Subnetwork(Mapping[str, "RetainedTensor | CarriedTensor"]):
             f"Subnetwork(rule={self.recipe.rule!r}, k={self.recipe.k!r}: {self.retained:,} of {self.entries:,} "
             f"entries retained; {pruned} tensors pruned, {len(self) - pruned} carried)"
         )
+
+
+class _Pruned(Mapping[str, RetainedTensor]):
+    """The pruned part of a subnetwork; nothing is decoded before it is asked for."""
+
+    def __init__(self, net: Subnetwork) -> None:
+        self._net = net
+
+    def __getitem__(self, name: str) -> RetainedTensor:
+        if self._net.outlines[name].reason is not None:
+            raise KeyError(name)
+        tensor = self._net.tensors[name]
+        assert isinstance(tensor, RetainedTensor)
+        return tensor
+
+    def __iter__(self) -> Iterator[str]:
+        return (name for name, outline in self._net.outlines.items() if outline.reason is None)
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)

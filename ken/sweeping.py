@@ -10,11 +10,13 @@ import numpy as np
 
 from ken.errors import RuleError
 from ken.injection import inject
+from ken.pairing import open_pair
 from ken.pruning import prune
+from ken.retained import RetainedTensor
 from ken.retention import PairOfModels
 from ken.rows import K, check_k
 from ken.rules import get
-from ken.subnetwork import RetainedTensor, Subnetwork
+from ken.subnetwork import Subnetwork
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -63,7 +65,7 @@ def sweep(
     lines = []
     with tqdm(total=len(jobs) + 2, desc="evaluate", unit="model", disable=not progress, leave=False) as bar:
         whole = prune(pair.fine_tuned, pair.pretrained, 1.0, exclude=exclude, progress=False)
-        bounds = (("fine-tuned", whole), ("pretrained", nothing_retained(whole)))
+        bounds = (("fine-tuned", whole), ("pretrained", nothing_retained(whole, pair)))
         for label, net in bounds:
             bar.set_postfix_str(label)
             lines.append(_line(label, net, None, evaluate(inject(net, pair.pretrained))))
@@ -76,13 +78,21 @@ def sweep(
     return pd.DataFrame(lines, columns=COLUMNS)
 
 
-def nothing_retained(net: Subnetwork) -> Subnetwork:
-    """The same subnetwork with every pruned tensor reset whole: what is carried, on a pretrained body."""
-    empty = {
-        name: RetainedTensor(tensor.shape, np.zeros_like(tensor.bits), tensor.values[:0])
-        for name, tensor in net.pruned().items()
-    }
-    return replace(net, tensors={**net.tensors, **empty})
+def nothing_retained(net: Subnetwork, pair: PairOfModels) -> Subnetwork:
+    """The same subnetwork with every pruned tensor reset: what is carried, on a pretrained body.
+
+    Rows that the pretrained tensor does not have stay as they are.
+    """
+    pairing = open_pair(pair.fine_tuned, pair.pretrained)
+    tensors = dict(net.items())
+    for name in net.pruned():
+        ours, other = pairing.fine_tuned.tensors[name], str(pairing.names[name])
+        theirs = pairing.pretrained.tensors[other]
+        mask = np.zeros(tuple(ours.shape), bool)
+        if theirs.shape != ours.shape:
+            mask[len(theirs) :] = True
+        tensors[name] = RetainedTensor.of(ours, mask, theirs, other)
+    return replace(net, tensors=tensors)
 
 
 def _line(label: str, net: Subnetwork, k: K | None, result: Any) -> tuple[Any, ...]:

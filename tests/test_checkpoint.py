@@ -3,8 +3,9 @@ import pytest
 import torch
 from transformers import BertConfig, BertForMaskedLM
 
-from ken.checkpoint import match, open_pair, read
+from ken.checkpoint import read
 from ken.errors import PairingError
+from ken.pairing import match, open_pair
 
 
 def test_reads_a_module_in_model_order_and_tells_buffers():
@@ -37,7 +38,7 @@ def test_tied_tensors_count_once_under_the_first_name():
 @pytest.mark.parametrize(
     ("source", "message"),
     [
-        (42, "must be a torch module or a state dict, got int"),
+        (42, "must be a torch module, a state dict or a path, got int"),
         ({3: torch.zeros(1)}, "tensor names must be strings, got 3"),
         ({"a": [1.0]}, "a: a state dict must hold tensors, got list"),
         ({"a": torch.zeros(2, device="meta")}, "a: the tensor has no values"),

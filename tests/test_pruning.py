@@ -168,18 +168,19 @@ def test_bad_arguments_are_refused_before_any_work():
         ken.prune(w, w, 0)
     with pytest.raises(RuleError, match="rule must be one of"):
         ken.prune(w, w, 1, "kenn")
-    with pytest.raises(PairingError, match="must be a torch module or a state dict, got str"):
-        ken.prune("bert-base-uncased", w, 1)
+    with pytest.raises(PairingError, match="must be a torch module, a state dict or a path, got float"):
+        ken.prune(3.5, w, 1)
     with pytest.raises(BudgetError, match="exclude must be a sequence of patterns, got the string"):
         ken.prune(w, w, 1, exclude="w")
 
 
 def test_the_subnetwork_keeps_its_values_when_the_model_changes_later():
     fine_tuned = {"w": torch.ones(2, 4), "n": torch.ones(3, dtype=torch.int64)}
-    net = ken.prune(fine_tuned, {"w": torch.zeros(2, 4), "n": torch.zeros(3, dtype=torch.int64)}, 2)
+    pretrained = {"w": torch.zeros(2, 4), "n": torch.zeros(3, dtype=torch.int64)}
+    net = ken.prune(fine_tuned, pretrained, 2)
     fine_tuned["w"].fill_(7.0)
     fine_tuned["n"].fill_(7)
-    assert net["w"].values.tolist() == [1.0] * 4
+    assert net["w"].onto(pretrained["w"]).tolist() == [[1.0, 1.0, 0.0, 0.0]] * 2
     assert net["n"].value.tolist() == [1, 1, 1]
 
 

@@ -67,7 +67,7 @@ def test_an_unknown_rule_or_no_seed_is_refused_before_anything_is_evaluated(pair
 
 
 def test_nothing_retained_is_the_pretrained_model_with_what_is_carried(pair):
-    net = nothing_retained(ken.prune(*pair, 5))
+    net = nothing_retained(ken.prune(*pair, 5), pair)
     merged = ken.inject(net, pair.pretrained)
     assert torch.equal(merged["w"], pair.pretrained["w"])
     assert torch.equal(merged["head"], pair.fine_tuned["head"])

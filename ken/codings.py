@@ -1,0 +1,208 @@
+"""Codings: masks and distances to bytes and back. FORMAT.md says the same in words.
+
+Whatever bytes come in, decoding ends in the result or in a `FormatError`, and asks for no more memory than the number
+of entries that the caller expects calls for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import zstandard
+from numba import njit
+from numpy.typing import NDArray
+
+from ken.errors import FormatError
+
+_LEVEL = 3
+# A decoder reserves this many bytes at most, whatever a frame asks for; our frames ask for 2 MiB.
+_WINDOW = 1 << 23
+
+
+def encode_mask(bits: NDArray[np.uint8], entries: int, retained: int) -> tuple[str, bytes]:
+    """The smallest of the codings "none", "all", "bits", "bits+zstd" and "gaps+zstd", with its bytes.
+
+    >>> encode_mask(np.array([0b11000000], np.uint8), 2, 2)
+    ('all', b'')
+    """
+    if retained in (0, entries):
+        return ("all" if retained else "none"), b""
+    found = {"bits": bits.tobytes(), "bits+zstd": _compress(bits.data)}
+    if retained * 3 < entries:  # more retained entries take more gaps, of a byte each, than they save
+        positions = np.flatnonzero(np.unpackbits(bits, count=entries))
+        found["gaps+zstd"] = _compress(_to_leb128(np.diff(positions, prepend=-1) - 1).data)
+    return min(found.items(), key=lambda item: len(item[1]))
+
+
+def decode_mask(coding: str, data: memoryview, entries: int, retained: int) -> NDArray[np.uint8]:
+    """Packed mask of that many entries. Raises `FormatError` unless exactly `retained` are set and data is used up."""
+    size = -(-entries // 8)
+    if coding in ("all", "none"):
+        if len(data) or retained != (entries if coding == "all" else 0):
+            raise FormatError(
+                f"a mask of coding {coding!r} must have no bytes and fit its count, got {len(data)} bytes"
+            )
+        bits = np.full(size, 255 if coding == "all" else 0, np.uint8)
+        if entries % 8:
+            bits[-1] &= 256 - (1 << (-entries % 8))
+        return bits
+    if coding == "bits":
+        bits = np.frombuffer(data, np.uint8)
+        if bits.size != size:
+            raise FormatError(f"the mask must have {size} bytes, got {bits.size}")
+    elif coding == "bits+zstd":
+        bits = np.empty(size, np.uint8)
+        _decompress(data, bits)
+    elif coding == "gaps+zstd":
+        longest = max(1, -(-entries.bit_length() // 7))  # bytes that the longest possible gap takes
+        codes = _decompress_at_most(data, retained * longest)
+        bits = np.zeros(size, np.uint8)
+        if not _mark(codes, entries, retained, bits):
+            raise FormatError(f"the gaps of the mask do not mark {retained} of {entries} entries")
+    else:
+        raise FormatError(f"unknown coding of a mask: {coding!r}")
+    if int(np.bitwise_count(bits).sum()) != retained:
+        raise FormatError(f"the mask must retain {retained} entries, got {int(np.bitwise_count(bits).sum())}")
+    if entries % 8 and bits[-1] & ((1 << (-entries % 8)) - 1):
+        raise FormatError("the spare bits behind the mask must be 0")
+    return bits
+
+
+def encode_ulps(ulps: NDArray[Any]) -> list[bytes]:
+    """One run of bytes for each byte of a distance, lowest first, compressed where that is shorter.
+
+    Distances near 0, up or down, become small unsigned numbers first (zigzag), so that the high bytes are mostly 0.
+    """
+    planes = np.empty((ulps.dtype.itemsize, ulps.size), np.uint8)
+    _split(ulps, 8 * ulps.dtype.itemsize - 1, planes)
+    return [min(plane.tobytes(), _compress(plane.data), key=len) for plane in planes]
+
+
+def decode_ulps(data: memoryview, lengths: Sequence[int], retained: int, dtype: np.dtype[Any]) -> NDArray[Any]:
+    """The distances again, `retained` of them; a run as long as that many bytes is stored as it is."""
+    if len(lengths) != dtype.itemsize or sum(lengths) != len(data):
+        raise FormatError(f"{dtype.itemsize} byte planes of {len(data)} bytes were expected, got lengths {[*lengths]}")
+    planes = np.empty((dtype.itemsize, retained), np.uint8)
+    start = 0
+    for plane, length in zip(planes, lengths, strict=True):
+        part = data[start : start + length]
+        if length == retained:
+            plane[:] = np.frombuffer(part, np.uint8)
+        else:
+            _decompress(part, plane)
+        start += length
+    ulps = np.empty(retained, dtype)
+    _join(planes, ulps)
+    return ulps
+
+
+def pack(data: bytes) -> bytes:
+    """Bytes of any kind, compressed."""
+    return _compress(data)
+
+
+def unpack(data: memoryview, size: int) -> bytes:
+    """The bytes again, `size` of them."""
+    out = np.empty(size, np.uint8)
+    _decompress(data, out)
+    return out.tobytes()
+
+
+def _compress(data: bytes | memoryview) -> bytes:
+    return zstandard.ZstdCompressor(level=_LEVEL).compress(data)
+
+
+def _decompress(data: memoryview, out: NDArray[np.uint8]) -> None:
+    """One frame into an array, which it must fill exactly."""
+    target = out.data
+    filled = 0
+    try:
+        with zstandard.ZstdDecompressor(max_window_size=_WINDOW).stream_reader(data) as stream:
+            while filled < len(target):
+                count = stream.readinto(target[filled:])
+                if not count:
+                    break
+                filled += count
+            more = stream.read(1)
+    except zstandard.ZstdError as error:
+        raise FormatError(f"compressed bytes are damaged: {error}") from None
+    if filled != len(target) or more:
+        raise FormatError(f"compressed bytes must give {len(target)} bytes, got {'more' if more else filled}")
+
+
+def _decompress_at_most(data: memoryview, limit: int) -> NDArray[np.uint8]:
+    try:
+        params = zstandard.get_frame_parameters(data)
+    except zstandard.ZstdError as error:
+        raise FormatError(f"compressed bytes are damaged: {error}") from None
+    if not 0 <= params.content_size <= limit:
+        raise FormatError(f"compressed bytes must give at most {limit} bytes, their frame says {params.content_size}")
+    out = np.empty(params.content_size, np.uint8)
+    _decompress(data, out)
+    return out
+
+
+def _to_leb128(numbers: NDArray[np.int64]) -> NDArray[np.uint8]:
+    """Seven bits a byte, lowest first; the highest bit says that another byte follows."""
+    count = np.maximum(1, -(-np.frexp(numbers.astype(np.float64))[1] // 7)) if numbers.size else np.zeros(0, int)
+    out = np.empty(int(count.sum()), np.uint8)
+    starts = np.cumsum(count) - count
+    for place in range(int(count.max(initial=0))):
+        has = count > place
+        more = (count[has] > place + 1).astype(np.uint8) << 7
+        out[starts[has] + place] = ((numbers[has] >> (7 * place)) & 127).astype(np.uint8) | more
+    return out
+
+
+@njit(nogil=True, cache=True)
+def _mark(codes, entries, retained, bits):
+    position, found, at = -1, 0, 0
+    while at < codes.size:
+        gap, shift = 0, 0
+        while True:
+            if at == codes.size or shift > 56:
+                return False
+            byte = codes[at]
+            at += 1
+            gap += np.int64(byte & 127) << shift  # type: ignore[assignment]
+            shift += 7
+            if byte < 128:
+                break
+        position += gap + 1
+        if position >= entries or found == retained:
+            return False
+        bits[position >> 3] |= 128 >> (position & 7)
+        found += 1
+    return found == retained
+
+
+# Both loops go over a block plane by plane, so that each inner loop is plain arithmetic on neighbouring entries.
+_BLOCK = 4096
+
+
+@njit(nogil=True, cache=True)
+def _split(ulps, top, planes):
+    codes = np.empty(_BLOCK, ulps.dtype)
+    for start in range(0, ulps.size, _BLOCK):
+        block = ulps[start : start + _BLOCK]
+        for i in range(block.size):
+            codes[i] = (block[i] << np.uint64(1)) ^ (np.uint64(0) - (block[i] >> np.uint64(top)))
+        for plane in range(planes.shape[0]):
+            row = planes[plane, start : start + _BLOCK]
+            for i in range(row.size):
+                row[i] = codes[i] >> np.uint64(8 * plane)
+
+
+@njit(nogil=True, cache=True)
+def _join(planes, out):
+    for start in range(0, out.size, _BLOCK):
+        block = out[start : start + _BLOCK]
+        block[:] = 0
+        for plane in range(planes.shape[0]):
+            row = planes[plane, start : start + _BLOCK]
+            for i in range(row.size):
+                block[i] |= np.uint64(row[i]) << np.uint64(8 * plane)
+        for i in range(block.size):
+            block[i] = (block[i] >> np.uint64(1)) ^ (np.uint64(0) - (block[i] & np.uint64(1)))

@@ -1,0 +1,94 @@
+"""export: a subnetwork and its pretrained model as an ordinary checkpoint folder, written a tensor at a time."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from ken.checkpoint import Checkpoint, Source, read
+from ken.container import Writer, stored_dtype
+from ken.errors import at_tensor
+from ken.files import replacing_folder
+from ken.folders import CONFIG, INDEX, WEIGHTS
+from ken.injection import find_places, merge
+from ken.subnetwork import Subnetwork
+from ken.tensors import dtype_named
+
+
+def export(net: Subnetwork, pretrained: Source, folder: str | Path, *, progress: bool = True) -> Path:
+    """Write the injected model into a new checkpoint folder, which `from_pretrained` opens. Returns the folder.
+
+    If the fine-tuned model was such a folder, the new one has its sharding, its configuration and its tokenizer. Else
+    the configuration is that of the fine-tuned module, and the tokenizer that of the pretrained folder, if it is one.
+    A model that is no transformers model gives model.safetensors alone.
+
+    The tensors are checked as `ken.inject` does, and the folder gets its name when it is complete: on any error, and
+    when it is interrupted, there is none. Raises `SubnetworkError`, `FormatError`, and `FileExistsError` if there is
+    something in the folder already.
+
+    >>> import tempfile, torch, ken
+    >>> pretrained = {"w": torch.zeros(4, 4)}
+    >>> net = ken.prune({"w": torch.ones(4, 4)}, pretrained, 2)
+    >>> with tempfile.TemporaryDirectory() as parent:
+    ...     sorted(path.name for path in export(net, pretrained, Path(parent) / "model").iterdir())
+    ['model.safetensors']
+    """
+    from tqdm.auto import tqdm
+
+    theirs = read(pretrained)
+    places = find_places(net, theirs)
+    names = list(net)
+    if net.architecture is None:  # nothing else would know that these are the same tensors
+        names += list(net.tied)
+    for name in names:
+        with at_tensor(name):
+            stored_dtype(dtype_named(net.outlines[net.tied.get(name, name)].dtype))
+    with (
+        replacing_folder(folder) as part,
+        tqdm(total=net.entries, desc="export", unit="entry", unit_scale=True, disable=not progress, delay=1.0) as bar,
+    ):
+        for name, data in _files(net, theirs):
+            (part / name).write_bytes(data)
+        size, weight_map = 0, {}
+        for shard, members in _shards(net, names).items():
+            shapes = {name: net.outlines[net.tied.get(name, name)].shape for name in members}
+            with (part / shard).open("wb") as file:
+                writer = Writer(file, shapes, {"format": "pt"})
+                for name in members:
+                    bar.set_postfix_str(name, refresh=False)
+                    source = net.tied.get(name, name)
+                    tensor = merge(net, source, theirs, places[source])
+                    writer.add_tensor(name, tensor)
+                    weight_map[name] = shard
+                    size += tensor.nbytes
+                    bar.update(tensor.numel())
+                writer.finish({"format": "pt"})
+        if set(weight_map.values()) - {WEIGHTS}:
+            index = {"metadata": {"total_size": size}, "weight_map": weight_map}
+            (part / INDEX).write_text(json.dumps(index, indent=2) + "\n", encoding="utf-8")
+    return Path(folder)
+
+
+def _shards(net: Subnetwork, names: list[str]) -> dict[str, list[str]]:
+    """File names, and the tensors of each: wide dtypes first, so that every tensor begins where its dtype needs it."""
+    shards: dict[str, list[str]] = {}
+    for name in names:
+        shards.setdefault(net.shards.get(name, WEIGHTS), []).append(name)
+    for members in shards.values():
+        members.sort(key=lambda name: -dtype_named(net.outlines[net.tied.get(name, name)].dtype).itemsize)
+    return shards
+
+
+def _files(net: Subnetwork, theirs: Checkpoint) -> Iterator[tuple[str, bytes]]:
+    """Configuration and tokenizer: what the subnetwork brings along, else what can be had."""
+    if net.files:
+        yield from net.files.items()
+        return
+    for name, path in theirs.files.items():
+        if net.architecture is not None and name != CONFIG:
+            yield name, path.read_bytes()
+    if net.architecture is not None:
+        config: dict[str, Any] = {**net.architecture.config, "architectures": [net.architecture.class_name]}
+        yield CONFIG, (json.dumps(config, indent=2, sort_keys=True) + "\n").encode()

@@ -1,0 +1,246 @@
+"""What is stored of one tensor: the entries that stay fine-tuned, or the tensor whole."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ken.errors import SubnetworkError
+from ken.rows import row_shape
+from ken.tensors import Reference, bits_of, digest, dtype_name, fingerprint
+
+if TYPE_CHECKING:
+    import torch
+
+# Entries that are hashed at a time, few enough to be still in the processor's cache.
+_BLOCK = 1 << 16
+
+
+@dataclass(frozen=True, eq=False)
+class RetainedTensor:
+    """The entries of one tensor that stay fine-tuned.
+
+    shape and dtype are those of the fine-tuned tensor. bits is the mask, packed in C order, eight entries a byte, the
+    first in the highest bit (uint8, as `numpy.packbits` writes it; spare bits are 0). ulps are the retained entries
+    in C order, each as its distance from the pretrained value in units in the last place (unsigned, as wide as the
+    dtype, see `ken.ulps`), or if raw its distance from 0.0, which is the value itself. pretrained is the tensor that
+    reset entries (and distances) rely on, result the fingerprint of the tensor that injection gives.
+
+    >>> import torch
+    >>> zeros = torch.zeros(2, 2)
+    >>> mask = np.array([[True, False], [False, True]])
+    >>> RetainedTensor.of(torch.tensor([[1.0, 2.0], [3.0, 4.0]]), mask, zeros).onto(zeros).tolist()
+    [[1.0, 0.0], [0.0, 4.0]]
+    """
+
+    shape: tuple[int, ...]
+    dtype: torch.dtype
+    bits: NDArray[np.uint8]
+    ulps: NDArray[np.unsignedinteger]
+    pretrained: Reference
+    result: str
+    raw: bool = False
+
+    def __post_init__(self) -> None:
+        if self.bits.dtype != np.uint8 or self.bits.shape != (-(-self.entries // 8),):
+            raise SubnetworkError(
+                f"the mask of {self.entries} entries must be uint8 of ({-(-self.entries // 8)},), "
+                f"got {self.bits.dtype} of {self.bits.shape}"
+            )
+        spare = -self.entries % 8
+        if spare and self.bits[-1] & ((1 << spare) - 1):
+            raise SubnetworkError(f"the {spare} spare bits behind the mask must be 0")
+        marked = int(np.bitwise_count(self.bits).sum())
+        if self.ulps.shape != (marked,) or self.ulps.dtype != f"u{self.dtype.itemsize}":
+            raise SubnetworkError(
+                f"the mask retains {marked} entries of {dtype_name(self.dtype)}, "
+                f"but distances of shape {self.ulps.shape} and dtype {self.ulps.dtype} were given"
+            )
+        check_grown(self.shape, self.pretrained.shape)
+
+    @classmethod
+    def of(
+        cls,
+        fine_tuned: torch.Tensor,
+        mask: NDArray[np.bool_],
+        pretrained: torch.Tensor,
+        name: str = "",
+        raw: bool = False,
+    ) -> RetainedTensor:
+        """Take the masked entries out of a fine-tuned tensor; mask is bool, of its shape or of its rows.
+
+        name is that of the pretrained tensor.
+        """
+        from ken import ulps
+
+        marks = np.ascontiguousarray(mask).reshape(-1)
+        if marks.size != fine_tuned.numel():
+            raise SubnetworkError(f"the mask has {marks.size} entries, the tensor {fine_tuned.numel()}")
+        check_grown(tuple(fine_tuned.shape), tuple(pretrained.shape))
+        bits = np.packbits(marks)
+        ours, base = bits_of(fine_tuned), bits_of(_base(pretrained, tuple(fine_tuned.shape), fine_tuned.dtype))
+        origin = np.zeros_like(base) if raw else base
+        distances = ulps.take(ours, origin, bits, int(np.bitwise_count(bits).sum()))
+        # The fingerprint of what injection will give, without ever having it whole.
+        result = digest(
+            *(np.where(marks[i : i + _BLOCK], ours[i : i + _BLOCK], base[i : i + _BLOCK]) for i in _blocks(marks.size))
+        )
+        there = Reference.to(name, pretrained)
+        tensor = cls(tuple(fine_tuned.shape), fine_tuned.dtype, bits, distances, there, result, raw)
+        tensor._check_reset_rows()
+        return tensor
+
+    @property
+    def entries(self) -> int:
+        """Entries of the whole tensor, retained or reset."""
+        return math.prod(self.shape)
+
+    @property
+    def retained(self) -> int:
+        """Entries that stay fine-tuned."""
+        return len(self.ulps)
+
+    def mask(self) -> NDArray[np.bool_]:
+        """The mask, bool, in the tensor's shape: True where retained."""
+        return np.unpackbits(self.bits, count=self.entries).view(np.bool_).reshape(self.shape)
+
+    def row_mask(self, wanted: slice | None = None) -> NDArray[np.bool_]:
+        """The mask as (rows, row length), cut as `ken.rows.row_shape` says; only some rows if a slice is given.
+
+        Nothing but the bits of the wanted rows is unpacked. The slice has no step.
+        """
+        rows, n = row_shape(self.shape)
+        first, last, _ = (wanted or slice(None)).indices(rows)
+        start, stop = first * n, max(first, last) * n
+        bits = np.unpackbits(self.bits[start // 8 : -(-stop // 8)])[start % 8 : start % 8 + stop - start]
+        return bits.view(np.bool_).reshape(max(0, last - first), n)
+
+    def check(self, pretrained: torch.Tensor) -> None:
+        """Raise `SubnetworkError` unless this is, bit for bit, the pretrained tensor that the subnetwork relies on."""
+        there = self.pretrained
+        if tuple(pretrained.shape) != there.shape or pretrained.dtype != there.dtype:
+            raise SubnetworkError(
+                f"the subnetwork was made with a pretrained tensor of {dtype_name(there.dtype)} {there.shape}, "
+                f"this one is {dtype_name(pretrained.dtype)} {tuple(pretrained.shape)}"
+            )
+        found = fingerprint(pretrained)
+        if found != there.fingerprint:
+            held = "it holds this subnetwork already" if found == self.result else "its values are others"
+            raise SubnetworkError(
+                f"this is not the pretrained tensor that the subnetwork was made with: {held} "
+                f"(fingerprint {found}, expected {there.fingerprint})"
+            )
+
+    def onto(self, pretrained: torch.Tensor) -> torch.Tensor:
+        """A new tensor: retained entries from here, all others from the pretrained tensor, bit for bit.
+
+        It has the fine-tuned shape and dtype and the pretrained tensor's device. A pretrained value of another
+        dtype is cast. Where the fine-tuned tensor has extra leading rows, those are retained whole. The pretrained
+        tensor is checked first, as `check` says.
+        """
+        self.check(pretrained)
+        return self.merged(pretrained)
+
+    def merged(self, pretrained: torch.Tensor) -> torch.Tensor:
+        """`onto` for a tensor that has been checked."""
+        from ken import ulps
+
+        self._check_reset_rows()
+        merged = _base(pretrained, self.shape, self.dtype, copy=True)
+        bits = bits_of(merged)
+        ulps.exchange(bits, None, (self.bits, self.relative_to(bits)))
+        return merged.to(pretrained.device)
+
+    def relative_to(self, base: NDArray[np.unsignedinteger]) -> NDArray[np.unsignedinteger]:
+        """The distances from the given pretrained bits (flat), whether they are stored like that or not."""
+        if not self.raw:
+            return self.ulps
+        from ken import ulps
+
+        return self.ulps - ulps.take(base, np.zeros_like(base), self.bits, self.retained)
+
+    def _check_reset_rows(self) -> None:
+        rows = self.pretrained.shape
+        if rows != self.shape and not self.mask()[rows[0] :].all():
+            raise SubnetworkError(f"rows from {rows[0]} on are reset, but the pretrained tensor ends there")
+
+
+def check_grown(shape: tuple[int, ...], pretrained: tuple[int, ...]) -> None:
+    """Raise `SubnetworkError` unless the shapes are equal, or differ in extra leading rows of the first alone."""
+    grown = len(pretrained) == len(shape) > 0 and pretrained[1:] == shape[1:] and pretrained[0] < shape[0]
+    if pretrained != shape and not grown:
+        raise SubnetworkError(f"the subnetwork has shape {shape}, the pretrained tensor {pretrained}")
+
+
+def _base(pretrained: torch.Tensor, shape: tuple[int, ...], dtype: torch.dtype, copy: bool = False) -> torch.Tensor:
+    """The pretrained tensor on the CPU in the fine-tuned dtype and shape, in C order; rows it does not have are 0."""
+    import torch
+
+    if tuple(pretrained.shape) == shape:
+        found = pretrained.detach().to("cpu", dtype)
+        if not copy:
+            return found
+        return torch.empty(shape, dtype=dtype).copy_(found)
+    base = torch.zeros(shape, dtype=dtype)
+    base[: pretrained.shape[0]].copy_(pretrained.detach())
+    return base
+
+
+def _blocks(entries: int) -> range:
+    return range(0, entries, _BLOCK)
+
+
+@dataclass(frozen=True, eq=False)
+class CarriedTensor:
+    """A tensor that goes into the subnetwork whole, and why: a new head, an integer buffer, an excluded name.
+
+    pretrained is its counterpart, None if it has none.
+    """
+
+    value: torch.Tensor
+    reason: str
+    pretrained: Reference | None = None
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of the fine-tuned tensor."""
+        return tuple(self.value.shape)
+
+    @property
+    def entries(self) -> int:
+        """Entries of the tensor; all are retained."""
+        return self.value.numel()
+
+    @property
+    def retained(self) -> int:
+        """The same as `entries`."""
+        return self.value.numel()
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The dtype of the fine-tuned tensor."""
+        return self.value.dtype
+
+
+class Outline(NamedTuple):
+    """What is known of a stored tensor without its values. reason says why it is carried, None if it is pruned."""
+
+    shape: tuple[int, ...]
+    dtype: str
+    retained: int
+    reason: str | None
+
+    @property
+    def entries(self) -> int:
+        """Entries of the whole tensor."""
+        return math.prod(self.shape)
+
+    @classmethod
+    def of(cls, tensor: RetainedTensor | CarriedTensor) -> Outline:
+        """The outline of a tensor in memory."""
+        reason = tensor.reason if isinstance(tensor, CarriedTensor) else None
+        return cls(tensor.shape, dtype_name(tensor.dtype), tensor.retained, reason)

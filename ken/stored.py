@@ -1,0 +1,171 @@
+"""Tensors of a subnetwork that lie in a file: what the record says of them is known, the rest is decoded on demand."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ken import codings
+from ken.container import Reader
+from ken.errors import FormatError, at_tensor
+from ken.record import CarriedRecord, FileRecord, PrunedRecord, ReferenceRecord
+from ken.retained import CarriedTensor, Outline, RetainedTensor
+from ken.tensors import Reference, bytes_of, digest, dtype_named
+
+if TYPE_CHECKING:
+    import torch
+
+Value = TypeVar("Value")
+
+
+def blob_name(kind: str, name: str) -> str:
+    """The name in the container of what is stored of a tensor: kind is "mask", "values", "carried" or "file"."""
+    return f"{kind}:{name}"
+
+
+class StoredTensor(RetainedTensor):
+    """A `RetainedTensor` in a file. bits and ulps are decoded, and checked, when they are first asked for."""
+
+    _reader: Reader
+    _record: PrunedRecord
+
+    def __init__(self, reader: Reader, record: PrunedRecord) -> None:
+        self.__dict__.update(
+            _reader=reader,
+            _record=record,
+            shape=record.shape,
+            dtype=dtype_named(record.dtype),
+            pretrained=to_reference(record.pretrained),
+            result=record.result,
+            raw=record.values.coding == "raw",
+        )
+
+    @property
+    def retained(self) -> int:
+        """Entries that stay fine-tuned, as the record says."""
+        return self._record.retained
+
+    @cached_property
+    def bits(self) -> NDArray[np.uint8]:
+        """The mask, packed."""
+        mask = self._record.mask
+        with at_tensor(self._record.name):
+            return codings.decode_mask(mask.coding, self._blob("mask", mask.checksum), self.entries, self.retained)
+
+    @cached_property
+    def ulps(self) -> NDArray[Any]:
+        """The distances of the retained entries."""
+        values = self._record.values
+        with at_tensor(self._record.name):
+            data = self._blob("values", values.checksum)
+            if not self.raw:
+                return codings.decode_ulps(data, values.lengths, self.retained, np.dtype(f"u{self.dtype.itemsize}"))
+            from ken.ulps import keys
+
+            return keys(np.frombuffer(data, f"u{self.dtype.itemsize}"))
+
+    def verify(self) -> None:
+        """Compare the checksums; nothing is decoded."""
+        with at_tensor(self._record.name):
+            self._blob("mask", self._record.mask.checksum)
+            self._blob("values", self._record.values.checksum)
+
+    def _blob(self, kind: str, checksum: str) -> memoryview:
+        return checked(self._reader, blob_name(kind, self._record.name), checksum)
+
+
+class StoredCarried(CarriedTensor):
+    """A `CarriedTensor` in a file. Its value is read, and checked, when it is first asked for."""
+
+    _reader: Reader
+    _record: CarriedRecord
+
+    def __init__(self, reader: Reader, record: CarriedRecord) -> None:
+        there = None if record.pretrained is None else to_reference(record.pretrained)
+        self.__dict__.update(_reader=reader, _record=record, reason=record.reason, pretrained=there)
+
+    @cached_property
+    def value(self) -> torch.Tensor:
+        """The tensor."""
+        with at_tensor(self._record.name):
+            return self._tensor().clone()
+
+    def verify(self) -> None:
+        """Compare the checksum."""
+        with at_tensor(self._record.name):
+            self._tensor()
+
+    def _tensor(self) -> torch.Tensor:
+        name = blob_name("carried", self._record.name)
+        checked(self._reader, name, self._record.checksum)
+        return self._reader.tensor(name).reshape(self._record.shape)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of the fine-tuned tensor."""
+        return self._record.shape
+
+    @property
+    def entries(self) -> int:
+        """Entries of the tensor; all are retained."""
+        return math.prod(self.shape)
+
+    @property
+    def retained(self) -> int:
+        """The same as `entries`."""
+        return self.entries
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The dtype of the fine-tuned tensor."""
+        return dtype_named(self._record.dtype)
+
+
+class Lazy(Mapping[str, Value]):
+    """A mapping whose values are made anew whenever they are asked for, so that none stays in memory."""
+
+    def __init__(self, records: Mapping[str, Any], make: Callable[[Any], Value]) -> None:
+        self.records = records
+        self._make = make
+
+    def __getitem__(self, name: str) -> Value:
+        return self._make(self.records[name])
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.records)
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+
+def stored_file(reader: Reader, record: FileRecord) -> bytes:
+    """The bytes of a file that the subnetwork brings along, checked."""
+    compressed = checked(reader, blob_name("file", record.name), record.checksum)
+    return codings.unpack(compressed, record.size)
+
+
+def checked(reader: Reader, name: str, checksum: str) -> memoryview:
+    """A blob's bytes; raises `FormatError` if the checksum is not theirs."""
+    data = bytes_of(reader.tensor(name))
+    found = digest(data)
+    if found != checksum:
+        raise FormatError(f"{reader.path}: {name} is damaged (checksum {found}, expected {checksum})")
+    return data
+
+
+def outline(record: PrunedRecord | CarriedRecord) -> Outline:
+    """What the record says of a tensor."""
+    if isinstance(record, PrunedRecord):
+        return Outline(record.shape, record.dtype, record.retained, None)
+    whole = Outline(record.shape, record.dtype, 0, record.reason)
+    return whole._replace(retained=whole.entries)
+
+
+def to_reference(record: ReferenceRecord) -> Reference:
+    """The reference that a record describes."""
+    return Reference(record.name, record.shape, dtype_named(record.dtype), record.fingerprint)

@@ -1,0 +1,201 @@
+"""Distances between floats of one format, counted in representable numbers: small integers, and exact.
+
+Read as an integer in numerical order, a float has a place on a line: its *key*. -0.0 has key -1, +0.0 key 0, the
+smallest subnormal key 1. The distance of two floats in units in the last place (ulp) is the difference of their keys,
+modulo 2^bits: from one of the two and the distance the other follows bit for bit, whatever the bits are, those of
+infinities and NaN included. A difference in floating point would not do that.
+
+All arrays are one-dimensional unsigned integers as wide as the float (uint8, 16, 32, 64); a mask is packed, eight
+entries a byte, the first in the highest bit. The loops are compiled and let go of the GIL. They work on a block of
+entries at a time: its floats become keys, the keys at the places of the mask are moved, and it is turned back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from ken.expand import LANES, add_expanded, available
+
+# For each byte of a mask: the places of its set bits, then anything up to eight; and how many there are.
+_BITS = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1)
+_PLACES = np.argsort(1 - _BITS, axis=1, kind="stable").astype(np.uint16)
+_SET = _BITS.sum(axis=1).astype(np.int64)
+# The byte with its bits in opposite order: in a mask the first entry has the highest bit, in a vector the lowest.
+_REVERSED = (_BITS << np.arange(8, dtype=np.uint8)).sum(axis=1).astype(np.uint16)
+# Where the sign bit is, and all bits but the sign; as arrays, so that they have the width of the values.
+_SIGN = {2**w: np.array([8 * 2**w - 1, 2 ** (8 * 2**w - 1) - 1], f"u{2**w}") for w in range(4)}
+
+# Entries that are worked on at a time: their places fit into 16 bits, they and their values into the nearest cache.
+_BLOCK = 4096
+#: Entries of a piece that one thread moves: a multiple of 8, so that masks are cut between bytes.
+PIECE = 1 << 19
+
+
+@njit(nogil=True, cache=True, inline="always")
+def _key(bits, sign):
+    """Sign and magnitude to two's complement; its own inverse, since the sign bit stays."""
+    return bits ^ ((0 - (bits >> sign[0])) & sign[1])
+
+
+@njit(nogil=True, cache=True)
+def _take(fine_tuned, base, mask, sign, out):
+    count = 0
+    for i in range(fine_tuned.size):
+        out[count] = _key(fine_tuned[i], sign) - _key(base[i], sign)
+        count += (mask[i >> 3] >> (7 - (i & 7))) & 1
+    return count
+
+
+@njit(nogil=True, cache=True)
+def _places(mask, places, set_bits, out):
+    """The places of the set bits of a mask, in order; returns how many.
+
+    Eight are written for every byte, and those that are too many are written over by the next: no branch depends on
+    the mask, and every byte is one vector's work.
+    """
+    count = 0
+    for i in range(mask.size):
+        byte = mask[i]
+        start = np.uint16(8 * i)
+        for place in range(8):
+            out[count + place] = start + places[byte, place]
+        count += set_bits[byte]
+    return count
+
+
+@njit(nogil=True, cache=True)
+def _shift(block, mask, distances, count, up, vector, at, places, set_bits, reverse):
+    """Add (or, if not up, subtract) the distances from count on at the places of the mask; returns the new count."""
+    done = 0
+    if vector:
+        while done + LANES <= block.size:
+            first, second = mask[done >> 3], mask[(done >> 3) + 1]
+            lanes = np.uint16(reverse[first] | (reverse[second] << 8))
+            if up:
+                add_expanded(block, done, lanes, distances, count, True)  # type: ignore[call-arg]
+            else:
+                add_expanded(block, done, lanes, distances, count, False)  # type: ignore[call-arg]
+            count += set_bits[first] + set_bits[second]
+            done += LANES
+    rest = block[done:]
+    found = _places(mask[done >> 3 :], places, set_bits, at)
+    for i in range(found):
+        if up:
+            rest[at[i]] += distances[count + i]
+        else:
+            rest[at[i]] -= distances[count + i]
+    return count + found
+
+
+@njit(nogil=True, cache=True)
+def _exchange(values, mask_down, down, mask_up, up, vector, places, set_bits, reverse, sign):
+    """Move the values down by one set of distances and up by another, a block at a time."""
+    at = np.empty(_BLOCK + 8, np.uint16)
+    at_down = at_up = 0
+    for start in range(0, values.size, _BLOCK):
+        stop = min(start + _BLOCK, values.size)
+        first, last = start >> 3, (stop + 7) >> 3
+        block = values[start:stop]
+        for i in range(block.size):
+            block[i] = _key(block[i], sign)
+        if down.size:
+            mask = mask_down[first:last]
+            at_down = _shift(block, mask, down, at_down, False, vector, at, places, set_bits, reverse)
+        if up.size:
+            mask = mask_up[first:last]
+            at_up = _shift(block, mask, up, at_up, True, vector, at, places, set_bits, reverse)
+        for i in range(block.size):
+            block[i] = _key(block[i], sign)
+
+
+def width(array: NDArray[np.unsignedinteger]) -> int:
+    """Bytes of one entry."""
+    return array.dtype.itemsize
+
+
+def take(
+    fine_tuned: NDArray[np.unsignedinteger],
+    base: NDArray[np.unsignedinteger],
+    mask: NDArray[np.uint8],
+    retained: int,
+) -> NDArray[np.unsignedinteger]:
+    """The distances from base to fine_tuned at the entries of the mask, in order.
+
+    >>> bits = lambda *numbers: np.array(numbers, np.float32).view(np.uint32)
+    >>> take(bits(1.0, 2.0, -0.0), bits(1.0, 1.9999999, 0.0), np.array([0b01100000], np.uint8), 2).view(np.int32)
+    array([ 1, -1], dtype=int32)
+    """
+    out = np.empty(retained + 1, fine_tuned.dtype)  # one more: an entry is written before its bit is looked at
+    _take(fine_tuned, base, mask, _SIGN[width(out)], out)
+    return out[:retained]
+
+
+def marked_in(mask: NDArray[np.uint8]) -> int:
+    """How many bits of a packed mask are set.
+
+    >>> marked_in(np.full(100, 0b00010001, np.uint8))
+    200
+    """
+    words = mask.size // 8 * 8
+    return int(np.bitwise_count(mask[:words].view(np.uint64)).sum()) + int(np.bitwise_count(mask[words:]).sum())
+
+
+def pieces(mask: NDArray[np.uint8], entries: int, step: int = PIECE) -> Iterator[tuple[slice, slice, slice]]:
+    """Cut a tensor for several threads: slices of its entries, of its mask's bytes, of what it retains.
+
+    >>> for entries, part, retained in pieces(np.array([0b11110000, 0b10000000], np.uint8), 9, step=8):
+    ...     print(entries, part, retained)
+    slice(0, 8, None) slice(0, 1, None) slice(0, 4, None)
+    slice(8, 9, None) slice(1, 2, None) slice(4, 5, None)
+    """
+    if entries <= step:
+        if entries:
+            yield slice(0, entries), slice(None), slice(None)  # no need to count
+        return
+    count = 0
+    for start in range(0, entries, step):
+        stop = min(start + step, entries)
+        part = slice(start // 8, -(-stop // 8))
+        marked = marked_in(mask[part])
+        yield slice(start, stop), part, slice(count, count + marked)
+        count += marked
+
+
+def exchange(
+    values: NDArray[np.unsignedinteger],
+    down: tuple[NDArray[np.uint8], NDArray[np.unsignedinteger]] | None,
+    up: tuple[NDArray[np.uint8], NDArray[np.unsignedinteger]] | None,
+    vector: bool | None = None,
+) -> None:
+    """Move values down by the distances at one mask, and up by those at another, in place; each (mask, distances).
+
+    The same with down and up exchanged undoes it. vector says whether to use the vector instruction of `ken.expand`;
+    by default where the processor has it. The result is the same.
+
+    >>> values = np.array([1.5, -2.5, 0.0], np.float64).view(np.uint64)
+    >>> step = np.array([0b11000000], np.uint8), np.array([3, 2**64 - 9], np.uint64)
+    >>> exchange(values, None, step)
+    >>> exchange(values, step, None)
+    >>> values.view(np.float64)
+    array([ 1.5, -2.5,  0. ])
+    """
+    nothing = np.zeros(0, np.uint8), np.zeros(0, values.dtype)
+    vector = available(width(values)) if vector is None else vector
+    mask_down, moves_down = down or nothing
+    mask_up, moves_up = up or nothing
+    sign = _SIGN[width(values)]
+    _exchange(values, mask_down, moves_down, mask_up, moves_up, vector, _PLACES, _SET, _REVERSED, sign)
+
+
+def keys(bits: NDArray[np.unsignedinteger]) -> NDArray[np.unsignedinteger]:
+    """The keys of floats, or the floats of keys: the same map both ways. A key is the distance from +0.0.
+
+    >>> keys(np.array([0.0, -0.0], np.float16).view(np.uint16)).view(np.int16)
+    array([ 0, -1], dtype=int16)
+    """
+    top, low = _SIGN[width(bits)]
+    return bits ^ ((bits >> top) * low)
