@@ -82,7 +82,8 @@ def _expand(x, k, step, h, terms, cut, moments, table, out):
     width = s * unit
     boxes = (k - 1) * m // s + 1
     reach = int(min(float((k - 1) * m), math.ceil(cut * h / unit))) + s
-    if boxes > moments.shape[0] or 2 * reach + 1 > table.shape[1] or not unit > 0.0:
+    # Near the smallest numbers 1 / width overflows, and rounding is no longer relative: the bound would not hold.
+    if boxes > moments.shape[0] or 2 * reach + 1 > table.shape[1] or not unit > 1e-290:
         return -1.0
 
     moments[:boxes, :terms] = 0.0

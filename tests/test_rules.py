@@ -55,6 +55,23 @@ def test_compiled_rule_agrees_with_its_definition_on_long_rows(n, k, scale):
         np.testing.assert_array_equal(rules.retain(row, k, "ken"), oracles.published_rule(row, k))
 
 
+@given(st.integers(2, 60), st.integers(0, 2**32 - 1), st.data())
+def test_rows_of_the_smallest_numbers_are_decided_by_their_exact_density(n, seed, data):
+    from ken.density import density, grid, levels
+
+    row = np.random.default_rng(seed).choice([-0.0, 5e-324, 2.0**-1022, -(2.0**-1022), 1e-310, -3e-305, 1e-288], n)
+    k = data.draw(st.integers(1, n - 1), label="k")
+    got = rules.retain(row, k, "ken")
+    assert got.sum() == k
+    if row.max() > row.min() and k > 1:
+        points = grid(row[None], k)
+        order = np.argsort(-levels(density(row[None], points, bandwidth(row[None])))[0], kind="stable")
+        want = np.zeros(n, bool)
+        for j in order:
+            want[np.where(want, np.inf, np.abs(row - points[0, j])).argmin()] = True
+        np.testing.assert_array_equal(got, want)
+
+
 def test_compiled_levels_lie_within_the_proven_bound_of_the_density():
     """The approximate densities, before any is summed again, keep to the bound that decides which ones are."""
     from ken.density import density, grid
