@@ -70,14 +70,14 @@ def decode_mask(coding: str, data: memoryview, entries: int, retained: int) -> N
     return bits
 
 
-def encode_ulps(ulps: NDArray[Any]) -> list[bytes]:
+def encode_ulps(ulps: NDArray[Any], compress: bool = True) -> list[bytes]:
     """One run of bytes for each byte of a distance, lowest first, compressed where that is shorter.
 
     Distances near 0, up or down, become small unsigned numbers first (zigzag), so that the high bytes are mostly 0.
     """
     planes = np.empty((ulps.dtype.itemsize, ulps.size), np.uint8)
     _split(ulps, 8 * ulps.dtype.itemsize - 1, planes)
-    return [min(plane.tobytes(), _compress(plane.data), key=len) for plane in planes]
+    return [min(plane.tobytes(), _compress(plane.data), key=len) if compress else plane.tobytes() for plane in planes]
 
 
 def decode_ulps(data: memoryview, lengths: Sequence[int], retained: int, dtype: np.dtype[Any]) -> NDArray[Any]:

@@ -8,6 +8,7 @@ A file is written as a stream, a tensor at a time, so that it can be made while 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
@@ -44,6 +45,8 @@ from ken.tensors import Reference, digest, dtype_name, dtype_named, fingerprint
 #: What is known of the tensors to come: their outlines, and their pretrained counterparts.
 Plan: TypeAlias = Mapping[str, tuple[Outline, Reference | None]]
 
+# Rows that a tensor adds may take this many bytes, and this many for every byte that is stored of the tensor.
+_FREE, _EXPANSION = 1 << 22, 64
 _NO_HASH = "0" * 32
 _WIDEST = 10**15  # stands for any length while room for the record is reserved
 
@@ -125,6 +128,8 @@ class SubnetworkWriter:
             dtype, size = stored_dtype(tensor.dtype), tensor.retained
         else:
             parts = codings.encode_ulps(tensor.ulps)
+            if not _plausible(tensor.shape, tensor.pretrained.shape, tensor.dtype.itemsize, sum(map(len, parts))):
+                parts = codings.encode_ulps(tensor.ulps, compress=False)
             lengths, dtype = tuple(map(len, parts)), BYTES
             size = sum(lengths)
         self._container.add(blob_name("values", name), dtype, (size,), parts)
@@ -223,6 +228,11 @@ def _check_blobs(reader: Reader, record: Record) -> None:
             if not dtype.is_floating_point:
                 raise FormatError(f"a pruned tensor must be floating-point, got {tensor.dtype}")
             check_grown(tensor.shape, tensor.pretrained.shape)
+            length = sum(tensor.values.lengths)
+            if tensor.values.coding == "ulps" and not _plausible(
+                tensor.shape, tensor.pretrained.shape, dtype.itemsize, length
+            ):
+                raise FormatError(f"{length} bytes of values are too few for all the rows that the tensor adds")
             expected[blob_name("mask", tensor.name)] = BYTES, (tensor.mask.length,)
             if tensor.values.coding == "raw":
                 values = stored_dtype(dtype), (tensor.retained,)
@@ -243,6 +253,15 @@ def _check_blobs(reader: Reader, record: Record) -> None:
     for name, layout in expected.items():
         if reader.layout(name) != layout:
             raise FormatError(f"{name} must be {layout[0]} {layout[1]}, the file has {reader.layout(name)}")
+
+
+def _plausible(shape: tuple[int, ...], pretrained: tuple[int, ...], width: int, length: int) -> bool:
+    """Whether the values of rows that the pretrained tensor does not have may come from so few bytes.
+
+    All other sizes are bounded by those of the pretrained model; these only by what the file says.
+    """
+    extra = math.prod(shape) - math.prod(pretrained)
+    return extra * width <= _FREE + _EXPANSION * length
 
 
 def _draft(name: str, of: Outline, there: Reference | None) -> PrunedRecord | CarriedRecord:
@@ -268,7 +287,7 @@ def _draft(name: str, of: Outline, there: Reference | None) -> PrunedRecord | Ca
                 retained=of.entries,
                 pretrained=_reference(there),
                 result=_NO_HASH,
-                mask=MaskRecord(coding="gaps+zstd", length=_WIDEST, checksum=_NO_HASH),
+                mask=MaskRecord(coding="all", length=_WIDEST, checksum=_NO_HASH),
                 values=ValuesRecord(coding="ulps", lengths=(_WIDEST,) * 8, checksum=_NO_HASH),
             )
         except ValidationError as error:

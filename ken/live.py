@@ -23,7 +23,7 @@ from ken.errors import SubnetworkError, at_tensor
 from ken.injection import slots_of
 from ken.pairing import match
 from ken.parallel import each
-from ken.retained import CarriedTensor, RetainedTensor
+from ken.retained import CarriedTensor, Outline, RetainedTensor
 from ken.subnetwork import Subnetwork
 from ken.tensors import bits_of, dtype_name, fingerprint
 
@@ -186,18 +186,22 @@ def _cut(distances: Distances | None, entries: int) -> Iterator[Distances | None
 
 def _plan(model: torch.nn.Module, current: Subnetwork | None, to: Subnetwork | None) -> list[_Move | _Put]:
     """What will become of every tensor. Raises `SubnetworkError` if anything does not fit; nothing has changed then."""
+    slots = slots_of(model)
+    nets = [net for net in (current, to) if net is not None]
+    names = list(dict.fromkeys(name for net in nets for name in net))
+    prefixes = [net.prefix for net in nets]
+    places = match(names, slots, (*prefixes, str(getattr(model, "base_model_prefix", "") or "")))
+    for net in nets:
+        for name, outline in net.outlines.items():
+            with at_tensor(name):
+                _check_place(slots.get(str(places[name])), outline, net.tensors[name].pretrained is None)
+    # Only now, when its size is known to be that of the model, is anything decoded.
     before = {} if current is None else dict(current.in_memory.items())
     after = {} if to is None else dict(to.in_memory.items())
-    slots = slots_of(model)
-    names = list(dict.fromkeys([*before, *after]))
-    prefixes = [net.prefix for net in (current, to) if net is not None]
-    places = match(names, slots, (*prefixes, str(getattr(model, "base_model_prefix", "") or "")))
 
     def check(name: str) -> _Move | _Put | None:
         with at_tensor(name):
-            place = places[name]
-            if place is None:
-                raise SubnetworkError("the model has no place for the tensor")
+            place = str(places[name])
             return _change(name, place, slots[place], model, before.get(name), after.get(name))
 
     return [change for change in each(check, names) if change is not None]
@@ -217,7 +221,6 @@ def _change(
         if tuple(slot.shape) != old.shape or slot.dtype != old.dtype or fingerprint(slot) != expected:
             raise SubnetworkError("the model does not hold the subnetwork that was given as the current one")
     if isinstance(new, CarriedTensor):
-        _check_place(slot, new)
         owner = model.get_submodule(place.rpartition(".")[0])
         return _Put(name, place, slot, new.value, owner, fingerprint(new.value))
     if isinstance(old, CarriedTensor):
@@ -245,18 +248,25 @@ def _change(
 
 
 def _distances(slot: torch.Tensor, down: Distances | None, new: RetainedTensor) -> NDArray[np.unsignedinteger]:
-    if not new.raw:
+    """The distances that a new tensor moves the model by. The first time, a copy is moved, to see that they are right."""
+    if new.proven and not new.raw:
         return new.ulps
-    base = bits_of(slot).copy()
-    ulps.exchange(base, down, None)
-    return new.relative_to(base)
+    trial = bits_of(slot).copy()
+    ulps.exchange(trial, down, None)
+    distances = new.relative_to(trial)
+    ulps.exchange(trial, None, (new.bits, distances))
+    new.prove(trial)
+    return distances
 
 
-def _check_place(slot: torch.Tensor, new: CarriedTensor) -> None:
-    fits = slot.dtype == new.dtype and (tuple(slot.shape) == new.shape or new.pretrained is None)
-    if not fits or slot.ndim != len(new.shape):
+def _check_place(slot: torch.Tensor | None, outline: Outline, new: bool) -> None:
+    """A tensor of the model must have the fine-tuned dtype and shape; one that is new may get another shape."""
+    if slot is None:
+        raise SubnetworkError("the model has no place for the tensor")
+    fits = tuple(slot.shape) == outline.shape or (new and slot.ndim == len(outline.shape))
+    if not fits or dtype_name(slot.dtype) != outline.dtype:
         raise SubnetworkError(
-            f"the subnetwork carries {dtype_name(new.dtype)} {new.shape}, "
+            f"the subnetwork has {outline.dtype} {outline.shape}, "
             f"the model's tensor is {dtype_name(slot.dtype)} {tuple(slot.shape)}"
         )
 

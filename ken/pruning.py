@@ -91,6 +91,7 @@ def prune(
             if stored.pretrained is not None:
                 theirs[stored.pretrained.name] = stored.pretrained
             yield name, stored
+            del stored, tensor  # the next one is made without this one in memory
 
     with _Bar(sum(pairing.fine_tuned.tensors[name].numel() for name in reasons), progress) as bar:
         if out is None:
@@ -102,6 +103,7 @@ def prune(
         with SubnetworkWriter(out, _head(pairing, recipe, {}, {}), plan) as writer:
             for name, stored in stream(bar):
                 writer.add(name, stored)
+                del stored
             writer.finish(_head(pairing, recipe, ours, theirs))
     return load(out)
 

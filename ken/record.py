@@ -69,8 +69,16 @@ class PrunedRecord(_Part):
 
     @model_validator(mode="after")
     def _fits(self) -> PrunedRecord:
-        if self.retained > math.prod(self.shape):
+        entries = math.prod(self.shape)
+        extra = entries - math.prod(self.pretrained.shape)
+        if not max(extra, 0) <= self.retained <= entries:
             raise ValueError(f"{self.retained} entries of a tensor of shape {self.shape} cannot be retained")
+        if (self.mask.coding == "none") != (self.retained == 0 < entries):
+            raise ValueError(f"a mask of coding {self.mask.coding!r} cannot retain {self.retained} entries")
+        if (self.mask.coding == "all") != (self.retained == entries):
+            raise ValueError(
+                f"a mask of coding {self.mask.coding!r} cannot retain {self.retained} of {entries} entries"
+            )
         return self
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ken.errors import SubnetworkError
+from ken.errors import SubnetworkError, ValuesError
 from ken.rows import row_shape
 from ken.tensors import Reference, bits_of, digest, dtype_name, fingerprint
 
@@ -83,6 +83,8 @@ class RetainedTensor:
         check_grown(tuple(fine_tuned.shape), tuple(pretrained.shape))
         bits = np.packbits(marks)
         ours, base = bits_of(fine_tuned), bits_of(_base(pretrained, tuple(fine_tuned.shape), fine_tuned.dtype))
+        if pretrained.dtype != fine_tuned.dtype:
+            _check_cast(pretrained, fine_tuned.dtype)
         origin = np.zeros_like(base) if raw else base
         distances = ulps.take(ours, origin, bits, int(np.bitwise_count(bits).sum()))
         # The fingerprint of what injection will give, without ever having it whole.
@@ -153,7 +155,19 @@ class RetainedTensor:
         merged = _base(pretrained, self.shape, self.dtype, copy=True)
         bits = bits_of(merged)
         ulps.exchange(bits, None, (self.bits, self.relative_to(bits)))
+        self.prove(bits)
         return merged.to(pretrained.device)
+
+    @property
+    def proven(self) -> bool:
+        """Whether injection has once given what the subnetwork promises."""
+        return bool(self.__dict__.get("_proven"))
+
+    def prove(self, injected: NDArray[np.unsignedinteger]) -> None:
+        """Raise `SubnetworkError` unless these bits (flat) are what injection must give."""
+        if digest(injected.data) != self.result:
+            raise SubnetworkError("injected, the tensor is not what the subnetwork promises: its file is damaged")
+        self.__dict__["_proven"] = True
 
     def relative_to(self, base: NDArray[np.unsignedinteger]) -> NDArray[np.unsignedinteger]:
         """The distances from the given pretrained bits (flat), whether they are stored like that or not."""
@@ -174,6 +188,17 @@ def check_grown(shape: tuple[int, ...], pretrained: tuple[int, ...]) -> None:
     grown = len(pretrained) == len(shape) > 0 and pretrained[1:] == shape[1:] and pretrained[0] < shape[0]
     if pretrained != shape and not grown:
         raise SubnetworkError(f"the subnetwork has shape {shape}, the pretrained tensor {pretrained}")
+
+
+def _check_cast(pretrained: torch.Tensor, dtype: torch.dtype) -> None:
+    """Raise `ValuesError` if a finite value has no counterpart in the fine-tuned dtype: a reset entry would be lost."""
+    import torch
+
+    lost = torch.isfinite(pretrained) & ~torch.isfinite(pretrained.to(dtype).to(torch.float64))
+    if lost.any():
+        where = tuple(int(i) for i in lost.nonzero()[0])
+        value = float(pretrained[where])
+        raise ValuesError(f"the pretrained value {value:g} at {list(where)} does not fit into {dtype_name(dtype)}")
 
 
 def _base(pretrained: torch.Tensor, shape: tuple[int, ...], dtype: torch.dtype, copy: bool = False) -> torch.Tensor:

@@ -63,11 +63,12 @@ class StoredTensor(RetainedTensor):
         values = self._record.values
         with at_tensor(self._record.name):
             data = self._blob("values", values.checksum)
+            dtype = np.dtype(f"u{self.dtype.itemsize}")
             if not self.raw:
-                return codings.decode_ulps(data, values.lengths, self.retained, np.dtype(f"u{self.dtype.itemsize}"))
+                return codings.decode_ulps(data, values.lengths, self.retained, dtype)
             from ken.ulps import keys
 
-            return keys(np.frombuffer(data, f"u{self.dtype.itemsize}"))
+            return keys(np.frombuffer(data, dtype))
 
     def verify(self) -> None:
         """Compare the checksums; nothing is decoded."""

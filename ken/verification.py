@@ -8,10 +8,8 @@ from ken.checkpoint import Source, read
 from ken.errors import FormatError, KenError
 from ken.format import load
 from ken.injection import find_places, merge
-from ken.retained import RetainedTensor
 from ken.stored import StoredCarried, StoredTensor
 from ken.subnetwork import Subnetwork
-from ken.tensors import fingerprint
 
 _SHOWN = 10
 
@@ -45,9 +43,7 @@ def verify(net: Subnetwork | str | Path, pretrained: Source | None = None, *, pr
                 if isinstance(tensor, StoredTensor | StoredCarried):
                     tensor.verify()
                 if theirs is not None:
-                    merged = merge(net, name, theirs, places[name])
-                    if isinstance(tensor, RetainedTensor) and fingerprint(merged) != tensor.result:
-                        raise FormatError("injected, it is not what the subnetwork promises")
+                    merge(net, name, theirs, places[name])
             except KenError as error:
                 wrong[name] = error
             bar.update(outline.entries)

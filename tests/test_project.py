@@ -52,7 +52,7 @@ def tracked_text():
     ).stdout
     for name in filter(None, names.split("\0")):
         path = ROOT / name
-        if path.suffix not in {".npz", ".png"} and path.is_file():
+        if path.suffix not in {".npz", ".png", ".safetensors"} and path.is_file():
             yield name, path.read_text(encoding="utf-8")
 
 
@@ -119,7 +119,7 @@ LAYERS = {
     "injection": {"checkpoint", "pairing", "parallel", "retained", "subnetwork", "tensors"},
     "live": {"injection", "pairing", "parallel", "retained", "subnetwork", "tensors", "ulps"},
     "exporting": {"checkpoint", "container", "files", "folders", "injection", "subnetwork", "tensors"},
-    "verification": {"checkpoint", "format", "injection", "retained", "stored", "subnetwork", "tensors"},
+    "verification": {"checkpoint", "format", "injection", "stored", "subnetwork"},
     "retention": {"checkpoint", "pairing", "subnetwork"},
     "sweeping": {"pruning", "injection", "pairing", "retained", "retention", "rows", "rules", "subnetwork"},
     "training": set(),

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from strategies import tensor_pairs
 from test_pruning import bits
 
-from ken.errors import SubnetworkError
+from ken.errors import SubnetworkError, ValuesError
 from ken.retained import RetainedTensor
 from ken.tensors import Reference, fingerprint
 
@@ -77,3 +77,11 @@ def test_added_rows_must_be_retained():
         RetainedTensor.of(torch.ones(3, 2), np.array([[1, 0], [0, 0], [0, 0]], bool), torch.zeros(2, 2))
     with pytest.raises(SubnetworkError, match=r"shape \(3, 2\), the pretrained tensor \(2, 3\)"):
         RetainedTensor.of(torch.ones(3, 2), np.ones((3, 2), bool), torch.zeros(2, 3))
+
+
+def test_a_pretrained_value_that_the_fine_tuned_dtype_cannot_hold_is_an_error():
+    half = torch.zeros(2, 3, dtype=torch.float16)
+    pretrained = torch.zeros(2, 3)
+    pretrained[1, 2] = 1e6
+    with pytest.raises(ValuesError, match=r"the pretrained value 1e\+06 at \[1, 2\] does not fit into float16"):
+        RetainedTensor.of(half, np.zeros((2, 3), bool), pretrained)
