@@ -9,7 +9,7 @@ NOTEBOOKS := $(sort $(wildcard notebooks/*.ipynb))
 export HF_HUB_OFFLINE := 1
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: help demo test lint unit nbval browser chromium lab notebooks screenshots benchmark clean
+.PHONY: help demo test lint unit nbval browser chromium lab notebooks screenshots benchmark fuzz clean
 
 help:
 	@echo "make demo         run the main job on a real model; leaves a report in ken-demo/"
@@ -18,6 +18,7 @@ help:
 	@echo "make notebooks    execute the notebooks again and store their outputs"
 	@echo "make screenshots  take the pictures of the README again, in a real browser"
 	@echo "make benchmark    measure, and print a table"
+	@echo "make fuzz         open a million hostile subnetwork files (half an hour)"
 	@echo "make clean        remove the environment and what was built"
 
 $(READY): pyproject.toml constraints.txt
@@ -63,7 +64,13 @@ screenshots: $(READY) chromium
 	$(BIN)/python docs/screenshots.py
 
 benchmark: $(READY)
+	$(BIN)/python -m pip install --disable-pip-version-check --quiet -c constraints.txt -e '.[benchmark]'
 	$(BIN)/python benchmarks/pruning.py
+	$(BIN)/python benchmarks/storage.py
+
+fuzz: $(READY)
+	$(BIN)/python tests/fuzz.py --count 500000 --seed 1 & \
+	$(BIN)/python tests/fuzz.py --count 500000 --seed 2; second=$$?; wait $$! && exit $$second
 
 clean:
 	rm -rf .venv build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

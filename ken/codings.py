@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from ken.errors import FormatError
 
 _LEVEL = 3
-# A decoder reserves this many bytes at most, whatever a frame asks for; our frames ask for 2 MiB.
+# The most that a frame may ask of a decoder that works as a stream; ours ask for 2 MiB.
 _WINDOW = 1 << 23
 
 
@@ -53,11 +53,10 @@ def decode_mask(coding: str, data: memoryview, entries: int, retained: int) -> N
         if bits.size != size:
             raise FormatError(f"the mask must have {size} bytes, got {bits.size}")
     elif coding == "bits+zstd":
-        bits = np.empty(size, np.uint8)
-        _decompress(data, bits)
+        bits = np.frombuffer(_decompress(data, size), np.uint8)
     elif coding == "gaps+zstd":
         longest = max(1, -(-entries.bit_length() // 7))  # bytes that the longest possible gap takes
-        codes = _decompress_at_most(data, retained * longest)
+        codes = np.frombuffer(_decompress(data, retained * longest, at_most=True), np.uint8)
         bits = np.zeros(size, np.uint8)
         if not _mark(codes, entries, retained, bits):
             raise FormatError(f"the gaps of the mask do not mark {retained} of {entries} entries")
@@ -84,64 +83,49 @@ def decode_ulps(data: memoryview, lengths: Sequence[int], retained: int, dtype: 
     """The distances again, `retained` of them; a run as long as that many bytes is stored as it is."""
     if len(lengths) != dtype.itemsize or sum(lengths) != len(data):
         raise FormatError(f"{dtype.itemsize} byte planes of {len(data)} bytes were expected, got lengths {[*lengths]}")
-    planes = np.empty((dtype.itemsize, retained), np.uint8)
+    ulps = np.zeros(retained, dtype)
     start = 0
-    for plane, length in zip(planes, lengths, strict=True):
+    for place, length in enumerate(lengths):
         part = data[start : start + length]
-        if length == retained:
-            plane[:] = np.frombuffer(part, np.uint8)
-        else:
-            _decompress(part, plane)
+        plane = np.frombuffer(part if length == retained else _decompress(part, retained), np.uint8)
+        _join(plane, 8 * place, ulps)
         start += length
-    ulps = np.empty(retained, dtype)
-    _join(planes, ulps)
+    _unfold(ulps)
     return ulps
 
 
 def pack(data: bytes) -> bytes:
-    """Bytes of any kind, compressed."""
-    return _compress(data)
+    """Bytes of any kind, compressed; of no bytes none."""
+    return _compress(data) if data else b""
 
 
 def unpack(data: memoryview, size: int) -> bytes:
     """The bytes again, `size` of them."""
-    out = np.empty(size, np.uint8)
-    _decompress(data, out)
-    return out.tobytes()
+    return _decompress(data, size) if size or len(data) else b""
 
 
 def _compress(data: bytes | memoryview) -> bytes:
     return zstandard.ZstdCompressor(level=_LEVEL).compress(data)
 
 
-def _decompress(data: memoryview, out: NDArray[np.uint8]) -> None:
-    """One frame into an array, which it must fill exactly."""
-    target = out.data
-    filled = 0
+def _decompress(data: memoryview, size: int, at_most: bool = False) -> bytes:
+    """What one frame gives, which must be `size` bytes (or at most that many), and nothing may follow it.
+
+    The frame says how many bytes it gives before anything is reserved for them.
+    """
     try:
-        with zstandard.ZstdDecompressor(max_window_size=_WINDOW).stream_reader(data) as stream:
-            while filled < len(target):
-                count = stream.readinto(target[filled:])
-                if not count:
-                    break
-                filled += count
-            more = stream.read(1)
+        frame = zstandard.get_frame_parameters(data)
+        fits = 0 <= frame.content_size <= size if at_most else frame.content_size == size
+        if not fits or frame.window_size > _WINDOW:
+            says = "nothing" if frame.content_size == zstandard.CONTENTSIZE_UNKNOWN else f"{frame.content_size}"
+            limit = f"{'at most ' if at_most else ''}{size}"
+            raise FormatError(
+                f"compressed bytes must give {limit} bytes and need a window of at most {_WINDOW}, "
+                f"their frame says {says} and {frame.window_size}"
+            )
+        return zstandard.ZstdDecompressor().decompress(data, allow_extra_data=False)
     except zstandard.ZstdError as error:
         raise FormatError(f"compressed bytes are damaged: {error}") from None
-    if filled != len(target) or more:
-        raise FormatError(f"compressed bytes must give {len(target)} bytes, got {'more' if more else filled}")
-
-
-def _decompress_at_most(data: memoryview, limit: int) -> NDArray[np.uint8]:
-    try:
-        params = zstandard.get_frame_parameters(data)
-    except zstandard.ZstdError as error:
-        raise FormatError(f"compressed bytes are damaged: {error}") from None
-    if not 0 <= params.content_size <= limit:
-        raise FormatError(f"compressed bytes must give at most {limit} bytes, their frame says {params.content_size}")
-    out = np.empty(params.content_size, np.uint8)
-    _decompress(data, out)
-    return out
 
 
 def _to_leb128(numbers: NDArray[np.int64]) -> NDArray[np.uint8]:
@@ -170,15 +154,15 @@ def _mark(codes, entries, retained, bits):
             shift += 7
             if byte < 128:
                 break
-        position += gap + 1
-        if position >= entries or found == retained:
+        if gap >= entries - position - 1 or found == retained:  # compared first: the sum might overflow
             return False
+        position += gap + 1
         bits[position >> 3] |= 128 >> (position & 7)
         found += 1
     return found == retained
 
 
-# Both loops go over a block plane by plane, so that each inner loop is plain arithmetic on neighbouring entries.
+# The loop goes over a block plane by plane, so that each inner loop is plain arithmetic on neighbouring entries.
 _BLOCK = 4096
 
 
@@ -196,13 +180,12 @@ def _split(ulps, top, planes):
 
 
 @njit(nogil=True, cache=True)
-def _join(planes, out):
-    for start in range(0, out.size, _BLOCK):
-        block = out[start : start + _BLOCK]
-        block[:] = 0
-        for plane in range(planes.shape[0]):
-            row = planes[plane, start : start + _BLOCK]
-            for i in range(row.size):
-                block[i] |= np.uint64(row[i]) << np.uint64(8 * plane)
-        for i in range(block.size):
-            block[i] = (block[i] >> np.uint64(1)) ^ (np.uint64(0) - (block[i] & np.uint64(1)))
+def _join(plane, shift, codes):
+    for i in range(codes.size):
+        codes[i] |= np.uint64(plane[i]) << np.uint64(shift)
+
+
+@njit(nogil=True, cache=True)
+def _unfold(codes):
+    for i in range(codes.size):
+        codes[i] = (codes[i] >> np.uint64(1)) ^ (np.uint64(0) - (codes[i] & np.uint64(1)))

@@ -56,6 +56,8 @@ class Writer:
     """
 
     def __init__(self, file: BinaryIO, names: Mapping[str, Sequence[int]], metadata: Mapping[str, str]) -> None:
+        if "__metadata__" in names:
+            raise FormatError("safetensors cannot hold a tensor of the name '__metadata__'")
         widest = {"dtype": "F8_E4M3FNUZ", "data_offsets": [_WIDEST, _WIDEST]}
         draft = {name: {**widest, "shape": [*map(_widest, shape)]} for name, shape in names.items()}
         self._room = -(-len(_header(draft, metadata)) // 8) * 8

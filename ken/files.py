@@ -47,7 +47,7 @@ def replacing(path: str | Path) -> Iterator[BinaryIO]:
 
 @contextmanager
 def replacing_folder(path: str | Path) -> Iterator[Path]:
-    """A new folder to fill, which gets its name when the block ends; on any error nothing is left.
+    """A new folder to fill with files, which gets its name when the block ends; on any error nothing is left.
 
     The folder must not exist yet, or be empty: raises `FileExistsError` otherwise, before anything is written.
 

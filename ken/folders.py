@@ -72,11 +72,12 @@ def open_path(path: str | Path) -> Folder:
         return Folder(_OnDisk(dict.fromkeys(reader.names, reader)))
     if not path.is_dir():
         raise PairingError(f"there is no file or folder {path}")
-    if (path / INDEX).is_file():
-        places, shards = _sharded(path)
-    elif (path / WEIGHTS).is_file():
+    shards: dict[str, str] = {}
+    if (path / WEIGHTS).is_file():  # first, as in transformers
         reader = Reader(path / WEIGHTS)
-        places, shards = dict.fromkeys(reader.names, reader), {}
+        places = dict.fromkeys(reader.names, reader)
+    elif (path / INDEX).is_file():
+        places, shards = _sharded(path)
     else:
         raise PairingError(f"the folder {path} has neither {WEIGHTS} nor {INDEX}")
     config = _json(path / CONFIG) if (path / CONFIG).is_file() else None
@@ -87,6 +88,9 @@ def _sharded(path: Path) -> tuple[dict[str, Reader], dict[str, str]]:
     shards = _json(path / INDEX).get("weight_map")
     if not isinstance(shards, dict) or not all(isinstance(file, str) and plain(file) for file in shards.values()):
         raise PairingError(f"{path / INDEX} has no weight_map from tensor names to file names")
+    for file in dict.fromkeys(shards.values()):
+        if not (path / file).is_file():
+            raise PairingError(f"{path / INDEX} names {file}, which is not there")
     readers = {file: Reader(path / file) for file in dict.fromkeys(shards.values())}
     names = {file: set(reader.names) for file, reader in readers.items()}
     for name, file in shards.items():

@@ -100,7 +100,7 @@ def injected(net: Subnetwork, model: torch.nn.Module) -> Iterator[torch.nn.Modul
         slots = slots_of(model)
         for change in plan:
             with at_tensor(change.name):
-                change.slot = slots[change.place]
+                change.slot = slots.get(change.place, change.slot)
                 if fingerprint(change.slot) != change.after:
                     raise SubnetworkError("the model was changed while the subnetwork was in it, and is left as it is")
         _carry_out([change.back() for change in plan])
@@ -248,7 +248,7 @@ def _change(
 
 
 def _distances(slot: torch.Tensor, down: Distances | None, new: RetainedTensor) -> NDArray[np.unsignedinteger]:
-    """The distances that a new tensor moves the model by. The first time, a copy is moved, to see that they are right."""
+    """The distances that a new tensor moves the model by. At first a copy is moved, to see that they are right."""
     if new.proven and not new.raw:
         return new.ulps
     trial = bits_of(slot).copy()

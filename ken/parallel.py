@@ -20,7 +20,7 @@ def threads() -> int:
 
 @contextmanager
 def workers() -> Iterator[ThreadPoolExecutor]:
-    """A pool of that many threads. If the block ends by an error, work that has not begun is dropped."""
+    """A pool of that many threads. When the block ends, work that has not begun is dropped."""
     pool = ThreadPoolExecutor(threads())
     try:
         yield pool

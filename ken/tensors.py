@@ -44,16 +44,20 @@ def bits_of(tensor: torch.Tensor) -> NDArray[Any]:
     """
     import torch
 
-    flat = tensor.detach().cpu().contiguous().reshape(-1)
-    return flat.view(torch.uint8).numpy().view(f"u{tensor.element_size()}")
+    return _flat(tensor).view(torch.uint8).numpy().view(f"u{tensor.element_size()}")
 
 
 def bytes_of(tensor: torch.Tensor) -> memoryview:
     """The bytes of any tensor in C order, without a copy where that can be."""
     import torch
 
-    flat = tensor.detach().cpu().contiguous().reshape(-1)
-    return flat.view(torch.uint8).numpy().data
+    return _flat(tensor).view(torch.uint8).numpy().data
+
+
+def _flat(tensor: torch.Tensor) -> torch.Tensor:
+    flat = tensor.detach().resolve_conj().resolve_neg().cpu().contiguous().reshape(-1)
+    # What has no second entry counts as contiguous whatever its stride is, but cannot be seen as bytes.
+    return flat if flat.numel() > 1 else flat.as_strided(flat.shape, (1,))
 
 
 def fingerprint(tensor: torch.Tensor) -> str:

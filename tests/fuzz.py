@@ -206,6 +206,37 @@ def damage(rng, data):
     return rebuilt(rng, data, change)
 
 
+def inside(rng, data):
+    """What is compressed, changed and compressed again: gaps that overflow, masks and planes of any content."""
+
+    def change(blobs, record):
+        tensors = [t for t in record["tensors"] if t["status"] == "pruned"]
+        tensor = tensors[rng.integers(len(tensors))]
+        name, lengths = f"mask:{tensor['name']}", tensor["values"]["lengths"]
+        parts = [blobs[name]]
+        if rng.random() < 0.5 and lengths:
+            name = f"values:{tensor['name']}"
+            ends = np.cumsum(lengths)
+            parts = [blobs[name][end - length : end] for end, length in zip(ends, lengths, strict=True)]
+        which = rng.integers(len(parts))
+        try:
+            content = bytearray(zstandard.ZstdDecompressor().decompress(parts[which]))
+        except zstandard.ZstdError:  # it was not worth compressing
+            content = bytearray(parts[which])
+            if tensor["mask"]["coding"] == "bits" and name.startswith("mask"):
+                tensor["mask"]["coding"] = "bits+zstd"
+        at = int(rng.integers(len(content) + 1))
+        many = b"\xff" * int(rng.integers(1, 12)) + rng.bytes(1)
+        junk = [rng.bytes(3), many, b"\xff" * 8 + b"\x7f", b"\x80" * 9, b""][rng.integers(5)]
+        content[at : at + int(rng.choice([0, len(junk), len(junk), 3]))] = junk
+        parts[which] = zstandard.ZstdCompressor().compress(bytes(content))
+        blobs[name] = b"".join(parts)
+        if name.startswith("values"):
+            tensor["values"]["lengths"] = list(map(len, parts))
+
+    return rebuilt(rng, data, change)
+
+
 def bomb(rng, data):
     """A frame that promises, or gives, far more than it should; and sometimes a record that agrees."""
 
@@ -238,7 +269,7 @@ def same(rng, data):
 
 
 BLIND = [flip, flip_header, cut, lengthen, overwrite, header_length]
-KNOWING = [edit_header, edit_record, edit_record, exchange, damage, bomb]
+KNOWING = [edit_header, edit_record, edit_record, exchange, damage, inside, bomb]
 
 
 def attempt(path, pretrained, live):
@@ -285,7 +316,8 @@ def run(count, seed, report=lambda line: None):
         path = Path(folder) / "file.ken.safetensors"
         start = None
         for number in range(count):
-            kind = (BLIND if number % 2 else KNOWING)[rng.integers(6)] if number >= 4 else same
+            kinds = BLIND if number % 2 else KNOWING
+            kind = kinds[rng.integers(len(kinds))] if number >= 4 else same
             data = files[rng.integers(len(files))]
             path.write_bytes(kind(rng, data))
             signal.alarm(SECONDS)

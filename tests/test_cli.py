@@ -1,3 +1,5 @@
+import json
+import re
 import subprocess
 import sys
 from types import SimpleNamespace
@@ -6,6 +8,7 @@ import pandas as pd
 import pytest
 import torch
 from kenviz_models import small_pair
+from safetensors.torch import load_file, save_file
 from typer.testing import CliRunner
 
 import ken.demo
@@ -103,3 +106,98 @@ def test_the_installed_command_knows_its_version_and_its_commands():
     wrong = subprocess.run([*run, "dmo"], capture_output=True, text=True, check=False)
     assert wrong.returncode == 2
     assert "No such command" in wrong.stderr
+
+
+@pytest.fixture
+def files(tmp_path):
+    """The small pair as files, and a subnetwork of them."""
+    pair = small_pair()
+    for name, state in (("pretrained", pair.pretrained), ("fine_tuned", pair.fine_tuned)):
+        save_file(state, tmp_path / f"{name}.safetensors")
+    return tmp_path, pair
+
+
+def run(*args):
+    return CliRunner().invoke(cli.app, [*map(str, args)])
+
+
+def test_prune_info_verify_and_inject_work_on_files(files):
+    folder, pair = files
+    net = folder / "net.ken.safetensors"
+    models = folder / "pretrained.safetensors", folder / "fine_tuned.safetensors"
+    done = run("prune", *models, "-k", "0.5", "-o", net, "--exclude", "embed.*", "--rule", "random", "--seed", "3")
+    assert done.exit_code == 0, done.output
+    assert "6 tensors pruned, 2 carried" in done.output
+    assert f"{net.stat().st_size:,} bytes" in done.output
+
+    found = run("info", net).output.splitlines()
+    facts = dict(re.split(r"\s{2,}|(?<=fine-tuned)\s|(?<=pretrained)\s", line, maxsplit=1) for line in found[:10])
+    assert facts["rule"] == "random, k = 0.5, on weights, bandwidth normal reference, seed 3, exclude embed.*"
+    assert facts["tensors"] == "6 pruned, 2 carried, 0 tied"
+    assert facts["pretrained"].startswith("file pretrained.safetensors: 7 tensors, 10,704 entries, fingerprint ")
+    assert found[11].split() == ["status", "retained", "entries", "bytes", "tensor"]
+    assert found[12].split(maxsplit=4)[-1] == "embed.weight float32 [300, 24] (excluded by 'embed.*')"
+    data = json.loads(run("info", "--json", net).output)
+    loaded = ken.load(net)
+    assert (data["retained"], data["entries"]) == (loaded.retained, loaded.entries)
+    assert data["size"] == net.stat().st_size
+    assert [tensor["name"] for tensor in data["tensors"]] == list(loaded)
+    by_name = {tensor["name"]: tensor for tensor in data["tensors"]}
+    assert by_name["layer.0.query.weight"]["result_fingerprint"] == loaded["layer.0.query.weight"].result
+
+    assert run("verify", net).output == f"{net}: all 8 tensors are whole.\n"
+    assert "and it injects into pretrained.safetensors as promised" in run("verify", net, models[0]).output
+    done = run("inject", models[0], net, "-o", folder / "model")
+    assert "model: model.safetensors" in done.output
+    merged, wanted = load_file(folder / "model" / "model.safetensors"), ken.inject(loaded, pair.pretrained)
+    assert all(torch.equal(merged[name], tensor) for name, tensor in wanted.items())
+
+
+def test_k_is_a_count_without_a_point_and_a_share_with_one(files):
+    folder, _ = files
+    models = folder / "pretrained.safetensors", folder / "fine_tuned.safetensors"
+    for k, kept in (("3", 3), ("0.25", 0.25)):
+        assert run("prune", *models, "-k", k, "-o", folder / "net", "--raw").exit_code == 0
+        loaded = ken.load(folder / "net")
+        assert loaded.recipe.k == kept
+        assert loaded["layer.0.out.weight"].raw
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (
+            ["prune", "{}/pretrained.safetensors", "{}/fine_tuned.safetensors", "-k", "half", "-o", "{}/net"],
+            "got 'half'",
+        ),
+        (["prune", "{}/none", "{}/fine_tuned.safetensors", "-k", "2", "-o", "{}/net"], "there is no file or folder"),
+        (
+            ["prune", "{}/pretrained.safetensors", "{}/fine_tuned.safetensors", "-k", "2", "-o", "{}/x/y"],
+            "there is no folder",
+        ),
+        (["info", "{}/pretrained.safetensors"], "not a subnetwork file"),
+        (["verify", "{}/none"], "there is no file"),
+        (["inject", "{}/fine_tuned.safetensors", "{}/net.ken", "-o", "{}/out"], "not the pretrained tensor"),
+        (["inject", "{}/pretrained.safetensors", "{}/net.ken", "-o", "{}"], "is there already"),
+    ],
+)
+def test_what_goes_wrong_on_the_command_line_is_told_in_a_line(files, args, message, monkeypatch, capsys):
+    folder, pair = files
+    ken.prune(*pair, 2).save(folder / "net.ken")
+    before = sorted(path.name for path in folder.iterdir())
+    monkeypatch.setattr(sys, "argv", ["ken", *(arg.format(folder) for arg in args)])
+    with pytest.raises(SystemExit) as left:
+        cli.main()
+    error = capsys.readouterr().err
+    assert left.value.code == 1
+    assert error.startswith("ken: ")
+    assert message in error
+    assert sorted(path.name for path in folder.iterdir()) == before
+
+
+def test_names_from_a_file_cannot_steer_the_terminal(tmp_path):
+    name = "w\x1b[2J\n\u202e"
+    net = ken.prune({name: torch.ones(2, 8)}, {name: torch.zeros(2, 8)}, 2)
+    shown = run("info", net.save(tmp_path / "net")).output
+    assert "w\\x1b[2J\\n\\u202e float32 [2, 8]" in shown
+    assert not set("\x1b\u202e") & set(shown)

@@ -1,0 +1,235 @@
+import json
+from pathlib import PurePosixPath, PureWindowsPath
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from safetensors.torch import save_file
+
+from ken.errors import FormatError, PairingError
+from ken.folders import CONFIG, INDEX, WEIGHTS, belongs, open_path, plain
+
+ONE = "model-00001-of-00002.safetensors"
+TWO = "model-00002-of-00002.safetensors"
+TENSORS = {"b": torch.tensor([[1.0, -0.0]]), "a": torch.arange(3), "c.d": torch.zeros(2, 0, dtype=torch.bfloat16)}
+
+
+def sharded(folder, index=None, text=None):
+    """A folder of two shards; its index is another one where that is asked for."""
+    whole = {"weight_map": {"b": ONE, "a": TWO, "c.d": ONE}, "metadata": {"total_size": 32}}
+    save_file({name: TENSORS[name] for name in ("b", "c.d")}, folder / ONE)
+    save_file({"a": TENSORS["a"]}, folder / TWO)
+    (folder / INDEX).write_text(json.dumps(whole if index is None else index) if text is None else text)
+    return folder
+
+
+def same(found, wanted):
+    assert set(found) == set(wanted)
+    assert len(found) == len(wanted)
+    for name, tensor in wanted.items():
+        assert found[name].dtype == tensor.dtype
+        assert torch.equal(found[name], tensor)
+
+
+def test_a_single_file_is_its_tensors_and_nothing_else(tmp_path):
+    path = tmp_path / "any name.safetensors"
+    save_file(TENSORS, path)
+    (tmp_path / CONFIG).write_text("{}")
+    for found in (open_path(path), open_path(str(path))):
+        same(found.tensors, TENSORS)
+        assert (found.shards, found.config, found.files) == ({}, None, {})
+
+
+def test_a_folder_has_weights_a_configuration_and_files(tmp_path):
+    save_file(TENSORS, tmp_path / WEIGHTS)
+    (tmp_path / CONFIG).write_text('{"model_type": "bért"}', encoding="utf-8")
+    (tmp_path / "vocab.txt").write_text("a\nb\n")
+    for found in (open_path(tmp_path), open_path(str(tmp_path))):
+        same(found.tensors, TENSORS)
+        assert found.shards == {}
+        assert found.config == {"model_type": "bért"}
+        assert found.files == {CONFIG: tmp_path / CONFIG, "vocab.txt": tmp_path / "vocab.txt"}
+
+
+def test_a_folder_needs_no_configuration(tmp_path):
+    save_file(TENSORS, tmp_path / WEIGHTS)
+    found = open_path(tmp_path)
+    assert (found.config, found.files) == (None, {})
+
+
+def test_a_folder_of_shards_is_one_checkpoint_in_the_order_of_its_index(tmp_path):
+    found = open_path(sharded(tmp_path))
+    same(found.tensors, TENSORS)
+    assert [*found.tensors] == ["b", "a", "c.d"]
+    assert found.shards == {"b": ONE, "a": TWO, "c.d": ONE}
+    assert (found.config, found.files) == (None, {})
+
+
+def test_a_name_that_is_not_there_is_a_key_error(tmp_path):
+    found = open_path(sharded(tmp_path)).tensors
+    assert "x" not in found
+    with pytest.raises(KeyError):
+        found["x"]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "is not JSON"),
+        ('{"weight_map": ', "is not JSON"),
+        ("[" * 100_000, "is not JSON"),
+        ("\ud800".encode("utf-8", "surrogatepass"), "is not JSON"),
+        ("[]", "must hold a JSON object, got list"),
+        ("null", "must hold a JSON object, got NoneType"),
+    ],
+)
+@pytest.mark.parametrize("name", [INDEX, CONFIG])
+def test_an_index_or_configuration_that_is_not_json_is_refused(tmp_path, name, text, message):
+    sharded(tmp_path)
+    (tmp_path / name).write_bytes(text if isinstance(text, bytes) else text.encode())
+    with pytest.raises(PairingError, match=f"/{name} {message}"):
+        open_path(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "index",
+    [
+        {},
+        {"weight_map": None},
+        {"weight_map": [ONE, TWO]},
+        {"weight_map": {"b": 1}},
+        {"weight_map": {"b": None}},
+        {"weight_map": {"b": [ONE]}},
+        {"weight_map": {"b": ""}},
+        {"weight_map": {"b": ONE, "a": "."}},
+        {"weight_map": {"b": ONE, "a": ".."}},
+    ],
+)
+def test_an_index_without_a_map_of_names_is_refused(tmp_path, index):
+    with pytest.raises(PairingError, match=f"/{INDEX} has no weight_map from tensor names to file names"):
+        open_path(sharded(tmp_path, index))
+
+
+def test_an_index_leads_to_no_file_outside_its_folder(tmp_path):
+    folder = tmp_path / "model"
+    (folder / "sub").mkdir(parents=True)
+    for place in (tmp_path, folder / "sub"):
+        save_file({"a": TENSORS["a"]}, place / "x.safetensors")
+    save_file({"a": TENSORS["a"]}, folder / ".x.safetensors")
+    outside = ["../x.safetensors", str(tmp_path / "x.safetensors"), "sub/x.safetensors", ".x.safetensors"]
+    for name in [*outside, "./" + ONE, "..\\x.safetensors", "c:x.safetensors"]:
+        with pytest.raises(PairingError, match="has no weight_map from tensor names to file names"):
+            open_path(sharded(folder, {"weight_map": {"b": ONE, "a": name}}))
+
+
+def test_an_index_that_names_a_missing_tensor_is_refused(tmp_path):
+    for name, file in (("x", ONE), ("a", ONE)):
+        sharded(tmp_path, {"weight_map": {"b": ONE, name: file}})
+        with pytest.raises(PairingError, match=f"says that {name} is in {file}, which has no such tensor"):
+            open_path(tmp_path)
+
+
+def test_damaged_weights_are_refused(tmp_path):
+    sharded(tmp_path)
+    (tmp_path / TWO).write_bytes((tmp_path / TWO).read_bytes()[:-1])
+    with pytest.raises(FormatError, match=f"{TWO} is not a whole safetensors file"):
+        open_path(tmp_path)
+    with pytest.raises(FormatError, match=f"{TWO} is not a whole safetensors file"):
+        open_path(tmp_path / TWO)
+    (tmp_path / INDEX).rename(tmp_path / WEIGHTS)
+    with pytest.raises(FormatError, match=f"/{WEIGHTS} is not a whole safetensors file"):
+        open_path(tmp_path)
+
+
+def test_what_is_no_checkpoint_is_refused(tmp_path):
+    with pytest.raises(PairingError, match="there is no file or folder .*none"):
+        open_path(tmp_path / "none")
+    with pytest.raises(PairingError, match=f"has neither {WEIGHTS} nor {INDEX}"):
+        open_path(tmp_path)
+    for name in ("pytorch_model.bin", "model.pt", "model", "safetensors"):
+        torch.save(TENSORS, tmp_path / name)
+        with pytest.raises(PairingError, match=f"/{name} is not a .safetensors file; other formats cannot be read"):
+            open_path(tmp_path / name)
+    with pytest.raises(PairingError, match=f"has neither {WEIGHTS} nor {INDEX}"):
+        open_path(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json", "added_tokens.json"),
+        *("special_tokens_map.json", "vocab.json", "merges.txt", "vocab.txt", "spiece.model", "chat_template.jinja"),
+        *("source.spm", "a.tiktoken", "a.bpe", "a.vocab", "über.json"),
+    ],
+)
+def test_files_of_configuration_and_tokenizer_belong_to_the_model(tmp_path, name):
+    assert belongs(name)
+    save_file(TENSORS, tmp_path / WEIGHTS)
+    (tmp_path / name).write_text("{}")
+    assert open_path(tmp_path).files == {name: tmp_path / name}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("modeling.py", "README.md", "optimizer.pt", "training_args.bin", "pytorch_model.bin", "other.safetensors"),
+        *("trainer_state.json", "all_results.json", "pytorch_model.bin.index.json", ".hidden.json", ".json", "config"),
+        *("config.JSON", "a.json.py", "a.so", "a\n.json", "a:b.json", "a*.json", " "),
+    ],
+)
+def test_weights_code_and_records_of_training_do_not(tmp_path, name):
+    assert not belongs(name)
+    save_file(TENSORS, tmp_path / WEIGHTS)
+    (tmp_path / name).write_text("{}")
+    assert open_path(tmp_path).files == {}
+
+
+def test_names_that_lead_elsewhere_never_belong():
+    for name in ("../config.json", "a/config.json", "/config.json", "a\\config.json", "", ".", "..", INDEX, WEIGHTS):
+        assert not belongs(name)
+
+
+def test_folders_and_huge_files_do_not_belong(tmp_path):
+    save_file(TENSORS, tmp_path / WEIGHTS)
+    (tmp_path / "folder.json").mkdir()
+    for name, size in (("most.txt", 2**26), ("more.txt", 2**26 + 1)):
+        with (tmp_path / name).open("wb") as file:
+            file.truncate(size)
+    (tmp_path / "b.json").write_text("{}")
+    (tmp_path / "a.json").write_text("{}")
+    assert [*open_path(tmp_path).files] == ["a.json", "b.json", "most.txt"]
+
+
+@pytest.mark.parametrize(
+    ("name", "wanted"),
+    [
+        *((name, True) for name in ("a", "a.b", "a b", "a..b", "~", "-x", "語.json", "a" * 255, "é" * 127)),
+        *((name, False) for name in ("", ".", "..", ".a", "a/b", "/a", "a/", "a\\b", "c:a", "a*", "a?", '"a"', "<a>")),
+        *((name, False) for name in ("a|b", "a\0", "a\nb", "a\x7f", "a\u202eb", "a\ud800", "a" * 256, "é" * 128)),
+    ],
+)
+def test_a_plain_name_is_one_file_that_can_be_seen(name, wanted):
+    assert plain(name) is wanted
+
+
+@given(st.text(st.one_of(st.sampled_from("./\\:ab\0\n*"), st.characters()), max_size=8))
+def test_a_plain_name_stays_in_its_folder_on_every_system(name):
+    if not plain(name):
+        return
+    for folder in (PurePosixPath("/models/one"), PureWindowsPath("C:/models/one")):
+        assert (folder / name).parent == folder
+        assert (folder / name).name == name
+    assert name.isprintable()
+
+
+def test_an_index_that_names_a_file_that_is_not_there_is_refused(tmp_path):
+    (tmp_path / "model.safetensors.index.json").write_text('{"weight_map": {"w": "x.safetensors"}}')
+    with pytest.raises(PairingError, match=r"names x\.safetensors, which is not there"):
+        open_path(tmp_path)
+
+
+def test_a_single_file_comes_before_an_index_as_in_transformers(tmp_path):
+    save_file({"w": torch.ones(2)}, tmp_path / "model.safetensors")
+    (tmp_path / "model.safetensors.index.json").write_text("no JSON")
+    assert list(open_path(tmp_path).tensors) == ["w"]
