@@ -1,7 +1,8 @@
-"""One vector instruction that numba does not offer by itself: add packed numbers to the lanes that a mask selects.
+"""One loop body as vector instructions that numba does not offer by itself: sixteen entries moved at a time.
 
-Processors with AVX-512 have it (vpexpand). LLVM knows it as `llvm.masked.expandload` and can translate that for any
-processor; where the instruction is missing, that is right but slow, so `available` should be asked first.
+What makes it fast is to load packed numbers into the lanes that a mask selects. Processors with AVX-512 do that in one
+instruction (vpexpand). LLVM knows it as `llvm.masked.expandload` and can translate that for any processor; where the
+instruction is missing, that is right but slow, so `available` should be asked first.
 """
 
 from __future__ import annotations
@@ -26,33 +27,40 @@ def available(width: int) -> bool:
 
 
 @intrinsic
-def add_expanded(typingctx, values, at, lanes, packed, count, up):
-    """values[at + i] += the next of packed[count:], for each bit i of lanes (uint16, lowest first) that is set.
+def exchange_lanes(typingctx, values, at, lanes_down, down, at_down, lanes_up, up, at_up):
+    """Move values[at : at + 16] down and up by the distances of the lanes that are set, as `ken.ulps` means it.
 
-    `-=` if up, a literal, is False. The arrays are one-dimensional, contiguous, of one unsigned type. Nothing but
-    that many of packed is read, but all of values[at : at + 16] is read and written.
+    lanes_down and lanes_up (uint16) have a bit for every entry, the lowest for the first; down[at_down:] and
+    up[at_up:] give the distances of those that are set, and no more of them is read. The arrays are one-dimensional,
+    contiguous, of one unsigned type.
     """
-    if not isinstance(up, types.BooleanLiteral):
-        return None
-    vector = ir.VectorType(ir.IntType(values.dtype.bitwidth), LANES)
-    mask = ir.VectorType(ir.IntType(1), LANES)
-    bytes_each = values.dtype.bitwidth // 8
+    bits = values.dtype.bitwidth
+    entry, vector = ir.IntType(bits), ir.VectorType(ir.IntType(bits), LANES)
+    selection = ir.VectorType(ir.IntType(1), LANES)
+
+    def constant(number):
+        return ir.Constant(vector, [number] * LANES)
 
     def generate(context, builder, signature, args):
-        def address(which, index):
-            array = context.make_array(signature.args[which])(context, builder, args[which])
-            return builder.gep(array.data, [index])
+        def address(array, index):
+            made = context.make_array(signature.args[array])(context, builder, args[array])
+            return builder.gep(made.data, [args[index]])
 
-        function = ir.FunctionType(vector, [vector.element.as_pointer(), mask, vector])
-        name = f"llvm.masked.expandload.v{LANES}i{values.dtype.bitwidth}"
-        expand = cgutils.get_or_insert_function(builder.module, function, name)
-        nothing = ir.Constant(vector, [0] * LANES)
-        source = address(3, args[4])
-        moves = builder.call(expand, [source, builder.bitcast(args[2], mask), nothing])
-        place = builder.bitcast(address(0, args[1]), vector.as_pointer())
-        old = builder.load(place, align=bytes_each)
-        change = builder.add if up.literal_value else builder.sub
-        builder.store(change(old, moves), place, align=bytes_each)
+        def key(number):
+            magnitude = builder.and_(builder.ashr(number, constant(bits - 1)), constant((1 << (bits - 1)) - 1))
+            return builder.xor(number, magnitude)
+
+        def distances(lanes, array, index):
+            kind = ir.FunctionType(vector, [entry.as_pointer(), selection, vector])
+            name = f"llvm.masked.expandload.v{LANES}i{bits}"
+            expand = cgutils.get_or_insert_function(builder.module, kind, name)
+            return builder.call(expand, [address(array, index), builder.bitcast(args[lanes], selection), constant(0)])
+
+        place = builder.bitcast(address(0, 1), vector.as_pointer())
+        moved = builder.sub(key(builder.load(place, align=bits // 8)), distances(2, 3, 4))
+        moved = builder.add(moved, distances(5, 6, 7))
+        builder.store(key(moved), place, align=bits // 8)
         return context.get_dummy_value()
 
-    return types.void(values, types.intp, types.uint16, packed, types.intp, up), generate
+    half = types.uint16
+    return types.void(values, types.intp, half, down, types.intp, half, up, types.intp), generate

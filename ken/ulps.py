@@ -18,7 +18,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from ken.expand import LANES, add_expanded, available
+from ken.expand import LANES, available, exchange_lanes
 
 # For each byte of a mask: the places of its set bits, then anything up to eight; and how many there are.
 _BITS = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1)
@@ -68,31 +68,7 @@ def _places(mask, places, set_bits, out):
 
 
 @njit(nogil=True, cache=True)
-def _shift(block, mask, distances, count, up, vector, at, places, set_bits, reverse):
-    """Add (or, if not up, subtract) the distances from count on at the places of the mask; returns the new count."""
-    done = 0
-    if vector:
-        while done + LANES <= block.size:
-            first, second = mask[done >> 3], mask[(done >> 3) + 1]
-            lanes = np.uint16(reverse[first] | (reverse[second] << 8))
-            if up:
-                add_expanded(block, done, lanes, distances, count, True)  # type: ignore[call-arg]
-            else:
-                add_expanded(block, done, lanes, distances, count, False)  # type: ignore[call-arg]
-            count += set_bits[first] + set_bits[second]
-            done += LANES
-    rest = block[done:]
-    found = _places(mask[done >> 3 :], places, set_bits, at)
-    for i in range(found):
-        if up:
-            rest[at[i]] += distances[count + i]
-        else:
-            rest[at[i]] -= distances[count + i]
-    return count + found
-
-
-@njit(nogil=True, cache=True)
-def _exchange(values, mask_down, down, mask_up, up, vector, places, set_bits, reverse, sign):
+def _exchange(values, mask_down, down, mask_up, up, places, set_bits, sign):
     """Move the values down by one set of distances and up by another, a block at a time."""
     at = np.empty(_BLOCK + 8, np.uint16)
     at_down = at_up = 0
@@ -103,13 +79,40 @@ def _exchange(values, mask_down, down, mask_up, up, vector, places, set_bits, re
         for i in range(block.size):
             block[i] = _key(block[i], sign)
         if down.size:
-            mask = mask_down[first:last]
-            at_down = _shift(block, mask, down, at_down, False, vector, at, places, set_bits, reverse)
+            count = _places(mask_down[first:last], places, set_bits, at)
+            for i in range(count):
+                block[at[i]] -= down[at_down + i]
+            at_down += count
         if up.size:
-            mask = mask_up[first:last]
-            at_up = _shift(block, mask, up, at_up, True, vector, at, places, set_bits, reverse)
+            count = _places(mask_up[first:last], places, set_bits, at)
+            for i in range(count):
+                block[at[i]] += up[at_up + i]
+            at_up += count
         for i in range(block.size):
             block[i] = _key(block[i], sign)
+
+
+@njit(nogil=True, cache=True)
+def _exchange_vectors(values, mask_down, down, mask_up, up, set_bits, reverse):
+    """The same for as many entries as whole vectors hold. Returns how far it went in values, down, up."""
+    done = at_down = at_up = 0
+    lanes_down = lanes_up = np.uint16(0)
+    while done + LANES <= values.size:
+        byte = done >> 3
+        found_down = found_up = 0
+        if down.size:
+            first, second = mask_down[byte], mask_down[byte + 1]
+            lanes_down = np.uint16(reverse[first] | (reverse[second] << 8))
+            found_down = set_bits[first] + set_bits[second]
+        if up.size:
+            first, second = mask_up[byte], mask_up[byte + 1]
+            lanes_up = np.uint16(reverse[first] | (reverse[second] << 8))
+            found_up = set_bits[first] + set_bits[second]
+        exchange_lanes(values, done, lanes_down, down, at_down, lanes_up, up, at_up)  # type: ignore[call-arg]
+        at_down += found_down
+        at_up += found_up
+        done += LANES
+    return done, at_down, at_up
 
 
 def width(array: NDArray[np.unsignedinteger]) -> int:
@@ -173,8 +176,8 @@ def exchange(
 ) -> None:
     """Move values down by the distances at one mask, and up by those at another, in place; each (mask, distances).
 
-    The same with down and up exchanged undoes it. vector says whether to use the vector instruction of `ken.expand`;
-    by default where the processor has it. The result is the same.
+    The same with down and up exchanged undoes it. vector says whether to use the vector instructions of `ken.expand`;
+    by default where the processor has them. The result is the same.
 
     >>> values = np.array([1.5, -2.5, 0.0], np.float64).view(np.uint64)
     >>> step = np.array([0b11000000], np.uint8), np.array([3, 2**64 - 9], np.uint64)
@@ -184,11 +187,14 @@ def exchange(
     array([ 1.5, -2.5,  0. ])
     """
     nothing = np.zeros(0, np.uint8), np.zeros(0, values.dtype)
-    vector = available(width(values)) if vector is None else vector
-    mask_down, moves_down = down or nothing
-    mask_up, moves_up = up or nothing
-    sign = _SIGN[width(values)]
-    _exchange(values, mask_down, moves_down, mask_up, moves_up, vector, _PLACES, _SET, _REVERSED, sign)
+    mask_down, down_by = down or nothing
+    mask_up, up_by = up or nothing
+    done = at_down = at_up = 0
+    if available(width(values)) if vector is None else vector:
+        done, at_down, at_up = _exchange_vectors(values, mask_down, down_by, mask_up, up_by, _SET, _REVERSED)
+    if done < values.size:
+        rest = values[done:], mask_down[done // 8 :], down_by[at_down:], mask_up[done // 8 :], up_by[at_up:]
+        _exchange(*rest, _PLACES, _SET, _SIGN[width(values)])
 
 
 def keys(bits: NDArray[np.unsignedinteger]) -> NDArray[np.unsignedinteger]:
