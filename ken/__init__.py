@@ -2,11 +2,11 @@
 
 The data flow, a module a step::
 
-    checkpoint ──► pairs of tensors ──► rows ──► rules ──► mask ──► RetainedTensor ──► Subnetwork
-    (module, state dict)                          ▲                                        │
-                                    density, kernels                                       │
-             pretrained model ◄── injection ◄──────────────────────────────────────────────┤
-             tidy tables      ◄── retention ◄──────────────────────────────────────────────┘
+    checkpoint, pairing ──► pairs of tensors ──► rows ──► rules ──► mask ──► RetainedTensor ──► Subnetwork ◄──► format
+    (module, state dict, file, folder)                     ▲                 (retained)             │           (a file)
+                                              density, kernels                                      │
+             new model, live model, checkpoint folder ◄── injection, live, exporting ◄──────────────┤
+             tidy tables ◄── retention ◄────────────────────────────────────────────────────────────┘
 
 Nothing heavy is imported until it is used: ``import ken`` alone loads neither torch nor numba.
 """
