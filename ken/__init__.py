@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from ken.injection import reset as reset
     from ken.live import swap as swap
     from ken.pairing import open_pair as open_pair
+    from ken.planning import plan as plan
     from ken.pruning import prune as prune
     from ken.retained import CarriedTensor as CarriedTensor
     from ken.retained import RetainedTensor as RetainedTensor
@@ -52,6 +53,7 @@ _PUBLIC = {
     "inject": "injection",
     "load": "format",
     "open_pair": "pairing",
+    "plan": "planning",
     "prune": "pruning",
     "retention": None,
     "rules": None,

@@ -75,6 +75,9 @@ def prune(
     seed: Annotated[int, typer.Option(help="Seed of random rules.")] = 0,
     include: Annotated[list[str] | None, typer.Option(help="Only tensors that match; may be repeated.")] = None,
     exclude: Annotated[list[str] | None, typer.Option(help="Tensors to carry whole; may be repeated.")] = None,
+    layers_only: Annotated[
+        bool, typer.Option("--layers-only", help="Carry tensors without a layer number in their name.")
+    ] = False,
     raw: Annotated[
         bool, typer.Option("--raw", help="Store retained values as they are: larger, plain tensors.")
     ] = False,
@@ -90,10 +93,45 @@ def prune(
         seed=seed,
         include=include or (),
         exclude=exclude or (),
+        layers_only=layers_only,
         raw=raw,
         out=out,
     )
     print(f"{net}\n{out}: {out.stat().st_size:,} bytes")
+
+
+@app.command()
+def plan(
+    model: Annotated[str, typer.Argument(help="Folder, config.json, .safetensors file, or hub id.")],
+    k: Annotated[str | None, typer.Option("-k", help="Entries per row (100), or share of the row (0.5).")] = None,
+    total: Annotated[float | None, typer.Option(help="Find the k that retains about so many entries (80e6).")] = None,
+    model_class: Annotated[
+        str | None, typer.Option("--class", help="transformers class, such as BertForSequenceClassification.")
+    ] = None,
+    include: Annotated[list[str] | None, typer.Option(help="Only tensors that match; may be repeated.")] = None,
+    exclude: Annotated[list[str] | None, typer.Option(help="Tensors to carry whole; may be repeated.")] = None,
+    layers_only: Annotated[
+        bool, typer.Option("--layers-only", help="Carry tensors without a layer number in their name.")
+    ] = False,
+    tensors: Annotated[bool, typer.Option("--tensors", help="A line for every tensor, too.")] = False,
+) -> None:
+    """Say what a k would retain of MODEL, or which k retains a wanted total. Only shapes are read."""
+    from ken.planning import plan
+
+    found = plan(
+        model,
+        None if k is None else _budget(k),
+        total=total,
+        include=include or (),
+        exclude=exclude or (),
+        layers_only=layers_only,
+        model_class=model_class,
+    )
+    if tensors:
+        for tensor in found.tensors:
+            why = f" ({tensor.reason})" if tensor.reason else ""
+            print(f"{tensor.retained:>13,} of {tensor.entries:>13,}  {tensor.name!r} {list(tensor.shape)}{why}")
+    print(found)
 
 
 def _budget(k: str) -> int | float:

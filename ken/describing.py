@@ -34,6 +34,7 @@ def describe(path: str | Path) -> dict[str, Any]:
             "seed": recipe.seed,
             "include": list(recipe.include),
             "exclude": list(recipe.exclude),
+            "layers_only": recipe.layers_only,
             "versions": dict(recipe.versions),
         },
         "fine_tuned": _model(net.fine_tuned),
@@ -59,6 +60,7 @@ def text(found: dict[str, Any]) -> str:
     recipe = found["recipe"]
     seed = f", seed {recipe['seed']}" if recipe["seed"] else ""
     patterns = "".join(f", {what} {' '.join(recipe[what])}" for what in ("include", "exclude") if recipe[what])
+    patterns += ", layers only" if recipe["layers_only"] else ""
     share = "" if found["share"] is None else f" ({100 * found['share']:.1f} %)"
     dense = "" if not found["size_dense"] else f", {100 * found['size'] / found['size_dense']:.1f} % of the dense model"
     rule = f"{recipe['rule']}, k = {recipe['k']}, on {recipe['on']}, bandwidth {recipe['bandwidth']}{seed}{patterns}"

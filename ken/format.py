@@ -308,6 +308,7 @@ def _record(
                 seed=head.recipe.seed,
                 include=head.recipe.include,
                 exclude=head.recipe.exclude,
+                layers_only=head.recipe.layers_only,
                 versions=dict(head.recipe.versions),
             ),
             fine_tuned=_model(head.fine_tuned),

@@ -23,6 +23,7 @@ from ken.tensors import fingerprint
 
 if TYPE_CHECKING:
     import torch
+    import transformers
 
 
 @overload
@@ -189,15 +190,22 @@ def _build(net: Subnetwork, pretrained: torch.nn.Module) -> torch.nn.Module:
     return model
 
 
+def build_class(name: str) -> type[transformers.PreTrainedModel]:
+    """The transformers model class of that name; raises `SubnetworkError` if there is none."""
+    import transformers
+
+    cls = getattr(transformers, name, None)
+    if not (isinstance(cls, type) and issubclass(cls, transformers.PreTrainedModel)):
+        raise SubnetworkError(f"transformers {transformers.__version__} has no model class {name!r}")
+    return cls
+
+
 def build(architecture: Architecture) -> tuple[str, torch.nn.Module]:
     """The class name, and a transformers model of that class and configuration. Its weights are not initialised."""
     import torch
-    import transformers
     from transformers.initialization import no_init_weights
 
-    cls = getattr(transformers, architecture.class_name, None)
-    if not (isinstance(cls, type) and issubclass(cls, transformers.PreTrainedModel)):
-        raise SubnetworkError(f"transformers {transformers.__version__} has no model class {architecture.class_name!r}")
+    cls = build_class(architecture.class_name)
     assert cls.config_class is not None  # only the abstract base class has none
     with tempfile.TemporaryDirectory() as folder:  # only the file reader knows how numbers that JSON lacks are spelled
         path = Path(folder) / "config.json"

@@ -32,6 +32,7 @@ def prune(
     seed: int = 0,
     include: Sequence[str] = (),
     exclude: Sequence[str] = (),
+    layers_only: bool = False,
     raw: bool = False,
     out: str | Path | None = None,
     progress: bool = True,
@@ -41,9 +42,9 @@ def prune(
     Both models are torch modules or state dicts, on any device, or paths of safetensors files or checkpoint folders;
     neither is changed. Names are paired exactly, else by adding or stripping transformers' base-model prefix. k is a
     number of entries per row (int), a share of the row (float in (0, 1]), or a mapping from name pattern to either.
-    Tensors that match `exclude`, or do not match a given `include`, are carried whole; so are buffers, integers, and
-    tensors without a pretrained counterpart.
-    seed is that of random rules. A progress bar appears if it takes longer than a second.
+    Tensors that match `exclude`, or do not match a given `include`, are carried whole, and with `layers_only` those
+    whose name has no layer number; so are buffers, integers, and tensors without a pretrained counterpart. seed is
+    that of random rules. A progress bar appears if it takes longer than a second.
 
     Retained values are kept as their distance from the pretrained ones, which takes far less space in a file; with
     `raw` as they are. With `out` the subnetwork is written to that file as it is made, and opened from there: no more
@@ -60,7 +61,7 @@ def prune(
     >>> prune(fine_tuned, pretrained, k=2)
     Subnetwork(rule='ken', k=2: 10 of 36 entries retained; 2 tensors pruned, 0 carried)
     """
-    selection = Selection(k, include, exclude)
+    selection = Selection(k, include, exclude, layers_only)
     rules.get(rule)
     pairing = open_pair(fine_tuned, pretrained)
     reasons = {
@@ -69,7 +70,7 @@ def prune(
         if name not in pairing.fine_tuned.tied
     }
     kept = dict(k) if isinstance(k, Mapping) else k
-    recipe = Recipe(rule, kept, seed, tuple(selection.include), tuple(selection.exclude), _versions())
+    recipe = Recipe(rule, kept, seed, tuple(selection.include), tuple(selection.exclude), layers_only, _versions())
     ours: dict[str, Reference] = {}
     theirs: dict[str, Reference] = {}
 

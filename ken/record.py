@@ -104,6 +104,7 @@ class RecipeRecord(_Part):
     seed: Annotated[int, Field(ge=-(2**63), lt=2**64)]
     include: tuple[Text, ...]
     exclude: tuple[Text, ...]
+    layers_only: bool
     versions: dict[str, str]
 
 

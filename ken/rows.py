@@ -54,6 +54,15 @@ def row_budget(k: int | float, n: int) -> int:
     return min(max(1, round(float(k) * n)), n)
 
 
+def layer_of(name: str) -> int | None:
+    """The layer number in a tensor's name: its first component that is a number, None if there is none.
+
+    >>> layer_of("bert.encoder.layer.3.output.dense.weight"), layer_of("bert.pooler.dense.weight")
+    (3, None)
+    """
+    return next((int(part) for part in name.split(".") if part.isascii() and part.isdigit()), None)
+
+
 def check_k(k: K) -> None:
     """Raise `BudgetError` unless k is an int >= 1, a float in (0, 1], or a mapping of patterns to these."""
     if isinstance(k, Mapping):
@@ -80,6 +89,7 @@ def check_k(k: K) -> None:
 class Selection:
     """Which tensors are pruned and with which k: the budget with the patterns that include and exclude.
 
+    With layers_only, tensors whose name has no layer number are not pruned: KEN's mode for the layers alone.
     Patterns are globs on the full tensor name, case-sensitive. Of several patterns in a mapping k, the first that
     matches decides; a tensor that none matches is not pruned.
 
@@ -91,6 +101,7 @@ class Selection:
     k: K
     include: Sequence[str] = ()
     exclude: Sequence[str] = ()
+    layers_only: bool = False
 
     def __post_init__(self) -> None:
         check_k(self.k)
@@ -111,6 +122,8 @@ class Selection:
         for pattern in self.exclude:
             if fnmatchcase(name, pattern):
                 return f"excluded by {pattern!r}"
+        if self.layers_only and layer_of(name) is None:
+            return "not in a layer"
         if self.include and not any(fnmatchcase(name, pattern) for pattern in self.include):
             return "not included"
         if self.k_of(name) is None:

@@ -34,6 +34,7 @@ class Recipe:
     seed: int = 0
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
+    layers_only: bool = False
     versions: Mapping[str, str] = field(default_factory=dict)
     on: str = "weights"
     bandwidth: str = "normal reference"

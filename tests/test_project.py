@@ -120,13 +120,14 @@ LAYERS = {
     "live": {"injection", "pairing", "parallel", "retained", "subnetwork", "tensors", "ulps"},
     "exporting": {"checkpoint", "container", "files", "folders", "injection", "subnetwork", "tensors"},
     "verification": {"checkpoint", "format", "injection", "stored", "subnetwork"},
+    "planning": {"folders", "injection", "rows", "tensors"},
     "retention": {"checkpoint", "pairing", "subnetwork"},
     "sweeping": {"pruning", "injection", "pairing", "retained", "retention", "rows", "rules", "subnetwork"},
     "training": set(),
     "docstring_task": set(),
     "demo": {"training", "docstring_task"},
     "describing": {"format", "record", "stored", "subnetwork", "tensors"},
-    "cli": {"demo", "sweeping", "describing", "exporting", "format", "pruning", "verification"},
+    "cli": {"demo", "sweeping", "describing", "exporting", "format", "planning", "pruning", "verification"},
     "__init__": None,
 }
 # Methods of Subnetwork that hand over to the modules which do the work.
