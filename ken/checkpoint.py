@@ -13,7 +13,7 @@ from ken.errors import PairingError
 if TYPE_CHECKING:
     import torch
 
-#: What stands for a model: a live module, its state dict, a .safetensors file, or a checkpoint folder.
+#: What stands for a model: a live module, its state dict, a file of weights, a checkpoint folder, or a hub id.
 Source: TypeAlias = "torch.nn.Module | Mapping[str, torch.Tensor] | str | Path"
 
 # In a state dict nothing tells a buffer from a parameter; these are the floating-point buffers of torch itself.
@@ -64,7 +64,7 @@ def read(source: Source) -> Checkpoint:
     if isinstance(source, torch.nn.Module):
         return _read_module(source)
     if isinstance(source, str | Path):
-        return _read_path(Path(source))
+        return _read_path(source)
     if isinstance(source, Mapping):
         tensors = _tensors_of(source)
         return Checkpoint(tensors, _ties(tensors), _running_statistics(tensors), source="a state dict")
@@ -93,9 +93,11 @@ def _origin(module: torch.nn.Module) -> str:
     return f"{type(module).__name__} {came_from}".rstrip()
 
 
-def _read_path(path: Path) -> Checkpoint:
+def _read_path(source: str | Path) -> Checkpoint:
     from ken.folders import open_path
+    from ken.hub import locate
 
+    path = locate(source)
     folder = open_path(path)
     architecture, prefix = None, ""
     classes = (folder.config or {}).get("architectures") or ()
@@ -104,13 +106,15 @@ def _read_path(path: Path) -> Checkpoint:
 
         architecture = Architecture(classes[0], dict(folder.config))
         prefix = str(getattr(getattr(transformers, classes[0], None), "base_model_prefix", "") or "")
+    tensors = _tensors_of(folder.tensors) if isinstance(folder.tensors, dict) else folder.tensors
+    kind = "model" if path != Path(source) else "folder" if path.is_dir() else "file"
     return Checkpoint(
-        folder.tensors,
-        {},
+        tensors,
+        _ties(tensors) if isinstance(tensors, dict) else {},
         _running_statistics(folder.tensors),
         prefix,
         architecture,
-        f"{'folder' if path.is_dir() else 'file'} {path.resolve().name}",
+        f"{kind} {source if kind == 'model' else path.resolve().name}",
         folder.files,
         folder.shards,
     )

@@ -21,6 +21,7 @@ app = typer.Typer(
     help="Prune a fine-tuned transformer against its pretrained model, and see what was retained.",
 )
 
+_MODEL = "Checkpoint folder, file of weights, or hub id."
 _SHARES = (0.75, 0.5, 0.25)
 _SHOWN = 0.5  # the share that the report of the demo looks at
 
@@ -67,8 +68,8 @@ def demo(
 
 @app.command()
 def prune(
-    pretrained: Annotated[Path, typer.Argument(help="Checkpoint folder or .safetensors file.")],
-    fine_tuned: Annotated[Path, typer.Argument(help="Checkpoint folder or .safetensors file.")],
+    pretrained: Annotated[str, typer.Argument(help=_MODEL)],
+    fine_tuned: Annotated[str, typer.Argument(help=_MODEL)],
     k: Annotated[str, typer.Option("-k", help="Entries per row (100), or share of the row (0.5).")],
     out: Annotated[Path, typer.Option("-o", "--out", help="The subnetwork file to write.")],
     rule: Annotated[str, typer.Option(help="How entries are chosen: ken, grid, random.")] = "ken",
@@ -146,7 +147,7 @@ def _budget(k: str) -> int | float:
 
 @app.command()
 def inject(
-    pretrained: Annotated[Path, typer.Argument(help="Checkpoint folder or .safetensors file.")],
+    pretrained: Annotated[str, typer.Argument(help=_MODEL)],
     net: Annotated[Path, typer.Argument(help="The subnetwork file.")],
     out: Annotated[Path, typer.Option("-o", "--out", help="The checkpoint folder to write; it must not exist yet.")],
 ) -> None:
@@ -175,13 +176,13 @@ def info(
 @app.command()
 def verify(
     net: Annotated[Path, typer.Argument(help="The subnetwork file.")],
-    pretrained: Annotated[Path | None, typer.Argument(help="Checkpoint folder or .safetensors file.")] = None,
+    pretrained: Annotated[str | None, typer.Argument(help=_MODEL)] = None,
 ) -> None:
     """Check that NET is whole and, with PRETRAINED, that it belongs to that model and injects as promised."""
     from ken.verification import verify
 
     found = verify(net, pretrained)
-    tried = "" if pretrained is None else f", and it injects into {pretrained.resolve().name} as promised"
+    tried = "" if pretrained is None else f", and it injects into {Path(pretrained).name} as promised"
     print(f"{net}: all {len(found)} tensors are whole{tried}.")
 
 

@@ -1,4 +1,4 @@
-"""Checkpoints on disk: one safetensors file, or a folder of them as `save_pretrained` writes it. Read lazily."""
+"""Checkpoints on disk: one file of weights, or a folder as `save_pretrained` writes it. Read lazily."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ken.container import Reader
-from ken.errors import PairingError
+from ken.errors import FormatError, PairingError
 
 if TYPE_CHECKING:
     import torch
@@ -17,11 +17,12 @@ if TYPE_CHECKING:
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
 CONFIG = "config.json"
+_BIN, _BIN_INDEX = "pytorch_model.bin", "pytorch_model.bin.index.json"
 
 # Files of a checkpoint folder that belong to the model and are not weights: its configuration and its tokenizer.
 # No Python among them: a subnetwork may come from a stranger, and transformers can be told to run such files.
 _SUFFIXES = {".json", ".txt", ".model", ".jinja", ".tiktoken", ".bpe", ".spm", ".vocab"}
-_NOT_OF_THE_MODEL = {INDEX, "pytorch_model.bin.index.json", "trainer_state.json", "all_results.json"}
+_NOT_OF_THE_MODEL = {INDEX, _BIN_INDEX, "trainer_state.json", "all_results.json"}
 _LONGEST_FILE = 1 << 26
 
 
@@ -38,11 +39,12 @@ class Folder:
 class _OnDisk(Mapping[str, "torch.Tensor"]):
     """Tensors of some safetensors files; a tensor is a view of its file, read as it is used."""
 
-    def __init__(self, places: Mapping[str, Reader]) -> None:
+    def __init__(self, places: Mapping[str, Reader | Mapping[str, torch.Tensor]]) -> None:
         self._places = places
 
     def __getitem__(self, name: str) -> torch.Tensor:
-        return self._places[name].tensor(name)
+        place = self._places[name]
+        return place.tensor(name) if isinstance(place, Reader) else place[name]
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._places)
@@ -52,10 +54,11 @@ class _OnDisk(Mapping[str, "torch.Tensor"]):
 
 
 def open_path(path: str | Path) -> Folder:
-    """Open a .safetensors file, or a folder with model.safetensors or with shards and their index.
+    """Open a .safetensors or .bin file, or a folder that has model.safetensors, pytorch_model.bin, or shards of either.
 
-    Only headers are read. Raises `PairingError` if there is nothing of the kind, or an index that names files or
-    tensors that are not there, and `FormatError` for files that are damaged.
+    Of safetensors only headers are read. A .bin file is a pickle: torch reads it with `weights_only`, which runs no
+    code, and maps it into memory. Raises `PairingError` if there is nothing of the kind, or an index that names files
+    or tensors that are not there, and `FormatError` for files that are damaged.
 
     >>> import tempfile, torch
     >>> from safetensors.torch import save_file
@@ -66,37 +69,73 @@ def open_path(path: str | Path) -> Folder:
     """
     path = Path(path)
     if path.is_file():
-        if path.suffix != ".safetensors":
-            raise PairingError(f"{path} is not a .safetensors file; other formats cannot be read")
-        reader = Reader(path)
-        return Folder(_OnDisk(dict.fromkeys(reader.names, reader)))
+        return Folder(_read(path))
     if not path.is_dir():
         raise PairingError(f"there is no file or folder {path}")
-    shards: dict[str, str] = {}
-    if (path / WEIGHTS).is_file():  # first, as in transformers
-        reader = Reader(path / WEIGHTS)
-        places = dict.fromkeys(reader.names, reader)
-    elif (path / INDEX).is_file():
-        places, shards = _sharded(path)
-    else:
-        raise PairingError(f"the folder {path} has neither {WEIGHTS} nor {INDEX}")
     config = _json(path / CONFIG) if (path / CONFIG).is_file() else None
-    return Folder(_OnDisk(places), shards, config, _files(path))
+    for single, index in ((WEIGHTS, INDEX), (_BIN, _BIN_INDEX)):  # in this order, as in transformers
+        if (path / single).is_file():
+            return Folder(_read(_inside(path, single)), {}, config, _files(path))
+        if (path / index).is_file():
+            tensors, shards = _sharded(path, index)
+            if index == _BIN_INDEX:  # what is written is safetensors
+                shards = {
+                    name: f"{Path(file).stem.replace('pytorch_model', 'model')}.safetensors"
+                    for name, file in shards.items()
+                }
+            return Folder(tensors, shards, config, _files(path))
+    raise PairingError(f"the folder {path} has none of {WEIGHTS}, {INDEX}, {_BIN}, {_BIN_INDEX}")
 
 
-def _sharded(path: Path) -> tuple[dict[str, Reader], dict[str, str]]:
-    shards = _json(path / INDEX).get("weight_map")
-    if not isinstance(shards, dict) or not all(isinstance(file, str) and plain(file) for file in shards.values()):
-        raise PairingError(f"{path / INDEX} has no weight_map from tensor names to file names")
+def _read(path: Path) -> Mapping[str, torch.Tensor]:
+    """The tensors of one file."""
+    if path.suffix == ".safetensors":
+        reader = Reader(path)
+        return _OnDisk(dict.fromkeys(reader.names, reader))
+    if path.suffix != ".bin":
+        raise PairingError(f"{path} is neither a .safetensors nor a .bin file")
+    import torch
+
+    try:
+        found = torch.load(path, map_location="cpu", weights_only=True, mmap=_is_zip(path))
+    except Exception as error:  # torch has no class for what is wrong with a file
+        reason = str(error).splitlines()[0][:300] if str(error) else type(error).__name__
+        raise FormatError(f"{path} cannot be read as weights alone: {reason}") from None
+    if not isinstance(found, Mapping):
+        raise PairingError(f"{path} must hold tensors by name, got {type(found).__name__}")
+    return found
+
+
+def _is_zip(path: Path) -> bool:
+    """Whether a .bin file is of the newer kind, which can be mapped into memory."""
+    with path.open("rb") as file:
+        return file.read(2) == b"PK"
+
+
+def _inside(folder: Path, name: str) -> Path:
+    """A file of a folder. It may be a link, but not one that leads out of it, except into a hub cache's own blobs."""
+    file, here = (folder / name).resolve(), folder.resolve()
+    blobs = here.parents[1] / "blobs" if len(here.parents) > 1 and here.parent.name == "snapshots" else None
+    if file.parent not in (here, blobs):
+        raise PairingError(f"{folder / name} is a link that leads out of its folder, to {file}")
+    return file if file.suffix else folder / name  # blobs have no suffix
+
+
+def _sharded(path: Path, index: str) -> tuple[Mapping[str, torch.Tensor], dict[str, str]]:
+    shards = _json(path / index).get("weight_map")
+    if not isinstance(shards, dict) or not all(isinstance(file, str) for file in shards.values()):
+        raise PairingError(f"{path / index} has no weight_map from tensor names to file names")
+    files: dict[str, Mapping[str, torch.Tensor]] = {}
     for file in dict.fromkeys(shards.values()):
+        if not plain(file):
+            raise PairingError(f"{path / index} names {file!r}, which is not the name of a file in its folder")
         if not (path / file).is_file():
-            raise PairingError(f"{path / INDEX} names {file}, which is not there")
-    readers = {file: Reader(path / file) for file in dict.fromkeys(shards.values())}
-    names = {file: set(reader.names) for file, reader in readers.items()}
+            raise PairingError(f"{path / index} names {file}, which is not there")
+        files[file] = _read(_inside(path, file))
     for name, file in shards.items():
-        if name not in names[file]:
-            raise PairingError(f"{path / INDEX} says that {name} is in {file}, which has no such tensor")
-    return {name: readers[file] for name, file in shards.items()}, shards
+        if name not in files[file]:
+            raise PairingError(f"{path / index} says that {name} is in {file}, which has no such tensor")
+    return _OnDisk({name: files[file] for name, file in shards.items()}), shards
 
 
 def _files(path: Path) -> dict[str, Path]:

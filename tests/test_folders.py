@@ -101,9 +101,6 @@ def test_an_index_or_configuration_that_is_not_json_is_refused(tmp_path, name, t
         {"weight_map": {"b": 1}},
         {"weight_map": {"b": None}},
         {"weight_map": {"b": [ONE]}},
-        {"weight_map": {"b": ""}},
-        {"weight_map": {"b": ONE, "a": "."}},
-        {"weight_map": {"b": ONE, "a": ".."}},
     ],
 )
 def test_an_index_without_a_map_of_names_is_refused(tmp_path, index):
@@ -118,8 +115,8 @@ def test_an_index_leads_to_no_file_outside_its_folder(tmp_path):
         save_file({"a": TENSORS["a"]}, place / "x.safetensors")
     save_file({"a": TENSORS["a"]}, folder / ".x.safetensors")
     outside = ["../x.safetensors", str(tmp_path / "x.safetensors"), "sub/x.safetensors", ".x.safetensors"]
-    for name in [*outside, "./" + ONE, "..\\x.safetensors", "c:x.safetensors"]:
-        with pytest.raises(PairingError, match="has no weight_map from tensor names to file names"):
+    for name in [*outside, "./" + ONE, "..\\x.safetensors", "c:x.safetensors", "", ".", ".."]:
+        with pytest.raises(PairingError, match="which is not the name of a file in its folder"):
             open_path(sharded(folder, {"weight_map": {"b": ONE, "a": name}}))
 
 
@@ -145,13 +142,13 @@ def test_damaged_weights_are_refused(tmp_path):
 def test_what_is_no_checkpoint_is_refused(tmp_path):
     with pytest.raises(PairingError, match="there is no file or folder .*none"):
         open_path(tmp_path / "none")
-    with pytest.raises(PairingError, match=f"has neither {WEIGHTS} nor {INDEX}"):
+    with pytest.raises(PairingError, match=f"has none of {WEIGHTS}, {INDEX}, pytorch_model.bin"):
         open_path(tmp_path)
-    for name in ("pytorch_model.bin", "model.pt", "model", "safetensors"):
+    for name in ("model.pt", "model", "safetensors"):
         torch.save(TENSORS, tmp_path / name)
-        with pytest.raises(PairingError, match=f"/{name} is not a .safetensors file; other formats cannot be read"):
+        with pytest.raises(PairingError, match=f"/{name} is neither a .safetensors nor a .bin file"):
             open_path(tmp_path / name)
-    with pytest.raises(PairingError, match=f"has neither {WEIGHTS} nor {INDEX}"):
+    with pytest.raises(PairingError, match=f"has none of {WEIGHTS}, {INDEX}, pytorch_model.bin"):
         open_path(tmp_path)
 
 
@@ -233,3 +230,67 @@ def test_a_single_file_comes_before_an_index_as_in_transformers(tmp_path):
     save_file({"w": torch.ones(2)}, tmp_path / "model.safetensors")
     (tmp_path / "model.safetensors.index.json").write_text("no JSON")
     assert list(open_path(tmp_path).tensors) == ["w"]
+
+
+@pytest.mark.parametrize("newer", [True, False])
+def test_old_weights_are_read_without_running_their_code(tmp_path, newer):
+    torch.save(TENSORS, tmp_path / "pytorch_model.bin", _use_new_zipfile_serialization=newer)
+    for source in (tmp_path, tmp_path / "pytorch_model.bin"):
+        found = open_path(source).tensors
+        assert found.keys() == TENSORS.keys()
+        assert all(torch.equal(found[name], tensor) for name, tensor in TENSORS.items())
+
+
+def test_old_weights_in_shards_become_names_of_newer_files(tmp_path):
+    names = {"b": "pytorch_model-00001-of-00002.bin", "a": "pytorch_model-00002-of-00002.bin"}
+    for name, file in names.items():
+        torch.save({name: TENSORS[name]}, tmp_path / file)
+    (tmp_path / "pytorch_model.bin.index.json").write_text(json.dumps({"weight_map": names}))
+    found = open_path(tmp_path)
+    assert all(torch.equal(found.tensors[name], TENSORS[name]) for name in names)
+    assert found.shards == {"b": "model-00001-of-00002.safetensors", "a": "model-00002-of-00002.safetensors"}
+
+
+class Harm:
+    """A pickle that would make a file when it is read."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return open, (str(self.path), "w")
+
+
+def test_old_weights_that_are_more_than_weights_are_refused(tmp_path):
+    path = tmp_path / "pytorch_model.bin"
+    torch.save({"w": torch.ones(2), "harm": Harm(tmp_path / "harm")}, path)
+    with pytest.raises(
+        FormatError, match=r"pytorch_model\.bin cannot be read as weights alone: Weights only load failed"
+    ):
+        open_path(path)
+    assert not (tmp_path / "harm").exists()
+    for data in (b"", b"PK", b"\x80\x02", b"garbage" * 99, path.read_bytes()[:300]):
+        path.write_bytes(data)
+        with pytest.raises(FormatError, match="cannot be read as weights alone"):
+            open_path(path)
+    torch.save([torch.ones(2)], path)
+    with pytest.raises(PairingError, match="must hold tensors by name, got list"):
+        open_path(path)
+
+
+def test_links_stay_in_the_folder_or_lead_into_the_blobs_of_a_hub_cache(tmp_path):
+    cache, other = tmp_path / "models--org--name", tmp_path / "other"
+    snapshot = cache / "snapshots" / "0123abcd"
+    for folder in (snapshot, cache / "blobs", other):
+        folder.mkdir(parents=True)
+    save_file(TENSORS, cache / "blobs" / "9f8e")
+    (snapshot / WEIGHTS).symlink_to("../../blobs/9f8e")
+    assert open_path(snapshot).tensors.keys() == TENSORS.keys()
+    (other / WEIGHTS).symlink_to(cache / "blobs" / "9f8e")
+    with pytest.raises(PairingError, match="is a link that leads out of its folder"):
+        open_path(other)
+    sharded(other, {"weight_map": {"a": "x.safetensors"}})
+    (other / WEIGHTS).unlink()
+    (other / "x.safetensors").symlink_to(snapshot / WEIGHTS)
+    with pytest.raises(PairingError, match="is a link that leads out of its folder"):
+        open_path(other)

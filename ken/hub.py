@@ -1,0 +1,55 @@
+"""Models by their hub id: where the hub's cache has them, or after a download."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from ken.errors import PairingError
+
+# Weights, configuration, tokenizer; never code.
+_WANTED = ["*.json", "*.txt", "*.model", "*.jinja", "*.tiktoken"]
+_WEIGHTS = ("*.safetensors", "*.bin")
+_ID = re.compile(r"[\w.-]+(/[\w.-]+)?", re.ASCII)
+
+
+def locate(source: str | Path) -> Path:
+    """The file or folder that a source names: as a path, else as the hub id of a model.
+
+    A `Path` is never a hub id, nor is a text that looks like one (with a leading dot, ~ or slash, or several slashes).
+    What the cache has is taken from there, without a look at the network.
+
+    Raises `PairingError` if there is neither, with the hub's own words.
+
+    >>> locate(".").name
+    ''
+    """
+    path = Path(source)
+    if path.exists():
+        return path
+    an_id = isinstance(source, str) and _ID.fullmatch(source) and source[0] != "."
+    if not an_id or path.suffix in (".safetensors", ".bin", ".json"):
+        raise PairingError(f"there is no file or folder {source}")
+    import huggingface_hub
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    try:
+        found = Path(huggingface_hub.snapshot_download(str(source), local_files_only=True))
+        if any(next(found.glob(pattern), None) for pattern in _WEIGHTS):
+            return found
+    except (LocalEntryNotFoundError, HFValidationError, OSError):
+        pass
+    if huggingface_hub.constants.HF_HUB_OFFLINE:
+        raise PairingError(
+            f"there is no file or folder {source}, and the hub's cache has no model of that name; "
+            "the hub itself is not asked, because HF_HUB_OFFLINE is set"
+        )
+    try:
+        found = Path(huggingface_hub.snapshot_download(str(source), allow_patterns=[*_WANTED, _WEIGHTS[0]]))
+        if not next(found.glob(_WEIGHTS[0]), None):
+            found = Path(huggingface_hub.snapshot_download(str(source), allow_patterns=[*_WANTED, _WEIGHTS[1]]))
+    except (HfHubHTTPError, LocalEntryNotFoundError, HFValidationError, OSError) as error:
+        raise PairingError(
+            f"there is no file or folder {source}, nor a model of that name on the hub: {error}"
+        ) from None
+    return found
