@@ -20,7 +20,7 @@ def describe(path: str | Path) -> dict[str, Any]:
     net = load(path)
     assert isinstance(net.tensors, Lazy)
     tensors = [_tensor(record) for record in net.tensors.records.values()]
-    pruned = [tensor for tensor in tensors if tensor["status"] == "pruned"]
+    pruned = [tensor for tensor in tensors if tensor["status"] != "carried"]
     recipe = net.recipe
     return {
         "file": Path(path).name,
@@ -92,7 +92,7 @@ def _tensor(record: PrunedRecord | CarriedRecord) -> dict[str, Any]:
     of = outline(record)
     plain = {
         "name": record.name,
-        "status": record.status,
+        "status": "unchanged" if of.unchanged else record.status,
         "shape": list(record.shape),
         "dtype": record.dtype,
         "entries": of.entries,
@@ -110,6 +110,7 @@ def _tensor(record: PrunedRecord | CarriedRecord) -> dict[str, Any]:
             "size_values": values,
             "pretrained": record.pretrained.name,
             "pretrained_fingerprint": record.pretrained.fingerprint,
+            "fine_tuned_fingerprint": record.fine_tuned,
             "result_fingerprint": record.result,
         }
     return plain

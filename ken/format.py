@@ -8,14 +8,11 @@ A file is written as a stream, a tensor at a time, so that it can be made while 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import TypeAlias
-
-from pydantic import ValidationError
 
 from ken import codings
 from ken.checkpoint import Architecture
@@ -24,19 +21,16 @@ from ken.errors import FormatError, at_tensor
 from ken.files import replacing
 from ken.folders import belongs, plain
 from ken.record import (
-    ArchitectureRecord,
     CarriedRecord,
     FileRecord,
     MaskRecord,
-    ModelRecord,
     PrunedRecord,
-    RecipeRecord,
     Record,
-    ReferenceRecord,
     ValuesRecord,
     from_metadata,
     to_metadata,
 )
+from ken.recording import NO_HASH, draft, plausible, reference, to_record
 from ken.retained import CarriedTensor, Outline, RetainedTensor, check_grown
 from ken.stored import Lazy, StoredCarried, StoredTensor, blob_name, outline, stored_file
 from ken.subnetwork import Provenance, Recipe, Subnetwork
@@ -44,11 +38,6 @@ from ken.tensors import Reference, digest, dtype_name, dtype_named, fingerprint
 
 #: What is known of the tensors to come: their outlines, and their pretrained counterparts.
 Plan: TypeAlias = Mapping[str, tuple[Outline, Reference | None]]
-
-# Rows that a tensor adds may take this many bytes, and this many for every byte that is stored of the tensor.
-_FREE, _EXPANSION = 1 << 22, 64
-_NO_HASH = "0" * 32
-_WIDEST = 10**15  # stands for any length while room for the record is reserved
 
 
 def save(net: Subnetwork, path: str | Path, *, progress: bool = True) -> Path:
@@ -86,19 +75,19 @@ class SubnetworkWriter:
     """
 
     def __init__(self, path: str | Path, head: Subnetwork, plan: Plan) -> None:
-        drafts = tuple(_draft(name, of, there) for name, (of, there) in plan.items())
+        drafts = tuple(draft(name, of, there) for name, (of, there) in plan.items())
         blobs: dict[str, tuple[int, ...]] = {}
-        for draft in drafts:
-            if isinstance(draft, PrunedRecord):
-                blobs |= {blob_name("mask", draft.name): (0,), blob_name("values", draft.name): (0,)}
+        for expected in drafts:
+            if isinstance(expected, PrunedRecord):
+                blobs |= {blob_name("mask", expected.name): (0,), blob_name("values", expected.name): (0,)}
             else:
-                blobs[blob_name("carried", draft.name)] = draft.shape
+                blobs[blob_name("carried", expected.name)] = expected.shape
         for name in head.files:
             if not belongs(name):
                 raise FormatError(f"{name!r} is not the name of a configuration or tokenizer file")
             blobs[blob_name("file", name)] = (0,)
-        files = tuple(FileRecord(name=name, size=2**26, checksum=_NO_HASH) for name in head.files)
-        metadata = to_metadata(_record(head, drafts, files))
+        files = tuple(FileRecord(name=name, size=2**26, checksum=NO_HASH) for name in head.files)
+        metadata = to_metadata(to_record(head, drafts, files))
 
         self._stack = ExitStack()
         self._container = Writer(self._stack.enter_context(replacing(path)), blobs, metadata)
@@ -114,7 +103,7 @@ class SubnetworkWriter:
     def finish(self, head: Subnetwork) -> None:
         """Write the files and the record; the file takes its name when the block ends."""
         files = tuple(self._file(name, data) for name, data in head.files.items())
-        self._container.finish(to_metadata(_record(head, tuple(self._records), files)))
+        self._container.finish(to_metadata(to_record(head, tuple(self._records), files)))
         self._finished = True
 
     def _pruned(self, name: str, tensor: RetainedTensor) -> PrunedRecord:
@@ -128,7 +117,7 @@ class SubnetworkWriter:
             dtype, size = stored_dtype(tensor.dtype), tensor.retained
         else:
             parts = codings.encode_ulps(tensor.ulps)
-            if not _plausible(tensor.shape, tensor.pretrained.shape, tensor.dtype.itemsize, sum(map(len, parts))):
+            if not plausible(tensor.shape, tensor.pretrained.shape, tensor.dtype.itemsize, sum(map(len, parts))):
                 parts = codings.encode_ulps(tensor.ulps, compress=False)
             lengths, dtype = tuple(map(len, parts)), BYTES
             size = sum(lengths)
@@ -138,7 +127,8 @@ class SubnetworkWriter:
             shape=tensor.shape,
             dtype=dtype_name(tensor.dtype),
             retained=tensor.retained,
-            pretrained=_reference(tensor.pretrained),
+            pretrained=reference(tensor.pretrained),
+            fine_tuned=tensor.fine_tuned,
             result=tensor.result,
             mask=MaskRecord(coding=coding, length=len(mask), checksum=digest(mask)),  # type: ignore[arg-type]
             values=ValuesRecord(coding="raw" if tensor.raw else "ulps", lengths=lengths, checksum=digest(*parts)),
@@ -151,7 +141,7 @@ class SubnetworkWriter:
             shape=tensor.shape,
             dtype=dtype_name(tensor.dtype),
             reason=tensor.reason,
-            pretrained=None if tensor.pretrained is None else _reference(tensor.pretrained),
+            pretrained=None if tensor.pretrained is None else reference(tensor.pretrained),
             checksum=fingerprint(tensor.value),
         )
 
@@ -229,7 +219,7 @@ def _check_blobs(reader: Reader, record: Record) -> None:
                 raise FormatError(f"a pruned tensor must be floating-point, got {tensor.dtype}")
             check_grown(tensor.shape, tensor.pretrained.shape)
             length = sum(tensor.values.lengths)
-            if tensor.values.coding == "ulps" and not _plausible(
+            if tensor.values.coding == "ulps" and not plausible(
                 tensor.shape, tensor.pretrained.shape, dtype.itemsize, length
             ):
                 raise FormatError(f"{length} bytes of values are too few for all the rows that the tensor adds")
@@ -253,83 +243,3 @@ def _check_blobs(reader: Reader, record: Record) -> None:
     for name, layout in expected.items():
         if reader.layout(name) != layout:
             raise FormatError(f"{name} must be {layout[0]} {layout[1]}, the file has {reader.layout(name)}")
-
-
-def _plausible(shape: tuple[int, ...], pretrained: tuple[int, ...], width: int, length: int) -> bool:
-    """Whether the values of rows that the pretrained tensor does not have may come from so few bytes.
-
-    All other sizes are bounded by those of the pretrained model; these only by what the file says.
-    """
-    extra = math.prod(shape) - math.prod(pretrained)
-    return extra * width <= _FREE + _EXPANSION * length
-
-
-def _draft(name: str, of: Outline, there: Reference | None) -> PrunedRecord | CarriedRecord:
-    """A record with the widest of all numbers, to reserve room for; raises `FormatError` for what cannot be stored."""
-    with at_tensor(name):
-        stored_dtype(dtype_named(of.dtype))
-        try:
-            if of.reason is not None:
-                pretrained = None if there is None else _reference(there)
-                return CarriedRecord(
-                    name=name,
-                    shape=of.shape,
-                    dtype=of.dtype,
-                    reason=of.reason,
-                    pretrained=pretrained,
-                    checksum=_NO_HASH,
-                )
-            assert there is not None
-            return PrunedRecord(
-                name=name,
-                shape=of.shape,
-                dtype=of.dtype,
-                retained=of.entries,
-                pretrained=_reference(there),
-                result=_NO_HASH,
-                mask=MaskRecord(coding="all", length=_WIDEST, checksum=_NO_HASH),
-                values=ValuesRecord(coding="ulps", lengths=(_WIDEST,) * 8, checksum=_NO_HASH),
-            )
-        except ValidationError as error:
-            raise FormatError(f"the tensor cannot be described in a file: {error.errors()[0]['msg']}") from None
-
-
-def _record(
-    head: Subnetwork, tensors: tuple[PrunedRecord | CarriedRecord, ...], files: tuple[FileRecord, ...]
-) -> Record:
-    of = head.architecture
-    try:
-        return Record(
-            recipe=RecipeRecord(
-                rule=head.recipe.rule,
-                k=dict(head.recipe.k) if isinstance(head.recipe.k, Mapping) else head.recipe.k,
-                on=head.recipe.on,
-                bandwidth=head.recipe.bandwidth,
-                seed=head.recipe.seed,
-                include=head.recipe.include,
-                exclude=head.recipe.exclude,
-                layers_only=head.recipe.layers_only,
-                versions=dict(head.recipe.versions),
-            ),
-            fine_tuned=_model(head.fine_tuned),
-            pretrained=_model(head.pretrained),
-            architecture=None if of is None else ArchitectureRecord(class_name=of.class_name, config=of.config),
-            prefix=head.prefix,
-            tied=dict(head.tied),
-            only_pretrained=dict(head.only_pretrained),
-            shards=dict(head.shards),
-            files=files,
-            tensors=tensors,
-        )
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        place = ".".join(map(str, first["loc"]))
-        raise FormatError(f"the subnetwork cannot be stored: {place}: {first['msg']}, got {first['input']!r}") from None
-
-
-def _model(of: Provenance) -> ModelRecord:
-    return ModelRecord(source=of.source, tensors=of.tensors, entries=of.entries, fingerprint=of.fingerprint or "")
-
-
-def _reference(of: Reference) -> ReferenceRecord:
-    return ReferenceRecord(name=of.name, shape=of.shape, dtype=dtype_name(of.dtype), fingerprint=of.fingerprint)

@@ -17,7 +17,7 @@ from ken.pairing import Pairing, open_pair
 from ken.retained import CarriedTensor, Outline, RetainedTensor
 from ken.rows import K, Selection, row_budget, row_shape
 from ken.subnetwork import Provenance, Recipe, Subnetwork
-from ken.tensors import Reference, dtype_name, of_model
+from ken.tensors import Reference, dtype_name, fingerprint, of_model
 
 # Entries a block of rows holds: small enough for a processor's cache, large enough to keep it busy.
 _BLOCK = 1 << 17
@@ -88,7 +88,8 @@ def prune(
                     assert other is not None
                     mask = _mask(pairing, name, selection, rule, seed, bar)
                     stored = RetainedTensor.of(tensor, mask, pairing.pretrained.tensors[other], other, raw)
-            ours[name] = Reference.to(name, tensor)
+            known = fingerprint(tensor) if isinstance(stored, CarriedTensor) else stored.fine_tuned
+            ours[name] = Reference(name, tuple(tensor.shape), tensor.dtype, known)
             if stored.pretrained is not None:
                 theirs[stored.pretrained.name] = stored.pretrained
             yield name, stored

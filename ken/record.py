@@ -63,6 +63,7 @@ class PrunedRecord(_Part):
     dtype: Text
     retained: Count
     pretrained: ReferenceRecord
+    fine_tuned: Hash
     result: Hash
     mask: MaskRecord
     values: ValuesRecord

@@ -28,7 +28,8 @@ class RetainedTensor:
     first in the highest bit (uint8, as `numpy.packbits` writes it; spare bits are 0). ulps are the retained entries
     in C order, each as its distance from the pretrained value in units in the last place (unsigned, as wide as the
     dtype, see `ken.ulps`), or if raw its distance from 0.0, which is the value itself. pretrained is the tensor that
-    reset entries (and distances) rely on, result the fingerprint of the tensor that injection gives.
+    reset entries (and distances) rely on; fine_tuned and result are fingerprints, of the tensor that was pruned and of
+    the one that injection gives.
 
     >>> import torch
     >>> zeros = torch.zeros(2, 2)
@@ -42,6 +43,7 @@ class RetainedTensor:
     bits: NDArray[np.uint8]
     ulps: NDArray[np.unsignedinteger]
     pretrained: Reference
+    fine_tuned: str
     result: str
     raw: bool = False
 
@@ -92,7 +94,8 @@ class RetainedTensor:
             *(np.where(marks[i : i + _BLOCK], ours[i : i + _BLOCK], base[i : i + _BLOCK]) for i in _blocks(marks.size))
         )
         there = Reference.to(name, pretrained)
-        tensor = cls(tuple(fine_tuned.shape), fine_tuned.dtype, bits, distances, there, result, raw)
+        whole = fingerprint(fine_tuned)
+        tensor = cls(tuple(fine_tuned.shape), fine_tuned.dtype, bits, distances, there, whole, result, raw)
         tensor._check_reset_rows()
         return tensor
 
@@ -105,6 +108,12 @@ class RetainedTensor:
     def retained(self) -> int:
         """Entries that stay fine-tuned."""
         return len(self.ulps)
+
+    @property
+    def unchanged(self) -> bool:
+        """Whether fine-tuning left the whole tensor as it was."""
+        there = self.pretrained
+        return (self.shape, self.dtype, self.fine_tuned) == (there.shape, there.dtype, there.fingerprint)
 
     def mask(self) -> NDArray[np.bool_]:
         """The mask, bool, in the tensor's shape: True where retained."""
@@ -252,12 +261,16 @@ class CarriedTensor:
 
 
 class Outline(NamedTuple):
-    """What is known of a stored tensor without its values. reason says why it is carried, None if it is pruned."""
+    """What is known of a stored tensor without its values.
+
+    reason says why it is carried, None if it is pruned. unchanged: it is pruned, but fine-tuning did not change it.
+    """
 
     shape: tuple[int, ...]
     dtype: str
     retained: int
     reason: str | None
+    unchanged: bool = False
 
     @property
     def entries(self) -> int:
@@ -267,5 +280,6 @@ class Outline(NamedTuple):
     @classmethod
     def of(cls, tensor: RetainedTensor | CarriedTensor) -> Outline:
         """The outline of a tensor in memory."""
-        reason = tensor.reason if isinstance(tensor, CarriedTensor) else None
-        return cls(tensor.shape, dtype_name(tensor.dtype), tensor.retained, reason)
+        if isinstance(tensor, CarriedTensor):
+            return cls(tensor.shape, dtype_name(tensor.dtype), tensor.retained, tensor.reason)
+        return cls(tensor.shape, dtype_name(tensor.dtype), tensor.retained, None, tensor.unchanged)

@@ -41,6 +41,7 @@ class StoredTensor(RetainedTensor):
             shape=record.shape,
             dtype=dtype_named(record.dtype),
             pretrained=to_reference(record.pretrained),
+            fine_tuned=record.fine_tuned,
             result=record.result,
             raw=record.values.coding == "raw",
         )
@@ -162,7 +163,9 @@ def checked(reader: Reader, name: str, checksum: str) -> memoryview:
 def outline(record: PrunedRecord | CarriedRecord) -> Outline:
     """What the record says of a tensor."""
     if isinstance(record, PrunedRecord):
-        return Outline(record.shape, record.dtype, record.retained, None)
+        there = record.pretrained
+        same = (record.shape, record.dtype, record.fine_tuned) == (there.shape, there.dtype, there.fingerprint)
+        return Outline(record.shape, record.dtype, record.retained, None, same)
     whole = Outline(record.shape, record.dtype, 0, record.reason)
     return whole._replace(retained=whole.entries)
 

@@ -140,15 +140,16 @@ class Subnetwork(Mapping[str, "RetainedTensor | CarriedTensor"]):
     def table(self) -> pd.DataFrame:
         """One row for every tensor of either model.
 
-        Columns: tensor (index), status (pruned, carried, tied, only in pretrained), reason, shape, dtype, rows,
-        row_length, entries, retained, share. Entries of a tied alias, and of a tensor that only the pretrained
+        Columns: tensor (index), status, reason, shape, dtype, rows, row_length, entries, retained, share. The status
+        is pruned, unchanged (pruned, too, but fine-tuning left every entry as it was), carried, tied, or only in
+        pretrained. Entries of a tied alias, and of a tensor that only the pretrained
         model has, count as 0, so that the column adds up to the fine-tuned model; their share is NaN.
         """
         import pandas as pd
 
         lines: list[tuple[object, ...]] = []
         for name, of in self.outlines.items():
-            status = "pruned" if of.reason is None else "carried"
+            status = "unchanged" if of.unchanged else "pruned" if of.reason is None else "carried"
             lines.append((name, status, of.reason or "", of.shape, of.dtype, of.entries, of.retained))
         for alias, name in self.tied.items():
             of = self.outlines[name]
@@ -169,11 +170,18 @@ class Subnetwork(Mapping[str, "RetainedTensor | CarriedTensor"]):
         )
         return table
 
+    @property
+    def unchanged(self) -> bool:
+        """Whether there is nothing to see: tensors were pruned, and fine-tuning changed none of them."""
+        pruned = [outline for outline in self.outlines.values() if outline.reason is None]
+        return bool(pruned) and all(outline.unchanged for outline in pruned)
+
     def __repr__(self) -> str:
         pruned = len(self.pruned())
         return (
             f"Subnetwork(rule={self.recipe.rule!r}, k={self.recipe.k!r}: {self.retained:,} of {self.entries:,} "
-            f"entries retained; {pruned} tensors pruned, {len(self) - pruned} carried)"
+            f"entries retained; {pruned} tensors pruned, {len(self) - pruned} carried"
+            f"{'; the models do not differ in what was pruned' if self.unchanged else ''})"
         )
 
 

@@ -112,7 +112,9 @@ LAYERS = {
     "subnetwork": {"rows", "checkpoint", "retained", "parallel"},
     "record": {"tensors"},
     "stored": {"codings", "container", "record", "retained", "tensors", "ulps"},
+    "recording": {"container", "record", "retained", "subnetwork", "tensors"},
     "format": {
+        "recording",
         *("checkpoint", "codings", "container", "files", "folders", "record", "retained", "stored", "subnetwork"),
         *("tensors", "ulps"),
     },

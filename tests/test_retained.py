@@ -41,7 +41,9 @@ def test_an_empty_tensor_has_no_rows():
 
 def of(shape, mask, ulps):
     there = Reference("w", shape, torch.float32, "0" * 32)
-    return RetainedTensor(shape, torch.float32, np.array(mask, np.uint8), np.array(ulps, np.uint32), there, "0" * 32)
+    return RetainedTensor(
+        shape, torch.float32, np.array(mask, np.uint8), np.array(ulps, np.uint32), there, "0" * 32, "0" * 32
+    )
 
 
 def test_a_tensor_that_contradicts_itself_is_refused():
@@ -85,3 +87,15 @@ def test_a_pretrained_value_that_the_fine_tuned_dtype_cannot_hold_is_an_error():
     pretrained[1, 2] = 1e6
     with pytest.raises(ValuesError, match=r"the pretrained value 1e\+06 at \[1, 2\] does not fit into float16"):
         RetainedTensor.of(half, np.zeros((2, 3), bool), pretrained)
+
+
+def test_a_tensor_that_fine_tuning_left_as_it_was_says_so():
+    pretrained = torch.arange(6.0).reshape(3, 2)
+    mask = np.array([[1, 0], [0, 1], [1, 0]], bool)
+    assert RetainedTensor.of(pretrained.clone(), mask, pretrained).unchanged
+    changed = pretrained.clone()
+    changed[0, 1] += 1  # reset: the result is the pretrained tensor all the same
+    tensor = RetainedTensor.of(changed, mask, pretrained)
+    assert tensor.result == tensor.pretrained.fingerprint
+    assert not tensor.unchanged
+    assert not RetainedTensor.of(pretrained.double(), mask, pretrained).unchanged

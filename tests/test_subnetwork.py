@@ -25,3 +25,14 @@ def test_a_model_without_tensors_gives_an_empty_subnetwork():
     assert np.isnan(net.share)
     assert net.table().empty
     assert ken.inject(net, {}) == {}
+
+
+def test_two_models_that_do_not_differ_are_told(tmp_path):
+    model = {"w": torch.randn(3, 8), "v": torch.ones(8)}
+    net = ken.prune(model, model, 2)
+    assert set(net.table()["status"]) == {"unchanged"}
+    assert repr(net).endswith("2 tensors pruned, 0 carried; the models do not differ in what was pruned)")
+    assert repr(ken.load(net.save(tmp_path / "net"))) == repr(net)
+    other = ken.prune(model | {"v": torch.zeros(8)}, model, 2)
+    assert list(other.table()["status"]) == ["unchanged", "pruned"]
+    assert not other.unchanged
