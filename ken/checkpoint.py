@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from ken.entries import Entries
 from ken.errors import PairingError
+from ken.folders import OnDisk, open_path
 
 if TYPE_CHECKING:
     import torch
+    import transformers
 
 #: What stands for a model: a live module, its state dict, a file of weights, a checkpoint folder, or a hub id.
 Source: TypeAlias = "torch.nn.Module | Mapping[str, torch.Tensor] | str | Path"
@@ -35,6 +39,7 @@ class Checkpoint:
     tied maps each alias to the name under which the tensor counts. buffers are names of tensors that no
     optimiser trains. prefix is transformers' base-model prefix ("bert"), empty if unknown. source says in a word
     what was read. A checkpoint folder also has files (configuration, tokenizer) and shards: which file a tensor is in.
+    module is the live module itself, if transformers knows its class: it may be written in another layout than this.
     """
 
     tensors: Mapping[str, torch.Tensor]
@@ -45,6 +50,12 @@ class Checkpoint:
     source: str = ""
     files: Mapping[str, Path] = field(default_factory=dict)
     shards: Mapping[str, str] = field(default_factory=dict)
+    on_disk: bool = False
+    module: transformers.PreTrainedModel | None = field(default=None, repr=False)
+
+    def entries(self, name: str) -> Entries:
+        """The entries of a tensor, to be read a stretch at a time; no more of it comes into memory."""
+        return self.tensors.entries(name) if isinstance(self.tensors, OnDisk) else Entries.of(self.tensors[name])
 
 
 def read(source: Source) -> Checkpoint:
@@ -82,7 +93,14 @@ def _read_module(module: torch.nn.Module) -> Checkpoint:
         str(getattr(module, "base_model_prefix", "") or ""),
         architecture,
         _origin(module),
+        module=_of_transformers(module),
     )
+
+
+def _of_transformers(module: torch.nn.Module) -> transformers.PreTrainedModel | None:
+    """The module, if it is a model of transformers. If it is, the library has been imported already."""
+    library = sys.modules.get("transformers")
+    return module if library is not None and isinstance(module, library.PreTrainedModel) else None
 
 
 def _origin(module: torch.nn.Module) -> str:
@@ -94,7 +112,6 @@ def _origin(module: torch.nn.Module) -> str:
 
 
 def _read_path(source: str | Path) -> Checkpoint:
-    from ken.folders import open_path
     from ken.hub import locate
 
     path = locate(source)
@@ -117,6 +134,7 @@ def _read_path(source: str | Path) -> Checkpoint:
         f"{kind} {source if kind == 'model' else path.resolve().name}",
         folder.files,
         folder.shards,
+        on_disk=True,
     )
 
 

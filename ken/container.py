@@ -9,11 +9,14 @@ header and blobs fit each other.
 from __future__ import annotations
 
 import json
-import math
+import threading
+import weakref
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
+from ken.entries import Entries
 from ken.errors import FormatError
 from ken.tensors import bytes_of
 
@@ -116,6 +119,10 @@ class Reader:
         self.path = Path(path)
         if not self.path.is_file():
             raise FileNotFoundError(f"there is no file {path}")
+        # Opened once more: what is read a stretch at a time must not stay in memory, as the pages of a map do.
+        self._raw = self.path.open("rb", buffering=0)
+        self._reading = threading.Lock()
+        weakref.finalize(self, self._raw.close)
         try:
             self._file = safe_open(str(self.path), framework="pt").__enter__()
             self.names: tuple[str, ...] = tuple(self._file.keys())
@@ -128,10 +135,6 @@ class Reader:
         part = self._file.get_slice(name)
         return part.get_dtype(), tuple(part.get_shape())
 
-    def size(self, name: str) -> int:
-        """Entries of a blob."""
-        return math.prod(self.layout(name)[1])
-
     def tensor(self, name: str) -> torch.Tensor:
         """A blob as a tensor on the CPU; its bytes are read from the disk as they are used."""
         from safetensors import SafetensorError
@@ -141,6 +144,36 @@ class Reader:
         except (SafetensorError, RuntimeError, ValueError, OverflowError) as error:
             raise FormatError(f"{self.path}: {name} cannot be read: {error}") from None
 
-    def bytes(self, name: str) -> memoryview:
-        """A blob's bytes."""
-        return bytes_of(self.tensor(name))
+    def entries(self, name: str) -> Entries:
+        """A blob that is read a stretch at a time; no more of it is ever in memory."""
+        import torch
+
+        tensor = self.tensor(name)
+        begin, dtype = self._begins[name], tensor.dtype
+
+        def read(start: int, stop: int) -> torch.Tensor:
+            if start == stop:
+                return torch.empty(0, dtype=dtype)
+            data = self._read(begin + start * dtype.itemsize, (stop - start) * dtype.itemsize)
+            return torch.frombuffer(data, dtype=dtype)
+
+        return Entries(tuple(tensor.shape), dtype, read)
+
+    @cached_property
+    def _begins(self) -> dict[str, int]:
+        """Where in the file each blob begins. The library has checked the header, but does not tell."""
+        length = int.from_bytes(self._read(0, 8), "little")
+        header = json.loads(bytes(self._read(8, length)))
+        return {name: 8 + length + of["data_offsets"][0] for name, of in header.items() if name != "__metadata__"}
+
+    def _read(self, at: int, length: int) -> bytearray:
+        data = bytearray(length)
+        room, done = memoryview(data), 0
+        with self._reading:
+            self._raw.seek(at)
+            while done < length:
+                got = self._raw.readinto(room[done:])
+                if not got:
+                    raise FormatError(f"{self.path} has been cut short: it ends before byte {at + length}")
+                done += got
+        return data

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ken.container import Reader
+from ken.entries import Entries
 from ken.errors import FormatError, PairingError
 
 if TYPE_CHECKING:
@@ -36,8 +37,8 @@ class Folder:
     files: Mapping[str, Path] = field(default_factory=dict)
 
 
-class _OnDisk(Mapping[str, "torch.Tensor"]):
-    """Tensors of some safetensors files; a tensor is a view of its file, read as it is used."""
+class OnDisk(Mapping[str, "torch.Tensor"]):
+    """Tensors of some files; a tensor is a view of its file, read as it is used."""
 
     def __init__(self, places: Mapping[str, Reader | Mapping[str, torch.Tensor]]) -> None:
         self._places = places
@@ -45,6 +46,11 @@ class _OnDisk(Mapping[str, "torch.Tensor"]):
     def __getitem__(self, name: str) -> torch.Tensor:
         place = self._places[name]
         return place.tensor(name) if isinstance(place, Reader) else place[name]
+
+    def entries(self, name: str) -> Entries:
+        """The entries of a tensor, to be read a stretch at a time (of a .bin file they stay mapped into memory)."""
+        place = self._places[name]
+        return place.entries(name) if isinstance(place, Reader | OnDisk) else Entries.of(place[name])
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._places)
@@ -91,7 +97,7 @@ def _read(path: Path) -> Mapping[str, torch.Tensor]:
     """The tensors of one file."""
     if path.suffix == ".safetensors":
         reader = Reader(path)
-        return _OnDisk(dict.fromkeys(reader.names, reader))
+        return OnDisk(dict.fromkeys(reader.names, reader))
     if path.suffix != ".bin":
         raise PairingError(f"{path} is neither a .safetensors nor a .bin file")
     import torch
@@ -135,7 +141,7 @@ def _sharded(path: Path, index: str) -> tuple[Mapping[str, torch.Tensor], dict[s
     for name, file in shards.items():
         if name not in files[file]:
             raise PairingError(f"{path / index} says that {name} is in {file}, which has no such tensor")
-    return _OnDisk({name: files[file] for name, file in shards.items()}), shards
+    return OnDisk({name: files[file] for name, file in shards.items()}), shards
 
 
 def _files(path: Path) -> dict[str, Path]:

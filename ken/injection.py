@@ -9,10 +9,13 @@ from __future__ import annotations
 import copy
 import json
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, overload
+from typing import TYPE_CHECKING, Any, overload
 
+from numpy.typing import NDArray
+
+from ken import layouts
 from ken.checkpoint import Architecture, Checkpoint, Source, read
 from ken.errors import SubnetworkError, at_tensor
 from ken.pairing import match
@@ -70,6 +73,8 @@ def inject(net: Subnetwork, pretrained: Source) -> torch.nn.Module | dict[str, t
     slots = slots_of(model)
     for name, tensor in merged.items():
         slots[name].data = tensor
+    for alias, name in net.tied.items():
+        slots[alias].data = slots[name].data
     return model
 
 
@@ -87,9 +92,9 @@ def reset(net: Subnetwork, fine_tuned: Source, pretrained: Source) -> dict[str, 
     import numpy as np
     import torch
 
-    ours, theirs = read(fine_tuned), read(pretrained)
+    ours, theirs = layouts.align(read(fine_tuned), read(pretrained))
     places = find_places(net, theirs)
-    names = match(net, ours.tensors, (net.prefix, ours.prefix))
+    names = layouts.complete(match([*net, *net.tied], ours.tensors, (net.prefix, ours.prefix)), net, ours)
     result = {}
     for name, tensor in net.items():
         place = names[name]
@@ -124,9 +129,9 @@ def reset(net: Subnetwork, fine_tuned: Source, pretrained: Source) -> dict[str, 
 def find_places(net: Subnetwork, theirs: Checkpoint) -> dict[str, str | None]:
     """The pretrained counterpart of every tensor, None for carried ones that have none.
 
-    Raises `SubnetworkError` if a pruned tensor has none, or one of another shape.
+    Raises `SubnetworkError` if a pruned tensor has none, or one of another shape, or if the layouts differ.
     """
-    places = match(net, theirs.tensors, (net.prefix, theirs.prefix))
+    places = pair_with(net, theirs)
     for name, outline in net.outlines.items():
         if outline.reason is not None:
             continue
@@ -138,6 +143,26 @@ def find_places(net: Subnetwork, theirs: Checkpoint) -> dict[str, str | None]:
     return places
 
 
+def pair_with(net: Subnetwork, theirs: Checkpoint) -> dict[str, str | None]:
+    """The tensor of a model that goes with each of the subnetwork, as `open_pair` pairs them; None if there is none.
+
+    Raises `SubnetworkError` if the subnetwork has the tensors as they are on disk and the model has others in memory,
+    or the other way round.
+    """
+    found = match([*net, *net.tied], theirs.tensors, (net.prefix, theirs.prefix))
+    found = layouts.complete(found, net, theirs)
+    parts = layouts.clash(found, net, theirs)
+    if parts is not None:
+        how = "open it with from_pretrained and inject into that module"
+        if theirs.module is not None:
+            how = "inject into the checkpoint folder with ken.export and open what it writes with from_pretrained"
+        raise SubnetworkError(
+            f"{parts[0]} of the subnetwork and {parts[1]} of the pretrained model are one tensor in different layouts; "
+            f"{how}"
+        )
+    return {name: found[name] for name in net}
+
+
 def merge(net: Subnetwork, name: str, theirs: Checkpoint, place: str | None) -> torch.Tensor:
     """One tensor of the new model, checked; it shares memory with nothing."""
     tensor = net.tensors[name]
@@ -147,6 +172,17 @@ def merge(net: Subnetwork, name: str, theirs: Checkpoint, place: str | None) -> 
             return tensor.value.to(like.device, copy=True)
         assert place is not None
         return tensor.onto(theirs.tensors[place])
+
+
+def merged_stretches(net: Subnetwork, name: str, theirs: Checkpoint, place: str | None) -> Iterator[NDArray[Any]]:
+    """One tensor of the new model as flat bits or bytes, a stretch at a time; with the last, it has been checked."""
+    tensor = net.tensors[name]
+    with at_tensor(name):
+        if isinstance(tensor, CarriedTensor):
+            yield from tensor.stretches()
+            return
+        assert place is not None
+        yield from tensor.stretches(theirs.entries(place))
 
 
 def slots_of(model: torch.nn.Module) -> dict[str, torch.Tensor]:
@@ -212,4 +248,6 @@ def build(architecture: Architecture) -> tuple[str, torch.nn.Module]:
         path.write_text(json.dumps(architecture.config), encoding="utf-8")
         config = cls.config_class.from_json_file(path)
     with torch.random.fork_rng(devices=[]), no_init_weights():  # not from the caller's stream of random numbers
-        return architecture.class_name, cls(config)
+        model = cls(config)
+    model.tie_weights()  # which is a part of the initialisation
+    return architecture.class_name, model

@@ -19,8 +19,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ken import ulps
+from ken.checkpoint import read
 from ken.errors import SubnetworkError, at_tensor
-from ken.injection import slots_of
+from ken.injection import pair_with, slots_of
 from ken.pairing import match
 from ken.parallel import each
 from ken.retained import CarriedTensor, Outline, RetainedTensor
@@ -191,6 +192,9 @@ def _plan(model: torch.nn.Module, current: Subnetwork | None, to: Subnetwork | N
     names = list(dict.fromkeys(name for net in nets for name in net))
     prefixes = [net.prefix for net in nets]
     places = match(names, slots, (*prefixes, str(getattr(model, "base_model_prefix", "") or "")))
+    if None in places.values():
+        for net in nets:
+            places |= pair_with(net, read(model))
     for net in nets:
         for name, outline in net.outlines.items():
             with at_tensor(name):

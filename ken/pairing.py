@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ken import layouts
 from ken.checkpoint import Checkpoint, Source, read
 from ken.errors import PairingError
 from ken.rows import row_shape
@@ -43,63 +44,75 @@ def match(names: Collection[str], others: Collection[str], prefixes: Collection[
 class Pairing:
     """Two checkpoints whose tensors have been matched by name and checked to fit.
 
-    names gives the pretrained counterpart of every fine-tuned tensor, None for those that have none.
+    names gives the pretrained counterpart of every fine-tuned tensor, None for those that have none. cuts says which
+    are cut into rows in another way than by their shape (`ken.rows.CUTS`).
     """
 
     fine_tuned: Checkpoint
     pretrained: Checkpoint
     names: Mapping[str, str | None]
+    cuts: Mapping[str, str] = field(default_factory=dict)
 
     def row_shape(self, name: str) -> tuple[int, int]:
         """(rows, row length) of a fine-tuned tensor."""
-        return row_shape(self.fine_tuned.tensors[name].shape)
+        return row_shape(self.fine_tuned.tensors[name].shape, self.cuts.get(name, ""))
 
     def rows(self, name: str, wanted: slice | None = None) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Rows of a tensor and of its counterpart, each (rows, n) float64 on the CPU; all rows if none are named.
 
-        Where there is no pretrained value (a new head, rows added to an embedding) it is NaN.
+        Where there is no pretrained value (a new head, rows added to an embedding) it is NaN. Nothing but the wanted
+        rows is read; the slice has no step.
         """
-        wanted = slice(None) if wanted is None else wanted
-        tensor = self.fine_tuned.tensors[name]
-        shape = row_shape(tensor.shape)
-        ours = _float64(tensor.reshape(shape)[wanted])
+        rows, n = self.row_shape(name)
+        first, last, _ = (wanted or slice(None)).indices(rows)
+        start, stop = first * n, max(first, last) * n
+        ours = _float64(self.fine_tuned.entries(name).read(start, stop)).reshape(-1, n)
+        theirs = np.full(ours.shape, np.nan)
         other = self.names[name]
-        if other is None:
-            return ours, np.full(ours.shape, np.nan)
-        counterpart = self.pretrained.tensors[other]
-        if counterpart.shape == tensor.shape:
-            return ours, _float64(counterpart.reshape(shape)[wanted])
-        theirs = np.full(shape, np.nan).reshape(-1)
-        theirs[: counterpart.numel()] = _float64(counterpart.reshape(-1))
-        return ours, theirs.reshape(shape)[wanted]
+        if other is not None:
+            counterpart = self.pretrained.entries(other)
+            found = _float64(counterpart.read(min(start, counterpart.count), min(stop, counterpart.count)))
+            theirs.reshape(-1)[: found.size] = found
+        return ours, theirs
 
 
-def _float64(tensor: torch.Tensor) -> NDArray[np.float64]:
+def _float64(entries: torch.Tensor) -> NDArray[np.float64]:
     import torch
 
-    return tensor.to(device="cpu", dtype=torch.float64).numpy()
+    return entries.to(torch.float64).numpy()
 
 
 def open_pair(fine_tuned: Source, pretrained: Source) -> Pairing:
-    """Read two sources and pair their tensors.
+    """Read two sources and pair their tensors by name: exactly, by prefix (`match`), by ties and renames (`layouts`).
 
-    Raises `PairingError` if no tensor at all has a counterpart, or if shapes or kinds of dtype do not fit.
+    A live module of transformers whose counterpart is a file in another layout (experts apart, say) is brought into
+    that layout. Raises `PairingError` if no tensor at all has a counterpart, if two would share one, if the layouts
+    differ in a way that transformers cannot bridge, or if shapes or kinds of dtype do not fit.
 
     >>> import torch
     >>> opened = open_pair({"a": torch.ones(2, 3)}, {"a": torch.zeros(2, 3)})
     >>> opened.rows("a", slice(0, 1))
     (array([[1., 1., 1.]]), array([[0., 0., 0.]]))
     """
-    ours, theirs = read(fine_tuned), read(pretrained)
-    names = match(ours.tensors, theirs.tensors, (ours.prefix, theirs.prefix))
+    ours, theirs = layouts.align(read(fine_tuned), read(pretrained))
+    names = layouts.complete(match(ours.tensors, theirs.tensors, (ours.prefix, theirs.prefix)), ours, theirs)
+    parts = layouts.clash(names, ours, theirs)
+    if parts is not None:
+        raise PairingError(f"{parts[0]} and {parts[1]} are one tensor in different layouts; {layouts.IN_MEMORY}")
     if ours.tensors and not any(names.values()):
+        hint = layouts.advice(ours, theirs)
         raise PairingError(
             "no tensor of the fine-tuned model has a counterpart in the pretrained one; names begin with "
-            f"{next(iter(ours.tensors))!r} and {next(iter(theirs.tensors), 'nothing')!r}"
+            f"{next(iter(ours.tensors))!r} and {next(iter(theirs.tensors), 'nothing')!r}" + (hint and f"; {hint}")
         )
     for name, other in names.items():
         if other is not None:
-            check_fit(name, ours.tensors[name], theirs.tensors[other])
+            try:
+                check_fit(name, ours.tensors[name], theirs.tensors[other])
+            except PairingError as error:
+                if hint := layouts.advice(ours, theirs):
+                    error.add_note(hint)
+                raise
     return Pairing(ours, theirs, names)
 
 

@@ -26,6 +26,15 @@ def classifier():
     return bert(BertForSequenceClassification, 1, num_labels=3)
 
 
+def test_the_new_head_of_a_base_model_is_tied_to_its_embedding():
+    base, tuned = bert(BertModel, 0), bert(BertForMaskedLM, 1)
+    net = ken.prune(tuned, base, 1.0)
+    assert net.tied
+    model = ken.inject(net, base)
+    assert fingerprint(model.state_dict()) == fingerprint(tuned.state_dict())
+    assert model.cls.predictions.decoder.weight is model.bert.embeddings.word_embeddings.weight
+
+
 def test_a_base_model_becomes_a_classifier_with_the_carried_head(classifier):
     base = bert(BertModel, 0)
     before = fingerprint(base.state_dict()), fingerprint(classifier.state_dict())

@@ -1,0 +1,332 @@
+"""What transformers knows of the names of a model's tensors: ties, renames over the years, another layout on disk.
+
+    on disk                        in the module
+    embeddings.LayerNorm.gamma ──► embeddings.LayerNorm.weight    a renaming
+    lm_head.decoder.weight ──────► embeddings.weight              a tie
+    experts.0.w1.weight ─┐
+    experts.1.w1.weight ─┴───────► experts.gate_up_proj           a converter: other tensors altogether
+
+All of it is asked of the library, in the names of one class, the fine-tuned model's if that is known: two tensors are
+counterparts if `from_pretrained` would put them into the same place. The library is only asked about names that do not
+fit as they are.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import tempfile
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from ken.checkpoint import Architecture, Checkpoint
+from ken.errors import PairingError
+
+if TYPE_CHECKING:
+    import transformers
+
+#: In memory, two models of a class have one layout, whatever they were read from.
+IN_MEMORY = "open both with from_pretrained and prune module against module"
+#: On disk, a model and one that contains it have the names by which the library finds the one in the other.
+IN_FILES = "save both with save_pretrained and prune folder against folder"
+
+
+class Named(Protocol):
+    """Tensors by name, and what class of model they are of: a checkpoint or a subnetwork."""
+
+    @property
+    def tensors(self) -> Mapping[str, Any]: ...  # noqa: D102
+    @property
+    def tied(self) -> Mapping[str, str]: ...  # noqa: D102
+    @property
+    def architecture(self) -> Architecture | None: ...  # noqa: D102
+
+
+def align(ours: Checkpoint, theirs: Checkpoint) -> tuple[Checkpoint, Checkpoint]:
+    """The same two checkpoints; if one is a live module and the other a file in another layout, the module in that one.
+
+    It is brought there as `save_pretrained` would, without a file. Raises `PairingError` if transformers cannot do it.
+
+    >>> import torch
+    >>> a, b = Checkpoint({"w": torch.ones(1)}), Checkpoint({"w": torch.zeros(1)}, on_disk=True)
+    >>> align(a, b) == (a, b)
+    True
+    """
+    if ours.module is not None and theirs.on_disk:
+        return _as_on_disk(ours, theirs), theirs
+    if theirs.module is not None and ours.on_disk:
+        return ours, _as_on_disk(theirs, ours)
+    return ours, theirs
+
+
+def complete(pairs: Mapping[str, str | None], ours: Named, theirs: Named) -> dict[str, str | None]:
+    """Pairs of names, and those that only a tie or a rename can tell. What has a counterpart keeps it.
+
+    A pretrained tensor that is the counterpart of another one already is never given to a second. Raises
+    `PairingError` if two names that had none would share one, or one could have several.
+
+    >>> old, new = {"LayerNorm.gamma": 0, "head": 1}, {"LayerNorm.weight": 0, "pooler": 2}
+    >>> complete({"LayerNorm.gamma": None, "head": None}, Checkpoint(old), Checkpoint(new))
+    {'LayerNorm.gamma': 'LayerNorm.weight', 'head': None}
+    """
+    pairs = dict(pairs)
+    _share_among_aliases(pairs, ours.tied)
+    left, free = _left(pairs, ours, theirs)
+    if not left or not free:
+        return pairs
+    reference = _reference(ours) or _reference(theirs) or _legacy()
+    here, there = reference.places(ours.tensors), reference.places(theirs.tensors)
+
+    by_key: dict[str, list[str]] = {}
+    for other in free:
+        by_key.setdefault(there[other].key, []).append(other)
+    _claim(pairs, {name: by_key.get(here[name].key, []) for name in left})
+    _share_among_aliases(pairs, ours.tied)
+
+    left, free = _left(pairs, ours, theirs)
+    if left and free:
+        groups = _Groups()
+        for model in (ours, theirs):
+            known = _reference(model)
+            for tied in (model.tied, known.tied if known else {}):
+                places = reference.places({*tied, *tied.values()})
+                for alias, name in tied.items():
+                    groups.join(places[alias].key, places[name].key)
+        by_group: dict[str, list[str]] = {}
+        for other in free:
+            by_group.setdefault(groups.of(there[other].key), []).append(other)
+        _claim(pairs, {name: by_group.get(groups.of(here[name].key), []) for name in left})
+        _share_among_aliases(pairs, ours.tied)
+    return pairs
+
+
+def clash(pairs: Mapping[str, str | None], ours: Named, theirs: Named) -> tuple[str, str] | None:
+    """Two names without counterpart that are parts of one tensor of the module: the models are in different layouts.
+
+    >>> clash({"a": None}, Checkpoint({"a": 0}), Checkpoint({"b": 0})) is None
+    True
+    """
+    left, free = _left(pairs, ours, theirs)
+    reference = (_reference(ours) or _reference(theirs)) if left and free else None
+    if reference is None:
+        return None
+    here, there = reference.places(ours.tensors), reference.places(theirs.tensors)
+    targets = {there[other].target: other for other in reversed(free)}
+    for name in left:
+        other = targets.get(here[name].target)
+        if other is not None and (here[name].converted or there[other].converted):
+            return name, other
+    return None
+
+
+def advice(ours: Named, theirs: Named) -> str:
+    """What may help if little fits; nothing where the library has no other names on disk than in memory.
+
+    >>> advice(Checkpoint({"a": 0}), Checkpoint({"b": 0}))
+    ''
+    """
+    known = [reference for reference in (_reference(ours), _reference(theirs)) if reference is not None]
+    if all(len(reference.transforms) == len(_legacy().transforms) for reference in known):
+        return ""
+    live = any(getattr(model, "module", None) is not None for model in (ours, theirs))
+    return f"if their layouts differ, {IN_FILES if live else IN_MEMORY}"
+
+
+def _share_among_aliases(pairs: dict[str, str | None], tied: Mapping[str, str]) -> None:
+    """A tied tensor that has a counterpart under one of its names has it under the one under which it counts."""
+    for alias, name in tied.items():
+        if name in pairs and pairs[name] is None and pairs.get(alias) is not None:
+            pairs[name] = pairs[alias]
+
+
+def _left(pairs: Mapping[str, str | None], ours: Named, theirs: Named) -> tuple[list[str], list[str]]:
+    """What counts and has no counterpart, on either side."""
+    used = {theirs.tied.get(other, other) for other in pairs.values() if other is not None}
+    left = [name for name, other in pairs.items() if other is None and name not in ours.tied]
+    return left, [other for other in theirs.tensors if other not in used and other not in theirs.tied]
+
+
+def _claim(pairs: dict[str, str | None], candidates: Mapping[str, Sequence[str]]) -> None:
+    wanted = Counter(other for others in candidates.values() for other in others)
+    for name, others in candidates.items():
+        if len(others) > 1:
+            raise PairingError(f"{name} could be paired with {others[0]} and with {others[1]}")
+        for other in others:
+            if wanted[other] > 1:
+                rivals = [rival for rival, those in candidates.items() if other in those]
+                raise PairingError(f"{' and '.join(rivals[:2])} would both be paired with {other}")
+            pairs[name] = other
+
+
+class _Groups:
+    """Names that stand for one tensor."""
+
+    def __init__(self) -> None:
+        self._leader: dict[str, str] = {}
+
+    def of(self, name: str) -> str:
+        while name in self._leader:
+            name = self._leader[name]
+        return name
+
+    def join(self, a: str, b: str) -> None:
+        a, b = self.of(a), self.of(b)
+        if a != b:
+            self._leader[a] = b
+
+
+# --- what the library knows of one class
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where a tensor belongs.
+
+    key is its name in the words of today, target the tensor of the module that it becomes, or is a part of.
+    """
+
+    key: str
+    target: str
+    converted: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Reference:
+    """A class of models: the names of its module, and how the library gets there from names on disk."""
+
+    names: frozenset[str] = frozenset()
+    prefix: str = ""
+    tied: Mapping[str, str] = field(default_factory=dict)
+    transforms: Sequence[Any] = ()
+
+    @classmethod
+    def of(cls, module: transformers.PreTrainedModel) -> _Reference:
+        from transformers.conversion_mapping import get_model_conversion_mapping
+
+        return cls(
+            frozenset(module.state_dict()),
+            str(module.base_model_prefix or ""),
+            dict(getattr(module, "all_tied_weights_keys", None) or {}),
+            get_model_conversion_mapping(module),
+        )
+
+    def places(self, names: Iterable[str]) -> dict[str, _Place]:
+        from transformers.core_model_loading import WeightConverter, dot_natural_key, rename_source_key
+
+        transforms = copy.deepcopy(list(self.transforms))  # some remember what they have seen
+        converters = [transform for transform in transforms if isinstance(transform, WeightConverter)]
+        renamings = [transform for transform in transforms if not isinstance(transform, WeightConverter)]
+        known: Any = dict.fromkeys(self.names, True)
+        places = {}
+        for name in sorted(names, key=dot_natural_key):  # as the library goes through them, which it relies on
+            target, pattern = rename_source_key(name, renamings, converters, self.prefix, known)
+            key, _ = rename_source_key(name, renamings, [], self.prefix, known)
+            if target not in known and (name in known or not self._prefixed(name).isdisjoint(known)):
+                # What is in the words of the module already is not renamed again.
+                target, _ = rename_source_key(name, [], [], self.prefix, known)
+                key, pattern = target, None
+            places[name] = _Place(key.removeprefix(f"{self.prefix}."), target, pattern is not None and target in known)
+        return places
+
+    def _prefixed(self, name: str) -> set[str]:
+        return {f"{self.prefix}.{name}", name.removeprefix(f"{self.prefix}.")} if self.prefix else set()
+
+
+def _reference(model: Named) -> _Reference | None:
+    """What is known of a model's class; None if that is not a class of transformers, or cannot be made."""
+    module = getattr(model, "module", None)
+    if module is not None:
+        return _Reference.of(module)
+    if model.architecture is None:
+        return None
+    return _built(model.architecture.class_name, json.dumps(model.architecture.config, sort_keys=True))
+
+
+@lru_cache(maxsize=8)
+def _built(class_name: str, config: str) -> _Reference | None:
+    import torch
+    import transformers
+    from transformers.initialization import meta_device_safe_creation_ops, no_init_weights
+
+    cls = getattr(transformers, class_name, None)
+    if not (isinstance(cls, type) and issubclass(cls, transformers.PreTrainedModel) and cls.config_class):
+        return None
+    with (
+        suppress(Exception),  # whatever transformers raises: then nothing is known, and names must fit as they are
+        tempfile.TemporaryDirectory() as folder,  # only the file reader knows how numbers that JSON lacks are spelled
+        torch.random.fork_rng(devices=[]),
+        torch.device("meta"),
+        meta_device_safe_creation_ops(),
+        no_init_weights(),
+    ):
+        path = Path(folder) / "config.json"
+        path.write_text(config, encoding="utf-8")
+        return _Reference.of(cls(cls.config_class.from_json_file(path)))
+    return None
+
+
+@lru_cache(maxsize=1)
+def _legacy() -> _Reference:
+    """Renames that are older than all classes."""
+    from transformers.conversion_mapping import get_checkpoint_conversion_mapping
+
+    return _Reference(transforms=get_checkpoint_conversion_mapping("legacy"))
+
+
+# --- a module in the layout of a file
+
+
+def _as_on_disk(model: Checkpoint, file: Checkpoint) -> Checkpoint:
+    assert model.module is not None
+    reference = _Reference.of(model.module)
+    wanted = {place.key for place in reference.places(file.tensors).values() if place.converted}
+    if not wanted:
+        return model  # whatever else the names differ in is a matter of ties and renames
+    best: tuple[int, Checkpoint] | None = None
+    reason = ""
+    for module in _with_conversions(model.module):
+        try:
+            found = _reverted(model, module)
+        except Exception as error:  # the library has no class of its own for what it cannot reverse
+            reason = " ".join(str(error).split())[:200] or type(error).__name__
+            continue
+        common = len(wanted & {place.key for place in reference.places(found.tensors).values()})
+        if best is None or common > best[0]:
+            best = common, found
+    if best is None or not best[0]:
+        why = f", and transformers cannot bring the module there ({reason})" if best is None else ""
+        raise PairingError(
+            f"the module {model.source} and the {file.source} are in different layouts{why}; {IN_MEMORY}"
+        )
+    return best[1]
+
+
+def _with_conversions(module: transformers.PreTrainedModel) -> list[transformers.PreTrainedModel]:
+    """The module, which may remember what the file was like that it came from, and one that would be saved as new."""
+    if getattr(module, "_weight_conversions", None) is None:
+        return [module]
+    other = copy.copy(module)
+    other.__dict__.pop("_weight_conversions")
+    return [module, other]
+
+
+def _reverted(model: Checkpoint, module: transformers.PreTrainedModel) -> Checkpoint:
+    """A checkpoint of a module with the names and tensors that `save_pretrained` would write."""
+    import torch
+    from transformers.core_model_loading import revert_weight_conversion
+
+    counted = {name: tensor for name, tensor in model.tensors.items() if name not in model.tied}
+    buffers = {counted[name].untyped_storage().data_ptr() for name in model.buffers if name in counted}
+    with torch.no_grad():
+        tensors = revert_weight_conversion(module, counted)
+    return replace(
+        model,
+        tensors=tensors,
+        tied={},
+        buffers=frozenset(name for name, tensor in tensors.items() if tensor.untyped_storage().data_ptr() in buffers),
+    )
