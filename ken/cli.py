@@ -79,6 +79,10 @@ def prune(
     layers_only: Annotated[
         bool, typer.Option("--layers-only", help="Carry tensors without a layer number in their name.")
     ] = False,
+    rows: Annotated[
+        list[str] | None,
+        typer.Option(help="PATTERN=last, first or whole: cut these tensors into rows so; may be repeated."),
+    ] = None,
     raw: Annotated[
         bool, typer.Option("--raw", help="Store retained values as they are: larger, plain tensors.")
     ] = False,
@@ -95,6 +99,7 @@ def prune(
         include=include or (),
         exclude=exclude or (),
         layers_only=layers_only,
+        rows=_cuts(rows),
         raw=raw,
         out=out,
     )
@@ -114,6 +119,10 @@ def plan(
     layers_only: Annotated[
         bool, typer.Option("--layers-only", help="Carry tensors without a layer number in their name.")
     ] = False,
+    rows: Annotated[
+        list[str] | None,
+        typer.Option(help="PATTERN=last, first or whole: cut these tensors into rows so; may be repeated."),
+    ] = None,
     tensors: Annotated[bool, typer.Option("--tensors", help="A line for every tensor, too.")] = False,
 ) -> None:
     """Say what a k would retain of MODEL, or which k retains a wanted total. Only shapes are read."""
@@ -126,6 +135,7 @@ def plan(
         include=include or (),
         exclude=exclude or (),
         layers_only=layers_only,
+        rows=_cuts(rows),
         model_class=model_class,
     )
     if tensors:
@@ -143,6 +153,17 @@ def _budget(k: str) -> int | float:
         except ValueError:
             continue
     raise BudgetError(f"k must be a number such as 100 or 0.5, got {k!r}")
+
+
+def _cuts(rows: list[str] | None) -> dict[str, str]:
+    """PATTERN=CUT, each; what CUT may be is checked later. A pattern may hold an equals sign."""
+    found = {}
+    for text in rows or ():
+        pattern, equals, cut = text.rpartition("=")
+        if not equals:
+            raise BudgetError(f"rows must be PATTERN=last, first or whole, got {text!r}")
+        found[pattern] = cut
+    return found
 
 
 @app.command()
@@ -231,6 +252,9 @@ def _readable(results: pd.DataFrame) -> pd.DataFrame:
     return shown.rename(columns={"metric": "accuracy"}).drop(columns="entries")
 
 
+_INTERRUPTED = 130  # as shells have it
+
+
 def main() -> None:
     """Entry point: errors of ours and of the disk are told in a line; anything else is a bug, with its traceback."""
     try:
@@ -241,9 +265,12 @@ def main() -> None:
     except OSError as error:  # a folder that is not there, a full disk
         print(f"ken: {error}", file=sys.stderr)
         sys.exit(1)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, SystemExit) as end:
+        # typer turns Ctrl-C into this code, and says nothing.
+        if isinstance(end, SystemExit) and end.code != _INTERRUPTED:
+            raise
         print("ken: interrupted; nothing was left half done", file=sys.stderr)
-        sys.exit(130)
+        sys.exit(_INTERRUPTED)
 
 
 if __name__ == "__main__":

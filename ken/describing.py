@@ -35,6 +35,7 @@ def describe(path: str | Path) -> dict[str, Any]:
             "include": list(recipe.include),
             "exclude": list(recipe.exclude),
             "layers_only": recipe.layers_only,
+            "rows": dict(recipe.rows),
             "versions": dict(recipe.versions),
         },
         "fine_tuned": _model(net.fine_tuned),
@@ -61,6 +62,7 @@ def text(found: dict[str, Any]) -> str:
     seed = f", seed {recipe['seed']}" if recipe["seed"] else ""
     patterns = "".join(f", {what} {' '.join(recipe[what])}" for what in ("include", "exclude") if recipe[what])
     patterns += ", layers only" if recipe["layers_only"] else ""
+    patterns += "".join(f", rows of {pattern}: {cut}" for pattern, cut in recipe["rows"].items())
     share = "" if found["share"] is None else f" ({100 * found['share']:.1f} %)"
     dense = "" if not found["size_dense"] else f", {100 * found['size'] / found['size_dense']:.1f} % of the dense model"
     rule = f"{recipe['rule']}, k = {recipe['k']}, on {recipe['on']}, bandwidth {recipe['bandwidth']}{seed}{patterns}"

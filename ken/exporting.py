@@ -1,20 +1,25 @@
-"""export: a subnetwork and its pretrained model as an ordinary checkpoint folder, written a tensor at a time."""
+"""export: a subnetwork and its pretrained model as an ordinary checkpoint folder, written a stretch at a time."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from numpy.typing import NDArray
 
 from ken.checkpoint import Checkpoint, Source, read
 from ken.container import Writer, stored_dtype
 from ken.errors import at_tensor
 from ken.files import replacing_folder
 from ken.folders import CONFIG, INDEX, WEIGHTS
-from ken.injection import find_places, merge
+from ken.injection import find_places, merged_stretches
 from ken.subnetwork import Subnetwork
 from ken.tensors import dtype_named
+
+if TYPE_CHECKING:
+    from tqdm import tqdm
 
 
 def export(net: Subnetwork, pretrained: Source, folder: str | Path, *, progress: bool = True) -> Path:
@@ -59,16 +64,24 @@ def export(net: Subnetwork, pretrained: Source, folder: str | Path, *, progress:
                 for name in members:
                     bar.set_postfix_str(name, refresh=False)
                     source = net.tied.get(name, name)
-                    tensor = merge(net, source, theirs, places[source])
-                    writer.add_tensor(name, tensor)
+                    outline = net.outlines[source]
+                    dtype = dtype_named(outline.dtype)
+                    parts = _counted(merged_stretches(net, source, theirs, places[source]), dtype.itemsize, bar)
+                    writer.add(name, stored_dtype(dtype), outline.shape, parts)
                     weight_map[name] = shard
-                    size += tensor.nbytes
-                    bar.update(tensor.numel())
+                    size += outline.entries * dtype.itemsize
                 writer.finish({"format": "pt"})
         if set(weight_map.values()) - {WEIGHTS}:
             index = {"metadata": {"total_size": size}, "weight_map": weight_map}
             (part / INDEX).write_text(json.dumps(index, indent=2) + "\n", encoding="utf-8")
     return Path(folder)
+
+
+def _counted(stretches: Iterator[NDArray[Any]], width: int, bar: tqdm[NoReturn]) -> Iterator[memoryview]:
+    """Their bytes; the bar is told how many entries have gone by."""
+    for part in stretches:
+        yield part.view("u1").data
+        bar.update(part.nbytes // width)
 
 
 def _shards(net: Subnetwork, names: list[str]) -> dict[str, list[str]]:

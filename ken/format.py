@@ -1,43 +1,24 @@
 """Subnetwork files: save, load. FORMAT.md beside this file says what the bytes mean.
 
-    Subnetwork ──► record (JSON) and blobs ──► safetensors container                `SubnetworkWriter`, `save`
-    container ──► record ──► Subnetwork whose tensors are decoded on demand         `load`
-
-A file is written as a stream, a tensor at a time, so that it can be made while a model is being pruned.
+Subnetwork ──► record (JSON) and blobs ──► safetensors container                `save`, with `ken.writing`
+container ──► record ──► Subnetwork whose tensors are decoded on demand         `load`
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from contextlib import ExitStack
 from pathlib import Path
-from types import TracebackType
-from typing import TypeAlias
 
-from ken import codings
 from ken.checkpoint import Architecture
-from ken.container import BYTES, Reader, Writer, stored_dtype
+from ken.container import BYTES, Reader, stored_dtype
 from ken.errors import FormatError, at_tensor
-from ken.files import replacing
 from ken.folders import belongs, plain
-from ken.record import (
-    CarriedRecord,
-    FileRecord,
-    MaskRecord,
-    PrunedRecord,
-    Record,
-    ValuesRecord,
-    from_metadata,
-    to_metadata,
-)
-from ken.recording import NO_HASH, draft, plausible, reference, to_record
+from ken.record import CarriedRecord, PrunedRecord, Record, from_metadata
+from ken.recording import plausible
 from ken.retained import CarriedTensor, Outline, RetainedTensor, check_grown
 from ken.stored import Lazy, StoredCarried, StoredTensor, blob_name, outline, stored_file
 from ken.subnetwork import Provenance, Recipe, Subnetwork
-from ken.tensors import Reference, digest, dtype_name, dtype_named, fingerprint
-
-#: What is known of the tensors to come: their outlines, and their pretrained counterparts.
-Plan: TypeAlias = Mapping[str, tuple[Outline, Reference | None]]
+from ken.tensors import dtype_named
+from ken.writing import SubnetworkWriter
 
 
 def save(net: Subnetwork, path: str | Path, *, progress: bool = True) -> Path:
@@ -66,101 +47,6 @@ def save(net: Subnetwork, path: str | Path, *, progress: bool = True) -> Path:
             bar.update(of.entries)
         writer.finish(net)
     return path
-
-
-class SubnetworkWriter:
-    """Writes a subnetwork tensor by tensor. Use it in a `with` block; without `finish` no file is left.
-
-    head gives all but the tensors; what it says may change until `finish`, in fields of fixed width (fingerprints).
-    """
-
-    def __init__(self, path: str | Path, head: Subnetwork, plan: Plan) -> None:
-        drafts = tuple(draft(name, of, there) for name, (of, there) in plan.items())
-        blobs: dict[str, tuple[int, ...]] = {}
-        for expected in drafts:
-            if isinstance(expected, PrunedRecord):
-                blobs |= {blob_name("mask", expected.name): (0,), blob_name("values", expected.name): (0,)}
-            else:
-                blobs[blob_name("carried", expected.name)] = expected.shape
-        for name in head.files:
-            if not belongs(name):
-                raise FormatError(f"{name!r} is not the name of a configuration or tokenizer file")
-            blobs[blob_name("file", name)] = (0,)
-        files = tuple(FileRecord(name=name, size=2**26, checksum=NO_HASH) for name in head.files)
-        metadata = to_metadata(to_record(head, drafts, files))
-
-        self._stack = ExitStack()
-        self._container = Writer(self._stack.enter_context(replacing(path)), blobs, metadata)
-        self._records: list[PrunedRecord | CarriedRecord] = []
-        self._finished = False
-
-    def add(self, name: str, tensor: RetainedTensor | CarriedTensor) -> None:
-        """Write what is stored of the next tensor."""
-        with at_tensor(name):
-            write = self._carried if isinstance(tensor, CarriedTensor) else self._pruned
-            self._records.append(write(name, tensor))  # type: ignore[arg-type]
-
-    def finish(self, head: Subnetwork) -> None:
-        """Write the files and the record; the file takes its name when the block ends."""
-        files = tuple(self._file(name, data) for name, data in head.files.items())
-        self._container.finish(to_metadata(to_record(head, tuple(self._records), files)))
-        self._finished = True
-
-    def _pruned(self, name: str, tensor: RetainedTensor) -> PrunedRecord:
-        coding, mask = codings.encode_mask(tensor.bits, tensor.entries, tensor.retained)
-        self._container.add(blob_name("mask", name), BYTES, (len(mask),), [mask])
-        if tensor.raw:
-            from ken.ulps import keys
-
-            lengths: tuple[int, ...] = ()
-            parts = [keys(tensor.ulps).tobytes()]
-            dtype, size = stored_dtype(tensor.dtype), tensor.retained
-        else:
-            parts = codings.encode_ulps(tensor.ulps)
-            if not plausible(tensor.shape, tensor.pretrained.shape, tensor.dtype.itemsize, sum(map(len, parts))):
-                parts = codings.encode_ulps(tensor.ulps, compress=False)
-            lengths, dtype = tuple(map(len, parts)), BYTES
-            size = sum(lengths)
-        self._container.add(blob_name("values", name), dtype, (size,), parts)
-        return PrunedRecord(
-            name=name,
-            shape=tensor.shape,
-            dtype=dtype_name(tensor.dtype),
-            retained=tensor.retained,
-            pretrained=reference(tensor.pretrained),
-            fine_tuned=tensor.fine_tuned,
-            result=tensor.result,
-            mask=MaskRecord(coding=coding, length=len(mask), checksum=digest(mask)),  # type: ignore[arg-type]
-            values=ValuesRecord(coding="raw" if tensor.raw else "ulps", lengths=lengths, checksum=digest(*parts)),
-        )
-
-    def _carried(self, name: str, tensor: CarriedTensor) -> CarriedRecord:
-        self._container.add_tensor(blob_name("carried", name), tensor.value)
-        return CarriedRecord(
-            name=name,
-            shape=tensor.shape,
-            dtype=dtype_name(tensor.dtype),
-            reason=tensor.reason,
-            pretrained=None if tensor.pretrained is None else reference(tensor.pretrained),
-            checksum=fingerprint(tensor.value),
-        )
-
-    def _file(self, name: str, data: bytes) -> FileRecord:
-        packed = codings.pack(data)
-        self._container.add(blob_name("file", name), BYTES, (len(packed),), [packed])
-        return FileRecord(name=name, size=len(data), checksum=digest(packed))
-
-    def __enter__(self) -> SubnetworkWriter:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if error is None and not self._finished:
-            error = FormatError("the subnetwork was not finished: nothing has been written")
-            self._stack.__exit__(FormatError, error, None)
-            raise error
-        self._stack.__exit__(kind, error, trace)
 
 
 def load(path: str | Path) -> Subnetwork:
@@ -197,7 +83,7 @@ def load(path: str | Path) -> Subnetwork:
         raise
 
 
-class _StoredTensors(Lazy["RetainedTensor | CarriedTensor"]):
+class _StoredTensors(Lazy[RetainedTensor | CarriedTensor]):
     """The tensors of a file by name."""
 
     @property

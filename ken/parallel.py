@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
@@ -26,6 +26,24 @@ def workers() -> Iterator[ThreadPoolExecutor]:
         yield pool
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def in_order(work: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
+    """The results of work for every item, in order, as they are asked for. Only a few items are begun ahead of that.
+
+    So neither items nor results need be in memory together. When nobody asks any more, the rest is dropped.
+
+    >>> list(in_order(len, (["a"] * n for n in range(3))))
+    [0, 1, 2]
+    """
+    with workers() as pool:
+        begun: deque[Future[Result]] = deque()
+        for item in items:
+            begun.append(pool.submit(work, item))
+            if len(begun) > 2 * threads():
+                yield begun.popleft().result()
+        while begun:
+            yield begun.popleft().result()
 
 
 def each(work: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:

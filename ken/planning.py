@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -26,19 +27,22 @@ Planned: TypeAlias = "PreTrainedConfig | torch.nn.Module | Mapping[str, torch.Te
 
 @dataclass(frozen=True, slots=True)
 class PlannedTensor:
-    """A tensor by its shape: how many entries a plan retains of it, and why it is carried whole ("": it is pruned)."""
+    """A tensor by its shape: how many entries a plan retains of it, and why it is carried whole ("": it is pruned).
+
+    cut: how it is cut into rows.
+    """
 
     name: str
     shape: tuple[int, ...]
     dtype: str
     retained: int
     reason: str
+    cut: str = ""
 
     @property
     def entries(self) -> int:
         """Entries of the whole tensor."""
-        rows, n = row_shape(self.shape)
-        return rows * n
+        return math.prod(self.shape)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +73,8 @@ class Plan:
                 "reason": tensor.reason,
                 "shape": tensor.shape,
                 "dtype": tensor.dtype,
-                "rows": row_shape(tensor.shape)[0],
-                "row_length": row_shape(tensor.shape)[1],
+                "rows": row_shape(tensor.shape, tensor.cut)[0],
+                "row_length": row_shape(tensor.shape, tensor.cut)[1],
                 "entries": tensor.entries,
                 "retained": tensor.retained,
                 "share": tensor.retained / tensor.entries if tensor.entries else float("nan"),
@@ -93,6 +97,7 @@ def plan(
     include: Sequence[str] = (),
     exclude: Sequence[str] = (),
     layers_only: bool = False,
+    rows: Mapping[str, str] | None = None,
     model_class: str | None = None,
 ) -> Plan:
     """What `ken.prune` with that k would retain; or with total, the k per row that comes closest to retaining so many.
@@ -115,9 +120,9 @@ def plan(
         raise BudgetError("a plan needs either k or total")
     tensors = list(_shapes(model, model_class))
     if total is not None:
-        k = _k_for(total, tensors, Selection(1, include, exclude, layers_only))
+        k = _k_for(total, tensors, Selection(1, include, exclude, layers_only, rows or {}))
     assert k is not None
-    selection = Selection(k, include, exclude, layers_only)
+    selection = Selection(k, include, exclude, layers_only, rows or {})
     return Plan(dict(k) if isinstance(k, Mapping) else k, tuple(_planned(tensors, selection)))
 
 
@@ -132,17 +137,17 @@ class _Shape:
 
 def _planned(tensors: Sequence[_Shape], selection: Selection) -> Iterator[PlannedTensor]:
     for tensor in tensors:
-        rows, n = row_shape(tensor.shape)
+        rows, n = row_shape(tensor.shape, cut := selection.cut_of(tensor.name))
         reason = "buffer" if tensor.buffer else "" if tensor.floating else f"{tensor.dtype}, not floating-point"
         reason = reason or ("empty" if rows * n == 0 else selection.reason_to_carry(tensor.name))
         k = selection.k_of(tensor.name)
         retained = rows * n if reason or k is None else rows * row_budget(k, n)
-        yield PlannedTensor(tensor.name, tensor.shape, tensor.dtype, retained, reason)
+        yield PlannedTensor(tensor.name, tensor.shape, tensor.dtype, retained, reason, cut)
 
 
 def _k_for(total: float, tensors: Sequence[_Shape], selection: Selection) -> int:
     """The k per row that retains closest to total; of two equally close, the smaller."""
-    shapes = {tensor.name: row_shape(tensor.shape) for tensor in tensors}
+    shapes = {tensor.name: row_shape(tensor.shape, selection.cut_of(tensor.name)) for tensor in tensors}
     first = list(_planned(tensors, selection))
     carried = sum(tensor.entries for tensor in first if tensor.reason)
     pruned = [shapes[tensor.name] for tensor in first if not tensor.reason]

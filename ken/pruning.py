@@ -1,26 +1,31 @@
-"""prune: pairs of tensors → rows → rule → mask → Subnetwork, one tensor pair in memory at a time."""
+"""prune: pairs of tensors → rows → rule → mask → Subnetwork, some rows of one pair in memory at a time."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ken import parallel, rules
+from ken import rules
 from ken._version import __version__
 from ken.checkpoint import Checkpoint, Source
+from ken.collecting import Collector
 from ken.errors import ValuesError, at_tensor
 from ken.pairing import Pairing, open_pair
-from ken.retained import CarriedTensor, Outline, RetainedTensor
+from ken.retained import Outline
 from ken.rows import K, Selection, row_budget, row_shape
 from ken.subnetwork import Provenance, Recipe, Subnetwork
-from ken.tensors import Reference, dtype_name, fingerprint, of_model
+from ken.taking import take
+from ken.tensors import Reference, dtype_name, of_model
 
-# Entries a block of rows holds: small enough for a processor's cache, large enough to keep it busy.
-_BLOCK = 1 << 17
+if TYPE_CHECKING:
+    import torch
+
+    from ken.writing import SubnetworkWriter
 
 
 def prune(
@@ -33,6 +38,7 @@ def prune(
     include: Sequence[str] = (),
     exclude: Sequence[str] = (),
     layers_only: bool = False,
+    rows: Mapping[str, str] | None = None,
     raw: bool = False,
     out: str | Path | None = None,
     progress: bool = True,
@@ -40,15 +46,17 @@ def prune(
     """Retain k entries of every row of the fine-tuned model; reset the rest to the pretrained values.
 
     Both models are torch modules or state dicts, on any device, or paths of safetensors files or checkpoint folders;
-    neither is changed. Names are paired exactly, else by adding or stripping transformers' base-model prefix. k is a
-    number of entries per row (int), a share of the row (float in (0, 1]), or a mapping from name pattern to either.
+    neither is changed. Names are paired exactly, else by adding or stripping transformers' base-model prefix, else by
+    ties and transformers' own renames; a module and a folder are paired in the layout of the folder. k is a number of
+    entries per row (int), a share of the row (float in (0, 1]), or a mapping from name pattern to either.
     Tensors that match `exclude`, or do not match a given `include`, are carried whole, and with `layers_only` those
-    whose name has no layer number; so are buffers, integers, and tensors without a pretrained counterpart. seed is
-    that of random rules. A progress bar appears if it takes longer than a second.
+    whose name has no layer number; so are buffers, integers, and tensors without a pretrained counterpart. Rows are cut
+    by a tensor's shape (`ken.rows.row_shape`); rows, a mapping from name pattern to "last", "first" or "whole", has
+    some cut in another way. seed is that of random rules. A progress bar appears if it takes longer than a second.
 
     Retained values are kept as their distance from the pretrained ones, which takes far less space in a file; with
-    `raw` as they are. With `out` the subnetwork is written to that file as it is made, and opened from there: no more
-    than one tensor of it is in memory at a time.
+    `raw` as they are. With `out` the subnetwork is written to that file as it is made, and opened from there: of models
+    on disk, no more than some rows and the mask of one tensor are in memory at a time.
 
     Rule and words: Mastromattei & Zanzotto, "Less is KEN", arXiv 2402.03142, sec. 3.
 
@@ -61,7 +69,7 @@ def prune(
     >>> prune(fine_tuned, pretrained, k=2)
     Subnetwork(rule='ken', k=2: 10 of 36 entries retained; 2 tensors pruned, 0 carried)
     """
-    selection = Selection(k, include, exclude, layers_only)
+    selection = Selection(k, include, exclude, layers_only, rows or {})
     rules.get(rule)
     pairing = open_pair(fine_tuned, pretrained)
     reasons = {
@@ -70,50 +78,94 @@ def prune(
         if name not in pairing.fine_tuned.tied
     }
     kept = dict(k) if isinstance(k, Mapping) else k
-    recipe = Recipe(rule, kept, seed, tuple(selection.include), tuple(selection.exclude), layers_only, _versions())
-    ours: dict[str, Reference] = {}
-    theirs: dict[str, Reference] = {}
+    patterns = tuple(selection.include), tuple(selection.exclude)
+    recipe = Recipe(rule, kept, seed, *patterns, layers_only, dict(selection.rows), _versions())
+    pairing = replace(pairing, cuts={name: cut for name in reasons if (cut := selection.cut_of(name))})
+    seen = _Seen({}, {})
 
-    def stream(bar: _Bar) -> Iterator[tuple[str, RetainedTensor | CarriedTensor]]:
+    def fill(sink: Collector | SubnetworkWriter, bar: _Bar) -> None:
         for name, reason in reasons.items():
             bar.tensor(name)
             with at_tensor(name):
-                tensor, other = pairing.fine_tuned.tensors[name], pairing.names[name]
-                stored: RetainedTensor | CarriedTensor
+                entries, other = pairing.fine_tuned.entries(name), pairing.names[name]
                 if reason:
-                    there = None if other is None else Reference.to(other, pairing.pretrained.tensors[other])
-                    stored = CarriedTensor(tensor.cpu().clone(), reason, there)
-                    bar.add(tensor.numel())
+                    there = None if other is None else pairing.pretrained.entries(other).reference(other)
+                    known = sink.carried(name, entries, reason, there)
+                    bar.add(entries.count)
                 else:
-                    assert other is not None
-                    mask = _mask(pairing, name, selection, rule, seed, bar)
-                    stored = RetainedTensor.of(tensor, mask, pairing.pretrained.tensors[other], other, raw)
-            known = fingerprint(tensor) if isinstance(stored, CarriedTensor) else stored.fine_tuned
-            ours[name] = Reference(name, tuple(tensor.shape), tensor.dtype, known)
-            if stored.pretrained is not None:
-                theirs[stored.pretrained.name] = stored.pretrained
-            yield name, stored
-            del stored, tensor  # the next one is made without this one in memory
+                    there, known = _prune(pairing, name, selection, rule, seed, raw, sink, bar)
+            seen.ours[name] = Reference(name, entries.shape, entries.dtype, known)
+            if there is not None:
+                seen.theirs[there.name] = there
 
-    with _Bar(sum(pairing.fine_tuned.tensors[name].numel() for name in reasons), progress) as bar:
+    with _Bar(sum(pairing.fine_tuned.entries(name).count for name in reasons), progress) as bar:
         if out is None:
-            tensors = dict(stream(bar))
-            return replace(_head(pairing, recipe, ours, theirs), tensors=tensors)
-        from ken.format import SubnetworkWriter, load
+            collector = Collector()
+            fill(collector, bar)
+            return replace(_head(pairing, recipe, seen), tensors=collector.tensors)
+        from ken.format import load
+        from ken.writing import SubnetworkWriter
 
         plan = {name: _plan(pairing, name, reason) for name, reason in reasons.items()}
-        with SubnetworkWriter(out, _head(pairing, recipe, {}, {}), plan) as writer:
-            for name, stored in stream(bar):
-                writer.add(name, stored)
-                del stored
-            writer.finish(_head(pairing, recipe, ours, theirs))
+        with SubnetworkWriter(out, _head(pairing, recipe, None), plan) as writer:
+            fill(writer, bar)
+            writer.finish(_head(pairing, recipe, seen))
     return load(out)
 
 
-def _head(
-    pairing: Pairing, recipe: Recipe, ours: Mapping[str, Reference], theirs: Mapping[str, Reference]
-) -> Subnetwork:
-    """A subnetwork with everything but its tensors. Before a tensor has been read, the models have no fingerprint."""
+class _Seen(NamedTuple):
+    """What has been read so far of both models."""
+
+    ours: dict[str, Reference]
+    theirs: dict[str, Reference]
+
+
+def _prune(
+    pairing: Pairing,
+    name: str,
+    selection: Selection,
+    rule: str,
+    seed: int,
+    raw: bool,
+    sink: Collector | SubnetworkWriter,
+    bar: _Bar,
+) -> tuple[Reference, str]:
+    """Prune one tensor into the sink. Returns what has been seen of its counterpart, and its own fingerprint."""
+    import torch
+
+    other = pairing.names[name]
+    assert other is not None
+    fine_tuned, pretrained = pairing.fine_tuned.entries(name), pairing.pretrained.entries(other)
+    rows, n = pairing.row_shape(name)
+    # The rule sees the common part alone: the common rows, and of a grown vector the common entries.
+    cut = selection.cut_of(name)
+    common_rows, common_n = row_shape(pretrained.shape, cut)
+    k = selection.k_of(name)
+    assert k is not None  # Selection.reason_to_carry has seen to it
+    budget = row_budget(k, common_n) if common_n else 0
+    retained = common_rows * budget + fine_tuned.count - pretrained.count
+
+    def decide(start: int, ours: torch.Tensor, theirs: torch.Tensor) -> NDArray[np.bool_]:
+        mask = np.ones(len(ours), bool)
+        if len(theirs):
+            first = start // n
+            values = [part[: len(theirs)].to(torch.float64).numpy().reshape(-1, common_n) for part in (ours, theirs)]
+            _check_finite(values[0], "fine-tuned", first)
+            _check_finite(values[1], "pretrained", first)
+            block = rules.RowBlock(values[0], values[1], name, first, seed)
+            mask[: len(theirs)] = rules.mask_block(rule, block, budget).reshape(-1)
+        return mask
+
+    tensor = sink.pruned(name, fine_tuned.shape, fine_tuned.dtype, retained, raw, cut)
+    # Rows know nothing of each other, so stretches may be decided at the same time: the loops release the GIL.
+    found = take(fine_tuned, pretrained, (rows, n), decide, tensor, raw=raw, done=bar.add)
+    there = Reference(other, pretrained.shape, pretrained.dtype, found.pretrained)
+    tensor.finish(there, found.fine_tuned, found.result)
+    return there, found.fine_tuned
+
+
+def _head(pairing: Pairing, recipe: Recipe, seen: _Seen | None) -> Subnetwork:
+    """A subnetwork with everything but its tensors. Before they have been read, the models have no fingerprint."""
     fine_tuned, pretrained = pairing.fine_tuned, pairing.pretrained
     used = set(pairing.names.values())
     return Subnetwork(
@@ -123,18 +175,18 @@ def _head(
         {name: tuple(tensor.shape) for name, tensor in pretrained.tensors.items() if name not in used},
         fine_tuned.architecture,
         fine_tuned.prefix or pretrained.prefix,
-        _provenance(fine_tuned, ours),
-        _provenance(pretrained, theirs),
+        _provenance(fine_tuned, None if seen is None else seen.ours),
+        _provenance(pretrained, None if seen is None else seen.theirs),
         {name: path.read_bytes() for name, path in fine_tuned.files.items()},
         dict(fine_tuned.shards),
     )
 
 
-def _provenance(model: Checkpoint, seen: Mapping[str, Reference]) -> Provenance:
+def _provenance(model: Checkpoint, seen: Mapping[str, Reference] | None) -> Provenance:
     """The fingerprint covers all tensors of the model, also those that pruning had no need of."""
-    tensors = {name: tensor for name, tensor in model.tensors.items() if name not in model.tied}
-    whole = [seen.get(name) or Reference.to(name, tensor) for name, tensor in tensors.items()] if seen else []
-    entries = sum(tensor.numel() for tensor in tensors.values())
+    tensors = {name: model.entries(name) for name in model.tensors if name not in model.tied}
+    whole = [] if seen is None else [seen.get(name) or of.reference(name) for name, of in tensors.items()]
+    entries = sum(of.count for of in tensors.values())
     return Provenance(model.source, len(tensors), entries, of_model(whole))
 
 
@@ -145,7 +197,8 @@ def _plan(pairing: Pairing, name: str, reason: str) -> tuple[Outline, Reference 
     if other is not None:
         counterpart = pairing.pretrained.tensors[other]
         there = Reference(other, tuple(counterpart.shape), counterpart.dtype, "0" * 32)
-    return Outline(tuple(tensor.shape), dtype_name(tensor.dtype), tensor.numel(), reason or None), there
+    outline = Outline(tuple(tensor.shape), dtype_name(tensor.dtype), tensor.numel(), reason or None)
+    return outline._replace(cut=pairing.cuts.get(name, "")), there
 
 
 def _reason_to_carry(pairing: Pairing, name: str, selection: Selection) -> str:
@@ -159,46 +212,6 @@ def _reason_to_carry(pairing: Pairing, name: str, selection: Selection) -> str:
     if tensor.numel() == 0:
         return "empty"
     return selection.reason_to_carry(name)
-
-
-def _mask(pairing: Pairing, name: str, selection: Selection, rule: str, seed: int, bar: _Bar) -> NDArray[np.bool_]:
-    """The mask of one tensor as (rows, n). Entries beyond the pretrained tensor are retained."""
-    rows, n = pairing.row_shape(name)
-    common_rows, common_n = _common(pairing, name)
-    k = selection.k_of(name)
-    assert k is not None  # Selection.reason_to_carry has seen to it
-    budget = row_budget(k, common_n) if common_n else 0
-    mask = np.ones((rows, n), dtype=bool)
-
-    def decide(wanted: slice) -> int:
-        fine_tuned, pretrained = (values[:, :common_n] for values in pairing.rows(name, wanted))
-        _check_finite(fine_tuned, "fine-tuned", wanted.start)
-        _check_finite(pretrained, "pretrained", wanted.start)
-        block = rules.RowBlock(fine_tuned, pretrained, name, wanted.start, seed)
-        mask[wanted, :common_n] = rules.mask_block(rule, block, budget)
-        return fine_tuned.size
-
-    # Rows know nothing of each other, so blocks may be decided at the same time: the loops release the GIL.
-    with parallel.workers() as pool:
-        for entries in pool.map(decide, _blocks(common_rows, n)):
-            bar.add(entries)
-    bar.add(mask.size - common_rows * common_n)
-    return mask
-
-
-def _common(pairing: Pairing, name: str) -> tuple[int, int]:
-    """How many rows, of what length, have a pretrained counterpart: a grown tensor has more of either."""
-    other = pairing.names[name]
-    assert other is not None
-    rows, n = row_shape(pairing.pretrained.tensors[other].shape)
-    # The rule sees a grown vector as one row of the entries that have a counterpart.
-    return (rows, n) if n else (0, 0)
-
-
-def _blocks(rows: int, n: int) -> Iterator[slice]:
-    step = max(1, _BLOCK // n)
-    for start in range(0, rows, step):
-        yield slice(start, min(rows, start + step))
 
 
 def _check_finite(values: NDArray[np.float64], side: str, first_row: int) -> None:

@@ -15,7 +15,7 @@ from ken.errors import FormatError
 from ken.tensors import digest
 
 #: Major and minor version of the format. Readers of the same major version can read the file.
-VERSION = (1, 0)
+VERSION = (1, 1)
 #: Keys of the container's metadata.
 RECORD, CHECKSUM, FORMAT = "ken.record", "ken.checksum", "ken.format"
 
@@ -61,6 +61,7 @@ class PrunedRecord(_Part):
     name: Text
     shape: Shape
     dtype: Text
+    cut: Literal["", "last", "first", "whole"] = ""
     retained: Count
     pretrained: ReferenceRecord
     fine_tuned: Hash
@@ -106,6 +107,7 @@ class RecipeRecord(_Part):
     include: tuple[Text, ...]
     exclude: tuple[Text, ...]
     layers_only: bool
+    rows: dict[str, str] = Field(default_factory=dict)
     versions: dict[str, str]
 
 

@@ -61,6 +61,7 @@ def draft(name: str, of: Outline, there: Reference | None) -> PrunedRecord | Car
                 name=name,
                 shape=of.shape,
                 dtype=of.dtype,
+                cut=of.cut,  # type: ignore[arg-type]
                 retained=of.entries,
                 pretrained=reference(there),
                 fine_tuned=NO_HASH,
@@ -88,6 +89,7 @@ def to_record(
                 include=head.recipe.include,
                 exclude=head.recipe.exclude,
                 layers_only=head.recipe.layers_only,
+                rows=dict(head.recipe.rows),
                 versions=dict(head.recipe.versions),
             ),
             fine_tuned=_model(head.fine_tuned),

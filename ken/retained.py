@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ken.errors import SubnetworkError, ValuesError
+from ken.entries import STRETCH, Entries
+from ken.errors import SubnetworkError
 from ken.rows import row_shape
-from ken.tensors import Reference, bits_of, digest, dtype_name, fingerprint
+from ken.tensors import Reference, bits_of, bytes_of, digest, dtype_name, fingerprint, new_digest
 
 if TYPE_CHECKING:
     import torch
-
-# Entries that are hashed at a time, few enough to be still in the processor's cache.
-_BLOCK = 1 << 16
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,7 +28,7 @@ class RetainedTensor:
     in C order, each as its distance from the pretrained value in units in the last place (unsigned, as wide as the
     dtype, see `ken.ulps`), or if raw its distance from 0.0, which is the value itself. pretrained is the tensor that
     reset entries (and distances) rely on; fine_tuned and result are fingerprints, of the tensor that was pruned and of
-    the one that injection gives.
+    the one that injection gives. cut says how the tensor was cut into rows (`ken.rows.CUTS`, empty: by its shape).
 
     >>> import torch
     >>> zeros = torch.zeros(2, 2)
@@ -46,6 +45,7 @@ class RetainedTensor:
     fine_tuned: str
     result: str
     raw: bool = False
+    cut: str = ""
 
     def __post_init__(self) -> None:
         if self.bits.dtype != np.uint8 or self.bits.shape != (-(-self.entries // 8),):
@@ -77,27 +77,24 @@ class RetainedTensor:
 
         name is that of the pretrained tensor.
         """
-        from ken import ulps
+        from ken.taking import InMemory, take
 
         marks = np.ascontiguousarray(mask).reshape(-1)
         if marks.size != fine_tuned.numel():
             raise SubnetworkError(f"the mask has {marks.size} entries, the tensor {fine_tuned.numel()}")
         check_grown(tuple(fine_tuned.shape), tuple(pretrained.shape))
-        bits = np.packbits(marks)
-        ours, base = bits_of(fine_tuned), bits_of(_base(pretrained, tuple(fine_tuned.shape), fine_tuned.dtype))
-        if pretrained.dtype != fine_tuned.dtype:
-            _check_cast(pretrained, fine_tuned.dtype)
-        origin = np.zeros_like(base) if raw else base
-        distances = ulps.take(ours, origin, bits, int(np.bitwise_count(bits).sum()))
-        # The fingerprint of what injection will give, without ever having it whole.
-        result = digest(
-            *(np.where(marks[i : i + _BLOCK], ours[i : i + _BLOCK], base[i : i + _BLOCK]) for i in _blocks(marks.size))
+        sink = InMemory(marks.size, fine_tuned.element_size(), int(marks.sum()))
+        found = take(
+            Entries.of(fine_tuned),
+            Entries.of(pretrained),
+            (marks.size, 1),
+            lambda start, ours, _: marks[start : start + len(ours)],
+            sink,
+            raw=raw,
         )
-        there = Reference.to(name, pretrained)
-        whole = fingerprint(fine_tuned)
-        tensor = cls(tuple(fine_tuned.shape), fine_tuned.dtype, bits, distances, there, whole, result, raw)
-        tensor._check_reset_rows()
-        return tensor
+        there = Reference(name, tuple(pretrained.shape), pretrained.dtype, found.pretrained)
+        shape, dtype = tuple(fine_tuned.shape), fine_tuned.dtype
+        return cls(shape, dtype, sink.bits, sink.ulps, there, found.fine_tuned, found.result, raw)
 
     @property
     def entries(self) -> int:
@@ -119,12 +116,17 @@ class RetainedTensor:
         """The mask, bool, in the tensor's shape: True where retained."""
         return np.unpackbits(self.bits, count=self.entries).view(np.bool_).reshape(self.shape)
 
+    @property
+    def row_shape(self) -> tuple[int, int]:
+        """(rows, row length)."""
+        return row_shape(self.shape, self.cut)
+
     def row_mask(self, wanted: slice | None = None) -> NDArray[np.bool_]:
-        """The mask as (rows, row length), cut as `ken.rows.row_shape` says; only some rows if a slice is given.
+        """The mask as (rows, row length), cut as the tensor was; only some rows if a slice is given.
 
         Nothing but the bits of the wanted rows is unpacked. The slice has no step.
         """
-        rows, n = row_shape(self.shape)
+        rows, n = self.row_shape
         first, last, _ = (wanted or slice(None)).indices(rows)
         start, stop = first * n, max(first, last) * n
         bits = np.unpackbits(self.bits[start // 8 : -(-stop // 8)])[start % 8 : start % 8 + stop - start]
@@ -132,18 +134,24 @@ class RetainedTensor:
 
     def check(self, pretrained: torch.Tensor) -> None:
         """Raise `SubnetworkError` unless this is, bit for bit, the pretrained tensor that the subnetwork relies on."""
+        self._check_kind(tuple(pretrained.shape), pretrained.dtype)
+        self._check_pretrained(fingerprint(pretrained))
+
+    def _check_kind(self, shape: tuple[int, ...], dtype: torch.dtype) -> None:
         there = self.pretrained
-        if tuple(pretrained.shape) != there.shape or pretrained.dtype != there.dtype:
+        if shape != there.shape or dtype != there.dtype:
             raise SubnetworkError(
                 f"the subnetwork was made with a pretrained tensor of {dtype_name(there.dtype)} {there.shape}, "
-                f"this one is {dtype_name(pretrained.dtype)} {tuple(pretrained.shape)}"
+                f"this one is {dtype_name(dtype)} {shape}"
             )
-        found = fingerprint(pretrained)
-        if found != there.fingerprint:
+
+    def _check_pretrained(self, found: str) -> None:
+        expected = self.pretrained.fingerprint
+        if found != expected:
             held = "it holds this subnetwork already" if found == self.result else "its values are others"
             raise SubnetworkError(
                 f"this is not the pretrained tensor that the subnetwork was made with: {held} "
-                f"(fingerprint {found}, expected {there.fingerprint})"
+                f"(fingerprint {found}, expected {expected})"
             )
 
     def onto(self, pretrained: torch.Tensor) -> torch.Tensor:
@@ -167,6 +175,37 @@ class RetainedTensor:
         self.prove(bits)
         return merged.to(pretrained.device)
 
+    def stretches(self, pretrained: Entries) -> Iterator[NDArray[Any]]:
+        """What `onto` gives, as flat bits, a stretch at a time; with the last of them, all has been checked.
+
+        Whoever uses them must be able to take that back: an error may come late.
+        """
+        from ken import ulps
+        from ken.taking import base_bits
+
+        self._check_kind(pretrained.shape, pretrained.dtype)
+        self._check_reset_rows()
+        distances = self.distances()
+        before, after = new_digest(), new_digest()
+        for start in range(0, self.entries, STRETCH):
+            stop = min(start + STRETCH, self.entries)
+            theirs = pretrained.read(*(min(at, pretrained.count) for at in (start, stop)))
+            before.update(bytes_of(theirs))
+            values = base_bits(theirs, self.dtype, stop - start)
+            bits = self.bits[start // 8 : -(-stop // 8)]
+            up = distances(ulps.marked_in(bits))
+            if self.raw:
+                up = up - ulps.take(values, np.zeros_like(values), bits, up.size)
+            ulps.exchange(values, None, (bits, up))
+            after.update(values.data)
+            yield values
+        self._check_pretrained(before.hexdigest())
+        self._prove(after.hexdigest())
+
+    def distances(self) -> Callable[[int], NDArray[Any]]:
+        """A function that gives the distances one after the other, as many as it is asked for."""
+        return in_turn(lambda start, stop: self.ulps[start:stop])
+
     @property
     def proven(self) -> bool:
         """Whether injection has once given what the subnetwork promises."""
@@ -174,7 +213,10 @@ class RetainedTensor:
 
     def prove(self, injected: NDArray[np.unsignedinteger]) -> None:
         """Raise `SubnetworkError` unless these bits (flat) are what injection must give."""
-        if digest(injected.data) != self.result:
+        self._prove(digest(injected.data))
+
+    def _prove(self, found: str) -> None:
+        if found != self.result:
             raise SubnetworkError("injected, the tensor is not what the subnetwork promises: its file is damaged")
         self.__dict__["_proven"] = True
 
@@ -187,9 +229,25 @@ class RetainedTensor:
         return self.ulps - ulps.take(base, np.zeros_like(base), self.bits, self.retained)
 
     def _check_reset_rows(self) -> None:
-        rows = self.pretrained.shape
-        if rows != self.shape and not self.mask()[rows[0] :].all():
-            raise SubnetworkError(f"rows from {rows[0]} on are reset, but the pretrained tensor ends there")
+        if self.pretrained.shape == self.shape:
+            return
+        start = math.prod(self.pretrained.shape)
+        added = np.unpackbits(self.bits[start // 8 :])[start % 8 : start % 8 + self.entries - start]
+        if not added.all():
+            rows = self.pretrained.shape[0]
+            raise SubnetworkError(f"rows from {rows} on are reset, but the pretrained tensor ends there")
+
+
+def in_turn(get: Callable[[int, int], NDArray[Any]]) -> Callable[[int], NDArray[Any]]:
+    """From a function of (start, stop) to one of how many more."""
+    at = 0
+
+    def take(count: int) -> NDArray[Any]:
+        nonlocal at
+        at += count
+        return get(at - count, at)
+
+    return take
 
 
 def check_grown(shape: tuple[int, ...], pretrained: tuple[int, ...]) -> None:
@@ -197,17 +255,6 @@ def check_grown(shape: tuple[int, ...], pretrained: tuple[int, ...]) -> None:
     grown = len(pretrained) == len(shape) > 0 and pretrained[1:] == shape[1:] and pretrained[0] < shape[0]
     if pretrained != shape and not grown:
         raise SubnetworkError(f"the subnetwork has shape {shape}, the pretrained tensor {pretrained}")
-
-
-def _check_cast(pretrained: torch.Tensor, dtype: torch.dtype) -> None:
-    """Raise `ValuesError` if a finite value has no counterpart in the fine-tuned dtype: a reset entry would be lost."""
-    import torch
-
-    lost = torch.isfinite(pretrained) & ~torch.isfinite(pretrained.to(dtype).to(torch.float64))
-    if lost.any():
-        where = tuple(int(i) for i in lost.nonzero()[0])
-        value = float(pretrained[where])
-        raise ValuesError(f"the pretrained value {value:g} at {list(where)} does not fit into {dtype_name(dtype)}")
 
 
 def _base(pretrained: torch.Tensor, shape: tuple[int, ...], dtype: torch.dtype, copy: bool = False) -> torch.Tensor:
@@ -224,10 +271,6 @@ def _base(pretrained: torch.Tensor, shape: tuple[int, ...], dtype: torch.dtype, 
     return base
 
 
-def _blocks(entries: int) -> range:
-    return range(0, entries, _BLOCK)
-
-
 @dataclass(frozen=True, eq=False)
 class CarriedTensor:
     """A tensor that goes into the subnetwork whole, and why: a new head, an integer buffer, an excluded name.
@@ -238,6 +281,11 @@ class CarriedTensor:
     value: torch.Tensor
     reason: str
     pretrained: Reference | None = None
+
+    def stretches(self) -> Iterator[NDArray[Any]]:
+        """The tensor's bytes, a stretch at a time; with the last of them, all has been checked."""
+        for part in Entries.of(self.value).stretches():
+            yield np.frombuffer(bytes_of(part), np.uint8)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -264,6 +312,7 @@ class Outline(NamedTuple):
     """What is known of a stored tensor without its values.
 
     reason says why it is carried, None if it is pruned. unchanged: it is pruned, but fine-tuning did not change it.
+    cut: how it was cut into rows.
     """
 
     shape: tuple[int, ...]
@@ -271,6 +320,7 @@ class Outline(NamedTuple):
     retained: int
     reason: str | None
     unchanged: bool = False
+    cut: str = ""
 
     @property
     def entries(self) -> int:
@@ -282,4 +332,4 @@ class Outline(NamedTuple):
         """The outline of a tensor in memory."""
         if isinstance(tensor, CarriedTensor):
             return cls(tensor.shape, dtype_name(tensor.dtype), tensor.retained, tensor.reason)
-        return cls(tensor.shape, dtype_name(tensor.dtype), tensor.retained, None, tensor.unchanged)
+        return cls(tensor.shape, dtype_name(tensor.dtype), tensor.retained, None, tensor.unchanged, tensor.cut)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
@@ -95,10 +96,10 @@ def table(net: Subnetwork, pair: PairOfModels) -> pd.DataFrame:
     """
     import pandas as pd
 
-    pairing = open_pair(pair.fine_tuned, pair.pretrained)
+    pairing = replace(open_pair(pair.fine_tuned, pair.pretrained), cuts=net.cuts)
     lines = []
     for name, tensor in net.pruned().items():
-        rows, n = pairing.row_shape(name)
+        rows, n = tensor.row_shape
         mask = tensor.row_mask()
         energy = kept = 0.0
         changed = counted = 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from numbers import Integral, Real
 from typing import TypeAlias
@@ -18,22 +18,35 @@ K: TypeAlias = "int | float | Mapping[str, int | float]"
 SHORTEST_ROW_OF_3D = 16
 
 
-def row_shape(shape: Iterable[int]) -> tuple[int, int]:
+#: Other ways to cut a tensor into rows than its shape would have it, and what a row then is.
+CUTS = {
+    "last": "a run along the last axis",
+    "first": "everything of one index of the first axis",
+    "whole": "the whole tensor",
+}
+
+
+def row_shape(shape: Iterable[int], cut: str = "") -> tuple[int, int]:
     """(rows, row length) of a tensor, by its shape alone, so that a module and its file give the same rows.
 
     0-D: one row of one entry. 1-D: one row. 2-D: along the last axis. 3-D: along the last axis (stacked
     matrices), unless that is shorter than 16 (the kernel of a 1-D convolution): then, as for 4-D and more,
-    everything after axis 0 is one row. An empty tensor has no rows.
+    everything after axis 0 is one row. An empty tensor has no rows. cut is one of `CUTS`, or empty for these rules.
 
     >>> row_shape((768, 3072)), row_shape((64, 3, 7, 7)), row_shape(()), row_shape((8, 512, 64))
     ((768, 3072), (64, 147), (1, 1), (4096, 64))
+    >>> [row_shape((8, 512, 64), cut) for cut in ("last", "first", "whole")]
+    [(4096, 64), (8, 32768), (1, 262144)]
     """
     shape = tuple(shape)
     entries = math.prod(shape)
     if entries == 0:
         return 0, 0
-    if len(shape) <= 1:
+    if len(shape) <= 1 or cut == "whole":
         return 1, entries
+    if cut:
+        length = shape[-1] if cut == "last" else entries // shape[0]
+        return entries // length, length
     if len(shape) == 2 or (len(shape) == 3 and shape[-1] >= SHORTEST_ROW_OF_3D):
         return entries // shape[-1], shape[-1]
     return shape[0], entries // shape[0]
@@ -91,7 +104,7 @@ class Selection:
 
     With layers_only, tensors whose name has no layer number are not pruned: KEN's mode for the layers alone.
     Patterns are globs on the full tensor name, case-sensitive. Of several patterns in a mapping k, the first that
-    matches decides; a tensor that none matches is not pruned.
+    matches decides; a tensor that none matches is not pruned. rows cuts tensors by patterns, too, see `CUTS`.
 
     >>> budget = Selection(k={"*.query.weight": 0.5, "*": 100}, exclude=("classifier.*",))
     >>> budget.k_of("layer.0.query.weight"), budget.k_of("embeddings"), budget.reason_to_carry("classifier.bias")
@@ -102,9 +115,15 @@ class Selection:
     include: Sequence[str] = ()
     exclude: Sequence[str] = ()
     layers_only: bool = False
+    rows: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         check_k(self.k)
+        if not isinstance(self.rows, Mapping):
+            raise BudgetError(f"rows must map name patterns to ways to cut a tensor, got {self.rows!r}")
+        for pattern, cut in self.rows.items():
+            if cut not in CUTS:
+                raise BudgetError(f"rows of pattern {pattern!r} must be one of {', '.join(CUTS)}, got {cut!r}")
         for name in ("include", "exclude"):
             patterns = getattr(self, name)
             if isinstance(patterns, str):
@@ -116,6 +135,10 @@ class Selection:
         if not isinstance(self.k, Mapping):
             return self.k
         return next((value for pattern, value in self.k.items() if fnmatchcase(name, pattern)), None)
+
+    def cut_of(self, name: str) -> str:
+        """How a tensor is cut into rows: one of `CUTS`, empty if by its shape."""
+        return next((cut for pattern, cut in self.rows.items() if fnmatchcase(name, pattern)), "")
 
     def reason_to_carry(self, name: str) -> str:
         """Why a tensor of that name is carried whole instead of pruned; empty if it is pruned."""

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ken import codings
+from ken import frames, masks, planes
 from ken.container import Reader
 from ken.errors import FormatError, at_tensor
 from ken.record import CarriedRecord, FileRecord, PrunedRecord, ReferenceRecord
-from ken.retained import CarriedTensor, Outline, RetainedTensor
-from ken.tensors import Reference, bytes_of, digest, dtype_named
+from ken.retained import CarriedTensor, Outline, RetainedTensor, in_turn
+from ken.tensors import Reference, bits_of, bytes_of, digest, dtype_named
 
 if TYPE_CHECKING:
     import torch
@@ -44,6 +44,7 @@ class StoredTensor(RetainedTensor):
             fine_tuned=record.fine_tuned,
             result=record.result,
             raw=record.values.coding == "raw",
+            cut=record.cut,
         )
 
     @property
@@ -56,7 +57,7 @@ class StoredTensor(RetainedTensor):
         """The mask, packed."""
         mask = self._record.mask
         with at_tensor(self._record.name):
-            return codings.decode_mask(mask.coding, self._blob("mask", mask.checksum), self.entries, self.retained)
+            return masks.decode(mask.coding, self._blob("mask", mask.checksum), self.entries, self.retained)
 
     @cached_property
     def ulps(self) -> NDArray[Any]:
@@ -66,16 +67,29 @@ class StoredTensor(RetainedTensor):
             data = self._blob("values", values.checksum)
             dtype = np.dtype(f"u{self.dtype.itemsize}")
             if not self.raw:
-                return codings.decode_ulps(data, values.lengths, self.retained, dtype)
+                return planes.decode(data, values.lengths, self.retained, dtype)
             from ken.ulps import keys
 
             return keys(np.frombuffer(data, dtype))
 
+    def distances(self) -> Callable[[int], NDArray[Any]]:
+        """A function that gives the distances one after the other; no more of them than that are in memory."""
+        values = self._record.values
+        name = blob_name("values", self._record.name)
+        check(self._reader, name, values.checksum)
+        blob = self._reader.entries(name)
+        dtype = np.dtype(f"u{self.dtype.itemsize}")
+        if not self.raw:
+            return planes.Decoder(blob, values.lengths, self.retained, dtype).take
+        from ken.ulps import keys
+
+        return in_turn(lambda start, stop: keys(bits_of(blob.read(start, stop))))
+
     def verify(self) -> None:
         """Compare the checksums; nothing is decoded."""
         with at_tensor(self._record.name):
-            self._blob("mask", self._record.mask.checksum)
-            self._blob("values", self._record.values.checksum)
+            check(self._reader, blob_name("mask", self._record.name), self._record.mask.checksum)
+            check(self._reader, blob_name("values", self._record.name), self._record.values.checksum)
 
     def _blob(self, kind: str, checksum: str) -> memoryview:
         return checked(self._reader, blob_name(kind, self._record.name), checksum)
@@ -97,10 +111,16 @@ class StoredCarried(CarriedTensor):
         with at_tensor(self._record.name):
             return self._tensor().clone()
 
+    def stretches(self) -> Iterator[NDArray[Any]]:
+        """The tensor's bytes, a stretch at a time; they have been checked before."""
+        self.verify()
+        for part in self._reader.entries(blob_name("carried", self._record.name)).stretches():
+            yield np.frombuffer(bytes_of(part), np.uint8)
+
     def verify(self) -> None:
         """Compare the checksum."""
         with at_tensor(self._record.name):
-            self._tensor()
+            check(self._reader, blob_name("carried", self._record.name), self._record.checksum)
 
     def _tensor(self) -> torch.Tensor:
         name = blob_name("carried", self._record.name)
@@ -148,16 +168,24 @@ class Lazy(Mapping[str, Value]):
 def stored_file(reader: Reader, record: FileRecord) -> bytes:
     """The bytes of a file that the subnetwork brings along, checked."""
     compressed = checked(reader, blob_name("file", record.name), record.checksum)
-    return codings.unpack(compressed, record.size)
+    return frames.unpack(compressed, record.size)
 
 
 def checked(reader: Reader, name: str, checksum: str) -> memoryview:
     """A blob's bytes; raises `FormatError` if the checksum is not theirs."""
     data = bytes_of(reader.tensor(name))
-    found = digest(data)
+    _compare(reader, name, digest(data), checksum)
+    return data
+
+
+def check(reader: Reader, name: str, checksum: str) -> None:
+    """The same without its bytes."""
+    _compare(reader, name, reader.entries(name).fingerprint(), checksum)
+
+
+def _compare(reader: Reader, name: str, found: str, checksum: str) -> None:
     if found != checksum:
         raise FormatError(f"{reader.path}: {name} is damaged (checksum {found}, expected {checksum})")
-    return data
 
 
 def outline(record: PrunedRecord | CarriedRecord) -> Outline:
@@ -165,7 +193,7 @@ def outline(record: PrunedRecord | CarriedRecord) -> Outline:
     if isinstance(record, PrunedRecord):
         there = record.pretrained
         same = (record.shape, record.dtype, record.fine_tuned) == (there.shape, there.dtype, there.fingerprint)
-        return Outline(record.shape, record.dtype, record.retained, None, same)
+        return Outline(record.shape, record.dtype, record.retained, None, same, record.cut)
     whole = Outline(record.shape, record.dtype, 0, record.reason)
     return whole._replace(retained=whole.entries)
 

@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 class Recipe:
     """How a subnetwork was made: rule, k, seed, patterns, and the versions of what computed it.
 
-    on says which values the rule looked at, bandwidth how its density was smoothed.
+    on says which values the rule looked at, bandwidth how its density was smoothed, rows which tensors were cut into
+    rows in another way than by their shape.
     """
 
     rule: str
@@ -35,6 +36,7 @@ class Recipe:
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
     layers_only: bool = False
+    rows: Mapping[str, str] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
     on: str = "weights"
     bandwidth: str = "normal reference"
@@ -86,6 +88,11 @@ class Subnetwork(Mapping[str, "RetainedTensor | CarriedTensor"]):
         """What is known of every tensor without decoding any."""
         known = getattr(self.tensors, "outlines", None)
         return known if known is not None else {name: Outline.of(tensor) for name, tensor in self.tensors.items()}
+
+    @property
+    def cuts(self) -> dict[str, str]:
+        """The tensors that were cut into rows in another way than by their shape, and how (`ken.rows.CUTS`)."""
+        return {name: of.cut for name, of in self.outlines.items() if of.cut}
 
     def pruned(self) -> Mapping[str, RetainedTensor]:
         """The pruned tensors alone, in model order."""
@@ -158,7 +165,8 @@ class Subnetwork(Mapping[str, "RetainedTensor | CarriedTensor"]):
             lines.append((name, "only in pretrained", "no fine-tuned counterpart", shape, "", 0, 0))
         columns = ["tensor", "status", "reason", "shape", "dtype", "entries", "retained"]
         table = pd.DataFrame(lines, columns=columns).set_index("tensor")
-        cut = [row_shape(shape) for shape in table["shape"]]
+        cuts = self.cuts
+        cut = [row_shape(shape, cuts.get(name, "")) for name, shape in zip(table.index, table["shape"], strict=True)]
         table.insert(4, "rows", [rows for rows, _ in cut])
         table.insert(5, "row_length", [length for _, length in cut])
         entries = table["entries"].to_numpy(dtype=float)

@@ -12,6 +12,7 @@ from ken.errors import SubnetworkError
 
 if TYPE_CHECKING:
     import torch
+    import xxhash
 
 
 def dtype_name(dtype: torch.dtype) -> str:
@@ -79,12 +80,22 @@ def digest(*parts: Any) -> str:
     >>> digest(b"ab", b"c") == digest(b"abc")
     True
     """
-    import xxhash
+    return digest_of(parts)
 
-    running = xxhash.xxh3_128()
+
+def digest_of(parts: Iterable[Any]) -> str:
+    """`digest` of parts that need not be in memory together."""
+    running = new_digest()
     for part in parts:
         running.update(part)
     return running.hexdigest()
+
+
+def new_digest() -> xxhash.xxh3_128:
+    """One that is fed with `update` and read with `hexdigest`."""
+    import xxhash
+
+    return xxhash.xxh3_128()
 
 
 @dataclass(frozen=True, slots=True)

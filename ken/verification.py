@@ -7,7 +7,7 @@ from pathlib import Path
 from ken.checkpoint import Source, read
 from ken.errors import FormatError, KenError
 from ken.format import load
-from ken.injection import find_places, merge
+from ken.injection import find_places, merged_stretches
 from ken.stored import StoredCarried, StoredTensor
 from ken.subnetwork import Subnetwork
 
@@ -18,7 +18,8 @@ def verify(net: Subnetwork | str | Path, pretrained: Source | None = None, *, pr
     """Check all that is stored against its checksums and, with a pretrained model, inject every tensor for a trial.
 
     Then the pretrained tensors must have the fingerprints that the subnetwork relies on, and the injected ones those
-    that it promises. A tensor at a time is in memory. Returns the subnetwork, so that it can be used right away.
+    that it promises. A mask and some of its entries at a time are in memory. Returns the subnetwork, so that it can be
+    used right away.
 
     Raises `FormatError`, which names the tensors (the first ten), if any fails.
 
@@ -43,7 +44,8 @@ def verify(net: Subnetwork | str | Path, pretrained: Source | None = None, *, pr
                 if isinstance(tensor, StoredTensor | StoredCarried):
                     tensor.verify()
                 if theirs is not None:
-                    merge(net, name, theirs, places[name])
+                    for _ in merged_stretches(net, name, theirs, places[name]):
+                        pass
             except KenError as error:
                 wrong[name] = error
             bar.update(outline.entries)

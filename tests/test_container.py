@@ -59,8 +59,11 @@ def test_what_is_written_is_read_by_safetensors_and_here(tmp_path, name):
     for key, tensor in tensors.items():
         assert raw(theirs[key]) == raw(ours.tensor(key)) == raw(tensor)
         assert ours.layout(key) == (DTYPES[name], tuple(tensor.shape))
-        assert ours.size(key) == tensor.numel()
-        assert bytes(ours.bytes(key)) == raw(tensor)[2]
+        entries = ours.entries(key)
+        assert (entries.shape, entries.dtype) == (tuple(tensor.shape), tensor.dtype)
+        assert raw(entries.read(0, entries.count).reshape(entries.shape)) == raw(tensor)
+        if entries.count > 3:
+            assert raw(entries.read(1, 3)) == raw(tensor.reshape(-1)[1:3])
 
 
 def test_a_file_without_blobs_or_texts_is_one_too(tmp_path):
@@ -246,3 +249,13 @@ def test_only_a_file_can_be_opened(tmp_path):
 def test_a_tensor_of_the_one_name_that_is_taken_is_refused():
     with pytest.raises(FormatError, match="a tensor of the name '__metadata__'"):
         Writer(io.BytesIO(), {"__metadata__": (1,)}, {})
+
+
+def test_a_file_that_is_cut_short_after_it_was_opened_is_refused(tmp_path):
+    path = write(tmp_path / "a", {"w": torch.ones(100)}, {})
+    entries = Reader(path).entries("w")
+    with path.open("r+b") as file:
+        file.truncate(path.stat().st_size - 40)
+    assert entries.read(0, 90).tolist() == [1.0] * 90
+    with pytest.raises(FormatError, match="has been cut short: it ends before byte"):
+        entries.read(80, 91)

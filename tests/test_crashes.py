@@ -1,11 +1,14 @@
 """What is left on the disk when a process that saves is killed, or the disk is full."""
 
+import signal
 import subprocess
 import sys
 import textwrap
+import time
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 import ken
 
@@ -35,7 +38,9 @@ def test_of_fifty_killed_savings_each_leaves_the_old_file_or_the_new_one(tmp_pat
     """One process prepares, and makes fifty children that save over and over until they are killed."""
     path = tmp_path / "net.ken.safetensors"
     code = """
-        import os, random, signal, time
+        import os, random, signal, threading, time
+        from tqdm.auto import tqdm
+        tqdm.set_lock(threading.RLock())  # its own is shared with the children, who are killed with it in their hands
         random.seed(0)
         path = sys.argv[1]
         nets[0].save(path, progress=False)
@@ -109,3 +114,36 @@ def test_a_real_full_disk_too_where_one_may_be_mounted(tmp_path, models):
         assert [part.name for part in disk.iterdir()] == [path.name]
     finally:
         subprocess.run(["umount", disk], check=True)
+
+
+@pytest.mark.parametrize("command", ["prune", "inject"])
+def test_ctrl_c_in_the_middle_leaves_no_half_file(tmp_path, command):
+    """The command is interrupted as soon as it has begun to write, with seconds of work before it."""
+    generator = torch.Generator().manual_seed(0)
+    theirs = {f"{number}": torch.randn(4096, 2048, generator=generator) for number in range(4)}
+    save_file(theirs, tmp_path / "theirs.safetensors")
+    save_file({name: tensor * 1.01 for name, tensor in theirs.items()}, tmp_path / "ours.safetensors")
+    net = tmp_path / "net.ken.safetensors"
+    if command == "inject":
+        ken.prune(tmp_path / "ours.safetensors", tmp_path / "theirs.safetensors", 0.5, "grid", out=net)
+        arguments = ["inject", "theirs.safetensors", net.name, "-o", "model"]
+    else:
+        net.write_bytes(b"old")
+        arguments = ["prune", "theirs.safetensors", "ours.safetensors", "-k", "0.5", "-o", net.name]
+    before = {path.name: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
+    code = "import sys; from ken.cli import main; main()"
+    running = subprocess.Popen(
+        [sys.executable, "-c", code, *arguments],
+        cwd=tmp_path,
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    while not list(tmp_path.glob(".*.part")):
+        assert running.poll() is None, running.communicate()
+        time.sleep(0.005)
+    running.send_signal(signal.SIGINT)
+    _, errors = running.communicate(timeout=60)
+    assert running.returncode == 130, errors
+    assert "ken: interrupted; nothing was left half done" in errors
+    assert {path.name: path.stat().st_mtime_ns for path in tmp_path.iterdir()} == before

@@ -120,10 +120,10 @@ def test_nothing_is_left_of_a_folder_that_could_not_be_finished(folders, monkeyp
         count[0] += 1
         if count[0] == 9:
             raise KeyboardInterrupt
-        return merge(*args)
+        return stretches(*args)
 
-    merge = ken.exporting.merge
-    monkeypatch.setattr(ken.exporting, "merge", interrupt)
+    stretches = ken.exporting.merged_stretches
+    monkeypatch.setattr(ken.exporting, "merged_stretches", interrupt)
     with pytest.raises(KeyboardInterrupt):
         ken.export(net, folders / "pretrained", folders / "out")
     assert sorted(path.name for path in folders.iterdir()) == before

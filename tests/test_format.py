@@ -100,11 +100,16 @@ def test_no_more_than_one_tensor_is_held_while_a_file_is_written(pair, path, mon
 
     monkeypatch.setattr(SubnetworkWriter, "add", watched)
     net = ken.prune(*pair, 0.5, out=path)
-    assert set(most) == {1}
-    most.clear()
     net.save(path.with_name("other"))
     assert set(most) == {1}
     assert len(most) == len(net)
+
+
+@pytest.mark.parametrize("raw", [False, True])
+def test_pruning_into_a_file_gives_the_file_that_saving_gives(pair, path, raw):
+    net = ken.prune(*pair, 0.5, raw=raw, out=path)
+    assert path.read_bytes() == ken.prune(*pair, 0.5, raw=raw).save(path.with_name("other")).read_bytes()
+    assert path.read_bytes() == net.save(path.with_name("again")).read_bytes()
 
 
 def test_a_tensor_is_decoded_when_asked_for_and_not_kept(net, path):

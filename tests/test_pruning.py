@@ -207,3 +207,45 @@ def test_an_interrupt_ends_the_work_at_once(models, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         ken.prune({"w": values}, {"w": values}, 5)
     assert len(calls) < 46  # of 46 blocks
+
+
+def test_a_pattern_says_how_a_tensor_is_cut_into_rows(tmp_path):
+    torch.manual_seed(0)
+    shapes = {"a.conv": (6, 3, 5), "b.conv": (4, 3, 2, 2), "fc": (5, 7), "grown": (9, 4)}
+    theirs = {name: torch.randn(shape) for name, shape in shapes.items()}
+    ours = {name: tensor + 0.1 * torch.randn(tensor.shape) for name, tensor in theirs.items()}
+    theirs["grown"] = theirs["grown"][:6].clone()
+    cuts = {"a.*": "last", "b.*": "first", "fc": "whole", "grown": "whole"}
+    for rule in ("ken", "random"):
+        net = ken.prune(ours, theirs, 2, rule, rows=cuts, out=tmp_path / "net")
+        sums = {name: tensor.row_mask().sum(1).tolist() for name, tensor in net.pruned().items()}
+        assert sums == {"a.conv": [2] * 18, "b.conv": [2] * 4, "fc": [2], "grown": [2 + 12]}
+        assert net.cuts == {"a.conv": "last", "b.conv": "first", "fc": "whole", "grown": "whole"}
+        assert net.recipe.rows == cuts
+        assert net.table()[["rows", "row_length"]].values.tolist() == [[18, 5], [4, 12], [1, 35], [1, 36]]
+        assert ken.plan(ours, 2, rows=cuts).table()["rows"].tolist() == [18, 4, 1, 1]
+        memory = ken.prune(ours, theirs, 2, rule, rows=cuts)
+        assert memory.save(tmp_path / "other").read_bytes() == (tmp_path / "net").read_bytes()
+        again = ken.retention.table(net, ken.Pair(ours, theirs))
+        assert again["retained"].tolist() == [36, 8, 2, 14]
+        assert again["rows"].tolist() == [18, 4, 1, 1]
+        # A row of a cut is decided as a row of a matrix of that shape is.
+        for name, shape in (("a.conv", (18, 5)), ("b.conv", (4, 12)), ("fc", (1, 35))):
+            like = {name: theirs[name].reshape(shape)}
+            alone = ken.prune({name: ours[name].reshape(shape)}, like, 2, rule)
+            assert torch.equal(torch.from_numpy(alone[name].row_mask()), torch.from_numpy(net[name].row_mask()))
+        for name, tensor in ken.inject(net, theirs).items():
+            mask = torch.from_numpy(net[name].mask())
+            base = torch.cat([theirs[name], ours[name][len(theirs[name]) :]])
+            assert torch.equal(tensor, torch.where(mask, ours[name], base))
+
+
+def test_views_count_the_rows_that_the_rule_saw():
+    import kenviz
+
+    torch.manual_seed(0)
+    ours, theirs = {"conv": torch.randn(6, 3, 5)}, {"conv": torch.zeros(6, 3, 5)}
+    view = kenviz.RowView(ken.prune(ours, theirs, 2, rows={"conv": "last"}), ken.Pair(ours, theirs), tensor="conv")
+    view.row = 17
+    assert view.row == 17
+    assert view.k == 2

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from strategies import shapes
 
 from ken.errors import BudgetError
-from ken.rows import Selection, row_budget, row_shape
+from ken.rows import CUTS, Selection, row_budget, row_shape
 
 
 @pytest.mark.parametrize(
@@ -84,3 +84,25 @@ def test_include_and_exclude_are_globs_on_the_full_name():
     assert selection.reason_to_carry("pooler.weight") == "not included"
     with pytest.raises(BudgetError, match="include must be a sequence of patterns, got the string 'a'"):
         Selection(3, include="a")
+
+
+@given(st.lists(st.integers(0, 20), max_size=5), st.sampled_from(["", *CUTS]))
+def test_rows_of_any_cut_make_up_the_tensor(shape, cut):
+    rows, n = row_shape(shape, cut)
+    assert rows * n == math.prod(shape)
+    if rows and len(shape) > 1 and cut:
+        assert n == {"last": shape[-1], "first": math.prod(shape[1:]), "whole": math.prod(shape)}[cut]
+    if rows and len(shape) < 2:
+        assert (rows, n) == (1, math.prod(shape))
+
+
+def test_the_first_pattern_that_fits_says_how_a_tensor_is_cut():
+    selection = Selection(0.5, rows={"conv.*": "last", "*.weight": "whole"})
+    names = ["conv.weight", "fc.weight", "bias"]
+    assert [selection.cut_of(name) for name in names] == ["last", "whole", ""]
+
+
+@pytest.mark.parametrize("rows", [{"*": "rows"}, {"*": ""}, {"*": 1}, {"a": "last", "*": "LAST"}, "last", ["last"]])
+def test_other_ways_to_cut_are_refused(rows):
+    with pytest.raises(BudgetError, match=r"rows (of pattern '\*' must be one of last, first, whole|must map name)"):
+        Selection(0.5, rows=rows)

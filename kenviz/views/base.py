@@ -6,6 +6,7 @@ import html
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -149,7 +150,7 @@ def tensor_picker(net: ken.Subnetwork, chosen: str | None) -> ipywidgets.Dropdow
 
 def open_models(net: ken.Subnetwork, pair: PairOfModels) -> Any:
     """The models of a pair, matched; raises `ValueError` if they are not those of the subnetwork."""
-    opened = ken.open_pair(pair.fine_tuned, pair.pretrained)
+    opened = replace(ken.open_pair(pair.fine_tuned, pair.pretrained), cuts=net.cuts)
     for name, tensor in net.pruned().items():
         there = opened.fine_tuned.tensors.get(name)
         if there is None or tuple(there.shape) != tensor.shape:

@@ -1,0 +1,196 @@
+"""A subnetwork file written as a stream, so that it can be made while a model is being pruned.
+
+SubnetworkWriter   the file: reserves room for the record, takes tensors one after the other, writes the record
+TensorWriter       one pruned tensor: takes its entries a stretch at a time
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack
+from itertools import chain
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ken import frames, masks, planes
+from ken.container import BYTES, Writer, stored_dtype
+from ken.entries import Entries
+from ken.errors import FormatError, at_tensor
+from ken.files import replacing
+from ken.folders import belongs
+from ken.record import CarriedRecord, FileRecord, MaskRecord, PrunedRecord, ValuesRecord, to_metadata
+from ken.recording import NO_HASH, draft, plausible, reference, to_record
+from ken.retained import CarriedTensor, Outline, RetainedTensor
+from ken.spools import Spool
+from ken.stored import blob_name
+from ken.subnetwork import Subnetwork
+from ken.tensors import Reference, bytes_of, digest, dtype_name, new_digest
+from ken.ulps import keys
+
+if TYPE_CHECKING:
+    import torch
+    import xxhash
+
+#: What is known of the tensors to come: their outlines, and their pretrained counterparts.
+Plan: TypeAlias = Mapping[str, tuple[Outline, Reference | None]]
+
+
+class SubnetworkWriter:
+    """Writes a subnetwork tensor by tensor. Use it in a `with` block; without `finish` no file is left.
+
+    head gives all but the tensors; what it says may change until `finish`, in fields of fixed width (fingerprints).
+    """
+
+    def __init__(self, path: str | Path, head: Subnetwork, plan: Plan) -> None:
+        drafts = tuple(draft(name, of, there) for name, (of, there) in plan.items())
+        blobs: dict[str, tuple[int, ...]] = {}
+        for expected in drafts:
+            if isinstance(expected, PrunedRecord):
+                blobs |= {blob_name("mask", expected.name): (0,), blob_name("values", expected.name): (0,)}
+            else:
+                blobs[blob_name("carried", expected.name)] = expected.shape
+        for name in head.files:
+            if not belongs(name):
+                raise FormatError(f"{name!r} is not the name of a configuration or tokenizer file")
+            blobs[blob_name("file", name)] = (0,)
+        files = tuple(FileRecord(name=name, size=2**26, checksum=NO_HASH) for name in head.files)
+        metadata = to_metadata(to_record(head, drafts, files))
+
+        self._stack = ExitStack()
+        self._container = Writer(self._stack.enter_context(replacing(path)), blobs, metadata)
+        self._folder = Path(path).absolute().parent
+        self._records: list[PrunedRecord | CarriedRecord] = []
+        self._finished = False
+
+    def add(self, name: str, tensor: RetainedTensor | CarriedTensor) -> None:
+        """Write what is stored of the next tensor."""
+        with at_tensor(name):
+            if isinstance(tensor, CarriedTensor):
+                self.carried(name, Entries.of(tensor.value), tensor.reason, tensor.pretrained)
+                return
+            sink = self.pruned(name, tensor.shape, tensor.dtype, tensor.retained, tensor.raw, tensor.cut)
+            sink.add(tensor.bits, tensor.ulps)
+            sink.finish(tensor.pretrained, tensor.fine_tuned, tensor.result)
+
+    def pruned(
+        self, name: str, shape: tuple[int, ...], dtype: torch.dtype, retained: int, raw: bool, cut: str
+    ) -> TensorWriter:
+        """What takes in the entries of the next tensor, a stretch at a time."""
+        return TensorWriter(self._container, self._records, self._folder, name, shape, dtype, retained, raw, cut)
+
+    def carried(self, name: str, value: Entries, reason: str, pretrained: Reference | None) -> str:
+        """Write the next tensor whole, a stretch at a time. Returns its fingerprint."""
+        running = new_digest()
+        parts = _hashed(map(bytes_of, value.stretches()), running)
+        self._container.add(blob_name("carried", name), stored_dtype(value.dtype), value.shape, parts)
+        self._records.append(
+            CarriedRecord(
+                name=name,
+                shape=value.shape,
+                dtype=dtype_name(value.dtype),
+                reason=reason,
+                pretrained=None if pretrained is None else reference(pretrained),
+                checksum=running.hexdigest(),
+            )
+        )
+        return running.hexdigest()
+
+    def finish(self, head: Subnetwork) -> None:
+        """Write the files and the record; the file takes its name when the block ends."""
+        files = tuple(self._file(name, data) for name, data in head.files.items())
+        self._container.finish(to_metadata(to_record(head, tuple(self._records), files)))
+        self._finished = True
+
+    def _file(self, name: str, data: bytes) -> FileRecord:
+        packed = frames.pack(data)
+        self._container.add(blob_name("file", name), BYTES, (len(packed),), [packed])
+        return FileRecord(name=name, size=len(data), checksum=digest(packed))
+
+    def __enter__(self) -> SubnetworkWriter:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is None and not self._finished:
+            error = FormatError("the subnetwork was not finished: nothing has been written")
+            self._stack.__exit__(FormatError, error, None)
+            raise error
+        self._stack.__exit__(kind, error, trace)
+
+
+class TensorWriter:
+    """A sink (see `ken.taking`) that writes what is stored of one tensor. Its mask alone is in memory."""
+
+    def __init__(
+        self,
+        container: Writer,
+        records: list[PrunedRecord | CarriedRecord],
+        folder: Path,
+        name: str,
+        shape: tuple[int, ...],
+        dtype: torch.dtype,
+        retained: int,
+        raw: bool,
+        cut: str,
+    ) -> None:
+        self._container, self._records, self._name = container, records, name
+        self._shape, self._dtype, self._retained, self._raw, self._cut = shape, dtype, retained, raw, cut
+        self._bits: list[NDArray[np.uint8]] = []
+        self._values = Spool(folder) if raw else planes.Encoder(dtype.itemsize, retained, folder)
+
+    def add(self, bits: NDArray[np.uint8], distances: NDArray[Any]) -> None:
+        """See `ken.taking.Sink`."""
+        self._bits.append(bits)
+        if isinstance(self._values, planes.Encoder):
+            self._values.add(distances)
+        else:
+            self._values.write(keys(distances).data)
+
+    def finish(self, pretrained: Reference, fine_tuned: str, result: str) -> None:
+        """Write it, and what the record says of it."""
+        bits = self._bits[0] if len(self._bits) == 1 else np.concatenate(self._bits)
+        coding, mask = masks.encode(bits, math.prod(self._shape), self._retained)
+        self._container.add(blob_name("mask", self._name), BYTES, (len(mask),), [mask])
+        lengths, dtype, size, parts = self._finished(pretrained)
+        running = new_digest()
+        self._container.add(blob_name("values", self._name), dtype, (size,), _hashed(parts, running))
+        self._records.append(
+            PrunedRecord(
+                name=self._name,
+                shape=self._shape,
+                dtype=dtype_name(self._dtype),
+                cut=self._cut,  # type: ignore[arg-type]
+                retained=self._retained,
+                pretrained=reference(pretrained),
+                fine_tuned=fine_tuned,
+                result=result,
+                mask=MaskRecord(coding=coding, length=len(mask), checksum=digest(mask)),  # type: ignore[arg-type]
+                values=ValuesRecord(
+                    coding="raw" if self._raw else "ulps", lengths=lengths, checksum=running.hexdigest()
+                ),
+            )
+        )
+
+    def _finished(self, pretrained: Reference) -> tuple[tuple[int, ...], str, int, Iterator[Any]]:
+        """Lengths of the planes; dtype, entries and bytes of the blob of values."""
+        if not isinstance(self._values, planes.Encoder):
+            return (), stored_dtype(self._dtype), self._retained, self._values.parts()
+        found = self._values.finish()
+        lengths = tuple(plane.length for plane in found)
+        if not plausible(self._shape, pretrained.shape, self._dtype.itemsize, sum(lengths)):
+            found = self._values.plain()
+            lengths = tuple(plane.length for plane in found)
+        return lengths, BYTES, sum(lengths), chain.from_iterable(plane.parts for plane in found)
+
+
+def _hashed(parts: Iterable[Any], running: xxhash.xxh3_128) -> Iterator[Any]:
+    """The same parts, on their way through a digest."""
+    for part in parts:
+        running.update(part)
+        yield part
