@@ -9,7 +9,7 @@ NOTEBOOKS := $(sort $(wildcard notebooks/*.ipynb))
 export HF_HUB_OFFLINE := 1
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: help demo test lint unit nbval browser chromium lab notebooks screenshots benchmark fuzz clean
+.PHONY: help demo test lint unit nbval browser chromium lab notebooks screenshots benchmark large fuzz clean
 
 help:
 	@echo "make demo         run the main job on a real model; leaves a report in ken-demo/"
@@ -18,6 +18,7 @@ help:
 	@echo "make notebooks    execute the notebooks again and store their outputs"
 	@echo "make screenshots  take the pictures of the README again, in a real browser"
 	@echo "make benchmark    measure, and print a table"
+	@echo "make large        prune a pair of 3.4 GB each, and print time and memory (takes 8 GB of disk)"
 	@echo "make fuzz         open a million hostile subnetwork files (half an hour)"
 	@echo "make clean        remove the environment and what was built"
 
@@ -37,8 +38,12 @@ lint: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+# All architectures take minutes on one core: they have one to themselves.
+ARCHITECTURES := tests/test_architectures.py tests/test_layouts.py
 unit: $(READY)
-	$(BIN)/python -m pytest --ignore=tests/browser
+	log=$$(mktemp); $(BIN)/python -m pytest $(ARCHITECTURES) >$$log 2>&1 & others=$$!; \
+	$(BIN)/python -m pytest --ignore=tests/browser $(ARCHITECTURES:%=--ignore=%); code=$$?; \
+	wait $$others || code=$$?; cat $$log; rm $$log; exit $$code
 
 nbval: $(READY)
 	$(BIN)/python -m pytest --override-ini=addopts= --nbval --nbval-sanitize-with notebooks/sanitise.cfg notebooks
@@ -67,6 +72,9 @@ benchmark: $(READY)
 	$(BIN)/python -m pip install --disable-pip-version-check --quiet -c constraints.txt -e '.[benchmark]'
 	$(BIN)/python benchmarks/pruning.py
 	$(BIN)/python benchmarks/storage.py
+
+large: $(READY)
+	$(BIN)/python benchmarks/large.py
 
 fuzz: $(READY)
 	$(BIN)/python tests/fuzz.py --count 500000 --seed 1 & \

@@ -186,6 +186,10 @@ def _visiting_order(level, k, highest, counts, visit):
         visit[:k] = np.argsort(-level[:k], kind="mergesort")
 
 
+# Groups up to this size are sorted by insertion, which for them is several times as quick as the general sort.
+_FEW = 24
+
+
 @njit(nogil=True, cache=True)
 def _group(row, order, x, index, value, start):
     """Sort out equal values: value and start of each group (from 1), entries of a group by index."""
@@ -201,8 +205,16 @@ def _group(row, order, x, index, value, start):
     start[groups + 1] = n
     if groups < n:
         for g in range(1, groups + 1):
-            if start[g + 1] - start[g] > 1:
-                index[start[g] : start[g + 1]].sort()
+            first, stop = start[g], start[g + 1]
+            if stop - first > _FEW:
+                index[first:stop].sort()
+                continue
+            for i in range(first + 1, stop):  # in bfloat16 most groups are of two to five
+                entry, j = index[i], i
+                while j > first and index[j - 1] > entry:
+                    index[j] = index[j - 1]
+                    j -= 1
+                index[j] = entry
     return groups
 
 
