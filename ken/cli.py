@@ -72,8 +72,17 @@ def prune(
     fine_tuned: Annotated[str, typer.Argument(help=_MODEL)],
     k: Annotated[str, typer.Option("-k", help="Entries per row (100), or share of the row (0.5).")],
     out: Annotated[Path, typer.Option("-o", "--out", help="The subnetwork file to write.")],
-    rule: Annotated[str, typer.Option(help="How entries are chosen: ken, grid, random.")] = "ken",
+    rule: Annotated[
+        str, typer.Option(help="How entries are chosen: ken, grid, density, random, magnitude, update, della.")
+    ] = "ken",
     seed: Annotated[int, typer.Option(help="Seed of random rules.")] = 0,
+    on: Annotated[str, typer.Option(help="What a density is estimated of: weights or update.")] = "weights",
+    bandwidth: Annotated[
+        str, typer.Option(help="normal reference, scott, silverman, isj, or a number.")
+    ] = "normal reference",
+    kernel: Annotated[
+        str, typer.Option(help="gaussian, tophat, epanechnikov, exponential, linear or cosine.")
+    ] = "gaussian",
     include: Annotated[list[str] | None, typer.Option(help="Only tensors that match; may be repeated.")] = None,
     exclude: Annotated[list[str] | None, typer.Option(help="Tensors to carry whole; may be repeated.")] = None,
     layers_only: Annotated[
@@ -96,6 +105,9 @@ def prune(
         _budget(k),
         rule,
         seed=seed,
+        on=on,
+        bandwidth=_number(bandwidth),
+        kernel=kernel,
         include=include or (),
         exclude=exclude or (),
         layers_only=layers_only,
@@ -153,6 +165,14 @@ def _budget(k: str) -> int | float:
         except ValueError:
             continue
     raise BudgetError(f"k must be a number such as 100 or 0.5, got {k!r}")
+
+
+def _number(bandwidth: str) -> str | float:
+    """A number if it is one, else the name of a rule."""
+    try:
+        return float(bandwidth)
+    except ValueError:
+        return bandwidth
 
 
 def _cuts(rows: list[str] | None) -> dict[str, str]:

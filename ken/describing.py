@@ -31,6 +31,7 @@ def describe(path: str | Path) -> dict[str, Any]:
             "k": recipe.k,
             "on": recipe.on,
             "bandwidth": recipe.bandwidth,
+            "kernel": recipe.kernel,
             "seed": recipe.seed,
             "include": list(recipe.include),
             "exclude": list(recipe.exclude),

@@ -54,17 +54,42 @@ def _point(j, k, low, high, step):
     return low
 
 
+#: Kernels by number, in the order of `ken.density.KERNELS`; left to right is no kernel, but an order of visiting.
+LEFT_TO_RIGHT, GAUSSIAN, TOPHAT, EPANECHNIKOV, EXPONENTIAL, LINEAR, COSINE = range(-1, 6)
+_INTEGRALS = np.array([math.sqrt(2 * math.pi), 2.0, 4 / 3, 2.0, 1.0, 4 / math.pi])
+
+
 @njit(nogil=True, cache=True)
-def _density_at(x, point, h):
+def density_at(x, point, h, kernel):
+    """The density at one point, summed directly; x: (n,) sorted."""
     total = 0.0
-    for i in range(x.shape[0]):
-        u = (point - x[i]) / h
-        total += math.exp(-0.5 * u * u)
-    return total / (x.shape[0] * _SQRT_2PI) / h
+    if kernel == GAUSSIAN:
+        for i in range(x.shape[0]):
+            u = (point - x[i]) / h
+            total += math.exp(-0.5 * u * u)
+    elif kernel == EXPONENTIAL:
+        for i in range(x.shape[0]):
+            total += math.exp(-abs(point - x[i]) / h)
+    else:
+        for i in range(np.searchsorted(x, point - h), x.shape[0]):
+            u = abs(point - x[i]) / h
+            if u >= 1.0:
+                if x[i] > point:
+                    break
+                continue
+            if kernel == TOPHAT:
+                total += 1.0
+            elif kernel == EPANECHNIKOV:
+                total += 1.0 - u * u
+            elif kernel == LINEAR:
+                total += 1.0 - u
+            else:
+                total += math.cos(math.pi / 2 * u)
+    return total / (x.shape[0] * _INTEGRALS[kernel]) / h
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def _expand(x, k, step, h, terms, cut, moments, table, out):
+def expand(x, k, step, h, terms, cut, moments, table, out):
     """Approximate density at k even grid points; returns the bound on its error, or -1 if there is none.
 
     x: (n,) sorted. moments: (boxes, 16), table: (16, offsets): scratch. out: (k,).
@@ -72,6 +97,8 @@ def _expand(x, k, step, h, terms, cut, moments, table, out):
     n = x.shape[0]
     low, high = x[0], x[n - 1]
     half = 0.5 * h
+    if not 1e-6 < half / step < 1e6:  # no bandwidth of a rule is that far from the range of the row
+        return -1.0
     # A box is s units wide, a grid step m units; one of the two is 1, so that both lattices agree.
     s, m = 1, 1
     if step <= half:
@@ -150,7 +177,7 @@ def _levels(x, k, step, h, moments, table, level):
         terms, cut = 16, 8.3
     bound = -1.0
     if math.isfinite(peak) and step > 0.0:
-        bound = _expand(x, k, step, h, terms, cut, moments, table, level)
+        bound = expand(x, k, step, h, terms, cut, moments, table, level)
     highest = 0.0
     for j in range(k):
         f = level[j]
@@ -161,9 +188,23 @@ def _levels(x, k, step, h, moments, table, level):
                 level[j] = below + 1.0 if beyond > 0.0 else below
                 highest = max(highest, level[j])
                 continue
-        f = _density_at(x, _point(j, k, low, high, step), h)
-        q = _quantum(f)
-        level[j] = np.rint(f / q) * q
+        level[j] = _level(density_at(x, _point(j, k, low, high, step), h, GAUSSIAN))
+        highest = max(highest, level[j])
+    return highest
+
+
+@njit(nogil=True, cache=True, inline="always")
+def _level(density):
+    q = _quantum(density)
+    return np.rint(density / q) * q
+
+
+@njit(nogil=True, cache=True)
+def _levels_of_other_kernels(x, k, step, h, kernel, level):
+    """The same for the other kernels: most of their sums are short, none is worth an expansion."""
+    highest = 0.0
+    for j in range(k):
+        level[j] = _level(density_at(x, _point(j, k, x[0], x[-1], step), h, kernel))
         highest = max(highest, level[j])
     return highest
 
@@ -219,11 +260,11 @@ def _group(row, order, x, index, value, start):
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def claim_rows(rows, order, bandwidths, k, by_density, mask):
+def claim_rows(rows, order, bandwidths, k, kernel, mask):
     """Mark, for each row, the k entries that the k grid points claim.
 
     rows: (m, n) float64, finite. order: (m, n) indices that sort each row. bandwidths: (m,) float64.
-    1 <= k < n. by_density: visit grid points by level (rule `ken`) or from left to right (rule `grid`).
+    1 <= k < n. kernel: visit grid points by level (rule `ken`), or LEFT_TO_RIGHT (rule `grid`).
     mask: (m, n) bool, all False on entry; exactly k of every row are True on return.
     """
     m, n = rows.shape
@@ -249,8 +290,11 @@ def claim_rows(rows, order, bandwidths, k, by_density, mask):
             continue
         low, high = x[0], x[n - 1]
         step = (high - low) / (k - 1) if k > 1 else 0.0
-        if by_density and k > 1:
-            highest = _levels(x, k, step, bandwidths[r], moments, table, level)
+        if kernel != LEFT_TO_RIGHT and k > 1:
+            if kernel == GAUSSIAN:
+                highest = _levels(x, k, step, bandwidths[r], moments, table, level)
+            else:
+                highest = _levels_of_other_kernels(x, k, step, bandwidths[r], kernel, level)
             _visiting_order(level, k, highest, counts, visit)
         else:
             for j in range(k):

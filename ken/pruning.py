@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from ken import rules
 from ken._version import __version__
+from ken.bandwidths import NORMAL_REFERENCE
 from ken.checkpoint import Checkpoint, Source
 from ken.collecting import Collector
 from ken.errors import ValuesError, at_tensor
@@ -35,6 +36,9 @@ def prune(
     rule: str = "ken",
     *,
     seed: int = 0,
+    on: str = "weights",
+    bandwidth: str | float = NORMAL_REFERENCE,
+    kernel: str = "gaussian",
     include: Sequence[str] = (),
     exclude: Sequence[str] = (),
     layers_only: bool = False,
@@ -54,14 +58,18 @@ def prune(
     by a tensor's shape (`ken.rows.row_shape`); rows, a mapping from name pattern to "last", "first" or "whole", has
     some cut in another way. seed is that of random rules. A progress bar appears if it takes longer than a second.
 
+    rule is one of `ken.rules.names()`. on ("weights" or "update"), bandwidth and kernel are for those that estimate a
+    density, see `ken.rules.Settings`.
+
     Retained values are kept as their distance from the pretrained ones, which takes far less space in a file; with
     `raw` as they are. With `out` the subnetwork is written to that file as it is made, and opened from there: of models
     on disk, no more than some rows and the mask of one tensor are in memory at a time.
 
     Rule and words: Mastromattei & Zanzotto, "Less is KEN", arXiv 2402.03142, sec. 3.
 
-    Raises `BudgetError` (k), `RuleError` (unknown rule), `PairingError` (shapes that do not fit) and `ValuesError`
-    (NaN or infinity; names tensor, row and column). Everything but the values is checked before work begins.
+    Raises `BudgetError` (k), `RuleError` (unknown rule or setting), `PairingError` (shapes that do not fit) and
+    `ValuesError` (NaN or infinity; names tensor, row and column). Everything but the values is checked before work
+    begins.
 
     >>> import torch
     >>> _ = torch.manual_seed(0)
@@ -70,7 +78,8 @@ def prune(
     Subnetwork(rule='ken', k=2: 10 of 36 entries retained; 2 tensors pruned, 0 carried)
     """
     selection = Selection(k, include, exclude, layers_only, rows or {})
-    rules.get(rule)
+    settings = rules.Settings(on, bandwidth, kernel)
+    rules.check_settings(rule, settings)
     pairing = open_pair(fine_tuned, pretrained)
     reasons = {
         name: _reason_to_carry(pairing, name, selection)
@@ -79,7 +88,7 @@ def prune(
     }
     kept = dict(k) if isinstance(k, Mapping) else k
     patterns = tuple(selection.include), tuple(selection.exclude)
-    recipe = Recipe(rule, kept, seed, *patterns, layers_only, dict(selection.rows), _versions())
+    recipe = Recipe(rule, kept, seed, *patterns, layers_only, dict(selection.rows), _versions(), on, bandwidth, kernel)
     pairing = replace(pairing, cuts={name: cut for name in reasons if (cut := selection.cut_of(name))})
     seen = _Seen({}, {})
 
@@ -93,7 +102,7 @@ def prune(
                     known = sink.carried(name, entries, reason, there)
                     bar.add(entries.count)
                 else:
-                    there, known = _prune(pairing, name, selection, rule, seed, raw, sink, bar)
+                    there, known = _prune(pairing, name, selection, recipe, raw, sink, bar)
             seen.ours[name] = Reference(name, entries.shape, entries.dtype, known)
             if there is not None:
                 seen.theirs[there.name] = there
@@ -124,8 +133,7 @@ def _prune(
     pairing: Pairing,
     name: str,
     selection: Selection,
-    rule: str,
-    seed: int,
+    recipe: Recipe,
     raw: bool,
     sink: Collector | SubnetworkWriter,
     bar: _Bar,
@@ -145,6 +153,8 @@ def _prune(
     budget = row_budget(k, common_n) if common_n else 0
     retained = common_rows * budget + fine_tuned.count - pretrained.count
 
+    settings = rules.Settings(recipe.on, recipe.bandwidth, recipe.kernel)
+
     def decide(start: int, ours: torch.Tensor, theirs: torch.Tensor) -> NDArray[np.bool_]:
         mask = np.ones(len(ours), bool)
         if len(theirs):
@@ -152,8 +162,8 @@ def _prune(
             values = [part[: len(theirs)].to(torch.float64).numpy().reshape(-1, common_n) for part in (ours, theirs)]
             _check_finite(values[0], "fine-tuned", first)
             _check_finite(values[1], "pretrained", first)
-            block = rules.RowBlock(values[0], values[1], name, first, seed)
-            mask[: len(theirs)] = rules.mask_block(rule, block, budget).reshape(-1)
+            block = rules.RowBlock(values[0], values[1], name, first, recipe.seed, settings)
+            mask[: len(theirs)] = rules.mask_block(recipe.rule, block, budget).reshape(-1)
         return mask
 
     tensor = sink.pruned(name, fine_tuned.shape, fine_tuned.dtype, retained, raw, cut)

@@ -102,7 +102,8 @@ class RecipeRecord(_Part):
     rule: Text
     k: int | float | dict[str, int | float]
     on: Text
-    bandwidth: Text
+    bandwidth: Text | float
+    kernel: Text = "gaussian"
     seed: Annotated[int, Field(ge=-(2**63), lt=2**64)]
     include: tuple[Text, ...]
     exclude: tuple[Text, ...]

@@ -85,6 +85,7 @@ def to_record(
                 k=dict(head.recipe.k) if isinstance(head.recipe.k, Mapping) else head.recipe.k,
                 on=head.recipe.on,
                 bandwidth=head.recipe.bandwidth,
+                kernel=head.recipe.kernel,
                 seed=head.recipe.seed,
                 include=head.recipe.include,
                 exclude=head.recipe.exclude,

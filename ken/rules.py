@@ -8,17 +8,40 @@ depend on how rows are cut into blocks, on threads or on the machine.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from numbers import Integral
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ken.density import bandwidth
+from ken import bandwidths
+from ken.bandwidths import NORMAL_REFERENCE, bandwidth
+from ken.density import KERNELS, check_kernel
 from ken.errors import BudgetError, RuleError, ValuesError
 
 Mask = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What the rules that estimate a density may be told; the defaults are those of the paper.
+
+    on: which values they look at, "weights" (fine-tuned) or "update" (fine-tuned minus pretrained). bandwidth: one of
+    `ken.bandwidths.RULES`, or a number in units of the values. kernel: one of `ken.density.KERNELS`.
+
+    Raises `RuleError` for anything else.
+    """
+
+    on: str = "weights"
+    bandwidth: str | float = NORMAL_REFERENCE
+    kernel: str = "gaussian"
+
+    def __post_init__(self) -> None:
+        if self.on not in ("weights", "update"):
+            raise RuleError(f"on must be weights or update, got {self.on!r}")
+        bandwidths.check(self.bandwidth)
+        check_kernel(self.kernel)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -34,15 +57,27 @@ class RowBlock:
     tensor: str = ""
     first_row: int = 0
     seed: int = 0
+    settings: Settings = Settings()
+
+    @property
+    def values(self) -> NDArray[np.float64]:
+        """What a density is estimated of: the fine-tuned values or, with on="update", what fine-tuning changed."""
+        return self.fine_tuned if self.settings.on == "weights" else self.fine_tuned - self.pretrained
 
 
 Rule = Callable[[RowBlock, int], Mask]
 
 _RULES: dict[str, Rule] = {}
+# Those that look at the same values whatever `on` says.
+_FIXED = {"random", "magnitude", "update", "della"}
+_OF_UPDATES = {"update", "della"}
 
 
 def register(name: str) -> Callable[[Rule], Rule]:
-    """Decorator: make a rule known by name.
+    """Decorator: make a rule known by name, if it passes a trial.
+
+    In the trial the rule decides about a few rows, twice, and once more cut into two blocks: it must retain exactly k
+    entries of each, and always the same. Raises `RuleError` if it does not, or if the name is taken.
 
     >>> @register("first")
     ... def first(block, k):
@@ -55,19 +90,50 @@ def register(name: str) -> Callable[[Rule], Rule]:
     """
 
     def add(rule: Rule) -> Rule:
-        if name in _RULES:
-            raise RuleError(f"a rule named {name!r} is registered already")
-        _RULES[name] = rule
+        _add(name, rule)
+        try:
+            _try_out(name)
+        except BaseException:
+            del _RULES[name]
+            raise
         return rule
 
     return add
+
+
+def _add(name: str, rule: Rule) -> None:
+    if name in _RULES:
+        raise RuleError(f"a rule named {name!r} is registered already")
+    _RULES[name] = rule
+
+
+def _try_out(name: str) -> None:
+    draws = np.random.Philox(key=1).random_raw(2 * 7 * 16).astype(np.float64).reshape(2, 7, 16) / 2**64 - 0.5
+    fine_tuned, pretrained = draws
+
+    def masks(*cuts: slice) -> Mask:
+        return np.concatenate(
+            [
+                mask_block(name, RowBlock(fine_tuned[cut].copy(), pretrained[cut].copy(), "trial", cut.start), 5)
+                for cut in cuts
+            ]
+        )
+
+    whole = masks(slice(0, 7))
+    for again in (masks(slice(0, 7)), masks(slice(0, 3), slice(3, 7))):
+        if (again != whole).any():
+            row = int(np.flatnonzero((again != whole).any(axis=1))[0])
+            raise RuleError(
+                f"rule {name!r} must be deterministic and decide about each row by itself; asked again, it retained "
+                f"other entries of row {row}"
+            )
 
 
 def names() -> list[str]:
     """The names of all registered rules, in the order of registration.
 
     >>> names()
-    ['ken', 'grid', 'random']
+    ['ken', 'grid', 'density', 'random', 'magnitude', 'update', 'della']
     """
     return list(_RULES)
 
@@ -108,11 +174,15 @@ def retain(
     tensor: str = "",
     first_row: int = 0,
     seed: int = 0,
+    on: str = "weights",
+    bandwidth: str | float = NORMAL_REFERENCE,
+    kernel: str = "gaussian",
 ) -> Mask:
     """Mask of one row (n,) or of many (rows, n): exactly min(k, n) True in each.
 
     The small sibling of `ken.prune`, for arrays at hand: any floating dtype that numpy knows, finite values.
-    tensor, first_row and seed are those of `RowBlock`; with them the mask is the one that `ken.prune` gives.
+    tensor, first_row and seed are those of `RowBlock`; with them the mask is the one that `ken.prune` gives. on,
+    bandwidth and kernel are those of `Settings`; what looks at the update needs the pretrained values.
 
     >>> retain(np.array([0.0, 0.4, 0.5, 0.6, 1.0]), k=3).tolist()
     [True, False, True, False, True]
@@ -124,40 +194,120 @@ def retain(
     if not np.isfinite(rows).all():
         row, column = np.argwhere(~np.isfinite(rows))[0]
         raise ValuesError(f"values must be finite, got {rows[row, column]} in row {row}, column {column}")
+    settings = Settings(on, bandwidth, kernel)
+    check_settings(rule, settings)
+    if pretrained is None and (rule in _OF_UPDATES or on == "update"):
+        raise RuleError(f"rule {rule!r} on {on} needs the pretrained values, too")
     other = rows if pretrained is None else np.atleast_2d(np.asarray(pretrained, dtype=np.float64))
-    return mask_block(rule, RowBlock(rows, other, tensor, first_row, seed), k).reshape(values.shape)
+    if other.shape != rows.shape:
+        raise ValuesError(f"fine-tuned values have shape {rows.shape}, pretrained {other.shape}")
+    return mask_block(rule, RowBlock(rows, other, tensor, first_row, seed, settings), k).reshape(values.shape)
 
 
-@register("ken")
-def ken(block: RowBlock, k: int) -> Mask:
+def check_settings(rule: str, settings: Settings) -> None:
+    """Raise `RuleError` unless there is such a rule, and the settings are ones that it heeds."""
+    get(rule)
+    if rule in _FIXED and settings.on != "weights":
+        raise RuleError(f"rule {rule!r} does not look at a density: on must be weights, got {settings.on!r}")
+
+
+def _ken(block: RowBlock, k: int) -> Mask:
     """The published rule: grid points, visited by density level, claim the nearest unclaimed entry."""
-    return _claims(block, k, by_density=True)
+    return _claims(block, k, list(KERNELS).index(block.settings.kernel))
 
 
-@register("grid")
-def grid(block: RowBlock, k: int) -> Mask:
+def _grid(block: RowBlock, k: int) -> Mask:
     """The same grid visited from left to right, without any KDE: the control that shows what the KDE adds."""
-    return _claims(block, k, by_density=False)
+    return _claims(block, k, -1)
 
 
-def _claims(block: RowBlock, k: int, by_density: bool) -> Mask:
+def _claims(block: RowBlock, k: int, kernel: int) -> Mask:
     from ken.kernels import claim_rows  # numba takes a second to import: only where it is used
 
-    rows = np.ascontiguousarray(block.fine_tuned)
+    return _compiled(claim_rows, block, k, kernel)
+
+
+def _density(block: RowBlock, k: int) -> Mask:
+    """The k entries where the density is highest: how the paper's prose reads. Equal ones: those that come first."""
+    from ken.ranking import densest_rows
+
+    return _compiled(densest_rows, block, k, list(KERNELS).index(block.settings.kernel))
+
+
+def _compiled(loop: Callable[..., None], block: RowBlock, k: int, kernel: int) -> Mask:
+    rows = np.ascontiguousarray(block.values)
     mask = np.zeros(rows.shape, dtype=bool)
-    claim_rows(rows, np.argsort(rows, axis=1), bandwidth(rows)[:, 0], k, by_density, mask)
+    widths = bandwidth(rows, block.settings.bandwidth)[:, 0]
+    loop(rows, np.argsort(rows, axis=1), widths, k, kernel, mask)
     return mask
 
 
-@register("random")
-def random(block: RowBlock, k: int) -> Mask:
+def _random(block: RowBlock, k: int) -> Mask:
     """k uniformly random entries, seeded by (seed, tensor name, row index): the baseline of the paper."""
-    digest = hashlib.blake2b(f"{block.seed}\0{block.tensor}".encode(), digest_size=16).digest()
-    key = np.frombuffer(digest, dtype="<u8")
-    rows, n = block.fine_tuned.shape
-    mask = np.zeros((rows, n), dtype=bool)
-    for row in range(rows):
-        # The raw stream of Philox is fixed for good, that of numpy's Generator is not (NEP 19).
-        draws = np.random.Philox(key=key, counter=[0, 0, block.first_row + row, 0]).random_raw(n)
+    mask = np.zeros(block.fine_tuned.shape, dtype=bool)
+    for row, draws in enumerate(_draws(block)):
         mask[row, np.argpartition(draws, k - 1)[:k]] = True
     return mask
+
+
+def _magnitude(block: RowBlock, k: int) -> Mask:
+    """The k entries of largest absolute fine-tuned value; of equal ones those that come first."""
+    return _largest(np.abs(block.fine_tuned), k)
+
+
+def _update(block: RowBlock, k: int) -> Mask:
+    """The k entries that fine-tuning changed most; of equal ones those that come first (the "trim" of TIES)."""
+    return _largest(np.abs(block.fine_tuned - block.pretrained), k)
+
+
+def _largest(values: NDArray[np.float64], k: int) -> Mask:
+    mask = np.zeros(values.shape, dtype=bool)
+    np.put_along_axis(mask, np.argsort(-values, axis=1, kind="stable")[:, :k], True, axis=1)
+    return mask
+
+
+_EPSILON = 0.15
+
+
+def _della(block: RowBlock, k: int) -> Mask:
+    """Random, but the more an entry was changed the likelier, from k/n - 0.15 to k/n + 0.15 by rank; exactly k.
+
+    After DELLA (Deep, Bhardwaj & Poria 2024, sec. 3.1), which drops each entry independently; here a row is drawn
+    systematically (Madow 1949) in a random order, which keeps the probabilities and makes the number exact. Where k/n
+    is nearer to 0 or 1 than 0.15, the spread is that much.
+    """
+    rows, n = block.fine_tuned.shape
+    mask = np.zeros((rows, n), dtype=bool)
+    spread = min(_EPSILON, k / n, 1 - k / n)
+    order = np.argsort(np.abs(block.fine_tuned - block.pretrained), axis=1, kind="stable")
+    # No probability may exceed 1, not by a rounding error either: an entry is drawn once.
+    likely = k / n + spread * (1 - 1e-9) * np.linspace(-1, 1, n)
+    for row, draws in enumerate(_draws(block, "della", 1)):
+        shuffled = np.argsort(draws[:n], kind="stable")
+        up_to = np.minimum(np.cumsum(likely[shuffled]), k)
+        up_to[-1] = k
+        ticks = np.floor(up_to + (draws[n] >> np.uint64(11)) * 2.0**-53)
+        mask[row, order[row, shuffled[np.diff(ticks, prepend=0.0) > 0]]] = True
+    return mask
+
+
+def _draws(block: RowBlock, purpose: str = "", more: int = 0) -> Iterator[NDArray[np.uint64]]:
+    """Random numbers for each row, one an entry and some more, which depend on seed, tensor and row alone."""
+    digest = hashlib.blake2b(f"{block.seed}\0{block.tensor}{purpose and chr(0)}{purpose}".encode(), digest_size=16)
+    key = np.frombuffer(digest.digest(), dtype="<u8")
+    rows, n = block.fine_tuned.shape
+    for row in range(rows):
+        # The raw stream of Philox is fixed for good, that of numpy's Generator is not (NEP 19).
+        yield np.random.Philox(key=key, counter=[0, 0, block.first_row + row, 0]).random_raw(n + more)
+
+
+for _name, _rule in {
+    "ken": _ken,
+    "grid": _grid,
+    "density": _density,
+    "random": _random,
+    "magnitude": _magnitude,
+    "update": _update,
+    "della": _della,
+}.items():
+    _add(_name, _rule)

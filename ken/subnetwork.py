@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 class Recipe:
     """How a subnetwork was made: rule, k, seed, patterns, and the versions of what computed it.
 
-    on says which values the rule looked at, bandwidth how its density was smoothed, rows which tensors were cut into
-    rows in another way than by their shape.
+    on says which values the rule looked at, bandwidth and kernel how its density was smoothed, rows which tensors were
+    cut into rows in another way than by their shape.
     """
 
     rule: str
@@ -39,7 +39,8 @@ class Recipe:
     rows: Mapping[str, str] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
     on: str = "weights"
-    bandwidth: str = "normal reference"
+    bandwidth: str | float = "normal reference"
+    kernel: str = "gaussian"
 
 
 @dataclass(frozen=True, slots=True)

@@ -135,7 +135,10 @@ def _tensor_figures(net: ken.Subnetwork, models: Any, name: str, reason: str) ->
     mask = net.pruned()[name].row_mask()
     tiles = Pyramid(mask).tiles((0, mask.shape[0]), (0, mask.shape[1]))
     row, energy = _median_row(models, name)
-    shown = row_figure.picture(models.rows(name, slice(row, row + 1))[0][0], mask[row])
+    fine_tuned, pretrained = models.rows(name, slice(row, row + 1))
+    recipe = net.recipe
+    settings = ken.rules.Settings(recipe.on, recipe.bandwidth, recipe.kernel)
+    shown = row_figure.picture(fine_tuned[0], mask[row], pretrained[0], settings)
     return [
         Figure.of(
             f"Mask of {label(name)}",

@@ -21,7 +21,7 @@ REQUIREMENTS = [Requirement(text) for text in PROJECT["dependencies"] + EXTRAS["
 
 
 def test_every_dependency_is_pinned_within_its_bounds():
-    assert EXTRAS.keys() == {"demo", "test", "benchmark"}
+    assert EXTRAS.keys() == {"demo", "test", "benchmark", "isj"}
     for requirement in [*REQUIREMENTS, *map(Requirement, EXTRAS["benchmark"])]:
         assert requirement.specifier.contains(PINS[requirement.name.lower()]), requirement.name
 
@@ -95,7 +95,9 @@ LAYERS = {
     "_version": set(),
     "files": set(),
     "parallel": set(),
-    "density": set(),
+    "bandwidths": set(),
+    "density": {"bandwidths"},
+    "ranking": {"kernels"},
     "kernels": set(),
     "expand": set(),
     "ulps": {"expand"},
@@ -106,7 +108,7 @@ LAYERS = {
     "masks": {"frames"},
     "planes": {"entries", "frames", "spools", "tensors"},
     "rows": set(),
-    "rules": {"density", "kernels"},
+    "rules": {"bandwidths", "density", "kernels", "ranking"},
     "container": {"entries", "tensors"},
     "folders": {"container", "entries"},
     "hub": set(),
@@ -129,7 +131,8 @@ LAYERS = {
     },
     "collecting": {"entries", "retained", "taking", "tensors"},
     "pruning": {
-        *("checkpoint", "collecting", "entries", "format", "pairing", "retained", "rows", "rules", "subnetwork"),
+        *("bandwidths", "checkpoint", "collecting", "entries", "format", "pairing", "retained", "rows", "rules"),
+        "subnetwork",
         *("taking", "tensors", "writing"),
     },
     "injection": {"checkpoint", "layouts", "pairing", "parallel", "retained", "subnetwork", "tensors"},
@@ -148,7 +151,7 @@ LAYERS = {
 }
 # Methods of Subnetwork that hand over to the modules which do the work.
 VERBS = {"subnetwork": {"format", "live"}}
-COMPILED = {"kernels", "ulps", "masks", "planes", "expand"}
+COMPILED = {"kernels", "ranking", "ulps", "masks", "planes", "expand"}
 HEAVY = {
     *("torch", "transformers", "numba", "pandas", "bokeh", "ipywidgets", "sklearn", "tokenizers", "accelerate"),
     *("safetensors", "pydantic", "zstandard", "xxhash"),

@@ -9,12 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from strategies import rows
 
+import ken
 from ken import rules
 from ken.density import bandwidth
 from ken.errors import BudgetError, RuleError, ValuesError
 
 GOLDEN = np.load(Path(__file__).parent / "golden" / "published_rule.npz")
-RULES = ["ken", "grid", "random"]
+RULES = ["ken", "grid", "density", "random", "magnitude"]
 
 
 def golden_cases():
@@ -75,7 +76,7 @@ def test_rows_of_the_smallest_numbers_are_decided_by_their_exact_density(n, seed
 def test_compiled_levels_lie_within_the_proven_bound_of_the_density():
     """The approximate densities, before any is summed again, keep to the bound that decides which ones are."""
     from ken.density import density, grid
-    from ken.kernels import _expand
+    from ken.kernels import expand
 
     rng = np.random.default_rng(3)
     for n, k, terms, cut in [(384, 192, 8, 6.5), (384, 9, 8, 6.5), (1536, 700, 16, 8.3), (50, 49, 16, 8.3)]:
@@ -83,7 +84,7 @@ def test_compiled_levels_lie_within_the_proven_bound_of_the_density():
         h = float(bandwidth(row[None])[0, 0])
         out = np.zeros(k)
         scratch = np.zeros((4 * n + 64, 16)), np.zeros((16, 3 * k + 96))
-        bound = _expand(row, k, (row[-1] - row[0]) / (k - 1), h, terms, cut, *scratch, out)
+        bound = expand(row, k, (row[-1] - row[0]) / (k - 1), h, terms, cut, *scratch, out)
         exact = density(row[None], grid(row[None], k), np.array([[h]]))[0]
         assert 0 < bound < 1e-5
         assert np.abs(out - exact).max() <= bound
@@ -158,19 +159,71 @@ def test_errors_say_limit_place_and_value():
             rules.retain(row, k)
     with pytest.raises(ValuesError, match=r"one row or a matrix of rows, got shape \(2, 2, 2\)"):
         rules.retain(np.zeros((2, 2, 2)), 1)
-    with pytest.raises(RuleError, match="rule must be one of ken, grid, random; got 'topk'"):
+    with pytest.raises(
+        RuleError, match="rule must be one of ken, grid, density, random, magnitude, update, della; got 'topk'"
+    ):
         rules.retain(row, 2, "topk")
     with pytest.raises(ValuesError, match="must be finite, got nan in row 1, column 2"):
         rules.retain(np.array([[1.0, 2, 3], [1, 2, np.nan]]), 2)
 
 
-def test_a_registered_rule_is_held_to_its_promise(monkeypatch):
+@pytest.fixture
+def registry(monkeypatch):
     monkeypatch.setattr(rules, "_RULES", dict(rules._RULES))
-    rules.register("greedy")(lambda block, k: np.ones(block.fine_tuned.shape, dtype=bool))
-    with pytest.raises(RuleError, match="must retain 2 of 5 entries, retained 5 in row 0"):
-        rules.retain(np.arange(5.0), 2, "greedy")
-    rules.register("flat")(lambda block, k: np.ones(3, dtype=bool))
-    with pytest.raises(RuleError, match=r"returned bool of shape \(3,\), not bool of \(1, 5\)"):
-        rules.retain(np.arange(5.0), 2, "flat")
-    with pytest.raises(RuleError, match="'ken' is registered already"):
-        rules.register("ken")(lambda block, k: None)
+
+
+def first(block, k):
+    return np.broadcast_to(np.arange(block.fine_tuned.shape[1]) < k, block.fine_tuned.shape).copy()
+
+
+def shuffled(block, k):
+    """As a rule may not be: it depends on how often it was asked."""
+    return np.random.default_rng().permuted(first(block, k), axis=1)
+
+
+def of_block(block, k):
+    """As a rule may not be: a row depends on the others of its block."""
+    mask = first(block, k)
+    return mask[:, ::-1].copy() if len(mask) == 7 else mask
+
+
+def of_place(block, k):
+    mask = first(block, k)
+    mask[block.first_row % 2 :: 2] = mask[block.first_row % 2 :: 2, ::-1]
+    return mask
+
+
+@pytest.mark.parametrize(
+    ("rule", "message"),
+    [
+        (
+            lambda block, k: np.ones(block.fine_tuned.shape, dtype=bool),
+            "must retain 5 of 16 entries, retained 16 in row 0",
+        ),
+        (lambda block, k: np.ones(3, dtype=bool), r"returned bool of shape \(3,\), not bool of \(7, 16\)"),
+        (lambda block, k: first(block, k).astype(int), "returned int64 of shape"),
+        (shuffled, "must be deterministic and decide about each row by itself; asked again, it retained other entries"),
+        (of_block, "asked again, it retained other entries of row 0"),
+    ],
+)
+def test_a_rule_that_breaks_its_promise_is_not_registered(registry, rule, message):
+    with pytest.raises(RuleError, match=message):
+        rules.register("mine")(rule)
+    assert "mine" not in rules.names()
+
+
+def test_a_rule_of_ones_own_prunes(registry):
+    assert rules.register("mine")(of_place) is of_place
+    with pytest.raises(RuleError, match="'mine' is registered already"):
+        rules.register("mine")(first)
+    ours, theirs = {"w": torch.ones(500, 400)}, {"w": torch.zeros(500, 400)}
+    mask = ken.prune(ours, theirs, 3, "mine")["w"].mask()
+    assert mask[::2, -3:].all()
+    assert mask[1::2, :3].all()
+    assert mask.sum() == 1500
+
+
+def test_a_rule_that_is_found_out_later_is_an_error(registry):
+    rules.register("mine")(lambda block, k: first(block, k + (block.tensor == "w")))
+    with pytest.raises(RuleError, match="rule 'mine' must retain 2 of 5 entries, retained 3 in row 0"):
+        rules.retain(np.arange(5.0), 2, "mine", tensor="w")

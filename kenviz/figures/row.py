@@ -12,12 +12,14 @@ from bokeh.plotting import figure
 from numpy.typing import NDArray
 
 from ken import density as kde
+from ken.rules import Settings
 from kenviz import theme as themes
 from kenviz.figures.labels import label
 
 #: At most this many entries and grid points are drawn as marks; more would be one solid bar.
 MOST_MARKS = 5000
 _CURVE_POINTS = 400
+_DEFAULT = Settings()
 _LANES = {2: "grid", 1: "retained", 0: "reset"}
 
 
@@ -31,6 +33,7 @@ class RowPicture(NamedTuple):
     k: int
     n: int
     drawn: int
+    of: str = "fine-tuned value"
 
     def title(self) -> str:
         """One line that says what the figure shows, in numbers."""
@@ -39,18 +42,30 @@ class RowPicture(NamedTuple):
         return line if self.drawn == self.n else f"{line}; {self.drawn:,} of {self.n:,} entries drawn as marks"
 
 
-def picture(row: NDArray[np.float64], mask: NDArray[np.bool_]) -> RowPicture:
+def picture(
+    fine_tuned: NDArray[np.float64],
+    mask: NDArray[np.bool_],
+    pretrained: NDArray[np.float64] | None = None,
+    settings: Settings = _DEFAULT,
+) -> RowPicture:
     """Compute everything that is shown of a row (n,) float64 and its mask (n,) bool.
+
+    With settings on="update" the row that is shown is the update, as the rule saw it; where there are no pretrained
+    values (rows that were added) nothing was decided, and the fine-tuned values are shown.
 
     The histogram is in the units of the density (1 / units of the weights), so that bars and curve compare; each
     bar is split into its retained and its reset part.
     """
+    row, of = fine_tuned, "fine-tuned value"
+    if settings.on == "update" and pretrained is not None and not np.isnan(pretrained).any():
+        row, of = fine_tuned - pretrained, "update: fine-tuned less pretrained value"
     n, k = len(row), int(mask.sum())
-    h = float(kde.bandwidth(row[None])[0, 0])
+    h = float(kde.bandwidth(row[None], settings.bandwidth)[0, 0])
     pad = 3 * h if h > 0 else max(1e-3, 0.1 * abs(float(row[0])))
     low, high = float(row.min()) - pad, float(row.max()) + pad
     points = np.linspace(low, high, _CURVE_POINTS) if h > 0 else np.empty(0)
-    curve = kde.density(row[None], points[None], np.array([[h]]))[0] if h > 0 else np.empty(0)
+    widths = np.array([[h]])
+    curve = kde.density(row[None], points[None], widths, settings.kernel)[0] if h > 0 else np.empty(0)
 
     edges = np.linspace(row.min(), row.max(), min(81, max(11, int(np.sqrt(n)) + 1))) if h > 0 else _around(row[0], pad)
     scale = 1.0 / (n * np.diff(edges))
@@ -72,7 +87,7 @@ def picture(row: NDArray[np.float64], mask: NDArray[np.bool_]) -> RowPicture:
         "reset": _marks(row, keep & ~mask),
     }
     highest = max(float((retained + reset).max(initial=0)), float(curve.max(initial=0)))
-    return RowPicture(columns, (low, high), highest * 1.08 or 1.0, h, k, n, int(keep.sum()))
+    return RowPicture(columns, (low, high), highest * 1.08 or 1.0, h, k, n, int(keep.sum()), of)
 
 
 def _around(value: float, pad: float) -> NDArray[np.float64]:
@@ -93,7 +108,7 @@ def _marks(row: NDArray[np.float64], wanted: NDArray[np.bool_]) -> dict[str, NDA
 def build(shown: RowPicture, name: str, theme: str = "light") -> LayoutDOM:
     """Two plots over one axis of values: histogram with density, and a strip of grid, retained, reset.
 
-    Named models: sources bins, curve, grid, retained, reset; ranges values and densities; titles title and name.
+    Named models: sources bins, curve, grid, retained, reset; ranges values and densities; titles title and name; axis.
     """
     values = Range1d(*shown.values, name="values")
     sources = {key: ColumnDataSource(dict(data), name=key) for key, data in shown.columns.items()}
@@ -137,9 +152,10 @@ def build(shown: RowPicture, name: str, theme: str = "light") -> LayoutDOM:
         sizing_mode="stretch_width",
         x_range=values,
         y_range=Range1d(-0.6, 2.6),
-        x_axis_label="fine-tuned value",
+        x_axis_label=shown.of,
         tools="",
     )
+    strip.xaxis[0].name = "axis"
     strip.yaxis.ticker = FixedTicker(ticks=list(_LANES))
     strip.yaxis.major_label_overrides = dict(_LANES)
     strip.ygrid.visible = False

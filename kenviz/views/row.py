@@ -116,8 +116,9 @@ class RowView(View):
         fine_tuned, pretrained = self._models.rows(self.tensor, wanted)
         stored = self._net.pruned()[self.tensor].row_mask(wanted)[0]
         mask: NDArray[np.bool_] = stored
+        recipe = self._net.recipe
+        settings = ken.rules.Settings(recipe.on, recipe.bandwidth, recipe.kernel)
         if self.k != int(stored.sum()):
-            recipe = self._net.recipe
             mask = ken.rules.retain(
                 fine_tuned[0],
                 self.k,
@@ -126,9 +127,12 @@ class RowView(View):
                 tensor=self.tensor,
                 first_row=self.row,
                 seed=recipe.seed,
+                on=settings.on,
+                bandwidth=settings.bandwidth,
+                kernel=settings.kernel,
             )
         self._values, self._pretrained, self._mask = fine_tuned[0], pretrained[0], mask
-        self._picture = figures.picture(fine_tuned[0], mask)
+        self._picture = figures.picture(fine_tuned[0], mask, pretrained[0], settings)
         n = len(mask)
         self.caption = (
             f"Row {self.row} of {label(self.tensor)}: rule {self._net.recipe.rule} retains {self.k:,} of {n:,} entries "
@@ -148,6 +152,7 @@ class RowView(View):
                 self.pane.patch(source, **columns)
             self.pane.set("values", start=shown.values[0], end=shown.values[1])
             self.pane.set("densities", start=0.0, end=shown.highest)
+            self.pane.set("axis", axis_label=shown.of)
             self.pane.set("title", text=shown.title())
             self.pane.set("name", text=label(self._name()))
 

@@ -1,0 +1,133 @@
+"""Bandwidths of a kernel density estimate: rules from a row to a width, in units of the values."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from numbers import Real
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ken.errors import RuleError, ValuesError
+
+Array = NDArray[np.float64]
+
+#: The rule of "Less is KEN".
+NORMAL_REFERENCE = "normal reference"
+
+
+def bandwidth(rows: Array, rule: str | float = NORMAL_REFERENCE) -> Array:
+    """Bandwidth of each row, ``(rows, n) -> (rows, 1)``, in units of the values. A constant row gives 0.
+
+    rule is a number above 0, the same for all rows that are not constant, or one of
+
+    - "normal reference": 1.06 · σ · n^(-1/5) with the population standard deviation (Silverman 1986, eq. 3.28; the
+      constant of "Less is KEN", arXiv 2402.03142)
+    - "scott": s · n^(-1/5) with the sample standard deviation (Scott 1992, as scipy's `gaussian_kde`)
+    - "silverman": 0.9 · min(s, IQR/1.34) · n^(-1/5) (Silverman 1986, eq. 3.31); s alone if the IQR is 0
+    - "isj": improved Sheather-Jones (Botev, Grotowski & Kroese 2010), from the package KDEpy, which the extra `isj`
+      installs. For rows of several modes; slow.
+
+    Raises `ValuesError` if a row's range is beyond float64, or a rule finds no bandwidth, and `RuleError` for other
+    rules.
+
+    >>> bandwidth(np.array([[-1.0, 1.0], [3.0, 3.0]])).round(4).tolist()
+    [[0.9228], [0.0]]
+    >>> bandwidth(np.array([[-1.0, 1.0], [3.0, 3.0]]), 0.5).tolist()
+    [[0.5], [0.0]]
+    """
+    find = _found(rule)
+    rows = np.asarray(rows, dtype=np.float64)
+    if rows.size == 0:
+        return np.zeros((rows.shape[0], 1))
+    low, high = rows.min(axis=1, keepdims=True), rows.max(axis=1, keepdims=True)
+    with np.errstate(over="ignore", under="ignore", invalid="ignore"):
+        spread = high - low
+        if not np.isfinite(spread).all():
+            row = int(np.flatnonzero(~np.isfinite(spread[:, 0]))[0])
+            raise ValuesError(
+                f"the range of a row must be below 1.8e308, got {low[row, 0]} to {high[row, 0]} in row {row}"
+            )
+        width = find(rows)
+        # Squares leave the range of float64 long before the values do: rescale those rows by a power of two.
+        odd = ((spread < 1e-140) | (spread > 1e140)) & (spread > 0)
+        if odd.any() and not isinstance(rule, Real):
+            some = odd[:, 0]
+            exponent = np.frexp(spread[some])[1]
+            width[some] = np.ldexp(find(np.ldexp(rows[some] - low[some], -exponent)), exponent)
+        # A row that is not constant has a bandwidth, be it the smallest number there is.
+        return np.where(spread > 0, np.maximum(width, np.nextafter(0.0, 1.0)), 0.0)
+
+
+def check(rule: str | float) -> None:
+    """Raise `RuleError` unless there is such a rule, and what it needs is installed."""
+    _found(rule)
+    if rule == "isj":
+        _isj_of()
+
+
+def _found(rule: str | float) -> Callable[[Array], Array]:
+    if isinstance(rule, Real) and not isinstance(rule, bool):
+        if not (math.isfinite(rule) and rule > 0):
+            raise RuleError(f"a bandwidth must be a finite number above 0, got {rule}")
+        return lambda rows: np.full((rows.shape[0], 1), float(rule))
+    if not isinstance(rule, str) or rule not in RULES:
+        raise RuleError(f"bandwidth must be a number or one of {', '.join(RULES)}; got {rule!r}")
+    return RULES[rule]
+
+
+def _normal_reference(rows: Array) -> Array:
+    return np.asarray(1.06 * rows.std(axis=1, keepdims=True) * rows.shape[1] ** -0.2)
+
+
+def _sample_std(rows: Array) -> Array:
+    n = rows.shape[1]
+    return np.asarray(rows.std(axis=1, keepdims=True) * math.sqrt(n / (n - 1)) if n > 1 else np.zeros((len(rows), 1)))
+
+
+def _scott(rows: Array) -> Array:
+    return np.asarray(_sample_std(rows) * rows.shape[1] ** -0.2)
+
+
+def _silverman(rows: Array) -> Array:
+    s = _sample_std(rows)
+    low, high = np.percentile(rows, [25, 75], axis=1, keepdims=True)
+    between = (high - low) / 1.34
+    return np.asarray(0.9 * np.where(between > 0, np.minimum(s, between), s) * rows.shape[1] ** -0.2)
+
+
+# A row's range in KDEpy: from 12 on, the margin of its mesh is relative to the range.
+_ISJ_RANGE = 16.0
+
+
+def _isj_of() -> Callable[[Array], float]:
+    try:
+        from KDEpy.bw_selection import improved_sheather_jones
+    except ImportError as error:
+        raise RuleError(f"the bandwidth rule isj needs KDEpy: pip install 'kenviz[isj]' ({error})") from None
+    return improved_sheather_jones
+
+
+def _isj(rows: Array) -> Array:
+    find = _isj_of()
+    widths = np.zeros((len(rows), 1))
+    for row, values in enumerate(rows):
+        scale = float(np.ptp(values))
+        if not 1e-140 < scale < 1e140:
+            continue  # constant, or about to be rescaled
+        try:
+            # It has limits in units of the values, so it is given every row at the same scale.
+            widths[row] = scale / _ISJ_RANGE * find((_ISJ_RANGE * (values - values.min()) / scale)[:, None])
+        except ValueError as error:
+            raise ValuesError(f"the bandwidth rule isj found none for row {row}: {error}") from None
+    return widths
+
+
+#: Rules by name.
+RULES: dict[str, Callable[[Array], Array]] = {
+    NORMAL_REFERENCE: _normal_reference,
+    "scott": _scott,
+    "silverman": _silverman,
+    "isj": _isj,
+}
