@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from ken import rules as rules
     from ken import training as training
     from ken.errors import KenError as KenError
+    from ken.explaining import explain as explain
+    from ken.explaining import explain_row as explain_row
     from ken.exporting import export as export
     from ken.format import load as load
     from ken.injection import inject as inject
@@ -49,6 +51,8 @@ _PUBLIC = {
     "Subnetwork": "subnetwork",
     "demo": None,
     "density": None,
+    "explain": "explaining",
+    "explain_row": "explaining",
     "export": "exporting",
     "inject": "injection",
     "load": "format",

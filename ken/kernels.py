@@ -348,3 +348,17 @@ def claim_rows(rows, order, bandwidths, k, kernel, mask):
             if start[best] + taken[best] == start[best + 1]:
                 left[best] = best - 1
                 right[best] = best + 1
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def row_levels(x, k, h, kernel):
+    """The levels of the k grid points of one sorted row that is not constant, as `claim_rows` finds them; k > 1."""
+    n = x.shape[0]
+    level = np.zeros(k)
+    step = (x[n - 1] - x[0]) / (k - 1)
+    if kernel == GAUSSIAN:
+        moments = np.empty((int(4 * math.sqrt(2.0 * n) * n**0.2) + 16, 16))
+        _levels(x, k, step, h, moments, np.empty((16, 3 * k + 96)), level)
+    else:
+        _levels_of_other_kernels(x, k, step, h, kernel, level)
+    return level

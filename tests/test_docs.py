@@ -4,7 +4,9 @@ import re
 from pathlib import Path
 
 import numpy as np
+import torch
 
+import ken
 from ken import rules
 
 DOCS = Path(__file__).parent.parent / "docs"
@@ -13,8 +15,13 @@ DOCS = Path(__file__).parent.parent / "docs"
 def test_the_rule_of_the_page_on_rules_works(monkeypatch):
     monkeypatch.setattr(rules, "_RULES", dict(rules._RULES))
     text = (DOCS / "rules.md").read_text(encoding="utf-8")
-    (code,) = re.findall(r"```python\n(.*?)```", text, re.S)
-    exec(compile(code, "rules.md", "exec"), {})
+    of_ones_own, why = re.findall(r"```python\n(.*?)```", text, re.S)
+    exec(compile(of_ones_own, "rules.md", "exec"), {})
     assert rules.retain(np.array([3.0, -1.0, 2.0]), 2, "smallest").tolist() == [False, True, True]
+    name = "encoder.layer.0.attention.self.query.weight"
+    pair = ken.Pair({name: torch.arange(400.0).reshape(10, 40) ** 1.5}, {name: torch.zeros(10, 40)})
+    names = {"ken": ken, "pair": pair, "net": ken.prune(*pair, 9)}
+    exec(compile(why, "rules.md", "exec"), names)
+    assert names["why"].mask.sum() == 9
     table = re.findall(r"^\| `(\w+)` \| ", text.split("Of equal values")[0], re.M)
     assert table == rules.names()[:-1]

@@ -145,6 +145,10 @@ LAYERS = {
     "training": set(),
     "docstring_task": set(),
     "demo": {"training", "docstring_task"},
+    "cards": {"explaining"},  # for its type alone
+    "explaining": {
+        *("bandwidths", "cards", "density", "kernels", "pairing", "retained", "retention", "rules", "subnetwork"),
+    },
     "describing": {"format", "record", "stored", "subnetwork", "tensors"},
     "cli": {"demo", "sweeping", "describing", "exporting", "format", "planning", "pruning", "verification"},
     "__init__": None,

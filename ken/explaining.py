@@ -1,0 +1,372 @@
+"""explain: why each entry of a row was retained or reset, step by step, so that it can be done again by hand.
+
+row ──► bandwidth ──► grid ──► density ──► level ──► order of visiting ──► claims ──► mask
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, NamedTuple, overload
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ken import rules
+from ken.bandwidths import NORMAL_REFERENCE, bandwidth
+from ken.cards import Card, reason
+from ken.density import KERNELS, density, grid, levels
+from ken.errors import SubnetworkError, ValuesError
+from ken.pairing import Pairing, open_pair
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from ken.retained import RetainedTensor
+    from ken.retention import PairOfModels
+    from ken.subnetwork import Subnetwork
+
+Array = NDArray[np.float64]
+
+#: Rules in which grid points claim entries.
+CLAIMING = ("ken", "grid")
+
+
+class Claim(NamedTuple):
+    """What one grid point did when its turn came: step counts from 1, point and entry from 0."""
+
+    step: int
+    point: int
+    at: float
+    entry: int
+    distance: float
+    taken: tuple[int, ...]  #: nearer entries, which earlier points had claimed, nearest first
+
+
+@dataclass(frozen=True, eq=False)
+class RowExplanation:
+    """A row, what a rule decided about it, and why.
+
+    All arrays are float64 of length n, or k for what grid points have; `claimed` and `order` say which entry each grid
+    point claimed, and in which order the points were visited. They are empty where no point claims: for other rules,
+    constant rows, k >= n. values are those the rule looked at. The last `added` entries have no pretrained value and
+    are retained whole. python is the line that makes this again.
+    """
+
+    fine_tuned: Array
+    pretrained: Array | None
+    k: int
+    rule: str
+    settings: rules.Settings
+    mask: NDArray[np.bool_]
+    values: Array
+    bandwidth: float
+    grid: Array
+    density: Array
+    level: Array
+    order: NDArray[np.intp]
+    claimed: NDArray[np.intp]
+    tensor: str = ""
+    row: int = 0
+    seed: int = 0
+    added: int = 0
+    python: str = ""
+
+    @property
+    def n(self) -> int:
+        """Entries of the row."""
+        return len(self.fine_tuned)
+
+    def claim(self, step: int) -> Claim:
+        """The claim of that step, from 1."""
+        if not 1 <= step <= len(self.order):
+            raise IndexError(f"step must be from 1 to {len(self.order)}, got {step}")
+        point = int(self.order[step - 1])
+        entry = int(self.claimed[point])
+        far = np.abs(self.values - self.grid[point])
+        nearer = np.flatnonzero((far < far[entry]) | ((far == far[entry]) & (np.arange(self.n) < entry)))
+        nearest_first = nearer[np.argsort(far[nearer], kind="stable")]
+        return Claim(step, point, float(self.grid[point]), entry, float(far[entry]), tuple(map(int, nearest_first)))
+
+    @property
+    def steps(self) -> NDArray[np.intp]:
+        """The step in which each entry was claimed, from 1; 0 if in none."""
+        steps = np.zeros(self.n, np.intp)
+        steps[self.claimed[self.order]] = np.arange(1, len(self.order) + 1)
+        return steps
+
+    @cached_property
+    def entry_density(self) -> Array:
+        """The density at each entry; NaN where there is none: for constant rows, other rules, added entries."""
+        found = np.full(self.n, np.nan)
+        if self.bandwidth > 0:
+            known = self.values[: self.n - self.added]
+            found[: len(known)] = density(known[None], known[None], np.array([[self.bandwidth]]), self.settings.kernel)[
+                0
+            ]
+        return found
+
+    @cached_property
+    def ranks(self) -> NDArray[np.intp]:
+        """Rank of each entry by its density, from 1, the densest; of equal ones the first. 0 if there is no density."""
+        ranks = np.zeros(self.n, np.intp)
+        known = int((~np.isnan(self.entry_density)).sum())
+        ranks[np.argsort(-self.entry_density, kind="stable")[:known]] = np.arange(1, known + 1)
+        return ranks
+
+    def claims(self) -> pd.DataFrame:
+        """One line a step: point, at (the grid point), density, level, entry, distance, taken (how many nearer)."""
+        import pandas as pd
+
+        lines = [self.claim(step) for step in range(1, len(self.order) + 1)]
+        table = pd.DataFrame(lines, columns=list(Claim._fields)).set_index("step")
+        points = table["point"].to_numpy(dtype=int)
+        table.insert(2, "density", self.density[points])
+        table.insert(3, "level", self.level[points])
+        return table.assign(taken=[len(line.taken) for line in lines])
+
+    def table(self) -> pd.DataFrame:
+        """One line an entry, by column.
+
+        fine_tuned, pretrained, update, value (what the rule saw), density, rank, step, retained, reason. pretrained and
+        update are NaN where they are not known, density where there is none; step and rank are 0 then.
+        """
+        import pandas as pd
+
+        unknown = np.full(self.n, np.nan)
+        pretrained = unknown if self.pretrained is None else self.pretrained
+        return pd.DataFrame(
+            {
+                "fine_tuned": self.fine_tuned,
+                "pretrained": pretrained,
+                "update": self.fine_tuned - pretrained,
+                "value": self.values,
+                "density": self.entry_density,
+                "rank": self.ranks,
+                "step": self.steps,
+                "retained": self.mask,
+                "reason": [reason(self, i) for i in range(self.n)],
+            }
+        ).rename_axis("column")
+
+    def entry(self, i: int) -> Card:
+        """The decision card of one entry, counted from 0 (from the end, if below)."""
+        if not -self.n <= i < self.n:
+            raise IndexError(f"entry must be from {-self.n} to {self.n - 1}, got {i}")
+        return Card(self, i % self.n)
+
+
+def explain_row(
+    fine_tuned_row: NDArray[np.floating],
+    k: int,
+    pretrained_row: NDArray[np.floating] | None = None,
+    rule: str = "ken",
+    *,
+    on: str = "weights",
+    bandwidth: str | float = NORMAL_REFERENCE,
+    kernel: str = "gaussian",
+    tensor: str = "",
+    row: int = 0,
+    seed: int = 0,
+) -> RowExplanation:
+    """Decide about one row (n,) as `ken.prune` does, and keep every step of it.
+
+    The arguments are those of `ken.rules.retain`; tensor, row and seed matter to random rules alone. Raises what that
+    raises.
+
+    >>> why = explain_row(np.array([0.0, 0.4, 0.5, 0.6, 1.0]), k=3)
+    >>> why.claims()[["at", "entry", "distance", "taken"]].values.tolist()
+    [[0.5, 2.0, 0.0, 0.0], [0.0, 0.0, 0.0, 0.0], [1.0, 4.0, 0.0, 0.0]]
+    >>> print(why.entry(3).text.splitlines()[0])
+    Entry 3 is reset.
+    """
+    fine_tuned = np.asarray(fine_tuned_row, dtype=np.float64)
+    if fine_tuned.ndim != 1:
+        raise ValuesError(f"a row must have one dimension, got shape {fine_tuned.shape}")
+    pretrained = None if pretrained_row is None else np.asarray(pretrained_row, dtype=np.float64)
+    settings = rules.Settings(on, bandwidth, kernel)
+    mask = rules.retain(
+        fine_tuned,
+        k,
+        rule,
+        pretrained=pretrained,
+        tensor=tensor,
+        first_row=row,
+        seed=seed,
+        on=on,
+        bandwidth=bandwidth,
+        kernel=kernel,
+    )
+    python = f"ken.explain_row(fine_tuned_row, {k}{_told(locals())})"
+    values = fine_tuned - pretrained if on == "update" and pretrained is not None else fine_tuned
+    return _explain(values, fine_tuned, pretrained, k, rule, settings, mask, python, tensor=tensor, row=row, seed=seed)
+
+
+# Arguments of `explain_row` that a line of Python need not repeat.
+_USUAL = {"rule": "ken", "on": "weights", "bandwidth": NORMAL_REFERENCE, "kernel": "gaussian"} | {
+    "tensor": "",
+    "row": 0,
+    "seed": 0,
+}
+
+
+def _told(arguments: dict[str, Any]) -> str:
+    """The arguments that are not the usual ones, as Python."""
+    more = "" if arguments["pretrained"] is None else ", pretrained_row=pretrained_row"
+    return more + "".join(f", {name}={arguments[name]!r}" for name in _USUAL if arguments[name] != _USUAL[name])
+
+
+def _explain(
+    values: Array,
+    fine_tuned: Array,
+    pretrained: Array | None,
+    k: int,
+    rule: str,
+    settings: rules.Settings,
+    mask: NDArray[np.bool_],
+    python: str,
+    **place: Any,
+) -> RowExplanation:
+    nothing = np.empty(0)
+    found = RowExplanation(
+        fine_tuned,
+        pretrained,
+        k,
+        rule,
+        settings,
+        mask,
+        values,
+        *(0.0, nothing, nothing, nothing, nothing.astype(np.intp), nothing.astype(np.intp)),
+        **place,
+        python=python,
+    )
+    if rule not in (*CLAIMING, "density") or values.size == 0:
+        return found
+    h = bandwidth(values[None], settings.bandwidth)
+    if not h[0, 0] > 0:
+        return found
+    found = replace(found, bandwidth=float(h[0, 0]))
+    if rule not in CLAIMING or k >= len(values):
+        return found
+    points = grid(values[None], k)
+    at_points = density(values[None], points, h, settings.kernel)[0]
+    level = _levels(np.sort(values), k, found.bandwidth, settings.kernel)
+    order = np.argsort(-level, kind="stable") if rule == "ken" else np.arange(k)
+    claimed = _claims(values, points[0], order)
+    return replace(found, grid=points[0], density=at_points, level=level, order=order, claimed=claimed)
+
+
+def _levels(x: Array, k: int, h: float, kernel: str) -> Array:
+    """As the compiled rule has them: a sum in another order could be rounded to the other side."""
+    if k == 1:  # there is but one order
+        return levels(density(x[None], x[None, :1], np.array([[h]]), kernel))[0]
+    from ken.kernels import row_levels
+
+    return np.asarray(row_levels(x, k, h, list(KERNELS).index(kernel)))
+
+
+def _claims(values: Array, points: Array, order: NDArray[np.intp]) -> NDArray[np.intp]:
+    """What each grid point claims when visited in that order, by the definition: the nearest unclaimed entry."""
+    far, claimed = np.empty(len(values)), np.empty(len(points), np.intp)
+    taken = np.zeros(len(values), bool)
+    for point in order:
+        np.abs(np.subtract(values, points[point], out=far), out=far)
+        far[taken] = np.inf
+        claimed[point] = entry = far.argmin()  # of equally near ones the first
+        taken[entry] = True
+    return claimed
+
+
+@overload
+def explain(net: Subnetwork, pair: PairOfModels, tensor: str, row: int) -> RowExplanation: ...
+@overload
+def explain(net: Subnetwork, pair: PairOfModels, tensor: str) -> TensorExplanation: ...
+def explain(
+    net: Subnetwork, pair: PairOfModels, tensor: str, row: int | None = None
+) -> RowExplanation | TensorExplanation:
+    """Why a row of a pruned tensor came out as it did; without a row, a sequence of all, each made when asked for.
+
+    Raises `KeyError` if that is no pruned tensor, and `SubnetworkError` if the models are not those that the subnetwork
+    was made from.
+
+    >>> import torch, ken
+    >>> pair = ken.Pair({"w": torch.arange(8.0).reshape(2, 4)}, {"w": torch.zeros(2, 4)})
+    >>> rows = explain(ken.prune(*pair, k=2), pair, "w")
+    >>> len(rows), rows[1].entry(0).python
+    (2, "ken.explain(net, pair, 'w', 1).entry(0)")
+    """
+    if tensor not in net.pruned():
+        raise KeyError(f"{tensor!r} is no pruned tensor of the subnetwork")
+    pairing = replace(open_pair(pair.fine_tuned, pair.pretrained), cuts=net.cuts)
+    stored = net.pruned()[tensor]
+    there = pairing.fine_tuned.tensors.get(tensor)
+    if there is None or tuple(there.shape) != stored.shape:
+        found = "is not there" if there is None else f"has shape {tuple(there.shape)}"
+        raise SubnetworkError(f"{tensor} {found} in the fine-tuned model; in the subnetwork it has {stored.shape}")
+    rows = TensorExplanation(net, pairing, tensor, stored)
+    return rows if row is None else rows[row]
+
+
+class TensorExplanation(Sequence[RowExplanation]):
+    """The explanations of all rows of a tensor; each is computed when it is asked for."""
+
+    def __init__(self, net: Subnetwork, pairing: Pairing, tensor: str, stored: RetainedTensor) -> None:
+        self._net, self._pairing, self._name, self._stored = net, pairing, tensor, stored
+
+    def __len__(self) -> int:
+        return self._stored.row_shape[0]
+
+    def __getitem__(self, row: Any) -> Any:
+        if isinstance(row, slice):
+            return [self[i] for i in range(*row.indices(len(self)))]
+        if not -len(self) <= row < len(self):
+            raise IndexError(f"row must be from {-len(self)} to {len(self) - 1} in {self._name}, got {row}")
+        row = int(row) % len(self)
+        wanted = slice(row, row + 1)
+        fine_tuned, pretrained = (values[0] for values in self._pairing.rows(self._name, wanted))
+        mask = self._stored.row_mask(wanted)[0]
+        recipe = self._net.recipe
+        # Entries without a pretrained value were not decided about; they are the last of a vector, or a whole row.
+        common = len(fine_tuned) - int(np.isnan(pretrained).sum())
+        settings = rules.Settings(recipe.on, recipe.bandwidth, recipe.kernel)
+        k = int(mask[:common].sum())
+        known = slice(0, common)
+        again = np.ones(len(mask), bool)
+        if common:
+            again[known] = rules.retain(
+                fine_tuned[known],
+                k,
+                recipe.rule,
+                pretrained=pretrained[known],
+                tensor=self._name,
+                first_row=row,
+                seed=recipe.seed,
+                on=recipe.on,
+                bandwidth=recipe.bandwidth,
+                kernel=recipe.kernel,
+            )
+        if (again != mask).any():
+            raise SubnetworkError(
+                f"these are not the models that the subnetwork was made from: in row {row} of {self._name} the rule "
+                f"decides otherwise about {int((again != mask).sum())} of {len(mask)} entries"
+            )
+        values = fine_tuned - pretrained if recipe.on == "update" else fine_tuned
+        found = _explain(
+            values[known],
+            fine_tuned[known],
+            pretrained[known],
+            k,
+            recipe.rule,
+            settings,
+            mask[known],
+            f"ken.explain(net, pair, {self._name!r}, {row})",
+            tensor=self._name,
+            row=row,
+            seed=recipe.seed,
+        )
+        added = len(mask) - common
+        if not added:
+            return found
+        more = {"fine_tuned": fine_tuned, "pretrained": pretrained, "mask": mask, "added": added}
+        return replace(found, **more, values=np.append(values[known], np.full(added, np.nan)))
