@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
-    from ken.explaining import RowExplanation
+    from ken.explanation import RowExplanation
 
 # Nearer entries that a card names; more are counted.
 _NAMED = 5

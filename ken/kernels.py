@@ -1,17 +1,11 @@
-"""The compiled loops behind the rules `ken` and `grid`: a sorted row in, a mask out.
+"""The compiled loops behind densities: a sorted row in, the levels of its grid points out.
 
-Two ideas make them fast, and neither changes a single retained entry:
-
-*Density.* Only the level of a grid point matters, its density rounded to a whole number. Entries are gathered
-into boxes at most half a bandwidth wide; each box is expanded in Hermite functions around its centre (the fast
-Gauss transform of Greengard & Strain 1991). By Cramér's inequality |He_p(u)| exp(-u²/4) ≤ 1.0865 √p!, so cutting
-the series after p terms costs at most 1.0865 |d|^p / √p! per entry, d being the distance to the centre in
-bandwidths. Grid points whose density lies within that bound (plus those of the cut-off tail and of rounding) of a
-level boundary are summed again, directly. The grid is even, so the Hermite functions depend on (grid point − box)
-alone: one small table a row.
-
-*Claims.* "Nearest unclaimed entry" is a union-find over the sorted distinct values: every value points to the
-nearest one on its left, and on its right, that still has unclaimed entries.
+Only the level of a grid point matters, its density rounded to a whole number. Entries are gathered into boxes at most
+half a bandwidth wide; each box is expanded in Hermite functions around its centre (the fast Gauss transform of
+Greengard & Strain 1991). By Cramér's inequality |He_p(u)| exp(-u²/4) ≤ 1.0865 √p!, so cutting the series after p terms
+costs at most 1.0865 |d|^p / √p! per entry, d being the distance to the centre in bandwidths. Grid points whose density
+lies within that bound (plus those of the cut-off tail and of rounding) of a level boundary are summed again, directly.
+The grid is even, so the Hermite functions depend on (grid point − box) alone: one small table a row.
 """
 
 from __future__ import annotations
@@ -23,15 +17,6 @@ from numba import njit
 
 _SQRT_2PI = math.sqrt(2 * math.pi)
 _LEVEL_LIMIT = 2.0**31  # as ken.density.LEVEL_BITS
-_COUNTING = 4096  # levels up to here are sorted by counting
-
-
-@njit(nogil=True, cache=True, inline="always")
-def _find(parent, i):
-    while parent[i] != i:
-        parent[i] = parent[parent[i]]
-        i = parent[i]
-    return i
 
 
 @njit(nogil=True, cache=True, inline="always")
@@ -43,7 +28,7 @@ def _quantum(density):
 
 
 @njit(nogil=True, cache=True, inline="always")
-def _point(j, k, low, high, step):
+def point_at(j, k, low, high, step):
     """Grid point j, with the arithmetic of `ken.density.grid`."""
     if j == k - 1 and k > 1:
         return high
@@ -166,7 +151,7 @@ def expand(x, k, step, h, terms, cut, moments, table, out):
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def _levels(x, k, step, h, moments, table, level):
+def levels(x, k, step, h, moments, table, level):
     """The level of each of the k grid points of one sorted row; returns the highest."""
     n = x.shape[0]
     low, high = x[0], x[n - 1]
@@ -188,7 +173,7 @@ def _levels(x, k, step, h, moments, table, level):
                 level[j] = below + 1.0 if beyond > 0.0 else below
                 highest = max(highest, level[j])
                 continue
-        level[j] = _level(density_at(x, _point(j, k, low, high, step), h, GAUSSIAN))
+        level[j] = _level(density_at(x, point_at(j, k, low, high, step), h, GAUSSIAN))
         highest = max(highest, level[j])
     return highest
 
@@ -200,154 +185,13 @@ def _level(density):
 
 
 @njit(nogil=True, cache=True)
-def _levels_of_other_kernels(x, k, step, h, kernel, level):
+def levels_of_other_kernels(x, k, step, h, kernel, level):
     """The same for the other kernels: most of their sums are short, none is worth an expansion."""
     highest = 0.0
     for j in range(k):
-        level[j] = _level(density_at(x, _point(j, k, x[0], x[-1], step), h, kernel))
+        level[j] = _level(density_at(x, point_at(j, k, x[0], x[-1], step), h, kernel))
         highest = max(highest, level[j])
     return highest
-
-
-@njit(nogil=True, cache=True)
-def _visiting_order(level, k, highest, counts, visit):
-    """Grid points by level, highest first, within a level from left to right."""
-    if highest < _COUNTING:
-        top = int(highest)
-        counts[: top + 2] = 0
-        for j in range(k):
-            counts[top - int(level[j]) + 1] += 1
-        for q in range(top + 1):
-            counts[q + 1] += counts[q]
-        for j in range(k):
-            q = top - int(level[j])
-            visit[counts[q]] = j
-            counts[q] += 1
-    else:
-        visit[:k] = np.argsort(-level[:k], kind="mergesort")
-
-
-# Groups up to this size are sorted by insertion, which for them is several times as quick as the general sort.
-_FEW = 24
-
-
-@njit(nogil=True, cache=True)
-def _group(row, order, x, index, value, start):
-    """Sort out equal values: value and start of each group (from 1), entries of a group by index."""
-    n = row.shape[0]
-    groups = 0
-    for i in range(n):
-        x[i] = row[order[i]]
-        index[i] = order[i]
-        if i == 0 or x[i] != x[i - 1]:
-            groups += 1
-            value[groups] = x[i]
-            start[groups] = i
-    start[groups + 1] = n
-    if groups < n:
-        for g in range(1, groups + 1):
-            first, stop = start[g], start[g + 1]
-            if stop - first > _FEW:
-                index[first:stop].sort()
-                continue
-            for i in range(first + 1, stop):  # in bfloat16 most groups are of two to five
-                entry, j = index[i], i
-                while j > first and index[j - 1] > entry:
-                    index[j] = index[j - 1]
-                    j -= 1
-                index[j] = entry
-    return groups
-
-
-@njit(nogil=True, cache=True, error_model="numpy")
-def claim_rows(rows, order, bandwidths, k, kernel, mask):
-    """Mark, for each row, the k entries that the k grid points claim.
-
-    rows: (m, n) float64, finite. order: (m, n) indices that sort each row. bandwidths: (m,) float64.
-    1 <= k < n. kernel: visit grid points by level (rule `ken`), or LEFT_TO_RIGHT (rule `grid`).
-    mask: (m, n) bool, all False on entry; exactly k of every row are True on return.
-    """
-    m, n = rows.shape
-    x = np.empty(n)
-    index = np.empty(n, np.int64)
-    value = np.empty(n + 2)
-    start = np.empty(n + 2, np.int64)
-    taken = np.empty(n + 2, np.int64)
-    left = np.empty(n + 2, np.int64)
-    right = np.empty(n + 2, np.int64)
-    place = np.empty(k, np.int64)
-    visit = np.empty(k, np.int64)
-    level = np.zeros(k)
-    counts = np.empty(_COUNTING + 2, np.int64)
-    # The population std of a row is at least its range / √(2n), which bounds the number of bandwidths in it.
-    moments = np.empty((int(4 * math.sqrt(2.0 * n) * n**0.2) + 16, 16))
-    table = np.empty((16, 3 * k + 96))
-
-    for r in range(m):
-        groups = _group(rows[r], order[r], x, index, value, start)
-        if groups == 1:
-            mask[r, :k] = True
-            continue
-        low, high = x[0], x[n - 1]
-        step = (high - low) / (k - 1) if k > 1 else 0.0
-        if kernel != LEFT_TO_RIGHT and k > 1:
-            if kernel == GAUSSIAN:
-                highest = _levels(x, k, step, bandwidths[r], moments, table, level)
-            else:
-                highest = _levels_of_other_kernels(x, k, step, bandwidths[r], kernel, level)
-            _visiting_order(level, k, highest, counts, visit)
-        else:
-            for j in range(k):
-                visit[j] = j
-
-        # Where each grid point falls among the groups: one merge, both are sorted.
-        g = 1
-        for j in range(k):
-            point = _point(j, k, low, high, step)
-            while g <= groups and value[g] < point:
-                g += 1
-            place[j] = g
-        # Two values may be equally far from a grid point in float64 though they differ: only if this close.
-        close = False
-        nearly = (high - low) * 2.0**-51
-        for g in range(1, groups):
-            if value[g + 1] - value[g] <= nearly:
-                close = True
-        for g in range(groups + 2):
-            left[g] = g
-            right[g] = g
-            taken[g] = 0
-
-        for t in range(k):
-            j = visit[t]
-            point = _point(j, k, low, high, step)
-            a = _find(left, place[j] - 1)
-            b = _find(right, place[j])
-            best = a
-            if a == 0:
-                best = b
-            elif b <= groups:
-                to_left, to_right = point - value[a], value[b] - point
-                first = index[start[b] + taken[b]] < index[start[a] + taken[a]]
-                if to_right < to_left or (to_right == to_left and first):
-                    best = b
-            if close:
-                distance = abs(value[best] - point)
-                c = a
-                while c > 0 and point - value[c] == distance:
-                    if index[start[c] + taken[c]] < index[start[best] + taken[best]]:
-                        best = c
-                    c = _find(left, c - 1)
-                c = b
-                while c <= groups and value[c] - point == distance:
-                    if index[start[c] + taken[c]] < index[start[best] + taken[best]]:
-                        best = c
-                    c = _find(right, c + 1)
-            mask[r, index[start[best] + taken[best]]] = True
-            taken[best] += 1
-            if start[best] + taken[best] == start[best + 1]:
-                left[best] = best - 1
-                right[best] = best + 1
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
@@ -358,7 +202,7 @@ def row_levels(x, k, h, kernel):
     step = (x[n - 1] - x[0]) / (k - 1)
     if kernel == GAUSSIAN:
         moments = np.empty((int(4 * math.sqrt(2.0 * n) * n**0.2) + 16, 16))
-        _levels(x, k, step, h, moments, np.empty((16, 3 * k + 96)), level)
+        levels(x, k, step, h, moments, np.empty((16, 3 * k + 96)), level)
     else:
-        _levels_of_other_kernels(x, k, step, h, kernel, level)
+        levels_of_other_kernels(x, k, step, h, kernel, level)
     return level

@@ -222,7 +222,7 @@ def _grid(block: RowBlock, k: int) -> Mask:
 
 
 def _claims(block: RowBlock, k: int, kernel: int) -> Mask:
-    from ken.kernels import claim_rows  # numba takes a second to import: only where it is used
+    from ken.claims import claim_rows  # numba takes a second to import: only where it is used
 
     return _compiled(claim_rows, block, k, kernel)
 

@@ -97,6 +97,7 @@ LAYERS = {
     "parallel": set(),
     "bandwidths": set(),
     "density": {"bandwidths"},
+    "claims": {"kernels"},
     "ranking": {"kernels"},
     "kernels": set(),
     "expand": set(),
@@ -108,7 +109,7 @@ LAYERS = {
     "masks": {"frames"},
     "planes": {"entries", "frames", "spools", "tensors"},
     "rows": set(),
-    "rules": {"bandwidths", "density", "kernels", "ranking"},
+    "rules": {"bandwidths", "claims", "density", "ranking"},
     "container": {"entries", "tensors"},
     "folders": {"container", "entries"},
     "hub": set(),
@@ -145,9 +146,10 @@ LAYERS = {
     "training": set(),
     "docstring_task": set(),
     "demo": {"training", "docstring_task"},
-    "cards": {"explaining"},  # for its type alone
+    "cards": {"explanation"},  # for its type alone
+    "explanation": {"cards", "density", "rules"},
     "explaining": {
-        *("bandwidths", "cards", "density", "kernels", "pairing", "retained", "retention", "rules", "subnetwork"),
+        *("bandwidths", "density", "explanation", "kernels", "pairing", "retained", "retention", "rules", "subnetwork"),
     },
     "describing": {"format", "record", "stored", "subnetwork", "tensors"},
     "cli": {"demo", "sweeping", "describing", "exporting", "format", "planning", "pruning", "verification"},
@@ -155,7 +157,7 @@ LAYERS = {
 }
 # Methods of Subnetwork that hand over to the modules which do the work.
 VERBS = {"subnetwork": {"format", "live"}}
-COMPILED = {"kernels", "ranking", "ulps", "masks", "planes", "expand"}
+COMPILED = {"kernels", "claims", "ranking", "ulps", "masks", "planes", "expand"}
 HEAVY = {
     *("torch", "transformers", "numba", "pandas", "bokeh", "ipywidgets", "sklearn", "tokenizers", "accelerate"),
     *("safetensors", "pydantic", "zstandard", "xxhash"),
