@@ -25,7 +25,7 @@ from kenviz import theme as themes
 from kenviz.figures import matrix as matrix_figure
 from kenviz.figures import retention as retention_figure
 from kenviz.figures import row as row_figure
-from kenviz.figures.labels import label, visible
+from kenviz.figures.labels import label, rule_in_words, visible
 from kenviz.rasters import Pyramid
 from kenviz.views.base import open_models
 
@@ -44,7 +44,14 @@ _RULES = {
     "rule “ken”, without its density estimate.",
     "random": "In every row of every pruned tensor, k entries are drawn uniformly at random. This is the baseline "
     "that any other rule should be compared with.",
+    "density": "In every row of every pruned tensor, the k entries at which the kernel density estimate of the row is "
+    "highest are retained. This is how the prose of the paper reads, and not what the published code does.",
+    "magnitude": "In every row of every pruned tensor, the k largest absolute fine-tuned values are retained.",
+    "update": "In every row of every pruned tensor, the k entries that fine-tuning changed most are retained.",
+    "della": "In every row of every pruned tensor, k entries are drawn at random, those that fine-tuning changed more "
+    "with a higher probability.",
 }
+_ON_UPDATE = " The values it looks at are not the fine-tuned ones but what fine-tuning changed."
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +114,8 @@ def report(
     page = template.render(
         title=visible(title),
         facts=_facts(net),
-        rule=_RULES.get(net.recipe.rule, f"The rule “{net.recipe.rule}”, registered by the user."),
+        rule=_RULES.get(net.recipe.rule, f"The rule “{visible(net.recipe.rule)}”, registered by the user.")
+        + (_ON_UPDATE if net.recipe.on == "update" else ""),
         results=None if results is None else _cells(results),
         figures=figures,
         items=Markup(_json([figure.item for figure in figures])),
@@ -176,7 +184,7 @@ def _facts(net: ken.Subnetwork) -> list[tuple[str, str]]:
     facts = [
         ("retained", f"{net.retained:,} of {net.entries:,} entries ({net.share:.1%})"),
         ("tensors", f"{len(net.pruned())} pruned, {carried} carried whole, {len(net.tied)} tied"),
-        ("rule", recipe.rule),
+        ("rule", rule_in_words(recipe.rule, recipe.on, recipe.bandwidth, recipe.kernel)),
         ("k", k),
         ("seed", str(recipe.seed)),
         ("excluded", visible(", ".join(recipe.exclude)) or "nothing"),

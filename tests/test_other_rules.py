@@ -218,3 +218,20 @@ def test_a_view_shows_the_values_that_the_rule_saw():
     view.k = 9
     want = rules.retain(update, 9, kernel="cosine")
     np.testing.assert_array_equal(view.numbers()["retained"], want)
+
+
+def test_caption_and_report_say_what_the_rule_was_told(tmp_path):
+    import kenviz
+
+    torch.manual_seed(0)
+    theirs = {"w": torch.randn(3, 50)}
+    pair = ken.Pair({"w": theirs["w"] + 0.01 * torch.randn(3, 50)}, theirs)
+    net = ken.prune(*pair, 7, on="update", bandwidth=0.5)
+    told = "ken on the update, bandwidth 0.5"
+    assert f"rule {told} retains 7 of 50" in kenviz.RowView(net, pair).caption
+    text = kenviz.report(net, pair, tmp_path / "report.html").read_text(encoding="utf-8")
+    assert told in text
+    assert "not the fine-tuned ones but what fine-tuning changed" in text
+    assert "registered by the user" not in kenviz.report(
+        ken.prune(*pair, 7, "della"), pair, tmp_path / "report.html"
+    ).read_text(encoding="utf-8")

@@ -17,6 +17,19 @@ def visible(text: str) -> str:
     )
 
 
+def rule_in_words(rule: str, on: str, bandwidth: object, kernel: str) -> str:
+    """A rule, and what it was told other than by default.
+
+    >>> rule_in_words("ken", "weights", "normal reference", "gaussian")
+    'ken'
+    >>> rule_in_words("ken", "update", 0.01, "linear")
+    'ken on the update, bandwidth 0.01, kernel linear'
+    """
+    words = rule + (" on the update" if on == "update" else "")
+    words += f", bandwidth {bandwidth}" if bandwidth != "normal reference" else ""
+    return visible(words + (f", kernel {kernel}" if kernel != "gaussian" else ""))
+
+
 def label(name: str, most: int = 110) -> str:
     """A name fit for a title or an axis: `visible`, and the middle of a long one left out.
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 import ken
 from ken.retention import PairOfModels
 from kenviz.figures import row as figures
-from kenviz.figures.labels import label
+from kenviz.figures.labels import label, rule_in_words
 from kenviz.views.base import View, open_models, tensor_picker
 
 
@@ -134,8 +134,9 @@ class RowView(View):
         self._values, self._pretrained, self._mask = fine_tuned[0], pretrained[0], mask
         self._picture = figures.picture(fine_tuned[0], mask, pretrained[0], settings)
         n = len(mask)
+        told = rule_in_words(recipe.rule, recipe.on, recipe.bandwidth, recipe.kernel)
         self.caption = (
-            f"Row {self.row} of {label(self.tensor)}: rule {self._net.recipe.rule} retains {self.k:,} of {n:,} entries "
+            f"Row {self.row} of {label(self.tensor)}: rule {told} retains {self.k:,} of {n:,} entries "
             f"({self.k / n:.1%}) at their fine-tuned value and resets {n - self.k:,} to their pretrained value."
         )
 
