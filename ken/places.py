@@ -75,8 +75,9 @@ _EXPERT = {"w1": "mlp gate", "w2": "mlp down", "w3": "mlp up"}
 _NORM = re.compile(
     r"(.*_)?(layer_?norm|rms_?norm|group_?norm|batch_?norm|norm|ln)(_?\d+|_f|_before|_after|_embedding)?"
 )
+# Detectors call their heads class_embed and bbox_embed.
 _EMBEDDING = re.compile(
-    r"(.+_)?(embeddings?|embed)|embed_(tokens|positions|in)|wte|wpe|(cls|mask|distillation)_token|class_embedding"
+    r"(?!(.+_)?(class|bbox|box)_embed$)(.+_)?(embeddings?|embed)|embed_(tokens|positions|in)|wte|wpe|(cls|mask|distillation)_token|class_embedding"
 )
 
 

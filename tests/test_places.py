@@ -218,7 +218,14 @@ def test_roles_on_disk_where_they_are_others_than_in_memory():
     [
         *("weight", "", "w", "layers.0.weight", "query.weight", "layers.0.mixer.in_proj.weight", "norm_proj.weight"),
         *("blocks.0.feed_forward.key.weight", "qformer.query_tokens", "model.layers.0.self_attn.q_a_proj.weight"),
-        *("decoder.bias", "adaln.norm.linear.weight", "normalizer.weight", "layers.0.linear_attn.out_proj.weight"),
+        *(
+            "model.bbox_embed.weight",
+            "encoder_output_class_embed.bias",
+            "decoder.bias",
+            "adaln.norm.linear.weight",
+            "normalizer.weight",
+            "layers.0.linear_attn.out_proj.weight",
+        ),
     ],
 )
 def test_a_name_that_says_too_little_is_other(name):
