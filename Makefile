@@ -72,6 +72,7 @@ benchmark: $(READY)
 	$(BIN)/python -m pip install --disable-pip-version-check --quiet -c constraints.txt -e '.[benchmark]'
 	$(BIN)/python benchmarks/pruning.py
 	$(BIN)/python benchmarks/storage.py
+	$(BIN)/python benchmarks/retention.py
 
 large: $(READY)
 	$(BIN)/python benchmarks/large.py

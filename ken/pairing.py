@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -63,17 +63,26 @@ class Pairing:
         Where there is no pretrained value (a new head, rows added to an embedding) it is NaN. Nothing but the wanted
         rows is read; the slice has no step.
         """
+        return self.reader(name)(wanted or slice(None))
+
+    def reader(self, name: str) -> Callable[[slice], tuple[NDArray[np.float64], NDArray[np.float64]]]:
+        """A function that gives what `rows` does, for whoever reads a tensor some rows at a time."""
         rows, n = self.row_shape(name)
-        first, last, _ = (wanted or slice(None)).indices(rows)
-        start, stop = first * n, max(first, last) * n
-        ours = _float64(self.fine_tuned.entries(name).read(start, stop)).reshape(-1, n)
-        theirs = np.full(ours.shape, np.nan)
         other = self.names[name]
-        if other is not None:
-            counterpart = self.pretrained.entries(other)
-            found = _float64(counterpart.read(min(start, counterpart.count), min(stop, counterpart.count)))
-            theirs.reshape(-1)[: found.size] = found
-        return ours, theirs
+        fine_tuned = self.fine_tuned.entries(name)
+        counterpart = None if other is None else self.pretrained.entries(other)
+
+        def read(wanted: slice) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+            first, last, _ = wanted.indices(rows)
+            start, stop = first * n, max(first, last) * n
+            ours = _float64(fine_tuned.read(start, stop)).reshape(-1, n)
+            theirs = np.full(ours.shape, np.nan)
+            if counterpart is not None:
+                found = _float64(counterpart.read(min(start, counterpart.count), min(stop, counterpart.count)))
+                theirs.reshape(-1)[: found.size] = found
+            return ours, theirs
+
+        return read
 
 
 def _float64(entries: torch.Tensor) -> NDArray[np.float64]:

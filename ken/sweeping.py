@@ -11,9 +11,9 @@ import numpy as np
 from ken.errors import RuleError
 from ken.injection import inject
 from ken.pairing import open_pair
+from ken.pairs import PairOfModels
 from ken.pruning import prune
 from ken.retained import RetainedTensor
-from ken.retention import PairOfModels
 from ken.rows import K, check_k
 from ken.rules import get
 from ken.subnetwork import Subnetwork
@@ -45,7 +45,7 @@ def sweep(
     two models have no rule, and no k.
 
     >>> import torch
-    >>> from ken.retention import Pair
+    >>> from ken.pairs import Pair
     >>> pair = Pair({"w": torch.ones(2, 8)}, {"w": torch.zeros(2, 8)})
     >>> table = sweep(pair, [0.5], ["ken"], evaluate=lambda state: state["w"].mean())
     >>> table[["model", "metric"]].values.tolist()

@@ -21,6 +21,7 @@ from transformers.models.auto import modeling_auto
 
 import ken
 from ken.errors import KenError
+from ken.places import place, role
 from ken.rows import row_budget, row_shape
 
 #: Model types that cannot be built offline, and why. Checked in both directions.
@@ -80,6 +81,7 @@ def census(_one_thread: None, tmp_path_factory: pytest.TempPathFactory) -> Censu
         rule = "ken" if entries <= _ENTRIES_FOR_KEN else "grid"
         found.pruned_by_ken += [model_type] * (rule == "ken")
         try:
+            check_places(model)
             fine_tuned = fine_tune(model)
             injected = check_modules(fine_tuned, model, rule, path)
             found.run += [model_type] * runs_too(injected, fine_tuned)
@@ -87,6 +89,13 @@ def census(_one_thread: None, tmp_path_factory: pytest.TempPathFactory) -> Censu
             found.failures[model_type] = f"{type(error).__name__}: {error}"
     found.seconds = time.perf_counter() - start
     return found
+
+
+def check_places(model: torch.nn.Module) -> None:
+    """No two tensors share a layer and a kind, and every tensor has a role."""
+    names = list(model.state_dict())
+    assert len({place(name) for name in names}) == len(names), "two tensors share a place"
+    assert all(role(name) for name in names)
 
 
 # --- the models

@@ -141,8 +141,17 @@ LAYERS = {
     "exporting": {"checkpoint", "container", "files", "folders", "injection", "subnetwork", "tensors"},
     "verification": {"checkpoint", "format", "injection", "stored", "subnetwork"},
     "planning": {"folders", "injection", "rows", "tensors"},
-    "retention": {"checkpoint", "pairing", "subnetwork"},
-    "sweeping": {"pruning", "injection", "pairing", "retained", "retention", "rows", "rules", "subnetwork"},
+    "pairs": {"checkpoint"},
+    "places": set(),
+    "heads": {"places"},
+    "neighbours": set(),
+    "concentration": set(),
+    "tallies": set(),
+    "measuring": {"density", "pairing", "pairs", "parallel", "retained", "subnetwork", "tallies"},
+    "summaries": {"concentration", "heads", "measuring", "neighbours", "places"},
+    "comparing": {"measuring", "neighbours", "pairing", "pairs", "parallel", "places", "retained", "subnetwork"},
+    "retention": {"comparing", "heads", "measuring", "pairs", "places", "subnetwork", "summaries"},
+    "sweeping": {"pruning", "injection", "pairing", "pairs", "retained", "rows", "rules", "subnetwork"},
     "training": set(),
     "docstring_task": set(),
     "demo": {"training", "docstring_task"},
@@ -157,7 +166,7 @@ LAYERS = {
 }
 # Methods of Subnetwork that hand over to the modules which do the work.
 VERBS = {"subnetwork": {"format", "live"}}
-COMPILED = {"kernels", "claims", "ranking", "ulps", "masks", "planes", "expand"}
+COMPILED = {"kernels", "claims", "ranking", "ulps", "masks", "planes", "expand", "tallies"}
 HEAVY = {
     *("torch", "transformers", "numba", "pandas", "bokeh", "ipywidgets", "sklearn", "tokenizers", "accelerate"),
     *("safetensors", "pydantic", "zstandard", "xxhash"),

@@ -1,0 +1,61 @@
+"""How often retained entries are neighbours, against masks that are random in each row.
+
+A mask is looked at as (rows, row length). Two entries are neighbours if they lie side by side in a row, or in the same
+column of two consecutive rows. `pairs` counts pairs of neighbours that are both retained.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+
+class Chance(NamedTuple):
+    """Mean and variance of the number of retained pairs under chance."""
+
+    mean: float
+    variance: float
+
+
+def pairs(mask: NDArray[np.bool_]) -> int:
+    """Pairs of neighbours in a mask (rows, n) that are both retained.
+
+    >>> pairs(np.array([[True, True], [False, True]]))
+    2
+    """
+    return int((mask[:, 1:] & mask[:, :-1]).sum() + (mask[1:] & mask[:-1]).sum())
+
+
+def chance(retained: ArrayLike, n: int) -> Chance:
+    """Exact mean and variance of `pairs` if every row holds so many retained entries, at places drawn at random.
+
+    retained: (rows,) whole numbers in [0, n]. The rows are independent, all places of a row equally likely.
+
+    Let row i hold a of n entries, and row i + 1 b. In a row, pairs = a − runs, and the number of runs of retained
+    entries is hypergeometric (n, n − a + 1, a), so the pairs have mean a(a − 1)/n and variance
+    a(a − 1)(n − a)(n − a + 1) / (n²(n − 1)). Between two rows the number of pairs is hypergeometric (n, a, b): mean
+    ab/n, variance ab(n − a)(n − b) / (n²(n − 1)). And none of these numbers are correlated: given one of two rows
+    whole, the expected pairs between them are ab/n whatever it looks like. So all variances add up.
+
+    >>> chance([1, 1], 2)
+    Chance(mean=0.5, variance=0.25)
+    """
+    a = np.asarray(retained, dtype=np.float64)
+    mean = float((a * (a - 1)).sum() + (a[1:] * a[:-1]).sum()) / n if n else 0.0
+    if n < 2:
+        return Chance(mean, 0.0)
+    inside = a * (a - 1) * (n - a) * (n - a + 1)
+    between = a[1:] * a[:-1] * (n - a[1:]) * (n - a[:-1])
+    return Chance(mean, float(inside.sum() + between.sum()) / n / n / (n - 1))
+
+
+def z_score(found: float, expected: Chance) -> float:
+    """(found − mean) / standard deviation; NaN where chance leaves no choice.
+
+    >>> z_score(1, Chance(0.5, 0.25)), z_score(1, Chance(1.0, 0.0))
+    (1.0, nan)
+    """
+    return (found - expected.mean) / math.sqrt(expected.variance) if expected.variance > 0 else math.nan
