@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
 
 from ken.entries import Entries
 from ken.retained import CarriedTensor, RetainedTensor
-from ken.taking import InMemory
+from ken.taking import InMemory, Subject
 from ken.tensors import Reference, fingerprint
-
-if TYPE_CHECKING:
-    import torch
 
 
 class Collector:
@@ -26,32 +22,21 @@ class Collector:
         self.tensors[name] = CarriedTensor(whole, reason, pretrained)
         return fingerprint(whole)
 
-    def pruned(
-        self, name: str, shape: tuple[int, ...], dtype: torch.dtype, retained: int, raw: bool, cut: str
-    ) -> TensorCollector:
+    def pruned(self, subject: Subject) -> TensorCollector:
         """What takes in the entries of the next tensor, a stretch at a time."""
-        return TensorCollector(self, name, shape, dtype, retained, raw, cut)
+        return TensorCollector(self, subject)
 
 
 class TensorCollector(InMemory):
     """A sink (see `ken.taking`) for one tensor."""
 
-    def __init__(
-        self,
-        owner: Collector,
-        name: str,
-        shape: tuple[int, ...],
-        dtype: torch.dtype,
-        retained: int,
-        raw: bool,
-        cut: str,
-    ) -> None:
-        super().__init__(math.prod(shape), dtype.itemsize, retained)
-        self._owner, self._name = owner, name
-        self._shape, self._dtype, self._raw, self._cut = shape, dtype, raw, cut
+    def __init__(self, owner: Collector, subject: Subject) -> None:
+        super().__init__(math.prod(subject.shape), subject.dtype.itemsize, subject.retained)
+        self._owner, self._subject = owner, subject
 
     def finish(self, pretrained: Reference, fine_tuned: str, result: str) -> None:
         """All has been taken in."""
-        self._owner.tensors[self._name] = RetainedTensor(
-            self._shape, self._dtype, self.bits, self.ulps, pretrained, fine_tuned, result, self._raw, self._cut
+        of = self._subject
+        self._owner.tensors[of.name] = RetainedTensor(
+            of.shape, of.dtype, self.bits, self.ulps, pretrained, fine_tuned, result, of.raw, of.cut
         )

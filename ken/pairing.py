@@ -75,7 +75,7 @@ class Pairing:
         def read(wanted: slice) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
             first, last, _ = wanted.indices(rows)
             start, stop = first * n, max(first, last) * n
-            ours = _float64(fine_tuned.read(start, stop)).reshape(-1, n)
+            ours = _float64(fine_tuned.read(start, stop)).reshape(max(0, last - first), n)
             theirs = np.full(ours.shape, np.nan)
             if counterpart is not None:
                 found = _float64(counterpart.read(min(start, counterpart.count), min(stop, counterpart.count)))

@@ -20,7 +20,7 @@ from ken.pairing import Pairing, open_pair
 from ken.retained import Outline
 from ken.rows import K, Selection, row_budget, row_shape
 from ken.subnetwork import Provenance, Recipe, Subnetwork
-from ken.taking import take
+from ken.taking import Subject, take
 from ken.tensors import Reference, dtype_name, of_model
 
 if TYPE_CHECKING:
@@ -166,7 +166,7 @@ def _prune(
             mask[: len(theirs)] = rules.mask_block(recipe.rule, block, budget).reshape(-1)
         return mask
 
-    tensor = sink.pruned(name, fine_tuned.shape, fine_tuned.dtype, retained, raw, cut)
+    tensor = sink.pruned(Subject(name, fine_tuned.shape, fine_tuned.dtype, retained, raw, cut))
     # Rows know nothing of each other, so stretches may be decided at the same time: the loops release the GIL.
     found = take(fine_tuned, pretrained, (rows, n), decide, tensor, raw=raw, done=bar.add)
     there = Reference(other, pretrained.shape, pretrained.dtype, found.pretrained)

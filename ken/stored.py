@@ -15,7 +15,7 @@ from ken.container import Reader
 from ken.errors import FormatError, at_tensor
 from ken.record import CarriedRecord, FileRecord, PrunedRecord, ReferenceRecord
 from ken.retained import CarriedTensor, Outline, RetainedTensor, in_turn
-from ken.tensors import Reference, bits_of, bytes_of, digest, dtype_named
+from ken.tensors import Reference, bits_of, bytes_of, digest, dtype_named, new_digest
 
 if TYPE_CHECKING:
     import torch
@@ -112,10 +112,13 @@ class StoredCarried(CarriedTensor):
             return self._tensor().clone()
 
     def stretches(self) -> Iterator[NDArray[Any]]:
-        """The tensor's bytes, a stretch at a time; they have been checked before."""
-        self.verify()
-        for part in self._reader.entries(blob_name("carried", self._record.name)).stretches():
-            yield np.frombuffer(bytes_of(part), np.uint8)
+        """The tensor's bytes, a stretch at a time; with the last of them, all has been checked."""
+        name, running = blob_name("carried", self._record.name), new_digest()
+        for part in self._reader.entries(name).stretches():
+            data = np.frombuffer(bytes_of(part), np.uint8)
+            running.update(data.data)
+            yield data
+        _compare(self._reader, name, running.hexdigest(), self._record.checksum)
 
     def verify(self) -> None:
         """Compare the checksum."""

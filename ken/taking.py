@@ -34,6 +34,17 @@ class Sink(Protocol):
         """The mask of some more entries, packed; and the distances of those that are retained."""
 
 
+class Subject(NamedTuple):
+    """What is known of a fine-tuned tensor before its entries are taken: the head of what will be stored of it."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: torch.dtype
+    retained: int
+    raw: bool
+    cut: str
+
+
 class InMemory:
     """A sink that keeps all: `bits` and `ulps`."""
 

@@ -29,11 +29,11 @@ from ken.retained import CarriedTensor, Outline, RetainedTensor
 from ken.spools import Spool
 from ken.stored import blob_name
 from ken.subnetwork import Subnetwork
+from ken.taking import Subject
 from ken.tensors import Reference, bytes_of, digest, dtype_name, new_digest
 from ken.ulps import keys
 
 if TYPE_CHECKING:
-    import torch
     import xxhash
 
 #: What is known of the tensors to come: their outlines, and their pretrained counterparts.
@@ -73,15 +73,14 @@ class SubnetworkWriter:
             if isinstance(tensor, CarriedTensor):
                 self.carried(name, Entries.of(tensor.value), tensor.reason, tensor.pretrained)
                 return
-            sink = self.pruned(name, tensor.shape, tensor.dtype, tensor.retained, tensor.raw, tensor.cut)
+            subject = Subject(name, tensor.shape, tensor.dtype, tensor.retained, tensor.raw, tensor.cut)
+            sink = self.pruned(subject)
             sink.add(tensor.bits, tensor.ulps)
             sink.finish(tensor.pretrained, tensor.fine_tuned, tensor.result)
 
-    def pruned(
-        self, name: str, shape: tuple[int, ...], dtype: torch.dtype, retained: int, raw: bool, cut: str
-    ) -> TensorWriter:
+    def pruned(self, subject: Subject) -> TensorWriter:
         """What takes in the entries of the next tensor, a stretch at a time."""
-        return TensorWriter(self._container, self._records, self._folder, name, shape, dtype, retained, raw, cut)
+        return TensorWriter(self._container, self._records, self._folder, subject)
 
     def carried(self, name: str, value: Entries, reason: str, pretrained: Reference | None) -> str:
         """Write the next tensor whole, a stretch at a time. Returns its fingerprint."""
@@ -132,17 +131,12 @@ class TensorWriter:
         container: Writer,
         records: list[PrunedRecord | CarriedRecord],
         folder: Path,
-        name: str,
-        shape: tuple[int, ...],
-        dtype: torch.dtype,
-        retained: int,
-        raw: bool,
-        cut: str,
+        subject: Subject,
     ) -> None:
-        self._container, self._records, self._name = container, records, name
-        self._shape, self._dtype, self._retained, self._raw, self._cut = shape, dtype, retained, raw, cut
+        self._container, self._records, self._of = container, records, subject
         self._bits: list[NDArray[np.uint8]] = []
-        self._values = Spool(folder) if raw else planes.Encoder(dtype.itemsize, retained, folder)
+        width, count = subject.dtype.itemsize, subject.retained
+        self._values = Spool(folder) if subject.raw else planes.Encoder(width, count, folder)
 
     def add(self, bits: NDArray[np.uint8], distances: NDArray[Any]) -> None:
         """See `ken.taking.Sink`."""
@@ -155,24 +149,24 @@ class TensorWriter:
     def finish(self, pretrained: Reference, fine_tuned: str, result: str) -> None:
         """Write it, and what the record says of it."""
         bits = self._bits[0] if len(self._bits) == 1 else np.concatenate(self._bits)
-        coding, mask = masks.encode(bits, math.prod(self._shape), self._retained)
-        self._container.add(blob_name("mask", self._name), BYTES, (len(mask),), [mask])
+        coding, mask = masks.encode(bits, math.prod(self._of.shape), self._of.retained)
+        self._container.add(blob_name("mask", self._of.name), BYTES, (len(mask),), [mask])
         lengths, dtype, size, parts = self._finished(pretrained)
         running = new_digest()
-        self._container.add(blob_name("values", self._name), dtype, (size,), _hashed(parts, running))
+        self._container.add(blob_name("values", self._of.name), dtype, (size,), _hashed(parts, running))
         self._records.append(
             PrunedRecord(
-                name=self._name,
-                shape=self._shape,
-                dtype=dtype_name(self._dtype),
-                cut=self._cut,  # type: ignore[arg-type]
-                retained=self._retained,
+                name=self._of.name,
+                shape=self._of.shape,
+                dtype=dtype_name(self._of.dtype),
+                cut=self._of.cut,  # type: ignore[arg-type]
+                retained=self._of.retained,
                 pretrained=reference(pretrained),
                 fine_tuned=fine_tuned,
                 result=result,
                 mask=MaskRecord(coding=coding, length=len(mask), checksum=digest(mask)),  # type: ignore[arg-type]
                 values=ValuesRecord(
-                    coding="raw" if self._raw else "ulps", lengths=lengths, checksum=running.hexdigest()
+                    coding="raw" if self._of.raw else "ulps", lengths=lengths, checksum=running.hexdigest()
                 ),
             )
         )
@@ -180,10 +174,10 @@ class TensorWriter:
     def _finished(self, pretrained: Reference) -> tuple[tuple[int, ...], str, int, Iterator[Any]]:
         """Lengths of the planes; dtype, entries and bytes of the blob of values."""
         if not isinstance(self._values, planes.Encoder):
-            return (), stored_dtype(self._dtype), self._retained, self._values.parts()
+            return (), stored_dtype(self._of.dtype), self._of.retained, self._values.parts()
         found = self._values.finish()
         lengths = tuple(plane.length for plane in found)
-        if not plausible(self._shape, pretrained.shape, self._dtype.itemsize, sum(lengths)):
+        if not plausible(self._of.shape, pretrained.shape, self._of.dtype.itemsize, sum(lengths)):
             found = self._values.plain()
             lengths = tuple(plane.length for plane in found)
         return lengths, BYTES, sum(lengths), chain.from_iterable(plane.parts for plane in found)

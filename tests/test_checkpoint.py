@@ -83,3 +83,8 @@ def test_rows_of_a_grown_tensor_have_nan_where_there_is_no_pretrained_value():
 def test_a_tensor_without_counterpart_has_rows_too():
     pairing = open_pair({"w": torch.ones(1, 2), "head": torch.ones(2, 2)}, {"w": torch.zeros(1, 2)})
     assert np.isnan(pairing.rows("head", slice(0, 1))[1]).all()
+
+
+def test_an_empty_tensor_has_no_rows():
+    opened = open_pair({"e": torch.empty(0, 4), "w": torch.ones(1)}, {"e": torch.empty(0, 4), "w": torch.ones(1)})
+    assert [values.size for values in opened.rows("e")] == [0, 0]

@@ -124,7 +124,7 @@ LAYERS = {
     "recording": {"container", "record", "retained", "subnetwork", "tensors"},
     "writing": {
         *("container", "entries", "files", "folders", "frames", "masks", "planes", "record", "recording", "retained"),
-        *("spools", "stored", "subnetwork", "tensors", "ulps"),
+        *("spools", "stored", "subnetwork", "taking", "tensors", "ulps"),
     },
     "format": {
         *("checkpoint", "container", "folders", "record", "recording", "retained", "stored", "subnetwork", "tensors"),
