@@ -53,6 +53,24 @@ function decode(value, buffers, ndarray) {
   return entries.every(([key]) => typeof key === "string") ? Object.fromEntries(entries) : new Map(entries);
 }
 
+// Whether the page is dark: as JupyterLab, Notebook and Voilà, or VS Code, say; elsewhere by its background.
+function pageIsDark() {
+  const { body } = document;
+  if (body.dataset.jpThemeLight) return body.dataset.jpThemeLight === "false";
+  for (const [name, dark] of [["vscode-light", false], ["vscode-dark", true], ["theme-dark", true], ["theme-light", false]])
+    if (body.classList.contains(name)) return dark;
+  const [red, green, blue, alpha = 1] = (getComputedStyle(body).backgroundColor.match(/[\d.]+/g) ?? []).map(Number);
+  return alpha > 0 && 0.299 * red + 0.587 * green + 0.114 * blue < 128;
+}
+
+// Figures are drawn on canvases, which no style sheet reaches: the colours are set on their models.
+function paint(Bokeh, doc, colours) {
+  for (const [kind, properties] of Object.entries(colours)) {
+    const base = Bokeh.Models.get(kind);
+    for (const target of doc.all_models) if (target instanceof base) target.setv(properties);
+  }
+}
+
 function render({ model, el }) {
   const view = Math.random().toString(36).slice(2); // crypto.randomUUID is missing on plain http
   const host = document.createElement("div");
@@ -60,7 +78,7 @@ function render({ model, el }) {
   host.setAttribute("role", "figure");
   el.append(host);
 
-  let live = null; // { Bokeh, views, doc } once the figure is drawn
+  let live = null; // { Bokeh, views, doc, themes } once the figure is drawn
   let gone = false; // the element was removed, perhaps while something was awaited
   let noted = false; // words are shown in place of the figure
   let seen = 0; // the generation this view shows
@@ -80,6 +98,22 @@ function render({ model, el }) {
     host.setAttribute("aria-label", model.get("text"));
     if (noted) note();
   };
+
+  // Each view wears the colours of its own page; that is no news to Python.
+  const repaint = () => {
+    const wanted = model.get("theme");
+    if (!live || wanted === null) return;
+    const name = wanted === "auto" ? (pageIsDark() ? "dark" : "light") : wanted;
+    if (name === live.theme) return;
+    live.theme = name;
+    applying = true;
+    try {
+      paint(live.Bokeh, live.doc, live.themes[name]);
+    } finally {
+      applying = false;
+    }
+  };
+  const page = new MutationObserver(repaint);
 
   const apply = ({ apply, generation, origin }, buffers) => {
     seen = generation;
@@ -139,15 +173,16 @@ function render({ model, el }) {
     if (index >= 0) Bokeh.documents.splice(index, 1);
   };
 
-  const draw = async ({ figure, watch, generation }) => {
+  const draw = async ({ figure, watch, themes, generation }) => {
     const Bokeh = await bokehOf(figure.version, () => model.send({ need: "bokehjs" }));
     if (gone) return;
     clearTimeout(patience);
     noted = false;
     host.replaceChildren();
     const views = await Bokeh.embed.embed_item(figure, host);
-    live = { Bokeh, views, doc: views.get_by_id(figure.root_id).model.document };
+    live = { Bokeh, views, doc: views.get_by_id(figure.root_id).model.document, themes };
     if (gone) return close();
+    repaint();
     seen = generation;
     listen(live.doc, watch);
     for (const [message, buffers] of backlog) if (message.generation > generation) apply(message, buffers);
@@ -176,6 +211,9 @@ function render({ model, el }) {
   });
   describe();
   model.on("change:text", describe);
+  model.on("change:theme", repaint);
+  for (const element of [document.documentElement, document.body])
+    page.observe(element, { attributes: true, attributeFilter: ["class", "style", "data-jp-theme-light", "data-theme"] });
   appeared.observe(host);
 
   return () => {
@@ -183,6 +221,8 @@ function render({ model, el }) {
     appeared.disconnect();
     model.off("msg:custom", receive);
     model.off("change:text", describe);
+    model.off("change:theme", repaint);
+    page.disconnect();
     clearTimeout(patience);
     clearTimeout(quiet);
     if (live) close();

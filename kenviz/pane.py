@@ -4,7 +4,7 @@ Python holds the truth. A view asks for the figure as it is now, draws it, and f
 what changed; what the user does there (zoom, select, tap) comes back as small messages. pane.js beside this
 file is the other half.
 
-    a view sends {need: "figure", view}   ─► {figure, watch, generation, view}
+    a view sends {need: "figure", view}   ─► {figure, watch, themes, generation, view}
     a view sends {need: "bokehjs"}        ─► {bokehjs: version}, the library as a buffer
     Python changes something              ─► {apply: [{id, columns, properties}], generation, origin}, buffers
     a view sends {events, view, seen}     ─► the same "apply", for the other views
@@ -34,6 +34,7 @@ from bokeh.models import ColumnDataSource, LayoutDOM, Range1d
 from bokeh.resources import Resources
 
 from kenviz import reports, wire
+from kenviz import theme as themes
 from kenviz.reports import Change
 
 log = logging.getLogger(__name__)
@@ -66,6 +67,8 @@ class BokehPane(anywidget.AnyWidget):
         The figure or layout. The pane puts it in a document of its own, so it must not be in one already.
     text
         What the figure says, in plain language: its alternative text, and what is shown without a kernel.
+    theme
+        "light", "dark", or "auto", which follows the page; by default the figure keeps its own colours.
 
     Models are addressed by their Bokeh `name`. Change them through `patch` and `set`: a change made directly
     on `root` is only seen by views that are displayed later. Any thread may call any method.
@@ -98,6 +101,9 @@ class BokehPane(anywidget.AnyWidget):
     _esm = (Path(__file__).parent / "pane.js").read_text(encoding="utf-8")
 
     text = traitlets.Unicode(help="The figure in plain language.").tag(sync=True)
+    theme = traitlets.Enum(
+        [None, "auto", "light", "dark"], None, help="Colours: auto follows the page; None leaves the figure's own."
+    ).tag(sync=True)
 
     def __init__(self, root: LayoutDOM, text: str = "", **kwargs: Any) -> None:
         if not isinstance(root, LayoutDOM):
@@ -127,6 +133,13 @@ class BokehPane(anywidget.AnyWidget):
         kwargs.setdefault("layout", {"flex": "1 1 auto", "min_width": "120px"})
         super().__init__(text=text, **kwargs)
         self.on_msg(self._receive)
+
+    @traitlets.observe("theme")
+    def _rethemed(self, _: object) -> None:
+        # Views in a page paint themselves; this is for whoever takes the figure elsewhere.
+        if self.theme is not None:
+            with self._lock:
+                themes.apply(self._root, "dark" if self.theme == "dark" else "light")
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.text!r})"
@@ -321,6 +334,7 @@ class BokehPane(anywidget.AnyWidget):
                     answer = {
                         "figure": self.json(),
                         "watch": reports.watch(self._document),
+                        "themes": themes.THEMES,
                         "generation": self._generation,
                     }
                     self.send({**answer, "view": view})

@@ -55,6 +55,11 @@ class Pyramid:
             rows, columns = self._blocks[-1]
             self._blocks.append((rows * down, columns * across))
 
+    @property
+    def nbytes(self) -> int:
+        """Memory of the mask and all levels above it, in bytes."""
+        return sum(level.nbytes for level in self._levels)
+
     def tiles(
         self, rows: tuple[float, float], columns: tuple[float, float], height: int = 400, width: int = 400
     ) -> Tiles:

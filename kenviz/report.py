@@ -27,7 +27,7 @@ from kenviz.figures import retention as retention_figure
 from kenviz.figures import row as row_figure
 from kenviz.figures.labels import label, rule_in_words, visible
 from kenviz.rasters import Pyramid
-from kenviz.views.base import open_models
+from kenviz.study import Study
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -86,7 +86,7 @@ def report(
 
     Raises `ValueError` if the models are not those of the subnetwork, or a tensor is not a pruned one.
     """
-    models = open_models(net, pair)
+    models = Study(net, pair)
     retained = ken.retention.table(net, pair)
     chosen = _choose(retained) if tensors is None else dict.fromkeys(tensors, "chosen for this report")
     for name in chosen:
@@ -164,7 +164,7 @@ def _tensor_figures(net: ken.Subnetwork, models: Any, name: str, reason: str) ->
 
 
 def _median_row(models: Any, name: str) -> tuple[int, float]:
-    rows, n = models.row_shape(name)
+    rows, n = models.shape(name)
     step = max(1, (1 << 20) // n)
     energy = np.empty(rows)
     for start in range(0, rows, step):

@@ -4,11 +4,13 @@ import threading
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import traitlets
 from kenviz_models import HOSTILE, small_pair
 
 import ken
+import kenviz
 from ken import density
 from kenviz import MatrixView, RetentionView, RowView
 
@@ -101,9 +103,9 @@ class TestRowView:
             view.row = 24
         with pytest.raises(traitlets.TraitError, match="k must be from 1 to 24 in layer.1.query.weight, got 0"):
             view.k = 0
-        with pytest.raises(traitlets.TraitError, match="tensor must be a pruned one, got 'head.weight'"):
+        with pytest.raises(traitlets.TraitError, match="tensor must be a pruned one, .*; got 'head.weight'"):
             view.tensor = "head.weight"
-        with pytest.raises(ValueError, match="tensor must be a pruned one of 7, such as 'embed.weight'; got 'x'"):
+        with pytest.raises(ValueError, match="tensor must be a pruned one, one of 7, such as 'embed.weight'; got 'x'"):
             RowView(net, pair, "x")
         with pytest.raises(traitlets.TraitError, match="row must be from 0 to 299 in embed.weight, got -1"):
             RowView(net, pair, row=-1)
@@ -140,7 +142,7 @@ class TestRowView:
 class TestMatrixView:
     @pytest.fixture
     def view(self, net):
-        return MatrixView(net, "embed.weight")
+        return MatrixView(net, None, "embed.weight")
 
     def test_tiles_are_the_mask(self, net, view):
         mask = net["embed.weight"].mask()
@@ -187,7 +189,7 @@ class TestMatrixView:
         assert abs(view.numbers().to_numpy().mean() - 25) < 1
 
     def test_a_vector_is_a_matrix_of_one_row(self, net):
-        assert MatrixView(net, "layer.0.query.bias").tiles.percent.shape == (1, 24)
+        assert MatrixView(net, None, "layer.0.query.bias").tiles.percent.shape == (1, 24)
 
 
 class TestRetentionView:
@@ -253,6 +255,10 @@ def test_theme_switches_the_figure_and_keeps_the_state(net, pair):
         papers = {m.background_fill_color for m in view.figure.references() if hasattr(m, "min_border_left")}
         assert papers == {"#181a1b"}
         assert view.pane in view.children
+        assert view.pane.theme == "dark"
+        view.theme = "auto"
+        papers = {m.background_fill_color for m in view.figure.references() if hasattr(m, "min_border_left")}
+        assert papers == {"#ffffff"}
     row, matrix, _ = views(net, pair, theme="dark")
     row.row, matrix.rows = 4, (3, 9)
     row.theme = matrix.theme = "light"
@@ -291,3 +297,15 @@ def test_html_is_one_file_that_asks_for_nothing(net, pair, tmp_path):
         page = path.read_text(encoding="utf-8")
         assert re.findall(r"<(?:script|link|img)[^>]*(?:src|href)=", page) == []
         assert f"<p>{html.escape(view.caption).replace('&#x27;', '&#39;')}</p>" in page
+
+
+def test_code_makes_the_same_view_again(net, pair):
+    row, matrix, retention = views(net, pair)
+    row.tensor, row.row, row.k = QUERY, 3, 7
+    matrix.tensor, matrix.rows, matrix.columns = QUERY, (2.0, 9.0), (0.0, 5.0)
+    retention.measure = "share"
+    for view in (row, matrix, retention):
+        again = eval(view.code(), {"kenviz": kenviz, "net": net, "pair": pair})
+        assert again.state == view.state
+        assert repr(again) == repr(view)
+        pd.testing.assert_frame_equal(again.numbers(), view.numbers())

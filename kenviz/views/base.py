@@ -6,7 +6,6 @@ import html
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,15 +15,12 @@ from bokeh.embed import file_html
 from bokeh.models import LayoutDOM
 from bokeh.resources import INLINE
 
-import ken
 from ken.files import write_text
+from kenviz import theme as themes
 from kenviz.pane import BokehPane
-from kenviz.theme import THEMES
 
 if TYPE_CHECKING:
     import pandas as pd
-
-    from ken.retention import PairOfModels
 
 
 # What is put around Bokeh's own template: the paper of the theme, and the caption, escaped.
@@ -39,12 +35,19 @@ _PAGE = """{% block postamble %}<style>
 class View(ipywidgets.VBox):
     """A figure with its controls and a caption in plain language, which is also its alternative text.
 
-    Subclasses set `pane` and call `_start` once their state is complete; they keep `caption` current. Widget
-    callbacks may run in another thread than the cell that is executing, so every change of state holds the lock.
+    Subclasses call `_start` once their state is complete, which makes `pane`, and keep `caption` current. STATE names
+    the traits that make up the state; each is a keyword argument of the class, too, so that `code` can say how to get
+    there. Widget callbacks may run in another thread than the cell that is executing, so every change of state holds
+    the lock.
     """
 
-    theme = traitlets.Enum(["light", "dark"], "light", help="Colours of the figure.")
+    theme = traitlets.Enum(
+        ["auto", "light", "dark"], "auto", help="Colours of the figure; auto follows the page it is shown in."
+    )
     caption = traitlets.Unicode(help="What the figure shows, in plain language.")
+
+    #: Traits that are the state, in the order in which they are set.
+    STATE: tuple[str, ...] = ()
 
     pane: BokehPane
 
@@ -55,7 +58,8 @@ class View(ipywidgets.VBox):
         super().__init__(**kwargs)
 
     def _start(self, controls: list[ipywidgets.Widget], root: LayoutDOM) -> None:
-        self.pane = BokehPane(root, text=self.caption)
+        self.pane = BokehPane(root, text=self.caption, theme=self.theme)
+        self._listen()
         self._controls = ipywidgets.HBox(controls, layout={"flex_flow": "row wrap"})
         self._shown(None)
         self.children = [self._controls, self.pane, self._note]
@@ -96,10 +100,22 @@ class View(ipywidgets.VBox):
     @traitlets.observe("theme")
     def _rethemed(self, _: object) -> None:
         if hasattr(self, "pane"):
-            with self._lock:
-                self.pane = BokehPane(self._figure(), text=self.caption)
-                self._listen()
-                self.children = [self._controls, self.pane, self._note]
+            self.pane.theme = self.theme
+
+    @property
+    def colours(self) -> str:
+        """The theme for what is drawn away from any page: "auto" is light there."""
+        return "dark" if self.theme == "dark" else "light"
+
+    @property
+    def state(self) -> dict[str, Any]:
+        """The state as plain values; give them to the class as keyword arguments to get the same view again."""
+        return {name: getattr(self, name) for name in self.STATE}
+
+    def code(self) -> str:
+        """Python that makes this view as it is now, of a subnetwork `net` and a pair `pair`."""
+        told = "".join(f", {name}={value!r}" for name, value in self.state.items())
+        return f"kenviz.{type(self).__name__}(net, pair{told})"
 
     def _figure(self) -> LayoutDOM:
         """Build the figure anew from the current state."""
@@ -125,35 +141,9 @@ class View(ipywidgets.VBox):
                 INLINE,
                 title=self.caption.split(":")[0] or type(self).__name__,
                 template=_PAGE,
-                template_variables={"caption": self.caption, "colours": THEMES[self.theme]},
+                template_variables={"caption": self.caption, "colours": themes.THEMES[self.colours]},
             )
             return write_text(Path(path), page)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.caption!r})"
-
-
-def tensor_picker(net: ken.Subnetwork, chosen: str | None) -> ipywidgets.Dropdown:
-    """A list of the pruned tensors; raises `ValueError` if there is none, or not the chosen one."""
-    names = list(net.pruned())
-    if not names:
-        raise ValueError("the subnetwork has no pruned tensor to show")
-    if chosen is not None and chosen not in names:
-        raise ValueError(f"tensor must be a pruned one of {len(names)}, such as {names[0]!r}; got {chosen!r}")
-    return ipywidgets.Dropdown(
-        options=names,
-        value=chosen or names[0],
-        description="tensor",
-        layout={"width": "min(560px, 100%)"},
-    )
-
-
-def open_models(net: ken.Subnetwork, pair: PairOfModels) -> Any:
-    """The models of a pair, matched; raises `ValueError` if they are not those of the subnetwork."""
-    opened = replace(ken.open_pair(pair.fine_tuned, pair.pretrained), cuts=net.cuts)
-    for name, tensor in net.pruned().items():
-        there = opened.fine_tuned.tensors.get(name)
-        if there is None or tuple(there.shape) != tensor.shape:
-            found = "not there" if there is None else f"of shape {tuple(there.shape)}"
-            raise ValueError(f"{name}: the subnetwork has shape {tensor.shape}; in the fine-tuned model it is {found}")
-    return opened

@@ -10,13 +10,15 @@ import traitlets
 from bokeh.models import Plot, Range1d
 
 import ken
+from ken.retention import PairOfModels
 from kenviz.figures import matrix as figures
 from kenviz.figures.labels import label
-from kenviz.rasters import Pyramid, Tiles
-from kenviz.views.base import View, tensor_picker
+from kenviz.rasters import Tiles
+from kenviz.study import Study
+from kenviz.views.tensors import TensorView
 
 
-class MatrixView(View):
+class MatrixView(TensorView):
     """Which entries of a matrix are retained.
 
     tensor, rows and columns are the state: rows and columns are the part that is shown, (from, to) in entries.
@@ -32,27 +34,32 @@ class MatrixView(View):
     True
     """
 
-    tensor = traitlets.Unicode(help="Name of the tensor.")
+    STATE = ("tensor", "rows", "columns")
+
     rows = traitlets.Tuple(traitlets.Float(), traitlets.Float(), default_value=(0.0, 0.0), help="Rows shown.")
     columns = traitlets.Tuple(traitlets.Float(), traitlets.Float(), default_value=(0.0, 0.0), help="Columns shown.")
 
-    def __init__(self, net: ken.Subnetwork, tensor: str | None = None, *, theme: str = "light") -> None:
-        self._net = net
-        self._picker = tensor_picker(net, tensor)
-        super().__init__(theme=theme)
+    def __init__(
+        self,
+        net: ken.Subnetwork,
+        pair: PairOfModels | Study | None = None,
+        tensor: str | None = None,
+        rows: tuple[float, float] | None = None,
+        columns: tuple[float, float] | None = None,
+        *,
+        theme: str = "auto",
+    ) -> None:
+        super().__init__(net, pair, tensor, theme)
         self._choose(self._picker.value)
+        for name, part in (("rows", rows), ("columns", columns)):
+            if part is not None:
+                self.set_trait(name, part)
+        self._read()
         self._start([self._picker], self._figure())
-        self._listen()
         self._bind(self._picker, "tensor")
 
     def _listen(self) -> None:
         self.pane.on_event(self._heard)
-
-    @traitlets.validate("tensor")
-    def _valid_tensor(self, proposal: dict[str, Any]) -> str:
-        if proposal["value"] not in self._picker.options:
-            raise traitlets.TraitError(f"tensor must be a pruned one, got {proposal['value']!r}")
-        return str(proposal["value"])
 
     @traitlets.validate("rows", "columns")
     def _valid_part(self, proposal: dict[str, Any]) -> tuple[float, float]:
@@ -64,7 +71,7 @@ class MatrixView(View):
         return first, last
 
     def _choose(self, tensor: str) -> None:
-        self._pyramid = Pyramid(self._net.pruned()[tensor].row_mask())
+        self._pyramid = self._study.pyramid(tensor)
         with self.hold_trait_notifications():
             self.set_trait("tensor", tensor)
             self.set_trait("rows", (0.0, float(self._pyramid.shape[0])))
@@ -74,7 +81,7 @@ class MatrixView(View):
     def _read(self) -> None:
         self._tiles = self._pyramid.tiles(self.rows, self.columns)
         rows, n = self._pyramid.shape
-        kept = self._net.pruned()[self.tensor].retained
+        kept = self._study.tensor(self.tensor).retained
         self.caption = (
             f"Mask of {label(self.tensor)}: {kept:,} of {rows * n:,} entries are retained ({kept / (rows * n):.1%}). "
             + figures.note(self._tiles, self._pyramid.shape).capitalize()
@@ -130,7 +137,7 @@ class MatrixView(View):
         self.pane.set("note", text=figures.note(self._tiles, self._pyramid.shape))
 
     def _figure(self) -> Plot:
-        plot = figures.build(self._tiles, self._pyramid.shape, self.tensor, self.theme)
+        plot = figures.build(self._tiles, self._pyramid.shape, self.tensor, self.colours)
         plot.y_range.update(start=max(self.rows), end=min(self.rows))
         plot.x_range.update(start=min(self.columns), end=max(self.columns))
         return plot

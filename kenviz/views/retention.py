@@ -13,6 +13,7 @@ import ken
 from ken.retention import PairOfModels
 from kenviz.figures import retention as figures
 from kenviz.figures.labels import label
+from kenviz.study import Study
 from kenviz.views.base import View
 
 
@@ -28,11 +29,22 @@ class RetentionView(View):
     [0.5]
     """
 
+    STATE = ("measure", "tensor")
+
     measure = traitlets.Enum(list(figures.MEASURES), "update_share", help="Column of the table that is shown.")
     tensor = traitlets.Unicode(help="Name of the tensor that was tapped last.")
 
-    def __init__(self, net: ken.Subnetwork, pair: PairOfModels, *, vectors: bool = False, theme: str = "light") -> None:
-        table = ken.retention.table(net, pair)
+    def __init__(
+        self,
+        net: ken.Subnetwork,
+        pair: PairOfModels | Study,
+        measure: str = "update_share",
+        tensor: str = "",
+        *,
+        vectors: bool = False,
+        theme: str = "auto",
+    ) -> None:
+        table = Study.of(net, pair).table()
         self._table = table if vectors else table[table["rows"] > 1]
         if self._table.empty:
             raise ValueError("the subnetwork has no pruned matrix to show")
@@ -42,10 +54,9 @@ class RetentionView(View):
             description="shown",
             layout={"width": "min(420px, 100%)"},
         )
-        super().__init__(theme=theme)
+        super().__init__(theme=theme, measure=measure, tensor=tensor)
         self._describe()
         self._start([self._picker], self._figure())
-        self._listen()
         self._bind(self._picker, "measure")
 
     def _listen(self) -> None:
@@ -91,7 +102,7 @@ class RetentionView(View):
             self.tensor = str(self._table.index[event["indices"][0]])
 
     def _figure(self) -> Plot:
-        return figures.build(self._table, self.measure, self.theme)
+        return figures.build(self._table, self.measure, self.colours)
 
     def numbers(self) -> pd.DataFrame:
         """The retention table of the tensors shown."""

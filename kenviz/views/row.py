@@ -15,10 +15,11 @@ import ken
 from ken.retention import PairOfModels
 from kenviz.figures import row as figures
 from kenviz.figures.labels import label, rule_in_words
-from kenviz.views.base import View, open_models, tensor_picker
+from kenviz.study import Study
+from kenviz.views.tensors import TensorView
 
 
-class RowView(View):
+class RowView(TensorView):
     """Histogram, kernel density estimate, grid, retained and reset entries of one row.
 
     tensor, row and k are the state; assign to them, or move the sliders. k starts as the subnetwork's own for that
@@ -35,25 +36,27 @@ class RowView(View):
     [True, True, False, True]
     """
 
-    tensor = traitlets.Unicode(help="Name of the tensor.")
+    STATE = ("tensor", "row", "k")
+
     row = traitlets.Int(0, help="Row of the tensor, from 0.")
     k = traitlets.Int(1, help="Entries retained.")
 
     def __init__(
         self,
         net: ken.Subnetwork,
-        pair: PairOfModels,
+        pair: PairOfModels | Study,
         tensor: str | None = None,
         row: int = 0,
+        k: int | None = None,
         *,
-        theme: str = "light",
+        theme: str = "auto",
     ) -> None:
-        self._net, self._models = net, open_models(net, pair)
-        self._picker = tensor_picker(net, tensor)
+        super().__init__(net, pair, tensor, theme)
         self._row_slider = ipywidgets.IntSlider(description="row", min=0, layout={"width": "360px"})
         self._k_slider = ipywidgets.IntSlider(description="k", min=1, layout={"width": "360px"})
-        super().__init__(theme=theme)
         self._choose(self._picker.value, row)
+        if k is not None:
+            self.k = k
         self._read()
         self._start([self._picker, self._row_slider, self._k_slider], self._figure())
         self._bind(self._picker, "tensor")
@@ -63,11 +66,11 @@ class RowView(View):
     def own_k(self, row: int | None = None) -> int:
         """How many entries of a row (the current one) the subnetwork retains."""
         row = self.row if row is None else row
-        return int(self._net.pruned()[self.tensor].row_mask(slice(row, row + 1)).sum())
+        return int(self._study.mask(self.tensor, slice(row, row + 1)).sum())
 
     def _choose(self, tensor: str, row: int) -> None:
         """Go to another tensor: bounds before values, so that no slider is ever out of range."""
-        rows, n = self._models.row_shape(tensor)
+        rows, n = self._study.shape(tensor)
         if not 0 <= row < rows:
             raise traitlets.TraitError(f"row must be from 0 to {rows - 1} in {tensor}, got {row}")
         with self.hold_trait_notifications():
@@ -80,22 +83,16 @@ class RowView(View):
                 slider.max = highest
                 slider.value = value
 
-    @traitlets.validate("tensor")
-    def _valid_tensor(self, proposal: dict[str, Any]) -> str:
-        if proposal["value"] not in self._picker.options:
-            raise traitlets.TraitError(f"tensor must be a pruned one, got {proposal['value']!r}")
-        return str(proposal["value"])
-
     @traitlets.validate("row")
     def _valid_row(self, proposal: dict[str, Any]) -> int:
-        rows = self._models.row_shape(self.tensor)[0] if self.tensor else 1
+        rows = self._study.shape(self.tensor)[0] if self.tensor else 1
         if not 0 <= proposal["value"] < rows:
             raise traitlets.TraitError(f"row must be from 0 to {rows - 1} in {self.tensor}, got {proposal['value']}")
         return int(proposal["value"])
 
     @traitlets.validate("k")
     def _valid_k(self, proposal: dict[str, Any]) -> int:
-        n = self._models.row_shape(self.tensor)[1] if self.tensor else 1
+        n = self._study.shape(self.tensor)[1] if self.tensor else 1
         if not 1 <= proposal["value"] <= n:
             raise traitlets.TraitError(f"k must be from 1 to {n} in {self.tensor}, got {proposal['value']}")
         return int(proposal["value"])
@@ -106,17 +103,17 @@ class RowView(View):
             return
         with self._lock:
             if change["name"] == "tensor":
-                rows, _ = self._models.row_shape(self.tensor)
+                rows, _ = self._study.shape(self.tensor)
                 self._choose(self.tensor, min(self.row, rows - 1))
             self._read()
             self._redraw()
 
     def _read(self) -> None:
         wanted = slice(self.row, self.row + 1)
-        fine_tuned, pretrained = self._models.rows(self.tensor, wanted)
-        stored = self._net.pruned()[self.tensor].row_mask(wanted)[0]
+        fine_tuned, pretrained = self._study.rows(self.tensor, wanted)
+        stored = self._study.mask(self.tensor, wanted)[0]
         mask: NDArray[np.bool_] = stored
-        recipe = self._net.recipe
+        recipe = self._study.net.recipe
         settings = ken.rules.Settings(recipe.on, recipe.bandwidth, recipe.kernel)
         if self.k != int(stored.sum()):
             mask = ken.rules.retain(
@@ -144,7 +141,7 @@ class RowView(View):
         return f"row {self.row} of {self.tensor}"
 
     def _figure(self) -> LayoutDOM:
-        return figures.build(self._picture, self._name(), self.theme)
+        return figures.build(self._picture, self._name(), self.colours)
 
     def _redraw(self) -> None:
         shown = self._picture

@@ -254,3 +254,21 @@ def test_without_an_answer_the_words_are_shown_as_text_until_the_figure_can_be(o
     nb.wait("lab.models('entries').length > 0")
     nb.wait_until_idle()
     assert nb.page.get_by_text("Other words.").count() == 0
+
+
+def test_colours_follow_the_page_if_told_so(open_quietly):
+    one = open_quietly([MAKE, "auto = make(theme='auto')\nauto", "own = make()\nown"])
+    one.run()
+    papers = "lab.models('plot').map((plot) => plot.background_fill_color)"
+    assert one.page.evaluate(papers) == ["#ffffff", "#ffffff"]
+    one.page.evaluate("jupyterapp.commands.execute('apputils:change-theme', {theme: 'JupyterLab Dark'})")
+    one.wait(f'JSON.stringify({papers}) === \'["#181a1b","#ffffff"]\'')
+    # Python was told nothing: the theme is the page's.
+    assert one.value("auto.root.background_fill_color") == "#ffffff"
+    one.execute("auto.theme = 'light'")
+    one.wait(f'JSON.stringify({papers}) === \'["#ffffff","#ffffff"]\'')
+    one.execute("auto.theme = own.theme = 'dark'")
+    one.wait(f'JSON.stringify({papers}) === \'["#181a1b","#181a1b"]\'')
+    one.page.evaluate("jupyterapp.commands.execute('apputils:change-theme', {theme: 'JupyterLab Light'})")
+    one.wait("document.body.dataset.jpThemeLight === 'true'")
+    assert one.page.evaluate(papers) == ["#181a1b", "#181a1b"]

@@ -1,0 +1,166 @@
+"""Study: a subnetwork and its pair, opened once, and what several views need of them, computed when it is needed."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import cached_property
+from typing import Any, Generic, TypeVar
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+import ken
+from ken.retention import PairOfModels
+from kenviz.rasters import Pyramid
+
+# Decoded tensors, and pyramids, are kept while together they take no more bytes than this; the latest always is.
+_MOST_KEPT = 1 << 28
+
+T = TypeVar("T")
+
+
+class Study:
+    """What is looked at: net, and pair, None if there is only a subnetwork. Views of one study share what it holds.
+
+    Raises `ValueError` if the models are not those of the subnetwork.
+
+    >>> import torch
+    >>> pair = ken.Pair({"w": torch.arange(8.0).reshape(2, 4)}, {"w": torch.zeros(2, 4)})
+    >>> study = Study(ken.prune(*pair, k=2), pair)
+    >>> study.mask("w").sum(axis=1).tolist()
+    [2, 2]
+    >>> Study.of(study.net, study) is study
+    True
+    """
+
+    def __init__(self, net: ken.Subnetwork, pair: PairOfModels | None = None) -> None:
+        self.net, self.pair = net, pair
+        self._outlines = {name: of for name, of in net.outlines.items() if of.reason is None}
+        self.models: Any = None if pair is None else _opened(net, pair)
+        self._tensors: _Recent[ken.RetainedTensor] = _Recent(lambda tensor: tensor.bits.nbytes + tensor.ulps.nbytes)
+        self._pyramids: _Recent[Pyramid] = _Recent(lambda pyramid: pyramid.nbytes)
+
+    @classmethod
+    def of(cls, net: ken.Subnetwork, pair: PairOfModels | Study | None) -> Study:
+        """The study of a subnetwork and a pair; a study itself stays what it is."""
+        if not isinstance(pair, Study):
+            return cls(net, pair)
+        if pair.net is not net:
+            raise ValueError("the study is of another subnetwork")
+        return pair
+
+    # A study stands wherever a pair does.
+    @property
+    def fine_tuned(self) -> Any:
+        """The fine-tuned model."""
+        return self._pair().fine_tuned
+
+    @property
+    def pretrained(self) -> Any:
+        """The pretrained model."""
+        return self._pair().pretrained
+
+    def _pair(self) -> PairOfModels:
+        if self.pair is None:
+            raise ValueError("this needs the pair of models, and only a subnetwork was given")
+        return self.pair
+
+    @property
+    def tensors(self) -> list[str]:
+        """Names of the pruned tensors, in model order."""
+        return list(self._outlines)
+
+    def check(self, tensor: str) -> str:
+        """The name of a pruned tensor, as it is; raises `ValueError` for any other."""
+        if not self._outlines:
+            raise ValueError("the subnetwork has no pruned tensor to show")
+        if tensor not in self._outlines:
+            known = f"one of {len(self._outlines)}, such as {next(iter(self._outlines))!r}"
+            raise ValueError(f"tensor must be a pruned one, {known}; got {tensor!r}")
+        return tensor
+
+    def shape(self, tensor: str) -> tuple[int, int]:
+        """(rows, row length) of a pruned tensor."""
+        return self._shapes[self.check(tensor)]
+
+    def tensor(self, tensor: str) -> ken.RetainedTensor:
+        """What was retained of a tensor. Those asked for last stay decoded."""
+        return self._tensors.get(self.check(tensor), lambda: self.net.pruned()[tensor])
+
+    def mask(self, tensor: str, rows: slice | None = None) -> NDArray[np.bool_]:
+        """Mask of a tensor, or of some of its rows: (rows, n) bool."""
+        return self.tensor(tensor).row_mask(rows)
+
+    def pyramid(self, tensor: str) -> Pyramid:
+        """Counts for any zoom into a tensor's mask. Those asked for last are kept."""
+        return self._pyramids.get(self.check(tensor), lambda: Pyramid(self.mask(tensor)))
+
+    def rows(self, tensor: str, wanted: slice) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Fine-tuned and pretrained rows, each (rows, n) float64; NaN where there is no pretrained value."""
+        self._pair()
+        found: tuple[NDArray[Any], NDArray[Any]] = self.models.rows(self.check(tensor), wanted)
+        return found
+
+    @cached_property
+    def shares(self) -> pd.DataFrame:
+        """What the subnetwork alone tells: layer, kind, rows, row_length, entries, retained, share by tensor."""
+        table = self.net.table().loc[list(self._outlines)]
+        table = table[["rows", "row_length", "entries", "retained", "share"]]
+        places = [ken.retention.place(name) for name in table.index]
+        table.insert(0, "layer", pd.Series([place.layer for place in places], table.index, dtype="Int64"))
+        table.insert(1, "kind", [place.kind for place in places])
+        return table
+
+    @cached_property
+    def _shapes(self) -> dict[str, tuple[int, int]]:
+        rows, lengths = self.shares["rows"].tolist(), self.shares["row_length"].tolist()
+        return dict(zip(self.shares.index, zip(rows, lengths, strict=True), strict=True))
+
+    @cached_property
+    def retention(self) -> ken.retention.Retention:
+        """All retention statistics: reads both models once, when first asked for."""
+        return ken.retention.measure(self.net, self)
+
+    def table(self, columns: Sequence[str] = ()) -> pd.DataFrame:
+        """The retention table. If only columns of `shares` are named, nothing is read from the models."""
+        if self.pair is None or (set(columns) <= set(self.shares.columns) and columns):
+            return self.shares
+        return self._table
+
+    @cached_property
+    def _table(self) -> pd.DataFrame:
+        return self.retention.table()
+
+
+def _opened(net: ken.Subnetwork, pair: PairOfModels) -> Any:
+    """The models of a pair, matched; raises `ValueError` if they are not those of the subnetwork."""
+    opened = replace(ken.open_pair(pair.fine_tuned, pair.pretrained), cuts=net.cuts)
+    for name, of in net.outlines.items():
+        there = opened.fine_tuned.tensors.get(name)
+        if of.reason is None and (there is None or tuple(there.shape) != of.shape):
+            found = "not there" if there is None else f"of shape {tuple(there.shape)}"
+            raise ValueError(f"{name}: the subnetwork has shape {of.shape}; in the fine-tuned model it is {found}")
+    return opened
+
+
+class _Recent(Generic[T]):
+    """Values by name, the latest asked for, as long as together they are not too large. Any thread may ask."""
+
+    def __init__(self, size: Callable[[T], int]) -> None:
+        self._size = size
+        self._lock = threading.RLock()
+        self._values: OrderedDict[str, T] = OrderedDict()
+
+    def get(self, name: str, make: Callable[[], T]) -> T:
+        """The value of that name, made if it is not there."""
+        with self._lock:
+            if name not in self._values:
+                self._values[name] = make()
+            self._values.move_to_end(name)
+            while len(self._values) > 1 and sum(map(self._size, self._values.values())) > _MOST_KEPT:
+                self._values.popitem(last=False)
+            return self._values[name]
