@@ -49,3 +49,18 @@ def notebook(lab: Lab, browser: Any) -> Iterator[Open]:
     yield open_notebook
     for one in opened:
         one.close()
+
+
+@pytest.fixture
+def quiet_notebook(notebook: Open) -> Iterator[Open]:
+    """`notebook`, and at the end: no request has left this machine, and no error was reported. None is excepted."""
+    opened = []
+
+    def open_notebook(source: Path | list[str]) -> Notebook:
+        opened.append(notebook(source))
+        return opened[-1]
+
+    yield open_notebook
+    for one in opened:
+        assert one.outside == []
+        assert one.errors == []

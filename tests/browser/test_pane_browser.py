@@ -45,32 +45,17 @@ pane.on_event(events.append)
 
 
 @pytest.fixture
-def open_quietly(notebook):
-    """`notebook`, and at the end: no request has left this machine, and no error was reported. None is excepted."""
-    opened = []
-
-    def open_notebook(cells):
-        opened.append(notebook(cells))
-        return opened[-1]
-
-    yield open_notebook
-    for one in opened:
-        assert one.outside == []
-        assert one.errors == []
-
-
-@pytest.fixture
-def shown(open_quietly):
+def shown(quiet_notebook):
     """A notebook that displays one pane."""
-    one = open_quietly([MAKE, "pane"])
+    one = quiet_notebook([MAKE, "pane"])
     one.run()
     return one
 
 
 @pytest.fixture
-def shown_twice(open_quietly):
+def shown_twice(quiet_notebook):
     """A notebook that displays one pane in two places."""
-    one = open_quietly([MAKE, "pane", "pane"])
+    one = quiet_notebook([MAKE, "pane", "pane"])
     one.run()
     return one
 
@@ -189,8 +174,8 @@ def test_a_saved_notebook_stays_small(shown_twice):
     assert output["data"]["text/plain"] == ["BokehPane('Three bars.')"]
 
 
-def test_panes_side_by_side_share_the_width(open_quietly):
-    nb = open_quietly(
+def test_panes_side_by_side_share_the_width(quiet_notebook):
+    nb = quiet_notebook(
         [MAKE, "import ipywidgets as w\nw.VBox([w.HBox([make(), make(), w.IntSlider(description='k')]), make()])"]
     )
     nb.run()
@@ -201,8 +186,10 @@ def test_panes_side_by_side_share_the_width(open_quietly):
     nb.wait("document.querySelector('.widget-readout').textContent === '2'")
 
 
-def test_a_pane_in_a_closed_tab_is_drawn_when_it_is_opened_as_it_is_then(open_quietly):
-    nb = open_quietly([MAKE, "import ipywidgets as w\ntabs = w.Tab([w.Label('empty'), pane], titles=['a', 'b'])\ntabs"])
+def test_a_pane_in_a_closed_tab_is_drawn_when_it_is_opened_as_it_is_then(quiet_notebook):
+    nb = quiet_notebook(
+        [MAKE, "import ipywidgets as w\ntabs = w.Tab([w.Label('empty'), pane], titles=['a', 'b'])\ntabs"]
+    )
     nb.run()
     nb.execute("pane.patch('entries', top=[1, 1, 1])")
     assert nb.documents() == 0
@@ -222,8 +209,8 @@ class Counting(BokehPane):
 """
 
 
-def test_panes_that_appear_at_once_load_bokehjs_once(open_quietly):
-    nb = open_quietly(
+def test_panes_that_appear_at_once_load_bokehjs_once(quiet_notebook):
+    nb = quiet_notebook(
         [MAKE, COUNT, "from IPython.display import display\ndisplay(*(Counting(figure()) for _ in 'abc'))"]
     )
     nb.run()
@@ -231,8 +218,8 @@ def test_panes_that_appear_at_once_load_bokehjs_once(open_quietly):
     assert sorted(nb.value("sent")) == ["bokehjs", "figure", "figure", "figure"]
 
 
-def test_another_bokehjs_in_the_page_is_left_alone(open_quietly):
-    nb = open_quietly([MAKE, "pane"])
+def test_another_bokehjs_in_the_page_is_left_alone(quiet_notebook):
+    nb = quiet_notebook([MAKE, "pane"])
     nb.page.evaluate("window.Bokeh = {version: '1.0.0', __bokeh__: true, documents: []}")
     nb.run()
     version = nb.value("__import__('bokeh').__version__")
@@ -240,8 +227,8 @@ def test_another_bokehjs_in_the_page_is_left_alone(open_quietly):
     assert nb.page.evaluate("window.Bokeh.version") == "1.0.0"
 
 
-def test_without_an_answer_the_words_are_shown_as_text_until_the_figure_can_be(open_quietly):
-    nb = open_quietly([MAKE + "pane.text = 'Names like <img src=x onerror=alert(1)>.'", "pane"])
+def test_without_an_answer_the_words_are_shown_as_text_until_the_figure_can_be(quiet_notebook):
+    nb = quiet_notebook([MAKE + "pane.text = 'Names like <img src=x onerror=alert(1)>.'", "pane"])
     nb.run_cell(0)
     nb.execute("receive = pane._receive; pane.on_msg(receive, remove=True)")
     nb.execute("unanswered = []; pane.on_msg(lambda *message: unanswered.append(message))")
@@ -256,8 +243,8 @@ def test_without_an_answer_the_words_are_shown_as_text_until_the_figure_can_be(o
     assert nb.page.get_by_text("Other words.").count() == 0
 
 
-def test_colours_follow_the_page_if_told_so(open_quietly):
-    one = open_quietly([MAKE, "auto = make(theme='auto')\nauto", "own = make()\nown"])
+def test_colours_follow_the_page_if_told_so(quiet_notebook):
+    one = quiet_notebook([MAKE, "auto = make(theme='auto')\nauto", "own = make()\nown"])
     one.run()
     papers = "lab.models('plot').map((plot) => plot.background_fill_color)"
     assert one.page.evaluate(papers) == ["#ffffff", "#ffffff"]
