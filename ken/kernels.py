@@ -184,14 +184,53 @@ def _level(density):
     return np.rint(density / q) * q
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, error_model="numpy")
 def levels_of_other_kernels(x, k, step, h, kernel, level):
-    """The same for the other kernels: most of their sums are short, none is worth an expansion."""
+    """The same for the other kernels: the sums of most are short, and that of the exponential one is a recursion."""
+    low, high = x[0], x[-1]
+    bound = _exponential(x, k, step, h, level) if kernel == EXPONENTIAL else -1.0
     highest = 0.0
     for j in range(k):
-        level[j] = _level(density_at(x, point_at(j, k, x[0], x[-1], step), h, kernel))
+        f = level[j]
+        if bound >= 0.0 and f < _LEVEL_LIMIT:
+            below = math.floor(f)
+            beyond = f - below - 0.5
+            if abs(beyond) > bound * f:
+                level[j] = below + 1.0 if beyond > 0.0 else below
+                highest = max(highest, level[j])
+                continue
+        level[j] = _level(density_at(x, point_at(j, k, low, high, step), h, kernel))
         highest = max(highest, level[j])
     return highest
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def _exponential(x, k, step, h, out):
+    """Density of the exponential kernel at the grid points; returns the bound on its relative error.
+
+    What lies left of a grid point weighs there exp(-distance / h) of what it weighed at the point before; so on the
+    right. Roundings add up along the row, as do those of the direct sum, from which this may differ by the bound.
+    """
+    n = x.shape[0]
+    low, high = x[0], x[n - 1]
+    i, total, before = 0, 0.0, low
+    for j in range(k):
+        point = point_at(j, k, low, high, step)
+        total *= math.exp((before - point) / h)
+        while i < n and x[i] <= point:
+            total += math.exp((x[i] - point) / h)
+            i += 1
+        out[j], before = total, point
+    i, total, before = n - 1, 0.0, high
+    scale = 1.0 / (n * _INTEGRALS[EXPONENTIAL]) / h
+    for j in range(k - 1, -1, -1):
+        point = point_at(j, k, low, high, step)
+        total *= math.exp((point - before) / h)
+        while i >= 0 and x[i] > point:
+            total += math.exp((point - x[i]) / h)
+            i -= 1
+        out[j], before = (out[j] + total) * scale, point
+    return 2.3e-16 * (4.0 * (n + k) + 16.0 * (high - low) / h)
 
 
 @njit(nogil=True, cache=True, error_model="numpy")

@@ -12,6 +12,7 @@ import ken
 from ken import rules
 from ken.density import KERNELS, bandwidth, density, grid, levels
 from ken.errors import RuleError, ValuesError
+from ken.kernels import EXPONENTIAL, density_at, point_at, row_levels
 
 ALL = ["ken", "grid", "density", "random", "magnitude", "update", "della"]
 
@@ -58,6 +59,19 @@ def test_the_published_rule_with_other_kernels_visits_by_their_levels(case, kern
     for j in np.argsort(-seen[0], kind="stable"):
         want[np.where(want, np.inf, np.abs(row - points[0, j])).argmin()] = True
     np.testing.assert_array_equal(got, want)
+
+
+@settings(max_examples=300)
+@given(rows(), st.integers(2, 200), st.floats(-9, 3))
+def test_levels_of_the_exponential_kernel_are_those_of_the_sum_over_all_entries(row, k, width):
+    x = np.sort(row)
+    spread = x[-1] - x[0]
+    if not spread > 0:
+        return
+    h, step = spread * 2.0**width, spread / (k - 1)
+    got = row_levels(x, k, h, EXPONENTIAL)
+    direct = [density_at(x, point_at(j, k, x[0], x[-1], step), h, EXPONENTIAL) for j in range(k)]
+    np.testing.assert_array_equal(got, levels(np.array(direct)))
 
 
 @pytest.mark.parametrize("kernel", KERNELS)
