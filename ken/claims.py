@@ -14,6 +14,7 @@ from numba import njit
 from ken.kernels import GAUSSIAN, LEFT_TO_RIGHT, levels, levels_of_other_kernels, point_at
 
 _COUNTING = 4096  # levels up to here are sorted by counting
+_AS_GIVEN = -2  # beside LEFT_TO_RIGHT
 
 
 @njit(nogil=True, cache=True, inline="always")
@@ -74,7 +75,7 @@ def _visiting_order(level, k, highest, counts, visit):
         visit[:k] = np.argsort(-level[:k], kind="mergesort")
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@njit(nogil=True, cache=True)
 def claim_rows(rows, order, bandwidths, k, kernel, mask):
     """Mark, for each row, the k entries that the k grid points claim.
 
@@ -82,6 +83,24 @@ def claim_rows(rows, order, bandwidths, k, kernel, mask):
     1 <= k < n. kernel: visit grid points by level (rule `ken`), or LEFT_TO_RIGHT (rule `grid`).
     mask: (m, n) bool, all False on entry; exactly k of every row are True on return.
     """
+    _claim_rows(rows, order, bandwidths, k, kernel, np.empty(k, np.int64), np.empty(k, np.int64), mask)
+
+
+@njit(nogil=True, cache=True)
+def claim_row(row, order, visit, claimed):
+    """What each grid point claims when those of one row are visited in the order that is given.
+
+    row: (n,) float64, finite, not constant. order: (n,) indices that sort it. visit: (k,) int64, each number below k
+    once; k < n. claimed: (k,) int64; on return the entry of each grid point.
+    """
+    n = row.shape[0]
+    mask = np.zeros((1, n), np.bool_)
+    _claim_rows(row.reshape(1, n), order.reshape(1, n), row[:1], visit.shape[0], _AS_GIVEN, visit, claimed, mask)
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def _claim_rows(rows, order, bandwidths, k, kernel, visit, claimed, mask):
+    """Both of the above. visit, claimed: (k,) int64; of the last row, the order and the claims."""
     m, n = rows.shape
     x = np.empty(n)
     index = np.empty(n, np.int64)
@@ -91,7 +110,6 @@ def claim_rows(rows, order, bandwidths, k, kernel, mask):
     left = np.empty(n + 2, np.int64)
     right = np.empty(n + 2, np.int64)
     place = np.empty(k, np.int64)
-    visit = np.empty(k, np.int64)
     level = np.zeros(k)
     counts = np.empty(_COUNTING + 2, np.int64)
     # The population std of a row is at least its range / √(2n), which bounds the number of bandwidths in it.
@@ -105,7 +123,9 @@ def claim_rows(rows, order, bandwidths, k, kernel, mask):
             continue
         low, high = x[0], x[n - 1]
         step = (high - low) / (k - 1) if k > 1 else 0.0
-        if kernel != LEFT_TO_RIGHT and k > 1:
+        if kernel == _AS_GIVEN:
+            pass
+        elif kernel != LEFT_TO_RIGHT and k > 1:
             if kernel == GAUSSIAN:
                 highest = levels(x, k, step, bandwidths[r], moments, table, level)
             else:
@@ -158,7 +178,9 @@ def claim_rows(rows, order, bandwidths, k, kernel, mask):
                     if index[start[c] + taken[c]] < index[start[best] + taken[best]]:
                         best = c
                     c = _find(right, c + 1)
-            mask[r, index[start[best] + taken[best]]] = True
+            entry = index[start[best] + taken[best]]
+            mask[r, entry] = True
+            claimed[j] = entry
             taken[best] += 1
             if start[best] + taken[best] == start[best + 1]:
                 left[best] = best - 1

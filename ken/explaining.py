@@ -110,7 +110,7 @@ def _explain(
         settings,
         mask,
         values,
-        *(0.0, nothing, nothing, nothing, nothing.astype(np.intp), nothing.astype(np.intp)),
+        *(0.0, nothing, nothing, nothing.astype(np.intp), nothing.astype(np.intp)),
         **place,
         python=python,
     )
@@ -122,12 +122,10 @@ def _explain(
     found = replace(found, bandwidth=float(h[0, 0]))
     if rule not in CLAIMING or k >= len(values):
         return found
-    points = grid(values[None], k)
-    at_points = density(values[None], points, h, settings.kernel)[0]
+    points = grid(values[None], k)[0]
     level = _levels(np.sort(values), k, found.bandwidth, settings.kernel)
     order = np.argsort(-level, kind="stable") if rule == "ken" else np.arange(k)
-    claimed = _claims(values, points[0], order)
-    return replace(found, grid=points[0], density=at_points, level=level, order=order, claimed=claimed)
+    return replace(found, grid=points, level=level, order=order, claimed=claims_in_order(values, order))
 
 
 def _levels(x: Array, k: int, h: float, kernel: str) -> Array:
@@ -139,16 +137,17 @@ def _levels(x: Array, k: int, h: float, kernel: str) -> Array:
     return np.asarray(row_levels(x, k, h, list(KERNELS).index(kernel)))
 
 
-def _claims(values: Array, points: Array, order: NDArray[np.intp]) -> NDArray[np.intp]:
-    """What each grid point claims when visited in that order, by the definition: the nearest unclaimed entry."""
-    far, claimed = np.empty(len(values)), np.empty(len(points), np.intp)
-    taken = np.zeros(len(values), bool)
-    for point in order:
-        np.abs(np.subtract(values, points[point], out=far), out=far)
-        far[taken] = np.inf
-        claimed[point] = entry = far.argmin()  # of equally near ones the first
-        taken[entry] = True
-    return claimed
+def claims_in_order(values: Array, order: NDArray[np.intp]) -> NDArray[np.intp]:
+    """What each of the k grid points of a row (n,) claims when they are visited in that order (k,); k < n.
+
+    >>> claims_in_order(np.array([0.0, 0.4, 0.5, 0.6, 1.0]), np.array([2, 1, 0])).tolist()
+    [0, 2, 4]
+    """
+    from ken.claims import claim_row  # numba takes a second to import: only where it is used
+
+    claimed = np.empty(len(order), np.int64)
+    claim_row(np.ascontiguousarray(values), np.argsort(values), order.astype(np.int64), claimed)
+    return claimed.astype(np.intp)
 
 
 @overload

@@ -49,7 +49,6 @@ class RowExplanation:
     values: Array
     bandwidth: float
     grid: Array
-    density: Array
     level: Array
     order: NDArray[np.intp]
     claimed: NDArray[np.intp]
@@ -74,6 +73,14 @@ class RowExplanation:
         nearer = np.flatnonzero((far < far[entry]) | ((far == far[entry]) & (np.arange(self.n) < entry)))
         nearest_first = nearer[np.argsort(far[nearer], kind="stable")]
         return Claim(step, point, float(self.grid[point]), entry, float(far[entry]), tuple(map(int, nearest_first)))
+
+    @cached_property
+    def density(self) -> Array:
+        """The density at each grid point, (k,)."""
+        if not len(self.grid):
+            return np.empty(0)
+        known = self.values[None, : self.n - self.added]
+        return density(known, self.grid[None], np.array([[self.bandwidth]]), self.settings.kernel)[0]
 
     @property
     def steps(self) -> NDArray[np.intp]:

@@ -158,8 +158,10 @@ LAYERS = {
     "cards": {"explanation"},  # for its type alone
     "explanation": {"cards", "density", "rules"},
     "explaining": {
-        *("bandwidths", "density", "explanation", "kernels", "pairing", "retained", "retention", "rules", "subnetwork"),
+        *("bandwidths", "claims", "density", "explanation", "kernels", "pairing", "retained", "retention", "rules"),
+        "subnetwork",
     },
+    "flipping": {"bandwidths", "explaining", "rules"},
     "describing": {"format", "record", "stored", "subnetwork", "tensors"},
     "cli": {"demo", "sweeping", "describing", "exporting", "format", "planning", "pruning", "verification"},
     "__init__": None,
