@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from ken.explaining import explain as explain
     from ken.explaining import explain_row as explain_row
     from ken.exporting import export as export
+    from ken.flipping import stability as stability
     from ken.format import load as load
     from ken.injection import inject as inject
     from ken.injection import reset as reset
@@ -62,6 +63,7 @@ _PUBLIC = {
     "retention": None,
     "rules": None,
     "reset": "injection",
+    "stability": "flipping",
     "swap": "live",
     "sweep": "sweeping",
     "training": None,

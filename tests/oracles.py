@@ -3,8 +3,8 @@
 import numpy as np
 
 
-def published_rule(row, k):
-    """Mask of one row: the k entries claimed by k grid points in the order of their density level."""
+def published_rule(row, k, backwards=False):
+    """Mask of one row: the k entries claimed by k grid points in the order of their density level, or against it."""
     x = np.asarray(row, dtype=np.float64)
     n = len(x)
     mask = np.zeros(n, dtype=bool)
@@ -16,14 +16,14 @@ def published_rule(row, k):
     h = 1.06 * x.std() * n**-0.2
     points = np.linspace(x.min(), x.max(), k)
     density = [np.exp(-0.5 * ((g - x) / h) ** 2).sum() / (n * h * np.sqrt(2 * np.pi)) for g in points]
-    for j in np.argsort(-np.round(density), kind="stable"):
+    for j in np.argsort(-np.round(density), kind="stable")[:: -1 if backwards else 1]:
         distance = np.where(mask, np.inf, np.abs(x - points[j]))
         mask[distance.argmin()] = True
     return mask
 
 
-def grid_rule(row, k):
-    """The same claims, from left to right."""
+def grid_rule(row, k, backwards=False):
+    """The same claims, from left to right, or from right to left."""
     x = np.asarray(row, dtype=np.float64)
     mask = np.zeros(len(x), dtype=bool)
     if k >= len(x):
@@ -31,6 +31,6 @@ def grid_rule(row, k):
     if x.max() == x.min():
         mask[:k] = True
         return mask
-    for g in np.linspace(x.min(), x.max(), k):
+    for g in np.linspace(x.min(), x.max(), k)[:: -1 if backwards else 1]:
         mask[np.where(mask, np.inf, np.abs(x - g)).argmin()] = True
     return mask
