@@ -118,6 +118,7 @@ class BokehPane(anywidget.AnyWidget):
         self._document.add_root(root)
         self._lock = threading.RLock()
         self._held = _Held()
+        self._found: dict[tuple[str, type[Model]], Any] = {}  # looking through all models takes a millisecond
         self._unsent: dict[str, Change] = {}
         self._generation = 0
         # By model id: generation of the latest change, and the view it came from ("" is Python).
@@ -218,6 +219,8 @@ class BokehPane(anywidget.AnyWidget):
             except Exception:
                 model.update(**before)
                 raise
+            if "name" in properties:
+                self._found.clear()  # it may be the name of another, too
             if properties:
                 self._touch(model).properties |= dict.fromkeys(properties)
 
@@ -276,16 +279,20 @@ class BokehPane(anywidget.AnyWidget):
 
     def _named(self, name: str, kind: type[M]) -> M:
         """The one model of that kind with that name."""
+        known = self._found.get((name, kind))
+        if known is not None and known.name == name and known.document is self._document:
+            return known
         models = [model for model in self._document.models if isinstance(model, kind)]
         found = [model for model in models if model.name == name]
         if len(found) == 1:
+            self._found[name, kind] = found[0]
             return found[0]
         what = "source" if kind is ColumnDataSource else "model"
         if found:
             kinds = ", ".join(sorted(type(model).__name__ for model in found))
             raise UnknownNameError(f"several models are named {name!r}: {kinds}")
-        known = ", ".join(map(repr, sorted({model.name for model in models if model.name}))) or "none"
-        raise UnknownNameError(f"no {what} is named {name!r}; known names: {known}")
+        names = ", ".join(map(repr, sorted({model.name for model in models if model.name}))) or "none"
+        raise UnknownNameError(f"no {what} is named {name!r}; known names: {names}")
 
     def _touch(self, model: Model) -> Change:
         """Note that this thread changes `model`: sent at the end of its hold."""
