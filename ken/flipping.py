@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 from ken import bandwidths, rules
 from ken.bandwidths import NORMAL_REFERENCE
 from ken.explaining import claims_in_order, explain_row
+from ken.explanation import RowExplanation
 
-# Rules without a bandwidth. One of the user's may heed it.
-_WITHOUT = ("grid", "random", "magnitude", "update", "della")
+#: Rules that have no use for a bandwidth and a kernel; one of the user's may heed them.
+WITHOUT_BANDWIDTH = ("grid", "random", "magnitude", "update", "della")
 _LIMITS = np.finfo(np.float64)
 
 
@@ -59,20 +60,26 @@ def stability(
     >>> stability(np.array([0.1, 0.2, 0.6, 0.9, 1.0]), k=4, rule="magnitude").doubled.share
     nan
     """
-    why = explain_row(
-        fine_tuned_row,
-        k,
-        pretrained_row,
-        rule,
-        on=on,
-        bandwidth=bandwidth,
-        kernel=kernel,
-        tensor=tensor,
-        row=row,
-        seed=seed,
+    return stability_of(
+        explain_row(
+            fine_tuned_row,
+            k,
+            pretrained_row,
+            rule,
+            on=on,
+            bandwidth=bandwidth,
+            kernel=kernel,
+            tensor=tensor,
+            row=row,
+            seed=seed,
+        )
     )
+
+
+def stability_of(why: RowExplanation) -> Stability:
+    """The same of a row that is explained already, and that has no added entries."""
     nothing = Flips(float("nan"), np.empty(0, np.intp))
-    if why.n == 0 or k >= why.n or np.ptp(why.values) == 0:
+    if why.n == 0 or why.k >= why.n or np.ptp(why.values) == 0:
         return Stability(nothing, nothing, nothing)
 
     def flips(mask: NDArray[np.bool_]) -> Flips:
@@ -80,18 +87,18 @@ def stability(
         return Flips(len(entries) / why.n, entries)
 
     def at(factor: float) -> Flips:
-        width = factor * float(bandwidths.bandwidth(why.values[None], bandwidth)[0, 0])
+        width = factor * float(bandwidths.bandwidth(why.values[None], why.settings.bandwidth)[0, 0])
         mask = rules.retain(
             why.fine_tuned,
-            k,
-            rule,
+            why.k,
+            why.rule,
             pretrained=why.pretrained,
-            tensor=tensor,
-            first_row=row,
-            seed=seed,
-            on=on,
+            tensor=why.tensor,
+            first_row=why.row,
+            seed=why.seed,
+            on=why.settings.on,
             bandwidth=min(max(width, float(_LIMITS.smallest_subnormal)), float(_LIMITS.max)),
-            kernel=kernel,
+            kernel=why.settings.kernel,
         )
         return flips(mask)
 
@@ -100,6 +107,6 @@ def stability(
         mask = np.zeros(why.n, np.bool_)
         mask[claims_in_order(why.values, why.order[::-1])] = True
         turned = flips(mask)
-    if rule in _WITHOUT:
+    if why.rule in WITHOUT_BANDWIDTH:
         return Stability(nothing, nothing, turned)
     return Stability(at(0.5), at(2.0), turned)

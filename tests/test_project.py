@@ -161,7 +161,7 @@ LAYERS = {
         *("bandwidths", "claims", "density", "explanation", "kernels", "pairing", "retained", "retention", "rules"),
         "subnetwork",
     },
-    "flipping": {"bandwidths", "explaining", "rules"},
+    "flipping": {"bandwidths", "explaining", "explanation", "rules"},
     "describing": {"format", "record", "stored", "subnetwork", "tensors"},
     "cli": {"demo", "sweeping", "describing", "exporting", "format", "planning", "pruning", "verification"},
     "__init__": None,
