@@ -20,6 +20,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 import ken
+from ken.explaining import CLAIMING
 from ken.files import write_text
 from kenviz import theme as themes
 from kenviz.figures import matrix as matrix_figure
@@ -32,7 +33,8 @@ from kenviz.study import Study
 if TYPE_CHECKING:
     import pandas as pd
 
-    from ken.retention import PairOfModels
+    from ken.explaining import CLAIMING
+from ken.retention import PairOfModels
 
 _RULES = {
     "ken": "In every row of every pruned tensor, k evenly spaced grid points from the smallest to the largest "
@@ -146,7 +148,7 @@ def _tensor_figures(net: ken.Subnetwork, models: Any, name: str, reason: str) ->
     fine_tuned, pretrained = models.rows(name, slice(row, row + 1))
     recipe = net.recipe
     settings = ken.rules.Settings(recipe.on, recipe.bandwidth, recipe.kernel)
-    shown = row_figure.picture(fine_tuned[0], mask[row], pretrained[0], settings)
+    shown = row_figure.picture(fine_tuned[0], mask[row], pretrained[0], settings, recipe.rule in CLAIMING)
     return [
         Figure.of(
             f"Mask of {label(name)}",
@@ -155,9 +157,9 @@ def _tensor_figures(net: ken.Subnetwork, models: Any, name: str, reason: str) ->
         ),
         Figure.of(
             f"Row {row} of {label(name)}",
-            f"The row whose update has the median root mean square of its matrix ({energy:.3g}). {shown.title()}. "
-            "The upper plot compares the histogram of the fine-tuned values with their kernel density estimate; the "
-            "lower one has a mark for every grid point and every entry.",
+            f"The row whose update has the median root mean square of its matrix ({energy:.3g}). "
+            f"{'; '.join(shown.lines())}. The upper plot compares the histogram of the fine-tuned values with their "
+            "kernel density estimate; the lower one has a mark for every grid point and every entry.",
             row_figure.build(shown, f"row {row} of {name}"),
         ),
     ]

@@ -12,6 +12,9 @@ RETAINED = "#0072b2"
 RESET = "#8c8c8c"
 DENSITY = "#d55e00"
 GRID = "#009e73"
+CLAIMED = "#e69f00"
+TAKEN = "#cc79a7"
+CHOSEN = "#d55e00"
 
 #: Shares 0 … 100 %, one colour each: perceptually even, and the same for colour-blind readers.
 SHARES: tuple[str, ...] = tuple(cividis(101))

@@ -46,7 +46,7 @@ def test_report_has_the_table_and_the_three_kinds_of_figure(net, pair, tmp_path)
     titles = json.dumps(items(html))
     assert "share of the update" in titles
     assert "matrix of 300 rows" in titles
-    assert "k = 12 of 24 entries retained" in titles
+    assert "k = 12 of 24 (50.0%)" in titles
 
 
 def test_every_number_of_the_table_is_that_of_the_subnetwork(net, pair, tmp_path):

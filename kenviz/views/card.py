@@ -33,6 +33,6 @@ class CardBox(ipywidgets.HTML):
         text = html.escape("\n".join(visible(line) for line in lines))
         # A live region: a screen reader says what a tap has found.
         self.value = (
-            f'<pre class="kenviz-card" role="status" style="white-space: pre-wrap; overflow-wrap: anywhere; '
-            f'line-height: 1.4; margin: 0">{text}</pre>'
+            f'<pre class="kenviz-card" role="status" style="white-space: pre-wrap; word-break: normal; '
+            f'overflow-wrap: anywhere; line-height: 1.4; margin: 0">{text}</pre>'
         )
