@@ -227,6 +227,22 @@ def verify(
     print(f"{net}: all {len(found)} tensors are whole{tried}.")
 
 
+@app.command()
+def view(
+    net: Annotated[Path, typer.Argument(help="The subnetwork file.")],
+    pretrained: Annotated[str | None, typer.Argument(help=_MODEL)] = None,
+    fine_tuned: Annotated[str | None, typer.Argument(help=_MODEL + " Without it only masks can be shown.")] = None,
+    ip: Annotated[str, typer.Option(help="Address to listen at.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 takes a free one.")] = 0,
+    token: Annotated[str | None, typer.Option(help="Token to ask for: by default a random one; none if empty.")] = None,
+    browser: Annotated[bool, typer.Option(help="Open the page in the browser.")] = True,
+) -> None:
+    """Open the Explorer of the subnetwork NET in the browser, as an app; Ctrl-C ends it."""
+    from kenviz.app import serve
+
+    serve(net, pretrained, fine_tuned, ip=ip, port=port, token=token, browser=browser)
+
+
 def summary(results: pd.DataFrame) -> str:
     """The table of a sweep over shares as text: one line a share, one column a rule, the two models below.
 
