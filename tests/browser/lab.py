@@ -239,7 +239,7 @@ class Notebook:
         page.set_default_timeout(TIMEOUT * 1000)
         page.on("request", lambda request: self._visit(request.url))
         page.on("websocket", lambda socket: self._visit(socket.url))
-        page.on("pageerror", lambda error: self.errors.append(str(error)))
+        page.on("pageerror", lambda error: self.errors.append(f"{error}\n{error.stack}"))
         page.on("console", self._console)
         page.add_init_script(HELPERS)
         # A workspace of its own: what other tests have open is not restored here.
@@ -389,6 +389,13 @@ class Notebook:
         handle.focus()
         for _ in range(abs(steps)):
             self.page.keyboard.press("ArrowRight" if steps > 0 else "ArrowLeft")
+
+    def use_theme(self, name: str) -> None:
+        """Change JupyterLab's theme to "Light" or "Dark". Its splash screen must be gone before the next change."""
+        self.page.evaluate(
+            "name => jupyterapp.commands.execute('apputils:change-theme', {theme: `JupyterLab ${name}`})", name
+        )
+        self.wait("document.getElementById('jupyterlab-splash') === null")
 
     def screenshot(self, path: Path | str) -> None:
         """Write what the page shows as a PNG."""
