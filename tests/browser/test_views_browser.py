@@ -1,4 +1,4 @@
-"""What all views owe, each in a real JupyterLab: shown twice, in step, after a reload, dark, by keyboard, with any name.
+"""What all views owe, each in a real JupyterLab: twice, in step, after a reload, dark, by keyboard, with any name.
 
 What the page holds is compared with what Python holds, column by column, for every named source of a view. That what
 Python holds is right is tested without a browser.
@@ -110,7 +110,7 @@ def test_view(quiet_notebook, name):
     assert lost == []
     nameless = one.page.evaluate(
         """() => [...lab.panel().node.querySelectorAll(".jp-OutputArea-output input, .jp-OutputArea-output select")]
-            .filter((control) => !control.labels?.length && !control.ariaLabel && !control.title && !control.placeholder)
+            .filter(({labels, ariaLabel, title, placeholder}) => !(labels?.length || ariaLabel || title || placeholder))
             .map((control) => control.outerHTML.slice(0, 200))"""
     )
     assert nameless == []
