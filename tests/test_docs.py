@@ -8,6 +8,7 @@ import torch
 
 import ken
 from ken import rules
+from ken.training import quiet_transformers
 
 DOCS = Path(__file__).parent.parent / "docs"
 
@@ -25,3 +26,17 @@ def test_the_rule_of_the_page_on_rules_works(monkeypatch):
     assert names["why"].mask.sum() == 9
     table = re.findall(r"^\| `(\w+)` \| ", text.split("Of equal values")[0], re.M)
     assert table == rules.names()[:-1]
+
+
+def test_the_page_on_training_works():
+    text = (DOCS / "training.md").read_text(encoding="utf-8")
+    names = {}
+    with quiet_transformers():
+        for block in re.findall(r"```python\n(.*?)```", text, re.S):
+            exec(compile(block, "training.md", "exec"), names)
+    assert names["tuned"].history.columns.tolist() == re.findall(
+        r"`(\w+)`", text.split("The columns of the history:")[1].split("NaN")[0]
+    )
+    assert names["pruned"].num_labels == 2
+    assert names["before"].n == names["after"].n == 4
+    assert set(names["held_out"].index) <= set(names["table"].index)

@@ -152,9 +152,13 @@ LAYERS = {
     "comparing": {"measuring", "neighbours", "pairing", "pairs", "parallel", "places", "retained", "subnetwork"},
     "retention": {"comparing", "heads", "measuring", "pairs", "places", "subnetwork", "summaries"},
     "sweeping": {"pruning", "injection", "pairing", "pairs", "retained", "rows", "rules", "subnetwork"},
-    "training": set(),
+    "evaluation": set(),
+    "examples": set(),
+    "splits": {"examples"},
+    "trainer": set(),
+    "training": {"evaluation", "examples", "splits", "trainer"},
     "docstring_task": set(),
-    "demo": {"training", "docstring_task"},
+    "demo": {"evaluation", "training", "docstring_task", "trainer"},
     "cards": {"explanation"},  # for its type alone
     "explanation": {"cards", "density", "rules"},
     "explaining": {

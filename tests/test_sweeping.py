@@ -49,9 +49,9 @@ def test_metric_is_that_of_the_injected_model(pair):
 def test_an_evaluation_may_know_its_standard_error(pair):
     from ken.training import Evaluation
 
-    table = ken.sweep(pair, [7], ["ken"], evaluate=lambda _: Evaluation(correct=60, n=100))
+    table = ken.sweep(pair, [7], ["ken"], evaluate=lambda _: Evaluation.of([0] * 5, [0, 0, 0, 1, 1], 2))
     assert table["metric"].tolist() == [0.6] * 3
-    assert table["standard_error"].iloc[0] == pytest.approx(math.sqrt(0.6 * 0.4 / 100))
+    assert table["standard_error"].iloc[0] == pytest.approx(math.sqrt(0.6 * 0.4 / 5))
 
 
 def test_a_bad_k_is_refused_before_anything_is_evaluated(pair):
