@@ -37,6 +37,10 @@ class FormatError(SubnetworkError):
     """A subnetwork file that is damaged, was made by a newer version, or cannot be written."""
 
 
+class ResultsError(KenError, ValueError):
+    """Results that cannot be used: of an evaluation that gives no number, or in a file that is about something else."""
+
+
 class DemoError(KenError, RuntimeError):
     """The demonstration pair cannot be made: a package is missing, or a cached file is damaged."""
 

@@ -151,7 +151,12 @@ LAYERS = {
     "summaries": {"concentration", "heads", "measuring", "neighbours", "places"},
     "comparing": {"measuring", "neighbours", "pairing", "pairs", "parallel", "places", "retained", "subnetwork"},
     "retention": {"comparing", "heads", "measuring", "pairs", "places", "subnetwork", "summaries"},
-    "sweeping": {"pruning", "injection", "pairing", "pairs", "retained", "rows", "rules", "subnetwork"},
+    "results": set(),
+    "trials": {
+        *("injection", "live", "pairing", "pairs", "pruning", "results", "retained", "rows", "rules", "subnetwork"),
+    },
+    "sweeping": {"bandwidths", "pairs", "results", "rows", "rules", "trials"},
+    "smallest": {"bandwidths", "pairs", "results", "rules", "trials"},
     "evaluation": set(),
     "examples": set(),
     "splits": {"examples"},
@@ -165,7 +170,16 @@ LAYERS = {
         *("bandwidths", "density", "explanation", "kernels", "pairing", "retained", "retention", "rules", "subnetwork"),
     },
     "describing": {"format", "record", "stored", "subnetwork", "tensors"},
-    "cli": {"demo", "sweeping", "describing", "exporting", "format", "planning", "pruning", "verification"},
+    "arguments": set(),
+    "sweep_summary": set(),
+    "sweep_command": {
+        *("arguments", "files", "hub", "injection", "pairs", "rules", "smallest", "sweep_summary", "sweeping"),
+        *("tensors", "training"),
+    },
+    "cli": {
+        *("arguments", "demo", "describing", "exporting", "format", "planning", "pruning", "sweep_command"),
+        *("sweep_summary", "sweeping", "verification"),
+    },
     "__init__": None,
 }
 # Methods of Subnetwork that hand over to the modules which do the work.
