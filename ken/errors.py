@@ -45,6 +45,10 @@ class DemoError(KenError, RuntimeError):
     """The demonstration pair cannot be made: a package is missing, or a cached file is damaged."""
 
 
+class TrainingError(KenError, ValueError):
+    """Texts, labels or settings that a classifier cannot work with, or a loss that is no number."""
+
+
 @contextmanager
 def at_tensor(name: str) -> Iterator[None]:
     """Add the tensor's name to any error that passes through, without rewording it.

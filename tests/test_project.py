@@ -157,9 +157,13 @@ LAYERS = {
     },
     "sweeping": {"bandwidths", "pairs", "results", "rows", "rules", "trials"},
     "smallest": {"bandwidths", "pairs", "results", "rules", "trials"},
-    "training": set(),
+    "evaluation": set(),
+    "examples": set(),
+    "splits": {"examples"},
+    "trainer": set(),
+    "training": {"evaluation", "examples", "splits", "trainer"},
     "docstring_task": set(),
-    "demo": {"training", "docstring_task"},
+    "demo": {"evaluation", "training", "docstring_task", "trainer"},
     "cards": {"explanation"},  # for its type alone
     "explanation": {"cards", "density", "rules"},
     "explaining": {

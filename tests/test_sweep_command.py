@@ -51,7 +51,7 @@ def folders(tmp_path_factory):
     words.pre_tokenizer = Whitespace()
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=words, pad_token="[PAD]", unk_token="[UNK]")
     told = {"epochs": 6, "batch_size": 5, "learning_rate": 1e-2, "progress": False}
-    tuned = fine_tune(tuned, tokenizer, TEXTS, LABELS, **told)
+    tuned = fine_tune(tuned, tokenizer, TEXTS, LABELS, **told).model
     base.save_pretrained(folder / "pretrained")
     tuned.save_pretrained(folder / "fine_tuned")
     tokenizer.save_pretrained(folder / "fine_tuned")

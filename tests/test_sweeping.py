@@ -172,6 +172,17 @@ def test_outcomes_must_be_of_as_many_items_each_time(pair, tmp_path):
         ken.sweep(pair, [0.5], ["ken"], evaluate=lambda _: Result(1.0, outcomes=[True] * 7), results=tmp_path / "r")
 
 
+def test_an_evaluation_of_texts_says_all_of_that(pair):
+    from ken.training import Evaluation
+
+    evaluation = Evaluation.of([0] * 5, [0, 0, 0, 1, 1], 2)
+    table = ken.sweep(pair, [7], ["ken"], evaluate=lambda _: evaluation)
+    assert table["metric"].tolist() == [0.6] * 3
+    assert table["standard_error"].tolist() == [pytest.approx(math.sqrt(0.6 * 0.4 / 5))] * 3
+    assert table["macro_f1"].tolist() == [evaluation.macro_f1] * 3
+    assert table["difference_error"].tolist() == [0] * 3
+
+
 def test_a_bad_k_is_refused_before_anything_is_evaluated(pair):
     with pytest.raises(BudgetError, match="got 0"):
         ken.sweep(pair, [0.5, 0], evaluate=lambda _: pytest.fail("evaluated"))
