@@ -39,10 +39,25 @@ def status(url):
         return answer.status, answer.geturl(), answer.read().decode()
 
 
+_OTHER = """
+import sys
+from pathlib import Path
+from kenviz import app
+port = app._free("127.0.0.1", 0)
+print(f"http://127.0.0.1:{port}/?token=t", flush=True)
+app._run(Path(sys.argv[1]), "127.0.0.1", port, "t", False)
+"""
+
+
 @contextlib.contextmanager
-def served(*arguments):
-    """The running app and its address; at the end it is interrupted, as by Ctrl-C, and nothing of it is left."""
+def served(*arguments, notebook=None):
+    """The running app and its address; at the end it is interrupted, as by Ctrl-C, and nothing of it is left.
+
+    With notebook, that notebook is served in place of the Explorer.
+    """
     command = [sys.executable, "-m", "ken.cli", "view", *map(str, arguments), "--no-browser"]
+    if notebook is not None:
+        command = [sys.executable, "-c", _OTHER, str(notebook)]
     process = subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, start_new_session=True
     )
