@@ -80,8 +80,8 @@ def sweep(
         table = sweep(pair, ks, rules, on=values, **told)
         if out is not None:
             write_text(out, table.to_csv(index=False))
-        print(f"{summary(table)}\n\nShare of {len(wanted):,} texts labelled correctly, ± one standard error.", end=" ")
-        print(f"Of random rules the mean of {seeds} draws." if seeds > 1 else "")
+        draws = f" Of random rules the mean of {seeds} draws." if seeds > 1 else ""
+        print(f"{summary(table)}\n\nShare of {len(wanted):,} texts labelled correctly, ± one standard error.{draws}")
         if tolerance is not None:
             print()
             for name in dict.fromkeys(rules):

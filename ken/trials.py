@@ -47,10 +47,10 @@ def jobs(
     """
     from ken.results import Key
 
-    rules, on = (of if not isinstance(of, str) else [of] for of in (rules, on))
+    rules, on = ([of] if isinstance(of, str) else list(of) for of in (rules, on))
     seeds = [_whole(seed) for seed in seeds]
     for what, values in (("rules", rules), ("on", on), ("seeds", seeds)):
-        if not len(values):
+        if not values:
             raise RuleError(f"{what} must name at least one {what.removesuffix('s')}, got none")
     found: dict[str, Key] = {}
     ks = [_plain(k) for k in ks]
