@@ -9,7 +9,7 @@ NOTEBOOKS := $(sort $(wildcard notebooks/*.ipynb))
 export HF_HUB_OFFLINE := 1
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: help demo test lint unit nbval browser chromium lab notebooks screenshots benchmark large fuzz clean
+.PHONY: help demo test lint unit nbval browser chromium lab notebooks screenshots benchmark evidence large fuzz clean
 
 help:
 	@echo "make demo         run the main job on a real model; leaves a report in ken-demo/"
@@ -18,6 +18,7 @@ help:
 	@echo "make notebooks    execute the notebooks again and store their outputs"
 	@echo "make screenshots  take the pictures of the README again, in a real browser"
 	@echo "make benchmark    measure, and print a table"
+	@echo "make evidence     measure what each rule costs, for docs/evidence.md (an hour; goes on where it was interrupted)"
 	@echo "make large        prune a pair of 3.4 GB each, and print time and memory (takes 8 GB of disk)"
 	@echo "make fuzz         open a million hostile subnetwork files (half an hour)"
 	@echo "make clean        remove the environment and what was built"
@@ -73,6 +74,9 @@ benchmark: $(READY)
 	$(BIN)/python benchmarks/pruning.py
 	$(BIN)/python benchmarks/storage.py
 	$(BIN)/python benchmarks/retention.py
+
+evidence: $(READY) chromium
+	$(BIN)/python benchmarks/evidence.py
 
 large: $(READY)
 	$(BIN)/python benchmarks/large.py

@@ -6,7 +6,8 @@ The data flow, a module a step::
     (module, state dict, file, folder)                     ▲                 (retained)             │           (a file)
                                               density, kernels                                      │
              new model, live model, checkpoint folder ◄── injection, live, exporting ◄──────────────┤
-             tidy tables ◄── retention ◄────────────────────────────────────────────────────────────┘
+             tidy tables ◄── retention ◄────────────────────────────────────────────────────────────┤
+             metrics ◄── sweeping, smallest ◄── results (a file) ◄── trials ◄───────────────────────┘
 
 Nothing heavy is imported until it is used: ``import ken`` alone loads neither torch nor numba.
 """
@@ -21,6 +22,7 @@ from ken._version import __version__ as __version__
 if TYPE_CHECKING:
     from ken import demo as demo
     from ken import density as density
+    from ken import results as results
     from ken import retention as retention
     from ken import rules as rules
     from ken import training as training
@@ -39,6 +41,8 @@ if TYPE_CHECKING:
     from ken.retained import CarriedTensor as CarriedTensor
     from ken.retained import RetainedTensor as RetainedTensor
     from ken.retention import Pair as Pair
+    from ken.smallest import SmallestK as SmallestK
+    from ken.smallest import smallest_k as smallest_k
     from ken.subnetwork import Subnetwork as Subnetwork
     from ken.sweeping import sweep as sweep
     from ken.verification import verify as verify
@@ -49,6 +53,7 @@ _PUBLIC = {
     "KenError": "errors",
     "Pair": "retention",
     "RetainedTensor": "retained",
+    "SmallestK": "smallest",
     "Subnetwork": "subnetwork",
     "demo": None,
     "density": None,
@@ -60,9 +65,11 @@ _PUBLIC = {
     "open_pair": "pairing",
     "plan": "planning",
     "prune": "pruning",
+    "results": None,
     "retention": None,
     "rules": None,
     "reset": "injection",
+    "smallest_k": "smallest",
     "stability": "flipping",
     "swap": "live",
     "sweep": "sweeping",

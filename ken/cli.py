@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
+from ken import sweep_command
 from ken._version import __version__
+from ken.arguments import bandwidth_of, budget
 from ken.errors import BudgetError, KenError
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -40,6 +39,7 @@ def demo(
 ) -> None:
     """Fine-tune a real model (or take the cached one), prune it, evaluate, write a table and a report."""
     import ken.demo
+    from ken.sweep_summary import readable, summary
     from ken.sweeping import sweep
 
     out.mkdir(parents=True, exist_ok=True)
@@ -60,7 +60,7 @@ def demo(
 
     net = ken.prune(pair.fine_tuned, pair.pretrained, _SHOWN)
     report = kenviz.report(
-        net, pair, out / "report.html", title="What KEN kept of a fine-tuned MiniLM", results=_readable(results)
+        net, pair, out / "report.html", title="What KEN kept of a fine-tuned MiniLM", results=readable(results)
     )
     print(f"\nTable:  {out / 'results.csv'}\nReport: {report}")
     print("Open the report in a browser; then `make lab`, and notebooks/01_quickstart.ipynb, to explore by hand.")
@@ -102,11 +102,11 @@ def prune(
     net = prune(
         fine_tuned,
         pretrained,
-        _budget(k),
+        budget(k),
         rule,
         seed=seed,
         on=on,
-        bandwidth=_number(bandwidth),
+        bandwidth=bandwidth_of(bandwidth),
         kernel=kernel,
         include=include or (),
         exclude=exclude or (),
@@ -142,7 +142,7 @@ def plan(
 
     found = plan(
         model,
-        None if k is None else _budget(k),
+        None if k is None else budget(k),
         total=total,
         include=include or (),
         exclude=exclude or (),
@@ -157,24 +157,6 @@ def plan(
     print(found)
 
 
-def _budget(k: str) -> int | float:
-    """A number with a point is a share, one without counts entries, as in Python."""
-    for kind in (int, float):
-        try:
-            return kind(k)
-        except ValueError:
-            continue
-    raise BudgetError(f"k must be a number such as 100 or 0.5, got {k!r}")
-
-
-def _number(bandwidth: str) -> str | float:
-    """A number if it is one, else the name of a rule."""
-    try:
-        return float(bandwidth)
-    except ValueError:
-        return bandwidth
-
-
 def _cuts(rows: list[str] | None) -> dict[str, str]:
     """PATTERN=CUT, each; what CUT may be is checked later. A pattern may hold an equals sign."""
     found = {}
@@ -184,6 +166,9 @@ def _cuts(rows: list[str] | None) -> dict[str, str]:
             raise BudgetError(f"rows must be PATTERN=last, first or whole, got {text!r}")
         found[pattern] = cut
     return found
+
+
+app.command(name="sweep")(sweep_command.sweep)
 
 
 @app.command()
@@ -227,49 +212,20 @@ def verify(
     print(f"{net}: all {len(found)} tensors are whole{tried}.")
 
 
-def summary(results: pd.DataFrame) -> str:
-    """The table of a sweep over shares as text: one line a share, one column a rule, the two models below.
+@app.command()
+def view(
+    net: Annotated[Path, typer.Argument(help="The subnetwork file.")],
+    pretrained: Annotated[str | None, typer.Argument(help=_MODEL)] = None,
+    fine_tuned: Annotated[str | None, typer.Argument(help=_MODEL + " Without it only masks can be shown.")] = None,
+    ip: Annotated[str, typer.Option(help="Address to listen at.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 takes a free one.")] = 0,
+    token: Annotated[str | None, typer.Option(help="Token to ask for: by default a random one; none if empty.")] = None,
+    browser: Annotated[bool, typer.Option(help="Open the page in the browser.")] = True,
+) -> None:
+    """Open the Explorer of the subnetwork NET in the browser, as an app; Ctrl-C ends it."""
+    from kenviz.app import serve
 
-    >>> import torch
-    >>> from ken.retention import Pair
-    >>> from ken.sweeping import sweep
-    >>> pair = Pair({"w": torch.ones(2, 8)}, {"w": torch.zeros(2, 8)})
-    >>> print(summary(sweep(pair, [0.5], ["ken"], evaluate=lambda state: state["w"].mean())))
-                         share   retained            ken
-                          0.50          8         50.0 %
-    fine-tuned model      1.00         16        100.0 %
-    pretrained body       0.00          0          0.0 %
-    """
-    pruned = results[results["model"] == "pruned"]
-    rules = list(dict.fromkeys(pruned["rule"]))
-    lines = [f"{'':18}{'share':>8} {'retained':>10}" + "".join(f"{rule:>15}" for rule in rules)]
-    for k, of_k in pruned.groupby("k", sort=False):
-        cells = [_accuracy(of_k[of_k["rule"] == rule]) for rule in rules]
-        share = f"{k:>8.2f}" if isinstance(k, float) else f"{k!s:>8}"
-        lines.append(f"{'':18}{share} {of_k['retained'].iloc[0]:>10,}" + "".join(f"{cell:>15}" for cell in cells))
-    for model, label in (("fine-tuned", "fine-tuned model"), ("pretrained", "pretrained body")):
-        line = results[results["model"] == model]
-        share, retained = line["share"].iloc[0], line["retained"].iloc[0]
-        lines.append(f"{label:18}{share:>8.2f} {retained:>10,}{_accuracy(line):>15}")
-    return "\n".join(lines)
-
-
-def _accuracy(lines: pd.DataFrame) -> str:
-    error = lines["standard_error"].mean()
-    text = f"{100 * lines['metric'].mean():.1f}"
-    return f"{text} %" if error != error else f"{text} ± {100 * error:.1f} %"
-
-
-def _readable(results: pd.DataFrame) -> pd.DataFrame:
-    """The sweep as the report shows it."""
-    model = {"fine-tuned": "fine-tuned, unpruned", "pretrained": "pretrained body, fine-tuned head", "pruned": "pruned"}
-    blank = results["model"] != "pruned"
-    shown = results.assign(
-        model=results["model"].map(model),
-        k=[f"{k:.2f}" if k == k else "" for k in results["k"]],
-        seed=results["seed"].astype(str).mask(blank | (results["rule"] != "random"), ""),
-    )
-    return shown.rename(columns={"metric": "accuracy"}).drop(columns="entries")
+    serve(net, pretrained, fine_tuned, ip=ip, port=port, token=token, browser=browser)
 
 
 _INTERRUPTED = 130  # as shells have it

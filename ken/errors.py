@@ -37,8 +37,16 @@ class FormatError(SubnetworkError):
     """A subnetwork file that is damaged, was made by a newer version, or cannot be written."""
 
 
+class ResultsError(KenError, ValueError):
+    """Results that cannot be used: of an evaluation that gives no number, or in a file that is about something else."""
+
+
 class DemoError(KenError, RuntimeError):
     """The demonstration pair cannot be made: a package is missing, or a cached file is damaged."""
+
+
+class TrainingError(KenError, ValueError):
+    """Texts, labels or settings that a classifier cannot work with, or a loss that is no number."""
 
 
 @contextmanager

@@ -67,19 +67,36 @@ class RowBlock:
 
 Rule = Callable[[RowBlock, int], Mask]
 
-_RULES: dict[str, Rule] = {}
-# Those that look at the same values whatever `on` says.
-_FIXED = {"random", "magnitude", "update", "della"}
 _OF_UPDATES = {"update", "della"}
 
 
-def register(name: str) -> Callable[[Rule], Rule]:
+@dataclass(frozen=True, slots=True)
+class Registered:
+    """A rule, and what its masks depend on besides the rows and k.
+
+    seeded: on `RowBlock.seed`, as it draws at random. fixed: not on `Settings.on`, as it does not look at
+    `RowBlock.values`.
+    """
+
+    decide: Rule
+    seeded: bool = False
+    fixed: bool = False
+
+
+_RULES: dict[str, Registered] = {}
+
+
+def register(name: str, *, seeded: bool = False, fixed: bool = False) -> Callable[[Rule], Rule]:
     """Decorator: make a rule known by name, if it passes a trial.
 
-    In the trial the rule decides about a few rows, twice, and once more cut into two blocks: it must retain exactly k
-    entries of each, and always the same. Raises `RuleError` if it does not, or if the name is taken.
+    A rule that draws at random, by the block's seed, says so with seeded; one that looks at the same values whatever
+    `on` says, with fixed. What sweeps over seeds, or over `on`, does not repeat the others.
 
-    >>> @register("first")
+    In the trial the rule decides about a few rows, twice, and once more cut into two blocks: it must retain exactly k
+    entries of each, and always the same. Nor may the seed change anything, or `on`, if the rule does not say so.
+    Raises `RuleError` if it does not pass, or if the name is taken.
+
+    >>> @register("first", fixed=True)
     ... def first(block, k):
     ...     mask = np.zeros(block.fine_tuned.shape, dtype=bool)
     ...     mask[:, :k] = True
@@ -90,7 +107,7 @@ def register(name: str) -> Callable[[Rule], Rule]:
     """
 
     def add(rule: Rule) -> Rule:
-        _add(name, rule)
+        _add(name, Registered(rule, seeded, fixed))
         try:
             _try_out(name)
         except BaseException:
@@ -101,7 +118,7 @@ def register(name: str) -> Callable[[Rule], Rule]:
     return add
 
 
-def _add(name: str, rule: Rule) -> None:
+def _add(name: str, rule: Registered) -> None:
     if name in _RULES:
         raise RuleError(f"a rule named {name!r} is registered already")
     _RULES[name] = rule
@@ -111,22 +128,26 @@ def _try_out(name: str) -> None:
     draws = np.random.Philox(key=1).random_raw(2 * 7 * 16).astype(np.float64).reshape(2, 7, 16) / 2**64 - 0.5
     fine_tuned, pretrained = draws
 
-    def masks(*cuts: slice) -> Mask:
-        return np.concatenate(
-            [
-                mask_block(name, RowBlock(fine_tuned[cut].copy(), pretrained[cut].copy(), "trial", cut.start), 5)
-                for cut in cuts
-            ]
-        )
+    def masks(*cuts: slice, seed: int = 0, on: str = "weights") -> Mask:
+        def decided(cut: slice) -> Mask:
+            rows = fine_tuned[cut].copy(), pretrained[cut].copy()
+            return mask_block(name, RowBlock(*rows, "trial", cut.start, seed, Settings(on)), 5)
 
-    whole = masks(slice(0, 7))
-    for again in (masks(slice(0, 7)), masks(slice(0, 3), slice(3, 7))):
+        return np.concatenate([decided(cut) for cut in cuts])
+
+    every = slice(0, 7)
+    whole = masks(every)
+    for again in (masks(every), masks(slice(0, 3), slice(3, 7))):
         if (again != whole).any():
             row = int(np.flatnonzero((again != whole).any(axis=1))[0])
             raise RuleError(
                 f"rule {name!r} must be deterministic and decide about each row by itself; asked again, it retained "
                 f"other entries of row {row}"
             )
+    if not _RULES[name].seeded and (masks(every, seed=1) != whole).any():
+        raise RuleError(f"rule {name!r} draws at random, by the seed: it must be registered with seeded=True")
+    if _RULES[name].fixed and (masks(every, on="update") != whole).any():
+        raise RuleError(f"rule {name!r} retains other entries on updates: it must be registered without fixed=True")
 
 
 def names() -> list[str]:
@@ -138,7 +159,7 @@ def names() -> list[str]:
     return list(_RULES)
 
 
-def get(name: str) -> Rule:
+def get(name: str) -> Registered:
     """The rule of that name; `RuleError` lists the known ones if there is none."""
     try:
         return _RULES[name]
@@ -155,7 +176,7 @@ def mask_block(rule: str, block: RowBlock, k: int) -> Mask:
     rows, n = block.fine_tuned.shape
     if k >= n:
         return np.ones((rows, n), dtype=bool)
-    mask = get(rule)(block, k)
+    mask = get(rule).decide(block, k)
     if mask.shape != (rows, n) or mask.dtype != np.bool_:
         raise RuleError(f"rule {rule!r} returned {mask.dtype} of shape {mask.shape}, not bool of ({rows}, {n})")
     retained = np.count_nonzero(mask, axis=1)
@@ -206,8 +227,7 @@ def retain(
 
 def check_settings(rule: str, settings: Settings) -> None:
     """Raise `RuleError` unless there is such a rule, and the settings are ones that it heeds."""
-    get(rule)
-    if rule in _FIXED and settings.on != "weights":
+    if get(rule).fixed and settings.on != "weights":
         raise RuleError(f"rule {rule!r} does not look at a density: on must be weights, got {settings.on!r}")
 
 
@@ -302,12 +322,12 @@ def _draws(block: RowBlock, purpose: str = "", more: int = 0) -> Iterator[NDArra
 
 
 for _name, _rule in {
-    "ken": _ken,
-    "grid": _grid,
-    "density": _density,
-    "random": _random,
-    "magnitude": _magnitude,
-    "update": _update,
-    "della": _della,
+    "ken": Registered(_ken),
+    "grid": Registered(_grid),
+    "density": Registered(_density),
+    "random": Registered(_random, seeded=True, fixed=True),
+    "magnitude": Registered(_magnitude, fixed=True),
+    "update": Registered(_update, fixed=True),
+    "della": Registered(_della, seeded=True, fixed=True),
 }.items():
     _add(_name, _rule)

@@ -1,110 +1,122 @@
-"""sweep: k × rule × seed against an evaluation, beside the two models that bound it."""
+"""sweep: k × rule × on × seed against an evaluation, beside the two models that bound it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+import math
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-import numpy as np
-
-from ken.errors import RuleError
-from ken.injection import inject
-from ken.pairing import open_pair
+from ken.bandwidths import NORMAL_REFERENCE
 from ken.pairs import PairOfModels
-from ken.pruning import prune
-from ken.retained import RetainedTensor
-from ken.rows import K, check_k
-from ken.rules import get
-from ken.subnetwork import Subnetwork
+from ken.rows import K
+from ken.rules import Settings
+from ken.trials import Evaluate, jobs, trials
 
 if TYPE_CHECKING:
     import pandas as pd
 
-COLUMNS = ["model", "rule", "k", "seed", "retained", "entries", "share", "metric", "standard_error"]
+    from ken.results import Record
+
+COLUMNS = [
+    *("model", "rule", "on", "k", "seed", "retained", "entries", "share"),
+    *("metric", "standard_error", "difference", "difference_error"),
+]
 
 
 def sweep(
     pair: PairOfModels,
     ks: Iterable[K],
-    rules: Sequence[str] = ("ken", "random"),
+    rules: Sequence[str] | str = ("ken", "random"),
     *,
-    evaluate: Callable[[Any], Any],
+    evaluate: Evaluate,
+    on: Sequence[str] | str = ("weights",),
     seeds: Iterable[int] = (0,),
     exclude: Sequence[str] = (),
+    bandwidth: str | float = NORMAL_REFERENCE,
+    kernel: str = "gaussian",
+    evaluation: str = "",
+    results: str | Path | None = None,
     progress: bool = True,
 ) -> pd.DataFrame:
-    """Prune the pair with every k, rule and seed, inject, evaluate; one line for each, and two to compare with.
+    """Prune the pair with every k, rule, `on` and seed, evaluate; one line for each, and two to compare with.
 
-    evaluate takes a model (of the kind `ken.inject` makes of pair.pretrained) and returns a number, or an object that
-    is a number by `float()` and may have a `standard_error`, such as `ken.training.Evaluation`. Only rules that draw
-    at random are repeated for every seed.
+    evaluate takes a model and returns a number, or an object that is a number by `float()` and may have more:
+    `standard_error`, of that number; `metrics`, a mapping from name to further numbers; `outcomes`, (items,) bool, one
+    an evaluated item, such as whether a text was labelled correctly, for the same items in the same order whatever
+    the model. `ken.training.Evaluation` is one. If pair.pretrained is a module, evaluate is given one and the same
+    module each time, a new one of the kind that `ken.inject` makes, which goes from one subnetwork to the next
+    (`ken.swap`) and ends on the pretrained weights; it must leave parameters and buffers as they are. Else it is given
+    a new state dict each time. Neither model of the pair is changed.
 
-    Columns: model ("fine-tuned", "pretrained" with all that is carried, or "pruned"), rule, k, seed, retained,
-    entries, share (retained / entries), metric, standard_error (NaN if the evaluation gives none). The lines of the
-    two models have no rule, and no k.
+    Only rules that draw at random are repeated for every seed, and only those that heed `on` for each of its values
+    (`ken.rules.register`). exclude, bandwidth and kernel are those of `ken.prune`.
+
+    With results, the path of a file (`ken.results`), every evaluation is kept there at once, and those it has are not
+    made again: a sweep that was interrupted, or killed, goes on where it was. It may ask for other ks, rules and seeds
+    than before. Of another pair, or other settings, the file is refused; of another evaluation only if that is told
+    apart by its name, `evaluation`. A user's own rule is known by its name alone.
+
+    Columns:
+
+    - model ("fine-tuned", "pretrained" with all that is carried, or "pruned"), rule, on (empty for rules that do not
+      heed it), k, seed (-1 for rules that do not draw); the lines of the two models have no rule, and no k
+    - retained, entries, share (retained / entries)
+    - metric, standard_error (NaN if the evaluation gives none)
+    - difference: metric less that of the fine-tuned model, and difference_error, its standard error. Where both have
+      outcomes whose mean is the metric, that is the standard deviation of their differences, item by item, over
+      √items: the two models are wrong about mostly the same items, so it is smaller than their standard errors
+      suggest. Else it is the root of the sum of the squares of both standard errors, NaN if one is unknown.
+    - the further metrics
+
+    Raises `BudgetError`, `RuleError`, `PairingError` and `ValuesError` as `ken.prune` does, and `ResultsError` for a
+    file it cannot use, all before anything is evaluated; and `ResultsError` for evaluations that give no number.
 
     >>> import torch
     >>> from ken.pairs import Pair
     >>> pair = Pair({"w": torch.ones(2, 8)}, {"w": torch.zeros(2, 8)})
     >>> table = sweep(pair, [0.5], ["ken"], evaluate=lambda state: state["w"].mean())
-    >>> table[["model", "metric"]].values.tolist()
-    [['fine-tuned', 1.0], ['pretrained', 0.0], ['pruned', 0.5]]
+    >>> table[["model", "metric", "difference"]].values.tolist()
+    [['fine-tuned', 1.0, 0.0], ['pretrained', 0.0, -1.0], ['pruned', 0.5, -0.5]]
     """
-    import pandas as pd
     from tqdm.auto import tqdm
 
-    ks, seeds = list(ks), list(seeds)
-    for k in ks:
-        check_k(k)
-    for rule in rules:
-        get(rule)
-    if not seeds:
-        raise RuleError("seeds must name at least one seed, got none")
-    jobs = [(k, rule, seed) for k in ks for rule in rules for seed in (seeds if rule == "random" else seeds[:1])]
-    lines = []
-    with tqdm(total=len(jobs) + 2, desc="evaluate", unit="model", disable=not progress, leave=False) as bar:
-        whole = prune(pair.fine_tuned, pair.pretrained, 1.0, exclude=exclude, progress=False)
-        bounds = (("fine-tuned", whole), ("pretrained", nothing_retained(whole, pair)))
-        for label, net in bounds:
-            bar.set_postfix_str(label)
-            lines.append(_line(label, net, None, evaluate(inject(net, pair.pretrained))))
-            bar.update()
-        for k, rule, seed in jobs:
-            bar.set_postfix_str(f"{rule}, k = {k}")
-            net = prune(pair.fine_tuned, pair.pretrained, k, rule, seed=seed, exclude=exclude, progress=False)
-            lines.append(_line("pruned", net, k, evaluate(inject(net, pair.pretrained))))
-            bar.update()
-    return pd.DataFrame(lines, columns=COLUMNS)
+    from ken.results import Key
+
+    settings = Settings(bandwidth=bandwidth, kernel=kernel)
+    keys = [Key("fine-tuned"), Key("pretrained"), *jobs(rules, on, ks, seeds, settings)]
+    with trials(pair, evaluate, exclude=exclude, settings=settings, results=results, evaluation=evaluation) as trial:
+        done = sum(trial.known(key) is not None for key in keys)
+        with tqdm(
+            total=len(keys), initial=done, desc="evaluate", unit="model", disable=not progress, leave=False
+        ) as bar:
+            records = []
+            for key in keys:
+                new = trial.known(key) is None
+                bar.set_postfix_str(" ".join([key.rule or key.model, *([f"k = {key.k}"] if key.rule else [])]))
+                records.append(trial.record(key))
+                bar.update(new)
+    return _table(records)
 
 
-def nothing_retained(net: Subnetwork, pair: PairOfModels) -> Subnetwork:
-    """The same subnetwork with every pruned tensor reset: what is carried, on a pretrained body.
+def _table(records: Sequence[Record]) -> pd.DataFrame:
+    from ken.results import frame
 
-    Rows that the pretrained tensor does not have stay as they are.
-    """
-    pairing = open_pair(pair.fine_tuned, pair.pretrained)
-    tensors = dict(net.items())
-    for name in net.pruned():
-        ours, other = pairing.fine_tuned.tensors[name], str(pairing.names[name])
-        theirs = pairing.pretrained.tensors[other]
-        mask = np.zeros(tuple(ours.shape), bool)
-        if theirs.shape != ours.shape:
-            mask[len(theirs) :] = True
-        tensors[name] = RetainedTensor.of(ours, mask, theirs, other)
-    return replace(net, tensors=tensors)
+    table = frame(records).drop(columns="repeat")
+    base = records[0]
+    place = COLUMNS.index("difference")
+    table.insert(place, "difference", [of.metric - base.metric for of in records])
+    table.insert(place + 1, "difference_error", [difference_error(of, base) for of in records])
+    return table
 
 
-def _line(label: str, net: Subnetwork, k: K | None, result: Any) -> tuple[Any, ...]:
-    pruned = label == "pruned"
-    return (
-        label,
-        net.recipe.rule if pruned else "",
-        k if pruned else np.nan,
-        net.recipe.seed if pruned else -1,
-        net.retained,
-        net.entries,
-        net.share,
-        float(result),
-        float(getattr(result, "standard_error", np.nan)),
-    )
+def difference_error(one: Record, other: Record) -> float:
+    """Standard error of the difference of two metrics; see `sweep`."""
+    if one is other:
+        return 0.0
+    if one.by_outcomes and other.by_outcomes:
+        assert one.outcomes is not None
+        assert other.outcomes is not None
+        differences = one.outcomes.astype(float) - other.outcomes
+        return float(differences.std()) / math.sqrt(len(differences))
+    return math.hypot(one.standard_error, other.standard_error)

@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Any
 from ken import __version__ as __version__
 
 if TYPE_CHECKING:
+    from kenviz.exploring import explore as explore
     from kenviz.pane import BokehPane as BokehPane
     from kenviz.report import report as report
+    from kenviz.views.explorer import Explorer as Explorer
     from kenviz.views.matrix import MatrixView as MatrixView
     from kenviz.views.retention import RetentionView as RetentionView
     from kenviz.views.row import RowView as RowView
@@ -21,8 +23,10 @@ if TYPE_CHECKING:
 _PUBLIC = {
     "BokehPane": "pane",
     "MatrixView": "views.matrix",
+    "Explorer": "views.explorer",
     "RetentionView": "views.retention",
     "RowView": "views.row",
+    "explore": "exploring",
     "report": "report",
 }
 

@@ -110,7 +110,7 @@ class Study:
         """What the subnetwork alone tells: layer, kind, rows, row_length, entries, retained, share by tensor."""
         table = self.net.table().loc[list(self._outlines)]
         table = table[["rows", "row_length", "entries", "retained", "share"]]
-        places = [ken.retention.place(name) for name in table.index]
+        places = [ken.retention.place(str(name)) for name in table.index]
         table.insert(0, "layer", pd.Series([place.layer for place in places], table.index, dtype="Int64"))
         table.insert(1, "kind", [place.kind for place in places])
         return table

@@ -4,6 +4,7 @@ import subprocess
 import sys
 from types import SimpleNamespace
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -24,7 +25,8 @@ def demo(monkeypatch):
 
     def evaluate(state):
         same = torch.cat([(state[n] == models.fine_tuned[n]).flatten() for n in models.pretrained])
-        return Evaluation(correct=round(90 * same.double().mean().item()), n=100)
+        right = np.arange(100) < round(90 * same.double().mean().item())
+        return Evaluation.of(np.zeros(100, int), (~right).astype(int), classes=2)
 
     pair = SimpleNamespace(
         fine_tuned=models.fine_tuned,

@@ -36,16 +36,16 @@ RECORD: dict[str, Any] = {
     "labels": [0, 1],
     "label_names": ["left", "right"],
     "versions": {"left": "1.0", "right": "2.0"},
-    "correct": 1,
+    "confusion": [[1, 0], [1, 0]],
+    "outcomes": [True, False],
     "training_seconds": 0.5,
-    "settings": {},
 }
 
 
-def tiny_build(progress: bool) -> tuple[Any, Any, dict[str, Any]]:
+def tiny_build(seed: int, progress: bool) -> tuple[Any, Any, dict[str, Any]]:
     """In the place of the real one: an untrained model of a few thousand parameters."""
     with quiet_transformers(), torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
+        torch.manual_seed(seed)
         tokenizer = AutoTokenizer.from_pretrained(demo._pretrained_path(), local_files_only=True)
         model = BertForSequenceClassification(
             BertConfig(
@@ -57,7 +57,7 @@ def tiny_build(progress: bool) -> tuple[Any, Any, dict[str, Any]]:
                 num_labels=2,
             )
         )
-    return model, tokenizer, RECORD
+    return model, tokenizer, {**RECORD, "settings": {"seed": seed}}
 
 
 @pytest.fixture
@@ -73,7 +73,7 @@ def no_build(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
     """From the call on, building is an error."""
 
     def forbid() -> None:
-        def build(progress: bool) -> Any:
+        def build(seed: int, progress: bool) -> Any:
             raise AssertionError("built although it was cached")
 
         monkeypatch.setattr(demo, "_build", build)
@@ -97,9 +97,9 @@ def test_a_pair_is_made_once_and_then_taken_from_the_cache(cache: Path, no_build
     no_build()
     again = demo.pair(progress=False)
     assert contents(cache) == before
-    assert weights(first.fine_tuned) == weights(again.fine_tuned) == weights(tiny_build(False)[0])
+    assert weights(first.fine_tuned) == weights(again.fine_tuned) == weights(tiny_build(0, False)[0])
     assert (again.texts, again.labels, again.label_names) == (tuple(RECORD["texts"]), (0, 1), ("left", "right"))
-    assert (again.evaluation, again.training_seconds) == (Evaluation(1, 2), 0.5)
+    assert (again.evaluation, again.training_seconds) == (Evaluation.of([0, 1], [0, 0], 2), 0.5)
     assert again.versions == RECORD["versions"]
     assert isinstance(again.evaluate(again.fine_tuned), Evaluation)
     assert repr(again) == "DemoPair(all-MiniLM-L6-v2, 2 labels, fine-tuned: 50.0 % ± 35.4 (2 texts))"
@@ -112,6 +112,17 @@ def test_the_cache_holds_one_complete_entry_and_nothing_temporary(cache: Path) -
     listed = json.loads((entry / "manifest.json").read_text())["files"]
     assert listed.keys() | {"manifest.json"} == contents(entry).keys()
     assert {"task.json", "fine_tuned/model.safetensors", "fine_tuned/tokenizer.json"} <= listed.keys()
+
+
+def test_every_seed_has_a_pair_of_its_own(cache: Path, no_build: Callable[[], None]) -> None:
+    first, second = demo.pair(progress=False), demo.pair(seed=1, progress=False)
+    assert (first.seed, second.seed) == (0, 1)
+    assert demo.cached(seed=1)
+    assert not demo.cached(seed=2)
+    assert weights(first.fine_tuned) != weights(second.fine_tuned) == weights(tiny_build(1, False)[0])
+    assert weights(first.pretrained) == weights(second.pretrained)
+    no_build()
+    assert demo.pair(seed=1, progress=False).fine_tuned_path == second.fine_tuned_path != first.fine_tuned_path
 
 
 def test_both_paths_open_as_models(cache: Path) -> None:
@@ -173,7 +184,7 @@ def test_the_argument_is_where_the_entry_goes(cache: Path, tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("attribute", "value"),
     [
-        ("_SETTINGS", {**demo._SETTINGS, "seed": 1}),
+        ("_SETTINGS", {**demo._SETTINGS, "epochs": 3}),
         ("_FORMAT", -1),
         ("TASK_VERSION", -1),
         ("library_versions", lambda: {"torch": "0.1"}),
@@ -236,7 +247,7 @@ def test_an_interruption_leaves_no_entry_and_the_next_call_succeeds(
 ) -> None:
     digest = demo._digest
 
-    def fail(argument: Any) -> Any:
+    def fail(argument: Any, *_: Any) -> Any:
         if where == "_digest_of_new" and not Path(argument).is_relative_to(cache):
             return digest(argument)
         raise error
@@ -316,10 +327,10 @@ def test_what_a_killed_process_left_is_cleared_away(cache: Path) -> None:
 
 
 def build_in_process(cache: str, started: Any, counter: Any) -> None:
-    def build(progress: bool) -> Any:
+    def build(seed: int, progress: bool) -> Any:
         with counter.get_lock():
             counter.value += 1
-        return tiny_build(progress)
+        return tiny_build(seed, progress)
 
     demo._build = build
     started.wait()

@@ -8,6 +8,7 @@ import torch
 
 import ken
 from ken import rules
+from ken.training import Evaluation, quiet_transformers
 
 DOCS = Path(__file__).parent.parent / "docs"
 
@@ -25,3 +26,39 @@ def test_the_rule_of_the_page_on_rules_works(monkeypatch):
     assert names["why"].mask.sum() == 9
     table = re.findall(r"^\| `(\w+)` \| ", text.split("Of equal values")[0], re.M)
     assert table == rules.names()[:-1]
+
+
+def test_the_page_on_training_works():
+    text = (DOCS / "training.md").read_text(encoding="utf-8")
+    names = {}
+    with quiet_transformers():
+        for block in re.findall(r"```python\n(.*?)```", text, re.S):
+            exec(compile(block, "training.md", "exec"), names)
+    assert names["tuned"].history.columns.tolist() == re.findall(
+        r"`(\w+)`", text.split("The columns of the history:")[1].split("NaN")[0]
+    )
+    assert names["pruned"].num_labels == 2
+    assert names["before"].n == names["after"].n == 4
+    assert set(names["held_out"].index) <= set(names["table"].index)
+
+
+def test_the_examples_of_the_page_on_sweeping_work(tmp_path, monkeypatch, capsys):
+    """The names that the page takes for granted, and an evaluation that counts the entries that are fine-tuned."""
+    text = (DOCS / "sweeping.md").read_text(encoding="utf-8")
+    examples = re.findall(r"```python\n(.*?)```", text, re.S)
+    assert len(examples) == 2
+    pair = ken.Pair(torch.nn.Linear(40, 30), torch.nn.Linear(40, 30))
+
+    def count(model, *_):
+        right = (model.weight == pair.fine_tuned.weight).flatten().int().numpy()
+        return Evaluation.of(np.ones(1200, int), right, 2)
+
+    monkeypatch.setattr(ken.training, "evaluate", count)
+    monkeypatch.chdir(tmp_path)
+    names = {"pair": pair, **dict.fromkeys(["tokenizer", "texts", "labels"])}
+    for example in examples:
+        exec(compile(example, "sweeping.md", "exec"), names)
+    assert len(names["table"]) == 2 + 3 * (2 + 1 + 3)
+    assert abs(names["found"].k - 0.99) < 0.011
+    assert "random: 0.9" in capsys.readouterr().out
+    assert len(ken.results.read("sweep.jsonl")) > 20

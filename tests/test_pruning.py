@@ -202,7 +202,7 @@ def test_an_interrupt_ends_the_work_at_once(models, monkeypatch):
         calls.append(block.first_row)
         raise KeyboardInterrupt
 
-    monkeypatch.setitem(ken.rules._RULES, "ken", interrupted)
+    monkeypatch.setitem(ken.rules._RULES, "ken", ken.rules.Registered(interrupted))
     values = torch.ones(60_000, 100)
     with pytest.raises(KeyboardInterrupt):
         ken.prune({"w": values}, {"w": values}, 5)

@@ -223,6 +223,41 @@ def test_a_rule_of_ones_own_prunes(registry):
     assert mask.sum() == 1500
 
 
+def drawn(block, k):
+    return rules.get("random").decide(block, k)
+
+
+def smallest(block, k):
+    order = np.argsort(np.abs(block.values), axis=1, kind="stable")
+    mask = np.zeros(order.shape, bool)
+    np.put_along_axis(mask, order[:, :k], True, axis=1)
+    return mask
+
+
+def test_what_a_rule_says_it_depends_on_is_tried_out(registry):
+    with pytest.raises(RuleError, match="'mine' draws at random, by the seed: it must be registered with seeded=True"):
+        rules.register("mine")(drawn)
+    with pytest.raises(RuleError, match="retains other entries on updates: it must be registered without fixed=True"):
+        rules.register("mine", fixed=True)(smallest)
+    assert "mine" not in rules.names()
+    rules.register("drawn", seeded=True, fixed=True)(drawn)
+    rules.register("smallest")(smallest)
+    with pytest.raises(RuleError, match="rule 'drawn' does not look at a density: on must be weights"):
+        rules.retain(np.arange(5.0), 2, "drawn", pretrained=np.zeros(5), on="update")
+
+
+def test_what_is_said_of_the_built_in_rules_is_so():
+    ours, theirs = np.random.default_rng(0).normal(size=(2, 9, 40))
+
+    def masks(name, seed, on):
+        return rules.mask_block(name, rules.RowBlock(ours, theirs, "w", 0, seed, rules.Settings(on)), 7)
+
+    for name in rules.names():
+        registered, mask = rules.get(name), masks(name, 0, "weights")
+        assert registered.seeded == (masks(name, 1, "weights") != mask).any(), name
+        assert registered.fixed == (masks(name, 0, "update") == mask).all(), name
+
+
 def test_a_rule_that_is_found_out_later_is_an_error(registry):
     rules.register("mine")(lambda block, k: first(block, k + (block.tensor == "w")))
     with pytest.raises(RuleError, match="rule 'mine' must retain 2 of 5 entries, retained 3 in row 0"):

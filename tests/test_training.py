@@ -3,28 +3,35 @@
 import copy
 import logging
 import math
+import os
 import random
+import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
-from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import Whitespace
-from transformers import BertConfig, BertForSequenceClassification, PreTrainedTokenizerFast
+from transformers import (
+    BertConfig,
+    BertForSequenceClassification,
+    BertForTokenClassification,
+    PreTrainedTokenizerFast,
+)
 from transformers.utils import logging as transformers_logging
 
 from ken import KenError
-from ken.training import Evaluation, TrainingError, _batches, evaluate, fine_tune, quiet_transformers
+from ken.training import Evaluation, FineTuned, TrainingError, evaluate, fine_tune, split
 
+ROOT = Path(__file__).parent.parent
 WORDS = ["[PAD]", "[UNK]", "red", "green", "blue", "one", "two", "three", "four", "five"]
 TEXTS = [
     f"{filler} {colour} {more}".strip()
@@ -73,31 +80,13 @@ def bits(model: torch.nn.Module) -> dict[str, bytes]:
     return {name: tensor.detach().cpu().numpy().tobytes() for name, tensor in model.state_dict().items()}
 
 
-def quickly(model: Any, tokenizer: Any, texts: Any = TEXTS, labels: Any = LABELS, **settings: Any) -> Any:
+def tuned(model: Any, tokenizer: Any, texts: Any = TEXTS, labels: Any = LABELS, **settings: Any) -> FineTuned:
     settings = {"epochs": 1, "batch_size": 8, "learning_rate": 1e-2, "progress": False, **settings}
     return fine_tune(model, tokenizer, texts, labels, **settings)
 
 
-# --- Evaluation --------------------------------------------------------------------------------------------------
-
-
-def test_an_evaluation_reads_as_percent_with_its_standard_error() -> None:
-    assert str(Evaluation(1424, 2000)) == "71.2 % ± 1.0 (2000 texts)"
-    assert str(Evaluation(7, 7)) == "100.0 % ± 0.0 (7 texts)"
-    assert float(Evaluation(1, 4)) == Evaluation(1, 4).accuracy == 0.25
-
-
-@given(n=st.integers(1, 10**6), data=st.data())
-def test_the_standard_error_is_that_of_a_share(n: int, data: st.DataObject) -> None:
-    correct = data.draw(st.integers(0, n))
-    answers = np.repeat([1.0, 0.0], [correct, n - correct])
-    assert math.isclose(Evaluation(correct, n).standard_error, answers.std() / math.sqrt(n), abs_tol=1e-12)
-
-
-@pytest.mark.parametrize(("correct", "n"), [(0, 0), (3, 2), (-1, 2)])
-def test_an_impossible_evaluation_is_an_error(correct: int, n: int) -> None:
-    with pytest.raises(TrainingError, match=f"got {correct} of {n}"):
-        Evaluation(correct, n)
+def quickly(*arguments: Any, **settings: Any) -> Any:
+    return tuned(*arguments, **settings).model
 
 
 # --- fine_tune ---------------------------------------------------------------------------------------------------
@@ -168,22 +157,24 @@ def test_nothing_but_the_result_is_left(model: Any, tokenizer: Any, capfd: pytes
 
 @pytest.mark.usefixtures("untouched_world")
 @pytest.mark.parametrize("error", [KeyboardInterrupt, MemoryError])
+@pytest.mark.parametrize("step", [3, 5])  # of four, the fifth is in the validation
 def test_an_interruption_leaves_nothing(
-    error: type[BaseException], model: Any, tokenizer: Any, monkeypatch: pytest.MonkeyPatch
+    error: type[BaseException], step: int, model: Any, tokenizer: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model.eval()
     before, calls = bits(model), []
 
     def forward(self: Any, *args: Any, **kwargs: Any) -> Any:
         calls.append(1)
-        if len(calls) == 3:
+        if len(calls) == step:
+            assert self.training is (step == 3)
             raise error
         return original(self, *args, **kwargs)
 
     original = BertForSequenceClassification.forward
     monkeypatch.setattr(BertForSequenceClassification, "forward", forward)
     with pytest.raises(error):
-        quickly(model, tokenizer)
+        quickly(model, tokenizer, validation=0.25)
     assert bits(model) == before
     assert not model.training
     assert all(parameter.grad is None for parameter in model.parameters())
@@ -219,6 +210,135 @@ def test_settings_out_of_range_are_errors(settings: Any, message: str, model: An
         quickly(model, tokenizer, **settings)
 
 
+# --- validation --------------------------------------------------------------------------------------------------
+
+
+def test_a_share_is_held_out_by_class_measured_each_epoch_and_handed_back(model: Any, tokenizer: Any) -> None:
+    found = tuned(model, tokenizer, validation=0.25, epochs=3, seed=5)
+    _, held_out = split(TEXTS, LABELS, 0.25, 5)
+    assert found.validation == held_out
+    assert held_out[1] == [0] * 3 + [1] * 3 + [2] * 3
+    history = found.history
+    assert history.columns.tolist() == ["epoch", "loss", "validation_loss", "accuracy", "standard_error", "macro_f1"]
+    assert history["epoch"].tolist() == [1, 2, 3]
+    last = evaluate(found.model, tokenizer, *held_out)
+    assert history.iloc[-1, 3:].tolist() == [last.accuracy, last.standard_error, last.macro_f1]
+    assert f"{last.accuracy:.1%}" in repr(found)
+    with torch.no_grad():
+        encoded = tokenizer(held_out[0], padding=True, return_tensors="pt")
+        expected = found.model(**encoded, labels=torch.tensor(held_out[1])).loss
+    assert history["validation_loss"].iloc[-1] == pytest.approx(expected.item(), rel=1e-5)
+
+
+def test_measuring_changes_nothing_about_the_training(model: Any, tokenizer: Any) -> None:
+    train, held_out = split(TEXTS, LABELS, 0.25, 5)
+    alone = tuned(model, tokenizer, *train, epochs=2, seed=5)
+    assert alone.validation is None
+    assert alone.history[["validation_loss", "accuracy", "standard_error", "macro_f1"]].isna().all(axis=None)
+    frame = pd.DataFrame({"text": held_out[0], "label": held_out[1]})
+    for texts, validation in ((train, held_out), (train, list(held_out)), (train, frame), ((TEXTS, LABELS), 0.25)):
+        measured = tuned(model, tokenizer, *texts, epochs=2, seed=5, validation=validation)
+        assert bits(measured.model) == bits(alone.model)
+        assert measured.history["loss"].tolist() == alone.history["loss"].tolist()
+        assert measured.validation == held_out
+
+
+def test_the_loss_of_an_epoch_is_the_mean_over_its_texts(model: Any, tokenizer: Any) -> None:
+    for module in model.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = 0.0
+    # so slow that the model stays, all but, what it was; 36 texts in batches of 8 leave a smaller batch
+    found = tuned(model, tokenizer, learning_rate=1e-9)
+    with torch.no_grad():
+        expected = model(**tokenizer(TEXTS, padding=True, return_tensors="pt"), labels=torch.tensor(LABELS)).loss
+    assert found.history["loss"].tolist() == [pytest.approx(expected.item(), rel=1e-5)]
+    assert repr(found) == f"FineTuned(BertForSequenceClassification, 1 epochs, loss {expected.item():.3g})"
+
+
+def test_frames_and_names_are_taken_as_lists_and_numbers_are(model: Any, tokenizer: Any) -> None:
+    names = ["red", "green", "blue"]
+    model.config.label2id = {name: number for number, name in enumerate(names)}
+    index = np.arange(len(TEXTS))[::-1] + 100
+    frame = pd.DataFrame({"said": TEXTS, "colour": [names[number] for number in LABELS]}, index=index)
+    of_lists = tuned(model, tokenizer, validation=0.25)
+    of_frame = tuned(model, tokenizer, frame, None, text="said", label="colour", validation=0.25)
+    of_series = tuned(model, tokenizer, frame["said"], frame["colour"], validation=0.25)
+    assert bits(of_lists.model) == bits(of_frame.model) == bits(of_series.model)
+    assert of_lists.validation == of_frame.validation == of_series.validation
+    train, held_out = split(frame, share=0.25, text="said", label="colour")
+    parts = tuned(model, tokenizer, train, None, text="said", label="colour", validation=held_out)
+    assert parts.history.equals(of_frame.history)
+    expected = evaluate(model, tokenizer, TEXTS, LABELS)
+    assert evaluate(model, tokenizer, frame, text="said", label="colour") == expected
+    assert evaluate(model, tokenizer, frame["said"], frame["colour"]) == expected
+
+
+def test_progress_tells_the_validation(model: Any, tokenizer: Any, capfd: pytest.CaptureFixture[str]) -> None:
+    found = tuned(model, tokenizer, progress=True, validation=0.25)
+    out, err = capfd.readouterr()
+    assert out == ""
+    assert f"validation {100 * found.history['accuracy'].iloc[-1]:.1f} %" in err
+    assert "0/9" in err
+
+
+@pytest.mark.parametrize(
+    ("validation", "message"),
+    [
+        (0.0, r"share must be between 0 and 1, got 0\.0"),
+        (1, r"share must be between 0 and 1, got 1\.0"),
+        (0.001, "hold out one text"),
+        ("some", "validation must be a share, a pair .* got 'some'"),
+        ((["red"], [0], [0]), "validation must be a share, a pair"),
+    ],
+)
+def test_a_validation_that_cannot_be_is_an_error(validation: Any, message: str, model: Any, tokenizer: Any) -> None:
+    with pytest.raises(TrainingError, match=message):
+        tuned(model, tokenizer, validation=validation)
+
+
+def test_an_error_in_the_validation_texts_says_that_it_is_there(model: Any, tokenizer: Any) -> None:
+    with pytest.raises(TrainingError, match="label 0 is 3") as caught:
+        tuned(model, tokenizer, validation=(["red"], [3]))
+    assert caught.value.__notes__ == ["in the validation texts"]
+    # the words of the training texts are learned from, "[UNK]" is not: it stays as broken as it is
+    with torch.no_grad():
+        model.bert.embeddings.word_embeddings.weight[WORDS.index("[UNK]")] = math.nan
+    with pytest.raises(TrainingError, match="output for text 1 is nan") as caught:
+        tuned(model, tokenizer, validation=(["red", "unheard"], [0, 0]))
+    assert caught.value.__notes__ == ["in the validation texts, after epoch 1"]
+
+
+# --- offline -----------------------------------------------------------------------------------------------------
+
+WITHOUT_A_NETWORK = """
+import os, sys, warnings
+warnings.simplefilter("error")
+def refuse(event, arguments):
+    if event.startswith("socket.") and event != "socket.gethostname":
+        print("tried", event, arguments, flush=True)
+        os._exit(3)
+sys.addaudithook(refuse)
+sys.path.insert(0, "tests")
+import torch
+torch.set_num_threads(1)
+import test_training as here
+model, tokenizer = here.model.__wrapped__(), here.tokenizer.__wrapped__()
+found = here.tuned(model, tokenizer, validation=0.25)
+print(found.history["accuracy"].iloc[-1] == here.evaluate(found.model, tokenizer, *found.validation).accuracy)
+"""
+
+
+@pytest.mark.parametrize("offline", ["1", None])
+def test_neither_needs_a_network_nor_tries_one(offline: str | None) -> None:
+    environment = {name: value for name, value in os.environ.items() if name != "HF_HUB_OFFLINE"}
+    if offline:
+        environment["HF_HUB_OFFLINE"] = offline
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT_A_NETWORK], cwd=ROOT, env=environment, capture_output=True, text=True
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "True\n", "")
+
+
 # --- evaluate ----------------------------------------------------------------------------------------------------
 
 
@@ -230,7 +350,9 @@ def test_evaluation_counts_what_the_model_says_text_by_text(model: Any, tokenize
             answers.append(int(model(**tokenizer(text, return_tensors="pt")).logits.argmax()))
     correct = sum(answer == label for answer, label in zip(answers, LABELS, strict=True))
     for batch_size in (1, 7, 100):
-        assert evaluate(model, tokenizer, TEXTS, LABELS, batch_size=batch_size) == Evaluation(correct, len(TEXTS))
+        found = evaluate(model, tokenizer, TEXTS, LABELS, batch_size=batch_size)
+        assert found == Evaluation.of(LABELS, answers, 3)
+        assert found.correct == correct
     assert evaluate(model, tokenizer, TEXTS, answers).accuracy == 1
 
 
@@ -268,6 +390,13 @@ def test_evaluation_shows_progress_when_asked(model: Any, tokenizer: Any, capfd:
     assert "36/36" in capfd.readouterr().err
 
 
+def test_a_model_that_classifies_something_else_than_texts_is_an_error(model: Any, tokenizer: Any) -> None:
+    with torch.random.fork_rng(devices=[]):
+        words = BertForTokenClassification(model.config)
+    with pytest.raises(TrainingError, match=r"output for 36 texts must be \(36, 3\), got \(36, 6, 3\)"):
+        evaluate(words, tokenizer, TEXTS, LABELS)
+
+
 # --- what both check ---------------------------------------------------------------------------------------------
 
 
@@ -286,7 +415,11 @@ def test_settings_of_an_evaluation_out_of_range_are_errors(name: str, model: Any
         (["red", "blue"], [0], "got 2 texts and 1 labels"),
         (["red", "blue"], [0, 3], r"labels must be in 0 … 2, but label 1 is 3"),
         (["red", "blue"], [-1, 0], r"labels must be in 0 … 2, but label 0 is -1"),
-        (["red", "blue"], [0, 1.5], r"labels must be integers, but label 1 is 1\.5"),
+        (["red", "blue"], [0, 1.5], r"labels must be integers in 0 … 2, .* 'LABEL_2'; but label 1 is 1\.5"),
+        (["red", "blue"], [0, "LABEL_3"], "'LABEL_0', 'LABEL_1', 'LABEL_2'; but label 1 is 'LABEL_3'"),
+        (["red", None], [0, 1], r"text 1 is missing \(None\)"),
+        (["red", "blue"], [0, math.nan], r"label 1 is missing \(nan\)"),
+        (["red", ""], [0, 1], "each text must have at least one token, but text 1 is ''"),
     ],
 )
 def test_texts_and_labels_that_do_not_fit_are_errors(
@@ -308,37 +441,6 @@ def test_models_and_tokenizers_that_cannot_work_are_errors(work: Any, model: Any
     one = SimpleNamespace(config=SimpleNamespace(num_labels=1))
     with pytest.raises(TrainingError, match="got num_labels = 1"):
         work(one, tokenizer, TEXTS, LABELS)
-
-
-# --- the parts ---------------------------------------------------------------------------------------------------
-
-
-@given(lengths=st.lists(st.integers(1, 9), min_size=1, max_size=60), size=st.integers(1, 20), seed=st.integers(0, 99))
-def test_batches_hold_every_index_once_and_similar_lengths(lengths: list[int], size: int, seed: int) -> None:
-    batches = _batches(lengths, size, torch.Generator().manual_seed(seed))
-    assert sorted(i for batch in batches for i in batch) == list(range(len(lengths)))
-    assert all(len(batch) <= size for batch in batches)
-    assert len(batches) == -(-len(lengths) // size)
-    spans = sorted((min(lengths[i] for i in batch), max(lengths[i] for i in batch)) for batch in batches)
-    assert all(left[1] <= right[0] for left, right in pairwise(spans))
-
-
-def test_batches_differ_from_epoch_to_epoch() -> None:
-    generator = torch.Generator().manual_seed(0)
-    assert _batches([1] * 20, 4, generator) != _batches([1] * 20, 4, generator)
-
-
-@pytest.mark.parametrize("bars", [True, False])
-def test_quiet_transformers_puts_the_settings_back(bars: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    before = transformers_logging.get_verbosity(), transformers_logging.is_progress_bar_enabled()
-    try:
-        transformers_logging.set_verbosity_info()
-        (transformers_logging.enable_progress_bar if bars else transformers_logging.disable_progress_bar)()
-        with quiet_transformers():
-            assert transformers_logging.get_verbosity() == logging.ERROR
-            assert not transformers_logging.is_progress_bar_enabled()
-        assert transformers_logging.get_verbosity() == logging.INFO
-        assert transformers_logging.is_progress_bar_enabled() is bars
-    finally:
-        transformers_logging.set_verbosity(before[0])
-        (transformers_logging.enable_progress_bar if before[1] else transformers_logging.disable_progress_bar)()
+    several = SimpleNamespace(config=SimpleNamespace(num_labels=3, problem_type="multi_label_classification"))
+    with pytest.raises(TrainingError, match="one label, got problem_type = 'multi_label_classification'"):
+        work(several, tokenizer, TEXTS, LABELS)

@@ -11,25 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import ipywidgets
 import traitlets
-from bokeh.embed import file_html
 from bokeh.models import LayoutDOM
-from bokeh.resources import INLINE
 
-from ken.files import write_text
-from kenviz import theme as themes
+from kenviz import pages
 from kenviz.pane import BokehPane
 
 if TYPE_CHECKING:
     import pandas as pd
-
-
-# What is put around Bokeh's own template: the paper of the theme, and the caption, escaped.
-_PAGE = """{% block postamble %}<style>
-  body { background: {{ colours.Plot.background_fill_color }}; color: {{ colours.Axis.axis_label_text_color }};
-         font: 15px/1.5 system-ui, sans-serif; overflow-wrap: anywhere; }
-  p { padding: 0 1rem; }
-</style>{% endblock %}
-{% block contents %}{{ super() }}<p>{{ caption | e }}</p>{% endblock %}"""
 
 
 class View(ipywidgets.VBox):
@@ -136,14 +124,13 @@ class View(ipywidgets.VBox):
     def to_html(self, path: str | Path) -> Path:
         """Write the figure, as it is now, into one HTML file that opens without a network or a kernel."""
         with self._lock:
-            page = file_html(
-                self._figure(),
-                INLINE,
-                title=self.caption.split(":")[0] or type(self).__name__,
-                template=_PAGE,
-                template_variables={"caption": self.caption, "colours": themes.THEMES[self.colours]},
-            )
-            return write_text(Path(path), page)
+            title = self.caption.split(":")[0] or type(self).__name__
+            return pages.write(path, title, [self.page()], self.colours)
+
+    def page(self) -> tuple[LayoutDOM, str]:
+        """The figure built anew, in no document, and its caption: what `to_html` writes."""
+        with self._lock:
+            return self._figure(), self.caption
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.caption!r})"

@@ -248,7 +248,7 @@ def test_colours_follow_the_page_if_told_so(quiet_notebook):
     one.run()
     papers = "lab.models('plot').map((plot) => plot.background_fill_color)"
     assert one.page.evaluate(papers) == ["#ffffff", "#ffffff"]
-    one.page.evaluate("jupyterapp.commands.execute('apputils:change-theme', {theme: 'JupyterLab Dark'})")
+    one.use_theme("Dark")
     one.wait(f'JSON.stringify({papers}) === \'["#181a1b","#ffffff"]\'')
     # Python was told nothing: the theme is the page's.
     assert one.value("auto.root.background_fill_color") == "#ffffff"
@@ -256,6 +256,6 @@ def test_colours_follow_the_page_if_told_so(quiet_notebook):
     one.wait(f'JSON.stringify({papers}) === \'["#ffffff","#ffffff"]\'')
     one.execute("auto.theme = own.theme = 'dark'")
     one.wait(f'JSON.stringify({papers}) === \'["#181a1b","#181a1b"]\'')
-    one.page.evaluate("jupyterapp.commands.execute('apputils:change-theme', {theme: 'JupyterLab Light'})")
+    one.use_theme("Light")
     one.wait("document.body.dataset.jpThemeLight === 'true'")
     assert one.page.evaluate(papers) == ["#181a1b", "#181a1b"]

@@ -1,0 +1,104 @@
+"""serve: the Explorer as an app of its own, by Voilà, for one person at one machine."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import secrets
+import socket
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import ken
+from ken.errors import KenError
+
+_NEEDED = 'the app needs Voilà: pip install "kenviz[app]"'
+
+
+class AppError(KenError):
+    """The app cannot be started."""
+
+
+def serve(
+    net: str | Path,
+    pretrained: str | Path | None = None,
+    fine_tuned: str | Path | None = None,
+    *,
+    ip: str = "127.0.0.1",
+    port: int = 0,
+    token: str | None = None,
+    browser: bool = True,
+) -> None:
+    """Open the Explorer of a subnetwork's file in the browser, and serve it until interrupted.
+
+    It listens at the loopback address, and asks for a token that nobody can guess, unless told otherwise: token="" asks
+    for none. Every page that is opened has a kernel of its own, which ends with it.
+
+    Raises `KenError` if the file or a model cannot be read, and `AppError` if Voilà is missing or the port is taken;
+    nothing is served then.
+    """
+    if importlib.util.find_spec("voila") is None:
+        raise AppError(_NEEDED)
+    ken.load(net)  # what is wrong with it is said here, not in a page
+    sources = [Path(net).resolve(), *(None if one is None else _absolute(one) for one in (pretrained, fine_tuned))]
+    port = _free(ip, port)
+    with tempfile.TemporaryDirectory(prefix="ken-view-") as folder:
+        notebook = Path(folder) / "explorer.ipynb"
+        _write(notebook, sources)
+        token = secrets.token_urlsafe(24) if token is None else token
+        host = f"[{ip}]" if ":" in ip else ip
+        print(
+            f"The Explorer is at http://{host}:{port}/{f'?token={token}' if token else ''} (Ctrl-C ends it).",
+            flush=True,
+        )
+        _run(notebook, ip, port, token, browser)
+
+
+def _absolute(source: str | Path) -> str:
+    """A path as the kernel, which runs in another folder, finds it; a hub id as it is."""
+    return str(Path(source).resolve()) if Path(source).exists() else str(source)
+
+
+def _free(ip: str, port: int) -> int:
+    family = socket.AF_INET6 if ":" in ip else socket.AF_INET
+    with socket.socket(family) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((ip, port))
+        except OSError as error:
+            raise AppError(f"cannot listen at {ip}, port {port}: {error.strerror}") from error
+        return int(probe.getsockname()[1])
+
+
+def _write(path: Path, sources: list[Any]) -> None:
+    """A notebook with one cell; paths are written as Python writes strings, so that nothing in them is code."""
+    import nbformat
+
+    told = ", ".join(repr(None if one is None else str(one)) for one in sources)
+    code = f"import kenviz\nkenviz.explore({told})"
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(code)])
+    notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    notebook.metadata["title"] = "KEN_viz"
+    nbformat.write(notebook, path)
+
+
+def _run(notebook: Path, ip: str, port: int, token: str, browser: bool) -> None:
+    # Where Voilà looks for templates; the kernel inherits it, to no effect.
+    ours = str(Path(__file__).parent / "share")
+    os.environ["JUPYTER_PATH"] = os.pathsep.join(filter(None, [ours, os.environ.get("JUPYTER_PATH")]))
+    from voila.app import Voila
+
+    Voila.launch_instance(
+        [
+            str(notebook),
+            f"--Voila.ip={ip}",
+            f"--port={port}",
+            f"--Voila.token={token}",
+            "--Voila.port_retries=0",
+            "--Voila.log_level=ERROR",
+            "--VoilaConfiguration.template=kenviz",
+            "--VoilaConfiguration.show_tracebacks=True",
+            *(() if browser else ("--no-browser",)),
+        ]
+    )

@@ -1,0 +1,142 @@
+"""What all views owe, each in a real JupyterLab: twice, in step, after a reload, dark, by keyboard, with any name.
+
+What the page holds is compared with what Python holds, column by column, for every named source of a view. That what
+Python holds is right is tested without a browser.
+"""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytestmark = pytest.mark.browser
+
+TESTS = Path(__file__).parents[1]
+SETUP = f"""
+import sys
+sys.path.insert(0, {str(TESTS)!r})
+import json
+import numpy as np, torch
+import ken, kenviz
+from bokeh.models import ColumnDataSource
+from kenviz_models import HOSTILE, small_pair
+
+def models(extra=()):
+    pair = small_pair(extra=extra)
+    return ken.prune(*pair, 0.5, progress=False), pair
+
+def panes(view):
+    return [one.pane for one in getattr(view, "views", [view])]
+
+def plain(value):
+    value = value.tolist() if hasattr(value, "tolist") else value
+    return [plain(one) for one in value] if isinstance(value, list | tuple) else value
+
+def held(view):
+    return {{
+        source.name: {{name: plain(list(column)) for name, column in dict(source.data).items()}}
+        for pane in panes(view) for source in pane.root.references()
+        if isinstance(source, ColumnDataSource) and source.name
+    }}
+
+net, pair = models()
+"""
+
+#: name -> how the view is made of (net, pair), and what changes its state
+VIEWS = {
+    "RowView": ("kenviz.RowView(net, pair)", "view.row, view.k = 7, 5"),
+    "MatrixView": ("kenviz.MatrixView(net, pair)", "view.rows, view.columns = (10, 40), (2, 20)"),
+    "RetentionView": ("kenviz.RetentionView(net, pair)", "view.measure = 'update_rms'"),
+    "Explorer": ("kenviz.explore(net, pair)", "view.tensor = 'layer.1.query.weight'; view.row = 3; view.column = 5"),
+}
+
+
+def held(one):
+    """What Python holds: columns by source."""
+    return json.loads(one.execute("print(json.dumps(held(view)))"))
+
+
+def in_step(one, copies):
+    """Wait until the page holds, in each copy of the view, what Python holds."""
+    wanted = held(one)
+    assert wanted
+    script = """([wanted, copies]) => Object.entries(wanted).every(([source, columns]) => {
+        const found = lab.models(source).filter((model) => "data" in model);
+        return found.length >= copies && found.every((model) => Object.entries(columns).every(
+            ([name, values]) => JSON.stringify(lab.plain(model.data[name])) === JSON.stringify(values)));
+    })"""
+    try:
+        one.wait(script, [wanted, copies], timeout=30)
+    except Exception:
+        for source, columns in wanted.items():
+            for index in range(copies):
+                for name, values in columns.items():
+                    np.testing.assert_equal(one.column(source, name, index), values, f"{source}.{name}, copy {index}")
+        raise
+
+
+def reached_by_tab(one):
+    """How many controls of the first copy can be seen, and which of them Tab does not reach."""
+    return one.page.evaluate(
+        """() => {
+            const output = lab.panel().node.querySelector(".jp-OutputArea-output .lm-Widget");
+            const controls = [...output.querySelectorAll("input, select, textarea, button, [role=slider]")]
+                .filter((control) => control.offsetParent !== null && !control.disabled);
+            const lost = controls.filter((control) => {
+                if (control.tabIndex < 0) return true;
+                control.focus();
+                return document.activeElement !== control;
+            });
+            return [controls.length, lost.map((control) => control.outerHTML.slice(0, 200))];
+        }"""
+    )
+
+
+@pytest.mark.parametrize("name", VIEWS)
+def test_view(quiet_notebook, name):
+    make, change = VIEWS[name]
+    one = quiet_notebook([SETUP, f"view = {make}\nview", "view"])
+    dialogs = []
+    one.page.on("dialog", lambda dialog: (dialogs.append(dialog.message), dialog.dismiss()))
+    one.run()
+    in_step(one, 2)
+
+    one.execute(change)
+    in_step(one, 2)
+
+    controls, lost = reached_by_tab(one)
+    assert controls > 0
+    assert lost == []
+    nameless = one.page.evaluate(
+        """() => [...lab.panel().node.querySelectorAll(".jp-OutputArea-output input, .jp-OutputArea-output select")]
+            .filter(({labels, ariaLabel, title, placeholder}) => !(labels?.length || ariaLabel || title || placeholder))
+            .map((control) => control.outerHTML.slice(0, 200))"""
+    )
+    assert nameless == []
+    figures = one.page.evaluate(
+        "[...lab.panel().node.querySelectorAll('[role=figure]')].map((figure) => figure.ariaLabel)"
+    )
+    assert set(figures) == set(one.value("[pane.text for pane in panes(view)]"))
+
+    one.use_theme("Dark")
+    papers = (
+        "new Set(Bokeh.documents.flatMap((doc) => [...doc.all_models]).map((model) => model.background_fill_color))"
+    )
+    one.wait(f"{papers}.has('#181a1b') && !{papers}.has('#ffffff')")
+    one.use_theme("Light")
+    one.wait(f"{papers}.has('#ffffff') && !{papers}.has('#181a1b')")
+
+    one.reload()
+    in_step(one, 2)
+    assert one.file.stat().st_size < 100_000
+
+    one.execute("net, pair = models([HOSTILE])")
+    one.run_cell(1)
+    one.run_cell(2)
+    one.execute("if hasattr(view, 'tensor'): view.tensor = HOSTILE")
+    in_step(one, 2)
+    said = one.page.evaluate("lab.panel().node.innerText")
+    assert "alert(1)</script>" in said
+    assert dialogs == []
+    assert one.page.evaluate("[...document.scripts].some((script) => script.text.includes('alert(1)'))") is False

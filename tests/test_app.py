@@ -1,0 +1,147 @@
+"""The app as a process: what it says, whom it lets in, and how it ends. What it shows is tested in the browser."""
+
+import contextlib
+import re
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import nbformat
+import pytest
+import torch
+
+import ken
+from kenviz import app
+
+
+@pytest.fixture
+def files(tmp_path):
+    """A subnetwork's file and the files of its models, in a folder whose name wants to be code."""
+    from safetensors.torch import save_file
+
+    folder = tmp_path / 'it\'s "here"'
+    folder.mkdir()
+    pretrained = {"w": torch.arange(16.0).reshape(4, 4)}
+    fine_tuned = {"w": pretrained["w"] + torch.randn(4, 4)}
+    for name, state in (("pt", pretrained), ("ft", fine_tuned)):
+        save_file(state, folder / f"{name}.safetensors")
+    net = ken.prune(fine_tuned, pretrained, 2, progress=False).save(folder / "net.ken.safetensors")
+    return net, folder / "pt.safetensors", folder / "ft.safetensors"
+
+
+def status(url):
+    """The status of an address, redirections followed; and where it ended."""
+    with urllib.request.urlopen(url, timeout=60) as answer:
+        return answer.status, answer.geturl(), answer.read().decode()
+
+
+_OTHER = """
+import sys
+from pathlib import Path
+from kenviz import app
+port = app._free("127.0.0.1", 0)
+print(f"http://127.0.0.1:{port}/?token=t", flush=True)
+app._run(Path(sys.argv[1]), "127.0.0.1", port, "t", False)
+"""
+
+
+@contextlib.contextmanager
+def served(*arguments, notebook=None):
+    """The running app and its address; at the end it is interrupted, as by Ctrl-C, and nothing of it is left.
+
+    With notebook, that notebook is served in place of the Explorer.
+    """
+    command = [sys.executable, "-m", "ken.cli", "view", *map(str, arguments), "--no-browser"]
+    if notebook is not None:
+        command = [sys.executable, "-c", _OTHER, str(notebook)]
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, start_new_session=True
+    )
+    children = []
+    try:
+        yield process, _address(process)
+        children = _children(process)
+    finally:
+        process.stdout.close()
+        process.send_signal(signal.SIGINT)
+        assert process.wait(60) is not None
+    assert not any(Path(f"/proc/{child}").exists() for child in children)
+
+
+def _children(process):
+    """Process ids of what it has started: kernels."""
+    return subprocess.run(["pgrep", "-P", str(process.pid)], capture_output=True, text=True).stdout.split()
+
+
+def _address(process):
+    line = process.stdout.readline()
+    url = re.search(r"http://127\.0\.0\.1:\d+/\S*", line).group()
+    deadline = time.monotonic() + 60
+    while True:
+        try:
+            with urllib.request.urlopen(url.split("?")[0] + "voila/static/none", timeout=60):
+                pass
+        except urllib.error.HTTPError as error:
+            error.close()
+            return url
+        except urllib.error.URLError:
+            assert process.poll() is None, "the app has ended"
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+
+
+def test_it_asks_for_its_token_and_ends_with_its_kernels(files):
+    with served(*files) as (process, url):
+        token = re.search(r"token=(\S+)", url).group(1)
+        assert len(token) >= 32
+        for wrong in (url.split("?")[0], url + "x"):
+            _, end, page = status(wrong)
+            assert "/login" in end
+            assert "explorer" not in page.lower()
+        code, _, page = status(url)
+        assert code == 200
+        assert "Explorer" in page  # the cell ran: its text form is in the page
+        assert not re.findall(r"<(?:link|script)[^>]*(?:href|src)=\"https?:", page)
+        assert len(_children(process)) == 1  # a kernel
+
+
+def test_no_token_if_told_so(files):
+    with served(files[0], "--token", "") as (_, url):
+        assert "token" not in url
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            urllib.request.urlopen(url + "api/kernels/00000000-0000-0000-0000-000000000000", timeout=60)
+        refused.value.close()
+        assert refused.value.code == 404  # not there; with a token it would be 403, forbidden
+
+
+def test_what_is_wrong_is_said_before_anything_is_served(files, tmp_path, monkeypatch):
+    monkeypatch.setattr(app, "_run", lambda *_: pytest.fail("served"))
+    with pytest.raises(FileNotFoundError, match="no\\.ken"):
+        app.serve(tmp_path / "no.ken.safetensors")
+    with pytest.raises(app.AppError, match=r"cannot listen at 203\.0\.113\.1, port 0"):
+        app.serve(files[0], ip="203.0.113.1")
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
+    with pytest.raises(app.AppError, match=r"pip install \"kenviz\[app\]\""):
+        app.serve(files[0])
+
+
+def test_the_notebook_says_what_was_given_and_nothing_else(files, monkeypatch):
+    seen = {}
+
+    def run(notebook, *arguments):
+        seen["code"] = nbformat.read(notebook, as_version=4).cells[0].source
+        seen["arguments"] = arguments
+
+    monkeypatch.setattr(app, "_run", run)
+    app.serve(files[0], "owner/model", files[2], token="t", browser=False)
+    calls = []
+    explore = type("kenviz", (), {"explore": staticmethod(lambda *given: calls.append(given))})
+    code = seen["code"].replace("import kenviz\n", "")
+    exec(code, {"kenviz": explore})
+    assert calls == [(str(files[0].resolve()), "owner/model", str(files[2].resolve()))]
+    assert seen["arguments"][0] == "127.0.0.1"
+    assert seen["arguments"][2:] == ("t", False)

@@ -1,0 +1,247 @@
+import itertools
+import re
+import threading
+
+import pandas as pd
+import pytest
+import traitlets
+from kenviz_models import HOSTILE, small_pair
+
+import ken
+import kenviz
+from kenviz import Explorer
+from kenviz.study import Study
+
+QUERY = "layer.1.query.weight"
+OUT = "layer.0.out.weight"
+
+
+@pytest.fixture
+def explorer(net, pair):
+    return Explorer(net, pair)
+
+
+def places(explorer):
+    """Which tensor each part is at, and which row and entry."""
+    view = explorer.row_view
+    return (
+        {explorer.search.chosen, explorer.map.tensor or explorer.tensor, explorer.matrix.tensor, view.tensor},
+        view.row,
+        view.entry,
+        explorer.matrix.entry,
+    )
+
+
+def test_opens_at_the_largest_matrix_and_has_read_nothing_of_the_models(net, pair):
+    study = Study(net, pair)
+    explorer = Explorer(net, study)
+    assert explorer.tensor == "embed.weight"
+    assert explorer.map.measure == "share"
+    assert "retention" not in vars(study)
+
+
+@pytest.mark.parametrize("by", ["search", "map", "matrix", "row_view", "itself"])
+def test_a_tensor_chosen_anywhere_is_shown_everywhere(explorer, by):
+    if by == "itself":
+        explorer.tensor = QUERY
+    elif by == "search":
+        explorer.search.chosen = QUERY
+    else:
+        getattr(explorer, by).tensor = QUERY
+    assert explorer.tensor == QUERY
+    assert places(explorer) == ({QUERY}, 0, -1, None)
+
+
+def test_an_entry_tapped_in_the_matrix_is_the_row_and_the_entry_of_the_row_view(explorer, pair, net):
+    explorer.tensor = QUERY
+    explorer.matrix.entry = (5, 7)
+    assert (explorer.row, explorer.column) == (5, 7)
+    assert places(explorer) == ({QUERY}, 5, 7, (5, 7))
+    why = ken.explain(net, pair, QUERY, 5).entry(7)
+    assert why.text.splitlines()[0] in re.sub("&#x27;", "'", explorer.row_view._card.value)
+
+
+def test_a_row_or_an_entry_of_the_row_view_is_marked_in_the_matrix(explorer):
+    explorer.tensor = QUERY
+    explorer.row_view.entry = 3
+    assert (explorer.row, explorer.column, explorer.matrix.entry) == (0, 3, (0, 3))
+    explorer.row_view.row = 9
+    assert (explorer.row, explorer.matrix.entry) == (9, (9, 3))
+    explorer.row, explorer.column = 2, 4
+    assert places(explorer) == ({QUERY}, 2, 4, (2, 4))
+
+
+def test_a_smaller_tensor_keeps_row_and_entry_only_where_it_has_them(explorer):
+    explorer.row, explorer.column = 200, 20
+    explorer.tensor = QUERY
+    assert (explorer.row, explorer.column) == (23, 20)
+    explorer.tensor = OUT
+    explorer.column = 40
+    explorer.tensor = QUERY
+    assert explorer.column == -1
+
+
+def test_a_tensor_that_was_not_pruned_is_described_and_nothing_moves(explorer):
+    explorer.search.chosen = "head.weight"
+    assert explorer.tensor == "embed.weight"
+    assert "carried" in explorer.search._words.value
+
+
+def test_undo_and_redo_pass_the_same_states(explorer):
+    seen = [explorer.state]
+    for change in (
+        lambda: setattr(explorer.map, "tensor", QUERY),
+        lambda: setattr(explorer.map, "tensor", OUT),
+        lambda: setattr(explorer.matrix, "entry", (3, 30)),
+        lambda: setattr(explorer.row_view, "k", 5),
+        lambda: setattr(explorer.map, "measure", "update_share"),
+        lambda: setattr(explorer.search, "sort", "entries"),
+        lambda: setattr(explorer.matrix, "rows", (2.0, 9.0)),
+    ):
+        change()
+        seen.append(explorer.state)
+    assert all(one != two for one, two in itertools.pairwise(seen))
+    for state in seen[-2::-1]:
+        assert not explorer._undo.disabled
+        explorer.undo()
+        assert explorer.state == state
+        assert (explorer.tensor, explorer.row) == (explorer.row_view.tensor, explorer.row_view.row)
+    assert explorer._undo.disabled
+    explorer.undo()
+    for state in seen[1:]:
+        explorer._redo.click()
+        assert explorer.state == state
+    assert explorer._redo.disabled
+
+
+def test_a_slider_that_is_dragged_is_one_step(explorer):
+    before = explorer.state
+    for k in range(3, 9):
+        explorer.row_view.k = k
+    explorer._undo.click()
+    assert explorer.state == before
+
+
+def test_code_leads_to_the_same_state(explorer, net, pair):
+    assert explorer.code() == "explorer = kenviz.explore(net, pair)"
+    explorer.search.pattern = "*query*"
+    explorer.tensor = QUERY
+    explorer.matrix.entry = (5, 7)
+    explorer.row_view.k = 4
+    explorer.matrix.rows = (2.0, 9.0)
+    explorer.map.measure = "update_rms"
+    names = {"kenviz": kenviz, "net": net, "pair": pair}
+    exec(explorer.code(), names)
+    again = names["explorer"]
+    assert again.state == explorer.state
+    assert again.code() == explorer.code()
+    assert repr(again) == repr(explorer)
+    for name, table in explorer.numbers().items():
+        pd.testing.assert_frame_equal(again.numbers()[name], table)
+    explorer._toggle.value = True
+    assert explorer._python.value == explorer.code()
+    explorer.row_view.k = 5
+    assert "explorer.row_view.k = 5" in explorer._python.value
+
+
+def test_without_a_pair_there_are_the_map_by_share_and_the_masks(net):
+    explorer = Explorer(net)
+    assert explorer.row_view is None
+    explorer.matrix.entry = (3, 4)
+    assert (explorer.row, explorer.column) == (3, 4)
+    explorer.map.tensor = QUERY
+    assert explorer.matrix.tensor == QUERY
+    explorer.undo()
+    explorer.undo()
+    assert explorer.tensor == "embed.weight"
+
+
+def test_a_subnetwork_of_vectors_has_no_map(tmp_path):
+    import torch
+
+    pair = ken.Pair({"b": torch.arange(9.0)}, {"b": torch.zeros(9)})
+    explorer = Explorer(ken.prune(*pair, 3), pair)
+    assert explorer.map is None
+    explorer.column = 4
+    assert explorer.row_view.entry == 4
+    explorer.undo()
+    assert explorer.column == -1
+    assert explorer.to_html(tmp_path / "e.html").stat().st_size > 1_000_000
+
+
+def test_what_is_not_there_is_refused_and_nothing_moves(explorer):
+    before = explorer.state
+    for name, value, words in [
+        ("tensor", "head.weight", "tensor must be a pruned one"),
+        ("row", 300, "row must be from 0 to 299 in embed.weight, got 300"),
+        ("column", -2, "column must be from -1 to 23 in embed.weight, got -2"),
+    ]:
+        with pytest.raises(traitlets.TraitError, match=words):
+            setattr(explorer, name, value)
+    assert explorer.state == before
+    assert explorer._undo.disabled
+
+
+def test_page_holds_all_views_and_asks_for_nothing(explorer, tmp_path):
+    page = explorer.to_html(tmp_path / "explorer.html").read_text(encoding="utf-8")
+    assert re.findall(r"<(?:script|link|img)[^>]*(?:src|href)=", page) == []
+    assert page.count('<div role="figure"') == len(explorer.views) == 3
+
+
+def test_names_of_strangers_are_text(tmp_path):
+    pair = small_pair(extra=[HOSTILE])
+    explorer = Explorer(ken.prune(*pair, 3), pair)
+    explorer.tensor = HOSTILE
+    explorer.column = 2
+    page = explorer.to_html(tmp_path / "e.html").read_text(encoding="utf-8")
+    assert "<script>alert" not in page
+    assert "<script>" not in explorer.row_view._card.value
+    assert "\n" not in repr(explorer)
+    names = {"kenviz": kenviz, "net": explorer._study.net, "pair": pair}
+    exec(explorer.code(), names)
+    assert names["explorer"].tensor == HOSTILE
+
+
+def test_theme_is_that_of_all_views(explorer):
+    explorer.theme = "dark"
+    assert {view.theme for view in explorer.views} == {"dark"}
+
+
+def test_threads_leave_all_parts_at_one_place(explorer):
+    def walk(name, values):
+        for value in values:
+            setattr(getattr(explorer, name) if name else explorer, *value)
+
+    jobs = [
+        ("map", [("tensor", t) for t in (QUERY, OUT) * 8]),
+        ("", [("row", r) for r in range(16)]),
+        ("row_view", [("row", r) for r in range(16)]),
+        ("matrix", [("entry", (r, r)) for r in range(16)]),
+    ]
+    threads = [threading.Thread(target=walk, args=job) for job in jobs]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert not any(thread.is_alive() for thread in threads)
+    tensors, row, entry, marked = places(explorer)
+    assert tensors == {explorer.tensor}
+    assert (row, entry) == (explorer.row, explorer.column)
+    assert marked == (None if entry < 0 else (row, entry))
+
+
+def test_explore_takes_files(net, pair, tmp_path):
+    from safetensors.torch import save_file
+
+    path = net.save(tmp_path / "net.ken.safetensors")
+    save_file(pair.pretrained, tmp_path / "pt.safetensors")
+    save_file(pair.fine_tuned, tmp_path / "ft.safetensors")
+    explorer = kenviz.explore(path, tmp_path / "pt.safetensors", tmp_path / "ft.safetensors")
+    explorer.tensor = QUERY
+    explorer.column = 3
+    assert explorer.row_view.numbers()["retained"].tolist() == net[QUERY].mask()[0].tolist()
+    assert kenviz.explore(path, tmp_path / "pt.safetensors").row_view is None
+    with pytest.raises(ken.KenError):
+        kenviz.explore(path, tmp_path / "ft.safetensors")
+    with pytest.raises(ValueError, match="fine_tuned goes with the pretrained model's path"):
+        kenviz.explore(net, pair, tmp_path / "ft.safetensors")
