@@ -54,7 +54,7 @@ class RowView(RowState):
     [True, True, False, True]
     >>> view.step = 2
     >>> view.explanation.claim(2).entry
-    0
+    1
     """
 
     def __init__(
