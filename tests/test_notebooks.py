@@ -45,7 +45,8 @@ def test_every_exercise_has_a_hidden_solution_that_is_checked(chapter):
         (solution,) = [cell for cell in cells[start:end] if "solution" in cell.metadata.get("tags", [])]
         assert solution.metadata["jupyter"] == {"source_hidden": True, "outputs_hidden": True}
         assert "assert " in solution.source
-        assert solution.outputs
+        assert solution.source.startswith("# Solution of exercise "), "the first line shows while it is folded"
+        assert solution.outputs == [], "JupyterLab unfolds an output when the cell is run"
 
 
 def test_every_code_cell_was_executed_in_order_without_error(path):
