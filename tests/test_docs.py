@@ -30,7 +30,7 @@ def test_the_row_by_hand_of_the_page_on_the_rule(capsys):
     densest = ken.rules.retain(names["row"], 5, "density")
     assert np.flatnonzero(densest).tolist() == [4, 5, 6, 7, 8]
     assert (densest & names["why"].mask).sum() == 1
-    assert names["why"].entry(5).as_dict()["rank"] == 1
+    assert names["why"].entry(5).as_dict()["density_rank"] == 1
 
 
 def test_the_rule_of_the_page_on_rules_works(monkeypatch):
