@@ -5,8 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from bokeh.core.properties import value
-from bokeh.core.property.vectorization import Value
 from bokeh.layouts import column, row
 from bokeh.models import (
     BasicTicker,
@@ -16,15 +14,14 @@ from bokeh.models import (
     PrintfTickFormatter,
     Range1d,
 )
-from bokeh.models.annotations import Legend, LegendItem, Span, Title
+from bokeh.models.annotations import Span, Title
 from bokeh.plotting import figure
 from numpy.typing import NDArray
 
 from kenviz import theme as themes
-from kenviz.figures import matrix
+from kenviz.figures import legends, matrix
 from kenviz.figures.labels import label
 from kenviz.levels import Lattice
-from kenviz.valuetiles import ValueTiles
 
 Shares = tuple[NDArray[np.float64], NDArray[np.float64]]
 
@@ -55,19 +52,6 @@ def limits(percent: NDArray[np.float64], whole: float) -> tuple[float, float]:
     return max(-0.5, float(low - room)), min(100.5, float(high + room))
 
 
-def legend(tiles: matrix.Shown, why_missing: str) -> dict[str, tuple[bool, Value]]:
-    """Whether a mark has to be explained, and how, by the name of its legend item."""
-    if not isinstance(tiles, ValueTiles):
-        return {name: (False, value("")) for name in ("legend_above", "legend_below", "legend_missing")}
-    found = {}
-    for name, there in (("above", tiles.above), ("below", tiles.below)):
-        count, drawn = int(there.sum()), len(matrix.marks(tiles)[name]["x"])
-        some = "" if drawn == count else f" ({drawn:,} drawn)"
-        found[f"legend_{name}"] = (count > 0, value(f"{count:,} {name}{some}"))
-    found["legend_missing"] = (tiles.missing > 0, value(f"{tiles.missing:,} {why_missing}"))
-    return found
-
-
 def build(
     tiles: matrix.Shown,
     shares: Shares,
@@ -83,7 +67,7 @@ def build(
     """Three plots: the matrix; shares (`Pyramid.shares`) above it and beside it, with the share of the whole matrix.
 
     Named models: those of `matrix.frame`; source entry; ranges rows and columns, row_limits and column_limits; titles
-    name and note; mappers codes and scale; legend and its items; spans row_whole and column_whole.
+    name and note; mappers codes and scale; those of `legends.build`; spans row_whole and column_whole.
     """
     codes, told = matrix.mappers(tiles)
     main = matrix.frame(
@@ -142,37 +126,9 @@ def build(
     above.xaxis.visible = beside.yaxis.visible = False
     above.yaxis.ticker = beside.xaxis.ticker = BasicTicker(desired_num_ticks=2)
     above.yaxis.formatter = beside.xaxis.formatter = PrintfTickFormatter(format="%.3g")
-    above.add_layout(_legend(above, tiles, why_missing), "above")
+    above.add_layout(legends.build(above, [tiles], why_missing), "above")
     above.add_layout(Title(text=lines, name="note", text_font_style="normal", text_font_size="12px"), "above")
     beside.add_layout(matrix.bar(told, margin=0, padding=2), "right")
     layout = column(above, row(main, beside, sizing_mode="stretch_width"), sizing_mode="stretch_width")
     themes.apply(layout, theme)
     return layout
-
-
-def _legend(plot: figure, tiles: matrix.Shown, why_missing: str) -> Legend:
-    """What the marks in the matrix mean. A legend draws only marks of its own plot: here are some without a place."""
-    nowhere: dict[str, Any] = {"x": [np.nan], "y": [np.nan]}
-    keys: dict[str, Any] = {
-        "legend_above": plot.scatter(**nowhere, marker="triangle", **matrix.MARK),
-        "legend_below": plot.scatter(**nowhere, marker="inverted_triangle", **matrix.MARK),
-        "legend_missing": plot.scatter(
-            **nowhere, marker="square", size=12, fill_color=themes.MISSING, line_color="#777777"
-        ),
-    }
-    told = legend(tiles, why_missing)
-    items = [
-        LegendItem(name=name, label=words, visible=there, renderers=[keys[name]])
-        for name, (there, words) in told.items()
-    ]
-    return Legend(
-        items=items,
-        name="legend",
-        visible=any(there for there, _ in told.values()),
-        orientation="horizontal",
-        location="left",
-        padding=2,
-        margin=2,
-        spacing=8,
-        label_text_font_size="12px",
-    )

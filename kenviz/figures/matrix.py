@@ -46,11 +46,14 @@ def columns(tiles: Shown) -> Columns:
     }
 
 
-def marks(tiles: Shown) -> dict[str, Columns]:
-    """The columns of sources "above" and "below": the middles of tiles beyond the scale, thinned to MOST_MARKS."""
+def marks(tiles: Shown, most: int = MOST_MARKS) -> dict[str, Columns]:
+    """The columns of sources "above" and "below": the middles of tiles beyond the scale, at most so many of each."""
     if isinstance(tiles, Tiles):
         return {"above": _middles(tiles, np.empty((0, 2))), "below": _middles(tiles, np.empty((0, 2)))}
-    return {"above": _middles(tiles, _thinned(tiles.above)), "below": _middles(tiles, _thinned(tiles.below))}
+    return {
+        "above": _middles(tiles, _thinned(tiles.above, most)),
+        "below": _middles(tiles, _thinned(tiles.below, most)),
+    }
 
 
 def chosen(entry: tuple[int, int] | None) -> Columns:
@@ -93,8 +96,7 @@ def bar(mapper: LinearColorMapper, **options: Any) -> ColorBar:
         color_mapper=mapper,
         ticker=BasicTicker(desired_num_ticks=6),
         formatter=PrintfTickFormatter(format="%.3g"),
-        width=14,
-        **options,
+        **{"width": 14, **options},
     )
 
 
@@ -104,6 +106,7 @@ def frame(
     mappers: tuple[LinearColorMapper, LinearColorMapper],
     name: str = "matrix",
     suffix: str = "",
+    most_marks: int = MOST_MARKS,
     **options: Any,
 ) -> figure:
     """A plot of tiles alone, over ranges (columns, rows).
@@ -123,7 +126,7 @@ def frame(
     for axis in plot.axis:
         axis.ticker = BasicTicker(min_interval=1, desired_num_ticks=5)
         axis.formatter = BasicTickFormatter(use_scientific=False)
-    data = {"tiles": columns(tiles), **marks(tiles)}
+    data = {"tiles": columns(tiles), **marks(tiles, most_marks)}
     sources = {key: ColumnDataSource(of, name=f"{key}{suffix}") for key, of in data.items()}
     codes, told = mappers
     image = plot.image("image", "x", "y", "dw", "dh", source=sources["tiles"], color_mapper=codes)
@@ -191,9 +194,9 @@ def build(tiles: Tiles, shape: tuple[int, int], name: str, theme: str = "light")
     return plot
 
 
-def _thinned(there: NDArray[np.bool_]) -> NDArray[np.int64]:
+def _thinned(there: NDArray[np.bool_], most: int) -> NDArray[np.int64]:
     places = np.argwhere(there)
-    return places[:: max(1, -(-len(places) // MOST_MARKS))]
+    return places[:: max(1, -(-len(places) // most))]
 
 
 def _middles(tiles: Shown, places: NDArray[Any]) -> Columns:

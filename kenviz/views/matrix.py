@@ -14,11 +14,11 @@ from kenviz import quantities
 from kenviz.figures import marginals as figures
 from kenviz.figures import matrix, matrixtext
 from kenviz.figures.labels import label
-from kenviz.quantities import FIXED, QUANTITIES
+from kenviz.quantities import QUANTITIES
 from kenviz.study import Study
 from kenviz.views.card import CardBox
 from kenviz.views.entrycard import entry_card
-from kenviz.views.matrixstate import MatrixState, make_controls, numbers
+from kenviz.views.matrixstate import MatrixState, numbers
 from kenviz.views.tensors import TensorView
 
 
@@ -65,12 +65,12 @@ class MatrixView(MatrixState, TensorView):
     ) -> None:
         super().__init__(net, pair, tensor, theme)
         self.set_trait("tensor", self._picker.value)
-        self._whole()
+        self._open()
         given = {"show": show, "rows": rows, "columns": columns, "clip": clip, "entry": entry}
         for name, value in given.items():
             if value is not None:
                 self.set_trait(name, value)
-        self._shows, self._clips, self._to = make_controls(self)
+        self._make_controls()
         self._card = CardBox()
         self._read()
         self._drawn = self._read_for
@@ -94,7 +94,7 @@ class MatrixView(MatrixState, TensorView):
                 return
             if change["name"] == "tensor":
                 with self._settled():
-                    self._whole()
+                    self._open()
             self._update()
 
     def _read(self) -> None:
@@ -106,9 +106,7 @@ class MatrixView(MatrixState, TensorView):
             self._read_for = wanted
         kept = self._study.tensor(self.tensor).retained
         self.caption = matrixtext.caption(self._tiles, self._place, self.show, self.clip, self.tensor, kept, self.entry)
-        self._clips.disabled = self.show in FIXED
-        with self._sync():
-            self._to.follow(self._shape, self.entry)
+        self._follow()
         card = None if self.entry is None else entry_card(self._study, self.tensor, self.entry)
         self._card.show(card)
 
@@ -139,16 +137,12 @@ class MatrixView(MatrixState, TensorView):
             sources = {"tiles": matrix.columns(self._tiles), **matrix.marks(self._tiles)}
             for source, columns in {**sources, **figures.columns(shares, self._place)}.items():
                 self.pane.patch(source, **columns)
-            self.pane.set("codes", **matrix.colours(self._tiles))
-            self.pane.set("scale", **matrix.scale(self._tiles))
+            self._draw_colours(self._tiles)
             for name, percent in zip(("row_limits", "column_limits"), shares, strict=True):
                 start, end = figures.limits(percent, self._whole_share())
                 self.pane.set(name, start=start, end=end)
             self.pane.set("note", text=self._lines())
-            told = figures.legend(self._tiles, QUANTITIES[self.show].missing)
-            self.pane.set("legend", visible=any(there for there, _ in told.values()))
-            for name, (there, words) in told.items():
-                self.pane.set(name, visible=there, label=words)
+            self._draw_legend([self._tiles])
 
     def _lines(self) -> str:
         return matrixtext.lines(self._tiles, self._place, self.show, self.clip)
@@ -184,10 +178,7 @@ class MatrixView(MatrixState, TensorView):
             self._moved(event["name"], float(event["start"]), float(event["end"]))
         elif event["kind"] == "tap" and event["figure"] == "matrix":
             with self._lock:
-                row, column = int(event["y"] // 1), int(event["x"] // 1)
-                rows, n = self._shape
-                if 0 <= row < rows and 0 <= column < n:
-                    self.entry = (row, column)
+                self.entry = self._at(event) or self.entry
 
     def numbers(self) -> pd.DataFrame:
         """The tiles shown, percent retained or mean values, indexed by the first row and column of each tile."""

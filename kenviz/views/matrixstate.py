@@ -13,12 +13,17 @@ import traitlets
 from bokeh.models import Range1d
 
 from kenviz import quantities
+from kenviz.figures import legends, matrix
 from kenviz.figures.matrix import Shown
-from kenviz.quantities import QUANTITIES
+from kenviz.quantities import FIXED, QUANTITIES
 from kenviz.study import Study
 from kenviz.views.base import View
+from kenviz.views.goto import GoTo
 
 _NARROW = {"width": "min(240px, 100%)"}
+_SMALL = {"width": "min(170px, 100%)"}
+#: Going to an entry shows at most this many rows and columns around it.
+_AROUND = 60.0
 
 
 class MatrixState(View):
@@ -93,28 +98,79 @@ class MatrixState(View):
             finally:
                 self._settling = before
 
-    def _whole(self) -> None:
+    def _open(self) -> None:
         """Show all of the matrix, and no entry."""
-        rows, n = self._shape
         self.set_trait("entry", None)
+        self._widen()
+
+    def _widen(self) -> None:
+        rows, n = self._shape
         self.set_trait("rows", (0.0, float(rows)))
         self.set_trait("columns", (0.0, float(n)))
+
+    def show_all(self) -> None:
+        """Zoom out to the whole matrix."""
+        with self._lock:
+            with self._settled():
+                self._widen()
+            self._update()
 
     def go_to(self, row: int, column: int) -> None:
         """Choose an entry, and show it together with what is around it, entry by entry.
 
         Raises `traitlets.TraitError` if there is no such entry; nothing changes then.
         """
-        with self._settled():
-            self.entry = (row, column)
-            for name, at, size in (("rows", row, self._shape[0]), ("columns", column, self._shape[1])):
-                part = getattr(self, name)
-                span = min(max(part) - min(part), _AROUND)
-                start = min(max(at + 0.5 - span / 2, 0.0), max(size - span, 0.0))
-                if not (min(part) <= at and at + 1 <= max(part) and max(part) - min(part) <= _AROUND):
-                    self.set_trait(name, (start, start + span))
         with self._lock:
+            with self._settled():
+                self.entry = (row, column)
+                for name, at, size in (("rows", row, self._shape[0]), ("columns", column, self._shape[1])):
+                    low, high = sorted(getattr(self, name))
+                    span = min(high - low, _AROUND)
+                    start = min(max(at + 0.5 - span / 2, 0.0), max(size - span, 0.0))
+                    if not (low <= at and at + 1 <= high and high - low <= _AROUND):
+                        self.set_trait(name, (start, start + span))
             self._update()
+
+    # ---- controls
+
+    def _make_controls(self) -> None:
+        self._shows = ipywidgets.Dropdown(
+            options=quantities.offered(self._study), value=self.show, description="show", layout=_NARROW
+        )
+        self._clips = ipywidgets.BoundedFloatText(
+            value=self.clip,
+            min=0.001,
+            max=1,
+            step=0.005,
+            description="clip",
+            layout=_SMALL,
+            tooltip="Quantile of the absolute tile values at which the scale of colours ends",
+        )
+        self._to = GoTo(self)
+
+    def _follow(self) -> None:
+        """Let the controls offer what there is."""
+        with self._sync():
+            self._clips.disabled = self.show in FIXED
+            self._to.follow(self._shape, self.entry)
+
+    # ---- what is drawn
+
+    def _draw_colours(self, tiles: Shown) -> None:
+        self.pane.set("codes", **matrix.colours(tiles))
+        self.pane.set("scale", **matrix.scale(tiles))
+
+    def _draw_legend(self, shown: list[Shown], most: int = matrix.MOST_MARKS) -> None:
+        told = legends.items(shown, QUANTITIES[self.show].missing, most)
+        self.pane.set("legend", visible=any(there for there, _ in told.values()))
+        for name, (there, words) in told.items():
+            self.pane.set(name, visible=there, label=words)
+
+    def _at(self, event: dict[str, Any]) -> tuple[int, int] | None:
+        """The entry at which the figure of a matrix was tapped, if there is one."""
+        row, column = int(event["y"] // 1), int(event["x"] // 1)
+        rows, n = self._shape
+        return (row, column) if 0 <= row < rows and 0 <= column < n else None
 
     # ---- ranges
 
@@ -147,50 +203,6 @@ class MatrixState(View):
             # A zoom moves both ranges, in one message: what is shown follows once, with the second.
             if sorted((shown.start, shown.end)) == sorted(getattr(self, other)):
                 self._update()
-
-
-#: Going to an entry shows at most this many rows and columns around it.
-_AROUND = 60.0
-
-
-def make_controls(view: MatrixState) -> tuple[ipywidgets.Dropdown, ipywidgets.BoundedFloatText, ipywidgets.Box]:
-    """Controls of what is shown, of the quantile, and of the entry to go to, with buttons."""
-    shows = ipywidgets.Dropdown(options=quantities.offered(view._study), description="show", layout=_NARROW)
-    clip = ipywidgets.BoundedFloatText(
-        value=0.99,
-        min=0.001,
-        max=1,
-        step=0.005,
-        description="clip",
-        layout={"width": "min(170px, 100%)"},
-        tooltip="Quantile of the absolute tile values at which the scale of colours ends",
-    )
-    return shows, clip, GoTo(view)
-
-
-class GoTo(ipywidgets.HBox):
-    """Row and column to go to, a button that goes there, and one that takes the mark away."""
-
-    def __init__(self, view: MatrixState) -> None:
-        wide = {"width": "min(170px, 100%)"}
-        self.row = ipywidgets.BoundedIntText(description="to row", min=0, layout=wide, tooltip="Row of the entry")
-        self.column = ipywidgets.BoundedIntText(
-            description="column", min=0, layout=wide, tooltip="Column of the entry to go to"
-        )
-        self.go = ipywidgets.Button(description="go to", layout={"width": "70px"}, tooltip="Show and mark that entry")
-        self.leave = ipywidgets.Button(description="unmark", layout={"width": "80px"}, tooltip="Choose no entry")
-        self.go.on_click(lambda _: view.go_to(self.row.value, self.column.value))
-        self.leave.on_click(lambda _: view.set_trait("entry", None))
-        super().__init__([self.row, self.column, self.go, self.leave], layout={"flex_flow": "row wrap"})
-
-    def follow(self, shape: tuple[int, int], entry: tuple[int, int] | None) -> None:
-        """Offer what a matrix of that shape has; say where the chosen entry is."""
-        for control, size, at in zip((self.row, self.column), shape, entry or (None, None), strict=True):
-            control.value = min(control.value, size - 1)
-            control.max = size - 1
-            if at is not None:
-                control.value = at
-        self.leave.disabled = entry is None
 
 
 def numbers(tiles: Shown) -> pd.DataFrame:

@@ -47,6 +47,10 @@ net, pair = models()
 VIEWS = {
     "RowView": ("kenviz.RowView(net, pair)", "view.row, view.k = 7, 5"),
     "MatrixView": ("kenviz.MatrixView(net, pair)", "view.rows, view.columns = (10, 40), (2, 20)"),
+    "LayersView": (
+        "kenviz.LayersView(net, pair, show='update')",
+        "view.kind, view.rows = list(view._kinds)[0], (3, 9)",
+    ),
     "RetentionView": ("kenviz.RetentionView(net, pair)", "view.measure = 'update_rms'"),
     "Explorer": ("kenviz.explore(net, pair)", "view.tensor = 'layer.1.query.weight'; view.row = 3; view.column = 5"),
 }
