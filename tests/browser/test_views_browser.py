@@ -135,10 +135,12 @@ def test_view(quiet_notebook, name):
     in_step(one, 2)
     assert one.file.stat().st_size < 100_000
 
-    one.execute("net, pair = models([HOSTILE])")
+    one.execute("net, pair = models([HOSTILE, HOSTILE + '.0.w'])")
     one.run_cell(1)
     one.run_cell(2)
-    one.execute("if hasattr(view, 'tensor'): view.tensor = HOSTILE")
+    one.execute(
+        "if hasattr(view, 'kind'): view.kind = HOSTILE + '.*.w'\nelif hasattr(view, 'tensor'): view.tensor = HOSTILE"
+    )
     in_step(one, 2)
     said = one.page.evaluate("lab.panel().node.innerText")
     assert "alert(1)</script>" in said
