@@ -16,12 +16,14 @@ if TYPE_CHECKING:
     from kenviz.pane import BokehPane as BokehPane
     from kenviz.report import report as report
     from kenviz.views.explorer import Explorer as Explorer
+    from kenviz.views.layers import LayersView as LayersView
     from kenviz.views.matrix import MatrixView as MatrixView
     from kenviz.views.retention import RetentionView as RetentionView
     from kenviz.views.row import RowView as RowView
 
 _PUBLIC = {
     "BokehPane": "pane",
+    "LayersView": "views.layers",
     "MatrixView": "views.matrix",
     "Explorer": "views.explorer",
     "RetentionView": "views.retention",

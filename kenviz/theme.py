@@ -6,7 +6,7 @@ from typing import Any
 
 import bokeh.models
 from bokeh.model import Model
-from bokeh.palettes import cividis
+from bokeh.palettes import PuOr11, cividis, interp_palette
 
 RETAINED = "#0072b2"
 RESET = "#8c8c8c"
@@ -19,6 +19,8 @@ CHOSEN = "#d55e00"
 #: Shares 0 … 100 %, one colour each: perceptually even, and the same for colour-blind readers.
 SHARES: tuple[str, ...] = tuple(cividis(101))
 SEQUENTIAL: tuple[str, ...] = tuple(cividis(256))
+#: Signed values, 0 in the middle: from purple over white to orange, which colour-blind readers can tell apart.
+DIVERGING: tuple[str, ...] = tuple(interp_palette(PuOr11, 255))
 MISSING = "#b3b3b3"
 
 

@@ -37,18 +37,18 @@ class RetentionView(View):
     def __init__(
         self,
         net: ken.Subnetwork,
-        pair: PairOfModels | Study,
+        pair: PairOfModels | Study | None,
         measure: str = "update_share",
         tensor: str = "",
         *,
         vectors: bool = False,
         theme: str = "auto",
     ) -> None:
-        table = Study.of(net, pair).table()
-        self._table = table if vectors else table[table["rows"] > 1]
+        self._study, self._vectors = Study.of(net, pair), vectors
+        self._look_up(measure)
         if self._table.empty:
             raise ValueError("the subnetwork has no pruned matrix to show")
-        self._left_out = len(table) - len(self._table)
+        self._left_out = len(self._study.shares) - len(self._table)
         self._picker = ipywidgets.Dropdown(
             options=[(label, key) for key, (label, _) in figures.MEASURES.items()],
             description="shown",
@@ -61,6 +61,11 @@ class RetentionView(View):
 
     def _listen(self) -> None:
         self.pane.on_event(self._heard)
+
+    def _look_up(self, measure: str) -> None:
+        """The table with that column: the models are read only for columns that need them."""
+        table = self._study.table([measure])
+        self._table = table if self._vectors else table[table["rows"] > 1]
 
     @traitlets.validate("tensor")
     def _valid_tensor(self, proposal: dict[str, Any]) -> str:
@@ -85,6 +90,7 @@ class RetentionView(View):
         if not hasattr(self, "pane"):
             return
         with self._lock, self.pane.hold():
+            self._look_up(self.measure)
             data = figures.columns(self._table, self.measure)
             low, high = figures.limits(data["value"])
             self.pane.set("colours", low=low, high=high)
