@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from kenviz.report import report as report
     from kenviz.views.explorer import Explorer as Explorer
     from kenviz.views.matrix import MatrixView as MatrixView
+    from kenviz.views.neighbours import NeighbourView as NeighbourView
     from kenviz.views.retention import RetentionView as RetentionView
     from kenviz.views.row import RowView as RowView
 
@@ -24,6 +25,7 @@ _PUBLIC = {
     "BokehPane": "pane",
     "MatrixView": "views.matrix",
     "Explorer": "views.explorer",
+    "NeighbourView": "views.neighbours",
     "RetentionView": "views.retention",
     "RowView": "views.row",
     "explore": "exploring",

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 import ken
 from ken.retention import PairOfModels
+from kenviz.neighbour_tiles import Neighbours
 from kenviz.rasters import Pyramid
 
 # Decoded tensors, and pyramids, are kept while together they take no more bytes than this; the latest always is.
@@ -43,6 +44,7 @@ class Study:
         self.models: Any = None if pair is None else _opened(net, pair)
         self._tensors: _Recent[ken.RetainedTensor] = _Recent(lambda tensor: tensor.bits.nbytes + tensor.ulps.nbytes)
         self._pyramids: _Recent[Pyramid] = _Recent(lambda pyramid: pyramid.nbytes)
+        self._neighbours: _Recent[Neighbours] = _Recent(lambda neighbours: neighbours.nbytes)
 
     @classmethod
     def of(cls, net: ken.Subnetwork, pair: PairOfModels | Study | None) -> Study:
@@ -98,6 +100,14 @@ class Study:
     def pyramid(self, tensor: str) -> Pyramid:
         """Counts for any zoom into a tensor's mask. Those asked for last are kept."""
         return self._pyramids.get(self.check(tensor), lambda: Pyramid(self.mask(tensor)))
+
+    def neighbours(self, tensor: str) -> Neighbours:
+        """Counts of retained neighbours in a tensor's mask, for any zoom. Those asked for last are kept."""
+
+        def read(rows: slice) -> NDArray[np.bool_]:
+            return self.mask(tensor, rows)
+
+        return self._neighbours.get(self.check(tensor), lambda: Neighbours(read, self.shape(tensor)))
 
     def rows(self, tensor: str, wanted: slice) -> tuple[NDArray[Any], NDArray[Any]]:
         """Fine-tuned and pretrained rows, each (rows, n) float64; NaN where there is no pretrained value."""
