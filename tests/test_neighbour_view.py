@@ -146,7 +146,7 @@ class TestNeighbourView:
         shares = 100 * np.array(distribution(want)) / mask.sum()
         np.testing.assert_allclose(view.pane.column("bars", "found"), shares)
         np.testing.assert_allclose(view.pane.column("bars", "expected"), 100 * view.numbers()["expected_share"])
-        assert f"a retained entry has {want[mask].mean():.3f} retained neighbours on average" in view.caption
+        assert f"retained neighbours: {want[mask].mean():.3f} on average" in view.caption
 
     def test_score_is_that_of_the_retention_table(self, net, pair):
         table = ken.retention.table(net, pair)
@@ -155,13 +155,13 @@ class TestNeighbourView:
             assert view.z == pytest.approx(table["neighbours_z"][tensor])
             by_chance = view.numbers()["expected"] @ np.arange(5) / view.numbers()["entries"].sum()
             assert by_chance == pytest.approx(table["neighbours_expected"][tensor])
-            assert f"(z = {view.z:+.1f})" in view.figure.select_one({"name": "reading"}).text
+            assert f"z = {view.z:+.1f}: " in view.figure.select_one({"name": "reading"}).text
 
     @pytest.mark.parametrize(
         ("mask", "words"),
         [
-            (np.tile(np.arange(40) < 20, (6, 1)), "side by side more often than in random masks"),
-            (np.add.outer(np.arange(6), np.arange(40)) % 2 == 0, "side by side less often than in random masks"),
+            (np.tile(np.arange(40) < 20, (6, 1)), "more often side by side than by chance"),
+            (np.add.outer(np.arange(6), np.arange(40)) % 2 == 0, "less often side by side than by chance"),
             (np.ones((6, 40), bool), "only one mask is possible"),
         ],
     )
@@ -171,7 +171,9 @@ class TestNeighbourView:
         assert words in NeighbourView(net).caption
 
     def test_random_masks_show_no_pattern(self, pair):
-        assert "as in random masks" in NeighbourView(ken.prune(*pair, 0.5, "random"), tensor=EMBED).caption
+        assert (
+            "side by side as often as by chance" in NeighbourView(ken.prune(*pair, 0.5, "random"), tensor=EMBED).caption
+        )
 
     def test_counts_are_written_where_there_is_room(self, net, view):
         assert view.pane.column("digits", "text").size == 0
@@ -209,7 +211,7 @@ class TestNeighbourView:
         net = ken.prune({"w": values}, {"w": values * 0}, 0.25, progress=False)
         view = NeighbourView(net)
         assert (view.tiles.tile_rows, view.exact) == (8, False)
-        assert "each tile is the mean over retained entries of 8 × 3 entries" in view.caption
+        assert "3,000 rows × 1,000 columns in tiles of 8 × 3 entries" in view.caption
         np.testing.assert_allclose(view.means(), means(net["w"].mask(), 8, 3), atol=0.01 + 1e-9)
 
     def test_rows_added_in_fine_tuning_are_told(self, pair):
@@ -252,7 +254,7 @@ class TestNeighbourView:
         again = eval(view.code(), {"kenviz": kenviz, "net": net, "pair": pair})
         assert (again.state, repr(again)) == (view.state, repr(view))
         pd.testing.assert_frame_equal(again.means(), view.means())
-        assert "a retained entry has" in view.to_html(tmp_path / "n.html").read_text(encoding="utf-8")
+        assert "retained neighbours: " in view.to_html(tmp_path / "n.html").read_text(encoding="utf-8")
 
     def test_names_of_strangers_are_text(self, tmp_path):
         view = NeighbourView(ken.prune(*small_pair(extra=[HOSTILE]), 3), tensor=HOSTILE)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -84,12 +85,29 @@ def digits(shown: MeanTiles) -> dict[str, Any]:
 
 
 def note(shown: MeanTiles, shape: tuple[int, int]) -> str:
-    """What one tile of the picture stands for."""
-    whole = f"matrix of {shape[0]:,} rows × {shape[1]:,} columns"
+    """What one tile of the picture stands for, in two lines that fit into a narrow figure."""
+    whole = f"{shape[0]:,} rows × {shape[1]:,} columns"
     if shown.exact:
-        return f"{whole}; exact: one tile is one entry, blank where it is reset"
+        return f"{whole}, each tile exactly one entry\nblank: reset"
     tile = f"{shown.tile_rows:,} × {shown.tile_columns:,} entries"
-    return f"{whole}; each tile is the mean over retained entries of {tile}, blank without any: zoom in for single ones"
+    return f"{whole} in tiles of {tile}\neach tile: mean over its retained entries; blank: none"
+
+
+def reading(found: float, expected: float, z: float) -> str:
+    """What the mean number of retained neighbours says, beside the expected one, and the z-score; in two lines.
+
+    >>> print(reading(2.25, 2.0, 5.0))
+    retained neighbours: 2.250 on average, 2.000 by chance
+    z = +5.0: more often side by side than by chance
+    """
+    if math.isnan(found):
+        return "nothing is retained"
+    means = f"retained neighbours: {found:.3f} on average, {expected:.3f} by chance"
+    if math.isnan(z):
+        return f"{means}\nwith so many in each row, only one mask is possible"
+    strength = "" if abs(z) >= 4 else "somewhat "
+    side = f"{strength}{'more' if z > 0 else 'less'} often side by side than by chance"
+    return f"{means}\nz = {z:+.1f}: {side if abs(z) >= 2 else 'side by side as often as by chance'}"
 
 
 def build(
@@ -97,14 +115,14 @@ def build(
     shape: tuple[int, int],
     distribution: Distribution,
     name: str,
-    reading: str,
+    words: str,
     theme: str = "light",
 ) -> Column:
-    """The map of a mask of that shape, row 0 on top, above its distribution; reading is what that says, in words.
+    """The map of a mask of that shape, row 0 on top, above its distribution; words are what that says (`reading`).
 
     Named models: sources tiles, digits, bars; ranges rows, columns, shares; titles name, note, reading.
     """
-    root = column(_map(shown, shape, name), _bars(distribution, reading), sizing_mode="stretch_width")
+    root = column(_map(shown, shape, name), _bars(distribution, words), sizing_mode="stretch_width")
     themes.apply(root, theme)
     return root
 
@@ -170,7 +188,7 @@ def _map(shown: MeanTiles, shape: tuple[int, int], name: str) -> Plot:
     return plot
 
 
-def _bars(distribution: Distribution, reading: str) -> Plot:
+def _bars(distribution: Distribution, words: str) -> Plot:
     plot = figure(
         name="distribution",
         height=250,
@@ -181,7 +199,7 @@ def _bars(distribution: Distribution, reading: str) -> Plot:
         y_axis_label="% of retained entries",
         tools="",
         toolbar_location=None,
-        title=_words(reading, "reading"),
+        title=_words(words, "reading"),
     )
     plot.xaxis.ticker = FixedTicker(ticks=list(range(5)))
     plot.xgrid.visible = False
@@ -198,7 +216,7 @@ def _bars(distribution: Distribution, reading: str) -> Plot:
         hatch_color=themes.RESET,
     )
     legend = Legend(
-        items=[("this mask", [found]), ("random, as many in each row", [expected])],
+        items=[("this mask", [found]), ("by chance", [expected])],
         orientation="horizontal",
         padding=2,
         margin=2,

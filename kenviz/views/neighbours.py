@@ -94,9 +94,10 @@ class NeighbourView(TensorView):
         self._tiles = self._found.tiles(self.rows, self.columns)
         rows, n = self._found.shape
         kept = int(self._found.distribution.sum())
+        reading, note = (text.replace("\n", "; ") for text in (self._reading(), figures.note(self._tiles, (rows, n))))
         self.caption = (
-            f"Neighbours in {label(self.tensor)}: {self._reading()}. {kept:,} of {rows * n:,} entries are retained"
-            f"{self._added()}. " + figures.note(self._tiles, self._found.shape).capitalize() + "."
+            f"Neighbours in {label(self.tensor)}: {reading}. Chance is that of random masks with as many entries in "
+            f"each row. {kept:,} of {rows * n:,} entries are retained{self._added()}. {note}."
         )
 
     def _added(self) -> str:
@@ -105,22 +106,9 @@ class NeighbourView(TensorView):
         return f", {added:,} of them because fine-tuning added them" if added else ""
 
     def _reading(self) -> str:
-        """The distribution in one sentence, without its full stop."""
-        kept = int(self._found.distribution.sum())
-        if not kept:
-            return "nothing is retained"
+        kept = int(self._found.distribution.sum()) or math.nan
         found, by_chance = (of @ np.arange(5) / kept for of in self._distribution)
-        means = (
-            f"a retained entry has {found:.3f} retained neighbours on average, {by_chance:.3f} are expected by chance"
-        )
-        if math.isnan(self.z):
-            return f"{means}: with so many in each row, only one mask is possible"
-        strength = "" if abs(self.z) >= 4 else "somewhat "
-        side = "more" if self.z > 0 else "less"
-        words = f"retained entries lie side by side {strength}{side} often than in random masks"
-        if abs(self.z) < 2:
-            words = "as in random masks"
-        return f"{means} (z = {self.z:+.1f}): {words}"
+        return figures.reading(found, by_chance, self.z)
 
     def _figure(self) -> Column:
         root = figures.build(
