@@ -107,7 +107,7 @@ class NeighbourView(TensorView):
 
     def _reading(self) -> str:
         kept = int(self._found.distribution.sum()) or math.nan
-        found, by_chance = (of @ np.arange(5) / kept for of in self._distribution)
+        found, by_chance = (float(of @ np.arange(5)) / kept for of in self._distribution)
         return figures.reading(found, by_chance, self.z)
 
     def _figure(self) -> Column:
