@@ -51,8 +51,10 @@ class Measure(NamedTuple):
         if self.style == "count":
             return _short(value)
         if self.style == "signed":
-            return f"{value:+.1f}" if abs(value) < 1000 else f"{value:+.0e}"
-        if value == 0 or 0.001 <= abs(value) < 1000:
+            if abs(value) < 99.95:
+                return f"{value:+.1f}"
+            return f"{value:+.0f}" if abs(value) < 9999.5 else f"{value:+.0e}"
+        if value == 0 or 0.001 <= abs(value) < 999.5:
             return f"{value:.3f}" if abs(value) < 1 else f"{value:.2f}"
         return f"{value:.0e}"
 

@@ -114,7 +114,7 @@ class RetentionView(View):
         missing = len(self._table) - len(values)
         gaps = f" In {missing} it is not defined." if missing and len(values) else ""
         left_out = f" {self._left_out} vectors are left out." if self._left_out else ""
-        what = f"the {of.label} in {len(self._table)} matrices"
+        what = f"the {of.label} in {len(self._table):,} matrices"
         return f"Retention by layer and kind: {what}, {spread}{unit}.{gaps}{left_out}"
 
     def _of_one(self) -> str:
