@@ -2,9 +2,9 @@
 
     python benchmarks/views_python.py [--rounds 15]
 
-A RowView of random normal rows of 384, 1,536 and 4,096 entries, share 0.5: the time from setting a trait to the columns
-that are ready to be sent, for each trait a slider or a list moves, stability told and not. The Explorer of a pair of the
-size of BERT-base, 109 million entries of random values: from the call to the widget, right after pruning. Limits are
+A RowView of random normal rows of 384, 1,536 and 4,096 entries, share 0.5: the time from setting a trait to columns
+that are ready to be sent, for each trait a slider or a list moves, stability told and not. The Explorer of a pair of
+the size of BERT-base, 109 million random entries: from the call to the widget, right after pruning. Limits are
 those the project has set itself.
 """
 

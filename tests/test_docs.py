@@ -17,6 +17,22 @@ from ken.training import Evaluation, quiet_transformers
 DOCS = Path(__file__).parent.parent / "docs"
 
 
+def test_the_row_by_hand_of_the_page_on_the_rule(capsys):
+    text = (DOCS / "rule.md").read_text(encoding="utf-8")
+    (example,) = re.findall(r"```python\n(.*?)```", text, re.S)
+    names = {}
+    exec(compile(example, "rule.md", "exec"), names)
+    assert "2.8575" in capsys.readouterr().out
+    told = re.findall(r"^\| (\d) \| ([−.\d]+) \| ([.\d]+) \| (\d) \| (\d+) \| ([.\d]+) \|$", text, re.M)
+    told = np.array([[float(cell.replace("−", "-")) for cell in line] for line in told])
+    claims = names["why"].claims()[["at", "density", "level", "entry", "distance"]]
+    np.testing.assert_array_equal(told[:, 1:], claims.round(4))
+    densest = ken.rules.retain(names["row"], 5, "density")
+    assert np.flatnonzero(densest).tolist() == [4, 5, 6, 7, 8]
+    assert (densest & names["why"].mask).sum() == 1
+    assert names["why"].entry(5).as_dict()["density_rank"] == 1
+
+
 def test_the_rule_of_the_page_on_rules_works(monkeypatch):
     monkeypatch.setattr(rules, "_RULES", dict(rules._RULES))
     text = (DOCS / "rules.md").read_text(encoding="utf-8")
