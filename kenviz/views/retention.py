@@ -175,9 +175,11 @@ class RetentionView(View):
     def _heard(self, event: dict[str, Any]) -> None:
         if event["kind"] != "select" or event["name"] != "cells":
             return
+        if event["indices"]:
+            # Without the lock: whoever follows the tensor may wait for one that another thread holds.
+            self.tensor = str(self._names[event["indices"][0]])
+            return
         with self._lock:
-            if event["indices"]:
-                self.tensor = str(self._table.index[event["indices"][0]])
             self._mark()  # a tap beside all cells has taken the outline away
 
     # ---- what can be asked
