@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from kenviz.views.explorer import Explorer as Explorer
     from kenviz.views.layers import LayersView as LayersView
     from kenviz.views.matrix import MatrixView as MatrixView
+    from kenviz.views.neighbours import NeighbourView as NeighbourView
     from kenviz.views.retention import RetentionView as RetentionView
     from kenviz.views.row import RowView as RowView
 
@@ -26,6 +27,7 @@ _PUBLIC = {
     "LayersView": "views.layers",
     "MatrixView": "views.matrix",
     "Explorer": "views.explorer",
+    "NeighbourView": "views.neighbours",
     "RetentionView": "views.retention",
     "RowView": "views.row",
     "explore": "exploring",

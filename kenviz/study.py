@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 import ken
 from ken.retention import PairOfModels
+from kenviz.neighbour_tiles import Neighbours
 from kenviz.quantities import reader
 from kenviz.rasters import Pyramid
 from kenviz.valuetiles import Values
@@ -46,6 +47,7 @@ class Study:
         self._tensors: _Recent[ken.RetainedTensor] = _Recent(lambda tensor: tensor.bits.nbytes + tensor.ulps.nbytes)
         self._pyramids: _Recent[Pyramid] = _Recent(lambda pyramid: pyramid.nbytes)
         self._values: _Recent[Values] = _Recent(lambda values: values.nbytes)
+        self._neighbours: _Recent[Neighbours] = _Recent(lambda neighbours: neighbours.nbytes)
 
     @classmethod
     def of(cls, net: ken.Subnetwork, pair: PairOfModels | Study | None) -> Study:
@@ -110,6 +112,14 @@ class Study:
         return self._values.get(
             f"{show} {self.check(tensor)}", lambda: Values(self.shape(tensor), reader(self, tensor, show))
         )
+
+    def neighbours(self, tensor: str) -> Neighbours:
+        """Counts of retained neighbours in a tensor's mask, for any zoom. Those asked for last are kept."""
+
+        def read(rows: slice) -> NDArray[np.bool_]:
+            return self.mask(tensor, rows)
+
+        return self._neighbours.get(self.check(tensor), lambda: Neighbours(read, self.shape(tensor)))
 
     def rows(self, tensor: str, wanted: slice) -> tuple[NDArray[Any], NDArray[Any]]:
         """Fine-tuned and pretrained rows, each (rows, n) float64; NaN where there is no pretrained value."""

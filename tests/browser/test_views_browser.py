@@ -51,7 +51,11 @@ VIEWS = {
         "kenviz.LayersView(net, pair, show='update')",
         "view.kind, view.rows = list(view._kinds)[0], (3, 9)",
     ),
-    "RetentionView": ("kenviz.RetentionView(net, pair)", "view.measure = 'update_rms'"),
+    "NeighbourView": ("kenviz.NeighbourView(net, pair)", "view.rows, view.columns = (10, 40), (2, 20)"),
+    "RetentionView": (
+        "kenviz.RetentionView(net, pair)",
+        "view.measure, view.tensor, view.strip = 'update_rms', 'layer.1.query.weight', 'rows'",
+    ),
     "Explorer": ("kenviz.explore(net, pair)", "view.tensor = 'layer.1.query.weight'; view.row = 3; view.column = 5"),
 }
 
