@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from kenviz.exploring import explore as explore
     from kenviz.pane import BokehPane as BokehPane
     from kenviz.report import report as report
+    from kenviz.views.compare import CompareView as CompareView
     from kenviz.views.explorer import Explorer as Explorer
     from kenviz.views.matrix import MatrixView as MatrixView
     from kenviz.views.retention import RetentionView as RetentionView
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 _PUBLIC = {
     "BokehPane": "pane",
+    "CompareView": "views.compare",
     "MatrixView": "views.matrix",
     "Explorer": "views.explorer",
     "RetentionView": "views.retention",
