@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from kenviz.views.matrix import MatrixView as MatrixView
     from kenviz.views.retention import RetentionView as RetentionView
     from kenviz.views.row import RowView as RowView
+    from kenviz.views.sweep import SweepView as SweepView
 
 _PUBLIC = {
     "BokehPane": "pane",
@@ -28,6 +29,7 @@ _PUBLIC = {
     "Explorer": "views.explorer",
     "RetentionView": "views.retention",
     "RowView": "views.row",
+    "SweepView": "views.sweep",
     "explore": "exploring",
     "report": "report",
 }
