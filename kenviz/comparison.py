@@ -9,7 +9,7 @@ import pandas as pd
 
 import ken
 from ken.retention import PairOfModels
-from kenviz.figures.labels import label, rule_in_words
+from kenviz.figures.labels import label, rule_in_words, visible
 from kenviz.overlap_tiles import Overlap
 from kenviz.study import Study
 
@@ -116,7 +116,9 @@ def net_in_words(net: ken.Subnetwork) -> str:
     'rule random, k = 1, seed 3'
     """
     recipe = net.recipe
-    words = f"rule {rule_in_words(recipe.rule, recipe.on, recipe.bandwidth, recipe.kernel)}, k = {recipe.k}"
+    words = (
+        f"rule {rule_in_words(recipe.rule, recipe.on, recipe.bandwidth, recipe.kernel)}, k = {visible(str(recipe.k))}"
+    )
     return words + (f", seed {recipe.seed}" if _seeded(recipe.rule) else "")
 
 
