@@ -102,6 +102,7 @@ class Sweep:
             )
         names = ["rule", "on", "k", "share", "seeds", "mean", "lowest", "highest", "error"]
         table = pd.DataFrame(rows, columns=names)
+        table["k"] = pd.Series([row[2] for row in rows], table.index, dtype=object)
         order = [self.series.index(pair) for pair in zip(table["rule"], table["on"], strict=True)]
         table = table.assign(order=order).sort_values(["order", "share"], kind="stable", ignore_index=True)
         return table.drop(columns="order")

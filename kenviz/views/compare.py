@@ -155,7 +155,7 @@ class CompareView(View):
                 None,
                 [
                     f"Two subnetworks: a is {names[0]}; b is {names[1]}.",
-                    f"In {len(table):,} tensors, {of.words}: {spread}.",
+                    f"In {_counted(len(table), 'tensor')}, {of.words}: {spread}.",
                     self._left_out(),
                     self._whose_update(),
                     f"Masks of {label(self.tensor)}: a retains {line['retained_a']:,}, b {line['retained_b']:,} of "
@@ -167,8 +167,8 @@ class CompareView(View):
 
     def _left_out(self) -> str:
         vectors, single = self._of.vectors_left_out, self._of.in_one_only
-        told = [f"{vectors:,} vectors"] * bool(vectors)
-        told += [f"{single:,} tensors that only one of them has pruned"] * bool(single)
+        told = [_counted(vectors, "vector")] * bool(vectors)
+        told += [f"{_counted(single, 'tensor')} that only one of the two has pruned"] * bool(single)
         return f"Left out: {' and '.join(told)}." if told else ""
 
     def _whose_update(self) -> str:
@@ -274,6 +274,10 @@ class CompareView(View):
     def numbers(self) -> pd.DataFrame:
         """One line a tensor: the columns of `ken.retention.compare`, and update_share_difference."""
         return self._of.table.copy()
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count:,} {what}" if count == 1 else f"{count:,} {what}s"
 
 
 def _span(low: str, high: str) -> str:
