@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 import ken
-from kenviz.figures.labels import label, visible
+from kenviz.figures.labels import label
 
 _NEEDED = ["model", "rule", "on", "k", "seed", "share", "metric"]
 #: Columns that are no metrics, though they may be numbers.
@@ -188,5 +188,12 @@ def _checked(table: Any) -> pd.DataFrame:
 
 
 def in_words(k: Any) -> str:
-    """A k as it is written in a sentence."""
-    return f"{len(k)} patterns" if isinstance(k, dict) else visible(f"{k:.4g}" if isinstance(k, float) else str(k))
+    """A k as it is written in a sentence, which tells 1 entry from 1.0, all of them.
+
+    >>> in_words(1), in_words(1.0), in_words(0.25), in_words({"*": 0.5})
+    ('1', '1.0', '0.25', "{'*': 0.5}")
+    """
+    if isinstance(k, float):
+        written = f"{k:.4g}"
+        return f"{written}.0" if written.isdigit() else written
+    return label(str(k), 60)

@@ -167,6 +167,7 @@ class TestPoint:
         k = {"*.query.*": 3, "*": 0.5}
         line = table.iloc[2].to_dict() | {"k": k, "share": 0.4}
         view = SweepView(pd.concat([table, pd.DataFrame([line])], ignore_index=True))
+        assert view._points.options[-1][0] == f"ken, k = {k}"
         view.point = ("ken", "weights", k, -1)
         assert view.python == f"ken.prune(pair.fine_tuned, pair.pretrained, {k!r}, 'ken')"
         again = eval(view.code(), {"kenviz": kenviz, "table": view._sweep._table})

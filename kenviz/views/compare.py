@@ -205,8 +205,9 @@ class CompareView(View):
             with self._sync():
                 self._choose(self.tensor)
             down, across = self._overlap.shape
-            self.pane.set("rows", start=down, end=0, bounds=(0, down), reset_start=down, reset_end=0)
-            self.pane.set("columns", start=0, end=across, bounds=(0, across), reset_start=0, reset_end=across)
+            # Bounds first: BokehJS takes the properties in this order, and cuts start and end to the bounds it has.
+            self.pane.set("rows", bounds=(0, down), start=down, end=0, reset_start=down, reset_end=0)
+            self.pane.set("columns", bounds=(0, across), start=0, end=across, reset_start=0, reset_end=across)
             self.pane.set("name", text=label(self.tensor, masks.NARROW))
             data = figures.columns(self._of.table, self.measure)
             self.pane.patch("ring", **figures.ring(data, self._at()))
