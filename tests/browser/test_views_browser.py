@@ -21,6 +21,7 @@ import numpy as np, torch
 import ken, kenviz
 from bokeh.models import ColumnDataSource
 from kenviz_models import HOSTILE, small_pair
+from sweep_tables import made_up
 
 def models(extra=()):
     pair = small_pair(extra=extra)
@@ -55,6 +56,14 @@ VIEWS = {
     "RetentionView": (
         "kenviz.RetentionView(net, pair)",
         "view.measure, view.tensor, view.strip = 'update_rms', 'layer.1.query.weight', 'rows'",
+    ),
+    "CompareView": (
+        "kenviz.CompareView(net, ken.prune(*pair, 0.25, 'random', progress=False), pair)",
+        "view.measure, view.tensor, view.rows = 'update_share_both', 'layer.1.query.weight', (3, 12)",
+    ),
+    "SweepView": (
+        "kenviz.SweepView(made_up(rule=HOSTILE), point=(HOSTILE, 'weights', 0.5, -1))",
+        "view.quantity, view.scale, view.shown = 'difference', 'log', ('random',)",
     ),
     "Explorer": ("kenviz.explore(net, pair)", "view.tensor = 'layer.1.query.weight'; view.row = 3; view.column = 5"),
 }
