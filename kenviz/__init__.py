@@ -14,7 +14,7 @@ from ken import __version__ as __version__
 if TYPE_CHECKING:
     from kenviz.exploring import explore as explore
     from kenviz.pane import BokehPane as BokehPane
-    from kenviz.report import report as report
+    from kenviz.reporting import report as report
     from kenviz.views.explorer import Explorer as Explorer
     from kenviz.views.matrix import MatrixView as MatrixView
     from kenviz.views.retention import RetentionView as RetentionView
@@ -27,7 +27,7 @@ _PUBLIC = {
     "RetentionView": "views.retention",
     "RowView": "views.row",
     "explore": "exploring",
-    "report": "report",
+    "report": "reporting",
 }
 
 __all__ = ["__version__", *_PUBLIC]
