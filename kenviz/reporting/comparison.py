@@ -30,8 +30,8 @@ class Comparison:
         expected = float(total["jaccard_expected"])
         return Markup(
             "The other subnetwork was made with {}. Of the {} entries that either retains, both retain {} ({}). If "
-            "each had drawn its entries at random, row by row, it would be {}. The first holds {} of the update’s energy, "
-            "the second {}."
+            "each had drawn its entries at random, row by row, it would be {}. The first holds {} of the update’s "
+            "energy, the second {}."
         ).format(
             self.other,
             count("compare.either", round(total["retained_a"] + total["retained_b"] - total["both"])),

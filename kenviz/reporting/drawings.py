@@ -102,7 +102,8 @@ def overlap(of: pd.DataFrame, words: str) -> Markup:
 def layers(of: pd.DataFrame, words: str) -> Markup:
     """Matrices of a retention table by layer and kind, coloured by update_share: for paper."""
     order = sorted({int(layer) for layer in of["layer"].dropna()})
-    across = {layer: i for i, layer in enumerate([None] * bool(of["layer"].isna().any()) + order)}
+    outside: list[int | None] = [None] if of["layer"].isna().any() else []
+    across = {layer: i for i, layer in enumerate([*outside, *order])}
     kinds = short_kinds(list(dict.fromkeys(of["kind"])))
     values = of["update_share"].to_numpy(dtype=float)
     low, high = _limits(values)

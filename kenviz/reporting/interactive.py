@@ -83,9 +83,9 @@ def _row(of: SampledRow) -> dict[str, Any]:
 def layout(matrices: pd.DataFrame, on: str) -> LayoutDOM:
     """The map above one matrix and one of its rows, both of them empty until a cell is chosen.
 
-    Named models: those of `kenviz.figures.retention`, written (the numbers in its cells); sources tiles, bins, curve, and chosen, whose column row says
-    which of the sampled rows is shown; mapper shares; ranges columns, rows, values, densities; titles matrix_title,
-    row_title.
+    Named models: those of `kenviz.figures.retention`, written (the numbers in its cells); sources tiles, bins, curve,
+    and chosen, whose column row says which of the sampled rows is shown; mapper shares; ranges columns, rows, values,
+    densities; titles matrix_title, row_title.
     """
     plot: Any = retention_figure.build(matrices, "update_share")
     matrix, inside = _matrix()

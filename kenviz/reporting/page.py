@@ -142,8 +142,8 @@ def _sweep(results: Results) -> Figure:
     )
     unpruned = "" if bound is None else f" The fine-tuned model, unpruned, has {_text(bound.metric, results)}."
     caption = (
-        f"The {visible(results.metric)} at each share of all entries retained, a line a rule: {said}.{unpruned} Vertical "
-        "bars are one standard error each way. Of rules that draw at random the mean over their seeds is shown."
+        f"The {visible(results.metric)} at each share of all entries retained, a line a rule: {said}.{unpruned} "
+        "Vertical bars are one standard error each way. Of rules that draw at random it is the mean over their seeds."
     )
     drawing = drawings.sweep(lines, bound, visible(results.metric), results.shares, caption)
     return Figure(drawing, caption, "results")
@@ -159,15 +159,15 @@ def _map(of: Contents, data: dict[str, Any]) -> dict[str, Any] | None:
     columns = ["layer", "kind", "rows", "row_length", "entries", "retained", "share", "update_rms", "update_share"]
     data["map"] = downloads.table(of.matrices[columns].reset_index())
     caption = (
-        "Every matrix by layer and kind. The value is the share of the update’s energy that lies at retained entries; a "
-        f"rule that is blind to the update keeps about the share of entries it retains. Colours run from "
+        "Every matrix by layer and kind. The value is the share of the update’s energy that lies at retained entries; "
+        f"a rule that is blind to the update keeps about the share of entries it retains. Colours run from "
         f"{drawings.scale(of.matrices)}. Vectors are left out here and are in the table of all tensors."
     )
     left_out = of.left_out
     if left_out:
         caption += (
-            f" {left_out:,} matrices, those with the least energy of the update or of the rarest kinds, have no tiles and "
-            "rows in this report, so that it stays small."
+            f" {left_out:,} matrices, those with the least energy of the update or of the rarest kinds, have no tiles "
+            "and rows in this report, so that it stays small."
         )
     options = [
         (index, label(str(name), 90) + ("" if held else " (not in this report)"))

@@ -98,8 +98,8 @@ def read(results: pd.DataFrame | str | Path, net: ken.Subnetwork, metric: str = 
         first, means = of.iloc[0], of[["share", "metric", "standard_error"]].mean()
         told = (str(rule), str(on), _plain(first["k"]), float(means["share"]), int(first["retained"]))
         lines.append(Line(*told, float(means["metric"]), float(means["standard_error"]), int(of["seed"].nunique())))
-    bounds = [_bound(table[table["model"] == model]) for model in ("fine-tuned", "pretrained")]
-    return Results(table.head(MOST_LINES), tuple(lines), *bounds, metric=metric)
+    fine_tuned, pretrained = (_bound(table[table["model"] == model]) for model in ("fine-tuned", "pretrained"))
+    return Results(table.head(MOST_LINES), tuple(lines), fine_tuned, pretrained, metric)
 
 
 def _plain(k: Any) -> Any:

@@ -129,7 +129,7 @@ def ticks(low: float, high: float, about: int) -> Sequence[float]:
     if not step > 0:  # smaller than float64 can say
         return [low]
     first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
-    return [float(f"{i * step:.12g}") for i in range(first, last + 1)]
+    return sorted({float(f"{i * step:.12g}") for i in range(first, last + 1)})
 
 
 def _some(of: tuple[float, float]) -> tuple[float, float]:
