@@ -174,6 +174,11 @@ def test_the_map_holds_what_the_models_say(page, models, nets):
     )
     data = dict(cells["entries"])
     assert data["tensor"] == list(matrices.index)
+    shares = 100 * matrices["update_share"]
+    assert f"Colours run from {shares.min():.1f} % to {shares.max():.1f} %." in page.text["map"]
+    drawing = re.search('<div class="paper"><svg.*?</svg>', page.html, re.DOTALL)[0]
+    written = re.findall(r"font-size:10px' text-anchor=middle>([\d.]+)\xa0%</text>", drawing)
+    assert list(map(float, written)) == pytest.approx(shares.to_list(), abs=0.051)
     held = page.scripts["held"]["tensors"]
     assert len(held) == len(matrices)
     for name, of in zip(matrices.index, held, strict=True):
@@ -254,8 +259,11 @@ def test_provenance_names_both_models_and_what_makes_it_again(page, models, nets
     net = nets[0]
     facts = {cells[0].text: cells[1].text for cells in page.tables["provenance"][0]}
     assert (facts["rule"], facts["k"], facts["seed"]) == ("ken", "0.5 of each row", "0")
-    assert net.fine_tuned.fingerprint in facts["fine-tuned model"]
-    assert net.pretrained.fingerprint in facts["pretrained model"]
+    for name, state in models._asdict().items():
+        provenance = getattr(net, name)
+        entries = sum(tensor.numel() for tensor in state.values())
+        told = f"{len(state)} tensors, {entries:,} entries, fingerprint {provenance.fingerprint}"
+        assert facts[f"{name.replace('_', '-')} model"].endswith(told)
     for name, version in net.recipe.versions.items():
         assert f"{name} {version}" in facts["subnetwork made with"]
     assert re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d UTC", facts["report written"])

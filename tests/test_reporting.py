@@ -60,7 +60,7 @@ def test_a_picture_has_a_pixel_a_tile_in_the_colours_of_the_theme():
         got = np.asarray(image)
         colours = np.reshape(image.getpalette(), (-1, 3))
     assert got.tolist() == np.rint(255 * (shares - 0.2) / 0.6).astype(int).tolist()
-    assert ["#%02x%02x%02x" % tuple(of) for of in colours] == [of[:7].lower() for of in SEQUENTIAL]
+    assert [f"#{bytes(of.tolist()).hex()}" for of in colours] == [of[:7].lower() for of in SEQUENTIAL]
 
 
 @given(st.floats(-1e30, 1e30), st.floats(1e-12, 1e30), st.integers(1, 9))
