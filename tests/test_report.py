@@ -290,6 +290,10 @@ def test_it_asks_the_network_for_nothing(page):
     assert [address for address in asked if not address.startswith(("#", "data:"))] == []
     style = re.search("<style>(.*?)</style>", page.html, re.DOTALL)[1]
     assert "@import" not in style
+    # Whatever is in the page, the browser is told to fetch nothing.
+    (policy,) = (of["content"] for tag, of in page.elements if tag == "meta" and "http-equiv" in of)
+    assert policy.startswith("default-src 'none';")
+    assert "http" not in policy
     assert set(re.findall(r"url\((.)", style)) == {"#"}
 
 
@@ -344,9 +348,22 @@ def test_bad_arguments_are_refused_before_anything_is_written(models, nets, told
 def test_results_of_another_model_and_other_models_are_refused(models, nets, results, tmp_path):
     with pytest.raises(ValueError, match="the results are of another model: of one with 7 entries"):
         kenviz.report(nets[0], models, tmp_path / "r.html", results=results.assign(entries=7))
+    for which in models._fields:
+        changed = {name: of + 1 for name, of in getattr(models, which).items()}
+        with pytest.raises(ValueError, match=f"embed.weight: the {which.replace('_', '-')} model is not the one"):
+            kenviz.report(nets[0], models._replace(**{which: changed}), tmp_path / "r.html")
+    assert list(tmp_path.iterdir()) == []
     other = ken.Pair(*({name: of[:-1] for name, of in side.items()} for side in models))
     with pytest.raises(ValueError, match="the subnetwork has shape"):
         kenviz.report(nets[0], other, tmp_path / "r.html")
+
+
+def test_a_subnetwork_of_another_task_is_said_to_be_one(models, nets, tmp_path):
+    task = {name: of * 1.5 for name, of in models.fine_tuned.items()}
+    told = {"sections": ["comparison"], "progress": False}
+    for other, said in ((ken.prune(task, models.pretrained, 0.5), True), (nets[1], False)):
+        page = read(kenviz.report(nets[0], models, tmp_path / "r.html", compare=other, **told))
+        assert ("It was made of another fine-tuned model" in page.text["comparison"]) == said
 
 
 def test_results_may_be_files(models, nets, results, page, tmp_path):

@@ -60,7 +60,8 @@ def report(
 
     Names and texts are escaped. The file is written whole or not at all; interrupted, nothing is left.
 
-    Raises `ValueError` if the models or the results are not those of the subnetwork, if a tensor is not a pruned one,
+    Raises `ValueError` if the models (as the fingerprints of the tensors in detail tell) or the results are not those
+    of the subnetwork, if a tensor is not a pruned one,
     or for an unknown section or theme, and `OSError` if the file cannot be written.
 
     >>> import tempfile, torch
@@ -89,7 +90,8 @@ def report(
         raise ValueError("the subnetwork has no pruned tensor to report on")
     _check_folder(Path(path))
     found = None if results is None else measured.read(results, net, metric)
-    with tqdm(total=steps(study, chosen, tensors), desc="report", unit="part", disable=not progress, delay=1.0) as bar:
+    total = steps(study, chosen, tensors)
+    with tqdm(total=total, desc="report", unit="part", disable=not progress, delay=1.0, leave=False) as bar:
 
         def step(word: str) -> None:
             bar.set_postfix_str(word, refresh=False)

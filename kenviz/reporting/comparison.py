@@ -17,9 +17,13 @@ _ENERGIES = {f"energy_{which}": f"update_share_{which}" for which in ("a", "b", 
 
 @dataclass(frozen=True, eq=False)
 class Comparison:
-    """by_tensor: `ken.retention.compare`; by_role: its sums, with jaccard and shares of the update made of the sums."""
+    """by_tensor: `ken.retention.compare`; by_role: its sums, with jaccard and shares of the update made of the sums.
+
+    elsewhere: the other subnetwork was made of another fine-tuned model, such as one for another task.
+    """
 
     other: str
+    elsewhere: bool
     by_tensor: pd.DataFrame
     by_role: pd.DataFrame
     total: pd.Series
@@ -28,7 +32,7 @@ class Comparison:
         """What the two have in common, in sentences."""
         total = self.total
         expected = float(total["jaccard_expected"])
-        return Markup(
+        said = Markup(
             "The other subnetwork was made with {}. Of the {} entries that either retains, both retain {} ({}). If "
             "each had drawn its entries at random, row by row, it would be {}. The first holds {} of the update’s "
             "energy, the second {}."
@@ -41,6 +45,8 @@ class Comparison:
             percent("compare.update_share_a", float(total["update_share_a"])),
             percent("compare.update_share_b", float(total["update_share_b"])),
         )
+        other = " It was made of another fine-tuned model; the update here is that of the first one."
+        return said + other if self.elsewhere else said
 
 
 def compared(net: ken.Subnetwork, other: ken.Subnetwork, pair: ken.retention.PairOfModels) -> Comparison:
@@ -56,7 +62,8 @@ def compared(net: ken.Subnetwork, other: ken.Subnetwork, pair: ken.retention.Pai
     recipe = other.recipe
     k = f"{recipe.k:g}" if isinstance(recipe.k, float) else str(recipe.k)
     words = f"rule {rule_in_words(recipe.rule, recipe.on, recipe.bandwidth, recipe.kernel)}, k = {visible(k)}, "
-    return Comparison(f"{words}seed {recipe.seed}", by_tensor, by_role, total)
+    elsewhere = other.fine_tuned.fingerprint != net.fine_tuned.fingerprint
+    return Comparison(f"{words}seed {recipe.seed}", elsewhere, by_tensor, by_role, total)
 
 
 def _shares(sums: pd.DataFrame) -> pd.DataFrame:

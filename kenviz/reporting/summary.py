@@ -178,11 +178,11 @@ def caveats(net: ken.Subnetwork, turned: Sequence[float]) -> list[Markup]:
         found.append(
             Markup(
                 "The visiting order of the grid points is nearly immaterial: visited in reverse, {} of the entries of "
-                "the {} rows in detail below would be decided otherwise. What retains an entry is the even grid, not "
+                "the {} rows that were tried would be decided otherwise. What retains an entry is the even grid, not "
                 "the density."
                 if sum(turned) / len(turned) <= _ABOUT
                 else "Visited in reverse order, the grid points would decide otherwise about {} of the entries of the "
-                "{} rows in detail below."
+                "{} rows that were tried."
             ).format(percent("turned.mean", sum(turned) / len(turned)), count("turned.rows", len(turned)))
         )
     if net.recipe.rule == "ken":
