@@ -15,7 +15,7 @@ from ken import __version__ as __version__
 if TYPE_CHECKING:
     from kenviz.exploring import explore as explore
     from kenviz.pane import BokehPane as BokehPane
-    from kenviz.report import report as report
+    from kenviz.reporting import report as report
     from kenviz.showing import show as show
     from kenviz.views.compare import CompareView as CompareView
     from kenviz.views.explorer import Explorer as Explorer
@@ -37,7 +37,7 @@ _PUBLIC = {
     "RowView": "views.row",
     "SweepView": "views.sweep",
     "explore": "exploring",
-    "report": "report",
+    "report": "reporting",
     "show": "showing",
 }
 
