@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from kenviz.showing import show as show
     from kenviz.views.compare import CompareView as CompareView
     from kenviz.views.explorer import Explorer as Explorer
+    from kenviz.views.layers import LayersView as LayersView
     from kenviz.views.matrix import MatrixView as MatrixView
+    from kenviz.views.neighbours import NeighbourView as NeighbourView
     from kenviz.views.retention import RetentionView as RetentionView
     from kenviz.views.row import RowView as RowView
     from kenviz.views.sweep import SweepView as SweepView
@@ -27,8 +29,10 @@ if TYPE_CHECKING:
 _PUBLIC = {
     "BokehPane": "pane",
     "CompareView": "views.compare",
+    "LayersView": "views.layers",
     "MatrixView": "views.matrix",
     "Explorer": "views.explorer",
+    "NeighbourView": "views.neighbours",
     "RetentionView": "views.retention",
     "RowView": "views.row",
     "SweepView": "views.sweep",
