@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from ken import sweep_command
+from ken import report_command, sweep_command
 from ken._version import __version__
 from ken.arguments import bandwidth_of, budget
 from ken.errors import BudgetError, KenError
@@ -39,7 +39,7 @@ def demo(
 ) -> None:
     """Fine-tune a real model (or take the cached one), prune it, evaluate, write a table and a report."""
     import ken.demo
-    from ken.sweep_summary import readable, summary
+    from ken.sweep_summary import summary
     from ken.sweeping import sweep
 
     out.mkdir(parents=True, exist_ok=True)
@@ -59,9 +59,8 @@ def demo(
     import kenviz
 
     net = ken.prune(pair.fine_tuned, pair.pretrained, _SHOWN)
-    report = kenviz.report(
-        net, pair, out / "report.html", title="What KEN kept of a fine-tuned MiniLM", results=readable(results)
-    )
+    title = "What KEN kept of a fine-tuned MiniLM"
+    report = kenviz.report(net, pair, out / "report.html", title=title, results=results, metric="accuracy")
     print(f"\nTable:  {out / 'results.csv'}\nReport: {report}")
     print("Open the report in a browser; then `make lab`, and notebooks/01_quickstart.ipynb, to explore by hand.")
 
@@ -169,6 +168,7 @@ def _cuts(rows: list[str] | None) -> dict[str, str]:
 
 
 app.command(name="sweep")(sweep_command.sweep)
+app.command(name="report")(report_command.report)
 
 
 @app.command()

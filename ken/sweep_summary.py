@@ -1,4 +1,4 @@
-"""The table of a sweep, short: as text for a terminal, and for a report."""
+"""The table of a sweep, short, as text for a terminal."""
 
 from __future__ import annotations
 
@@ -44,14 +44,3 @@ def _accuracy(lines: pd.DataFrame) -> str:
     error = lines["standard_error"].mean()
     text = f"{100 * lines['metric'].mean():.1f}"
     return f"{text} %" if error != error else f"{text} ± {100 * error:.1f} %"
-
-
-def readable(results: pd.DataFrame) -> pd.DataFrame:
-    """The sweep as a report shows it."""
-    model = {"fine-tuned": "fine-tuned, unpruned", "pretrained": "pretrained body, fine-tuned head", "pruned": "pruned"}
-    return results.assign(
-        model=results["model"].map(model),
-        k=[f"{k:.2f}" if isinstance(k, float) and k == k else "" if k != k else str(k) for k in results["k"]],
-        seed=results["seed"].astype(str).mask(results["seed"] == -1, ""),
-        accuracy=results["metric"],
-    )[["model", "rule", "k", "seed", "retained", "share", "accuracy", "standard_error"]]

@@ -57,7 +57,8 @@ def test_demo_prints_the_table_and_leaves_table_and_report(demo, tmp_path):
     assert len(table) == 2 + 3 * (1 + 3)
     assert table["metric"].between(0, 0.9).all()
     page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
-    assert "45.0%" in page
+    assert "45.0\N{NO-BREAK SPACE}%" in page
+    assert "Measured by accuracy, the pruned model reaches" in page
     assert "report.html" in done.output
     assert "'random' is the mean of 3 draws" in done.output
 

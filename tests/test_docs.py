@@ -1,16 +1,36 @@
 """What the pages under docs say, done."""
 
+import doctest
+import importlib
 import re
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 
 import ken
+import kenviz
 from ken import rules
 from ken.training import Evaluation, quiet_transformers
 
 DOCS = Path(__file__).parent.parent / "docs"
+
+
+def test_the_row_by_hand_of_the_page_on_the_rule(capsys):
+    text = (DOCS / "rule.md").read_text(encoding="utf-8")
+    (example,) = re.findall(r"```python\n(.*?)```", text, re.S)
+    names = {}
+    exec(compile(example, "rule.md", "exec"), names)
+    assert "2.8575" in capsys.readouterr().out
+    told = re.findall(r"^\| (\d) \| ([−.\d]+) \| ([.\d]+) \| (\d) \| (\d+) \| ([.\d]+) \|$", text, re.M)
+    told = np.array([[float(cell.replace("−", "-")) for cell in line] for line in told])
+    claims = names["why"].claims()[["at", "density", "level", "entry", "distance"]]
+    np.testing.assert_array_equal(told[:, 1:], claims.round(4))
+    densest = ken.rules.retain(names["row"], 5, "density")
+    assert np.flatnonzero(densest).tolist() == [4, 5, 6, 7, 8]
+    assert (densest & names["why"].mask).sum() == 1
+    assert names["why"].entry(5).as_dict()["density_rank"] == 1
 
 
 def test_the_rule_of_the_page_on_rules_works(monkeypatch):
@@ -62,3 +82,25 @@ def test_the_examples_of_the_page_on_sweeping_work(tmp_path, monkeypatch, capsys
     assert abs(names["found"].k - 0.99) < 0.011
     assert "random: 0.9" in capsys.readouterr().out
     assert len(ken.results.read("sweep.jsonl")) > 20
+
+
+def test_every_public_name_is_in_the_reference():
+    for package in (ken, kenviz):
+        page = (DOCS / "api" / f"{package.__name__}.md").read_text(encoding="utf-8")
+        named = set(re.findall(rf"^::: {package.__name__}\.(\w+)$", page, re.M))
+        assert set(package.__all__) - {"__version__"} <= named
+
+
+def test_links_between_pages_lead_somewhere():
+    """As the files lie; how the site changes them is an example in docs/repository_pages.py, and mkdocs checks it."""
+    for page in [*DOCS.rglob("*.md"), *DOCS.parent.glob("*.md"), DOCS.parent / "ken" / "FORMAT.md"]:
+        for target in re.findall(r"\]\((?![a-z]+:|#)([^)#\s]+)", page.read_text(encoding="utf-8")):
+            assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+@pytest.mark.parametrize("module", ["repository_pages", "doctests"])
+def test_what_the_site_is_built_with_does_what_it_says(module, monkeypatch):
+    monkeypatch.syspath_prepend(str(DOCS))
+    found = importlib.import_module(module)
+    assert doctest.testmod(found).attempted > 0
+    assert doctest.testmod(found).failed == 0

@@ -1,0 +1,116 @@
+"""The report: one HTML file that opens on any computer, without a kernel or a network.
+
+net, pair ──► contents (all that is measured) ──► summary, tables, drawings, interactive ──► page ──► file
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import ken
+from ken.files import write_text
+from ken.retention import PairOfModels
+from kenviz.reporting import results as measured
+from kenviz.reporting.contents import SECTIONS as SECTIONS
+from kenviz.reporting.contents import choose, gather, steps
+from kenviz.reporting.page import render
+from kenviz.reporting.sampling import QUANTILES
+from kenviz.study import Study
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+#: Which colours a report begins with; "auto" follows the reader's system.
+THEMES = ("auto", "light", "dark")
+
+
+def report(
+    net: ken.Subnetwork,
+    pair: PairOfModels,
+    path: str | Path,
+    *,
+    title: str = "What pruning kept",
+    results: pd.DataFrame | str | Path | None = None,
+    metric: str = "metric",
+    compare: ken.Subnetwork | None = None,
+    tensors: Sequence[str] | None = None,
+    quantiles: Sequence[float] = QUANTILES,
+    sections: Sequence[str] | None = None,
+    theme: str = "auto",
+    progress: bool = True,
+) -> Path:
+    """Write a report about a subnetwork as one HTML file, which needs neither a network nor a kernel; returns its path.
+
+    It says in plain language what was retained and what that cost, where all of it came from, and which caveats hold;
+    it has the table of all tensors, a map of matrices that can be brushed, some matrices and rows in detail, a decision
+    card, a glossary, and the data behind every figure as downloads. It prints.
+
+    results: what an evaluation measured: the table of `ken.sweep`, the path of its CSV or of a file that `ken.results`
+    keeps; any other table is shown as it is. metric names what was measured. compare: a second subnetwork of the same
+    pair. tensors: what is shown in detail; by default the largest matrix, and of those inside layers the two that keep
+    the smallest and the largest share of their update. quantiles, each from 0 to 1: of the rows of a matrix in the
+    order of the root mean square of their update, which ones are shown. sections: some of `SECTIONS`, by default all
+    that there is something for. theme: the colours, "auto", "light" or "dark"; the reader may switch.
+
+    Both models are read once, a few rows at a time, and a second time for compare; masks are unpacked a few rows at a
+    time. At most 400 matrices are in the map with tiles and rows, and a million tiles; the report says so if some were
+    left out. Beside that a file grows by less than a kilobyte for every tensor of the models.
+
+    Names and texts are escaped. The file is written whole or not at all; interrupted, nothing is left.
+
+    Raises `ValueError` if the models (as the fingerprints of the tensors in detail tell) or the results are not those
+    of the subnetwork, if a tensor is not a pruned one,
+    or for an unknown section or theme, and `OSError` if the file cannot be written.
+
+    >>> import tempfile, torch
+    >>> pair = ken.Pair({"w": torch.arange(8.0).reshape(2, 4)}, {"w": torch.zeros(2, 4)})
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = report(ken.prune(*pair, k=2), pair, f"{folder}/r.html", sections=["summary"], progress=False)
+    ...     "The retained ones" in path.read_text(encoding="utf-8")
+    True
+    """
+    from tqdm.auto import tqdm
+
+    told = _told(title=title, metric=metric, tensors=tensors, quantiles=quantiles, sections=sections, theme=theme)
+    chosen = choose(sections, results, compare)
+    if theme not in THEMES:
+        raise ValueError(f"theme must be one of {', '.join(THEMES)}; got {theme!r}")
+    for quantile in quantiles:
+        if not 0 <= quantile <= 1:
+            raise ValueError(f"quantiles must be from 0 to 1, got {quantile!r}")
+    if not len(quantiles):
+        raise ValueError("quantiles must name at least one, got none")
+    study = Study.of(net, pair)
+    for name in tensors or ():
+        if name not in net.pruned():
+            raise ValueError(f"tensors must be pruned ones, got {name!r}")
+    if not study.tensors:
+        raise ValueError("the subnetwork has no pruned tensor to report on")
+    _check_folder(Path(path))
+    found = None if results is None else measured.read(results, net, metric)
+    total = steps(study, chosen, tensors)
+    with tqdm(total=total, desc="report", unit="part", disable=not progress, delay=1.0, leave=False) as bar:
+
+        def step(word: str) -> None:
+            bar.set_postfix_str(word, refresh=False)
+            bar.update()
+
+        contents = gather(study, chosen, found, compare, tensors, quantiles, step)
+    return write_text(Path(path), render(contents, title, theme, told))
+
+
+def _told(**arguments: Any) -> dict[str, Any]:
+    """The arguments that are not the usual ones, for the line that makes the report again."""
+    usual = {"title": "What pruning kept", "metric": "metric", "quantiles": QUANTILES, "theme": "auto"}
+    told = {name: value for name, value in arguments.items() if value is not None and usual.get(name) != value}
+    return {name: value if isinstance(value, str) else list(value) for name, value in told.items()}
+
+
+def _check_folder(path: Path) -> None:
+    """Say before the work, not after it, that a file cannot be written there."""
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"{path} cannot be written: there is no folder {path.parent}")
+    if path.is_dir():
+        raise IsADirectoryError(f"{path} cannot be written: it is a folder")

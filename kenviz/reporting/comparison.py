@@ -1,0 +1,77 @@
+"""What two subnetworks of one pair have in common, by role and in all."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pandas as pd
+from markupsafe import Markup
+
+import ken
+from kenviz.figures.labels import rule_in_words, visible
+from kenviz.reporting.numbers import count, percent
+
+_ADDED = ["paired", "retained_a", "retained_b", "both", "both_expected", "energy"]
+_ENERGIES = {f"energy_{which}": f"update_share_{which}" for which in ("a", "b", "both")}
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """by_tensor: `ken.retention.compare`; by_role: its sums, with jaccard and shares of the update made of the sums.
+
+    elsewhere: the other subnetwork was made of another fine-tuned model, such as one for another task.
+    """
+
+    other: str
+    elsewhere: bool
+    by_tensor: pd.DataFrame
+    by_role: pd.DataFrame
+    total: pd.Series
+
+    def summary(self) -> Markup:
+        """What the two have in common, in sentences."""
+        total = self.total
+        expected = float(total["jaccard_expected"])
+        said = Markup(
+            "The other subnetwork was made with {}. Of the {} entries that either retains, both retain {} ({}). If "
+            "each had drawn its entries at random, row by row, it would be {}. The first holds {} of the update’s "
+            "energy, the second {}."
+        ).format(
+            self.other,
+            count("compare.either", round(total["retained_a"] + total["retained_b"] - total["both"])),
+            count("compare.both", round(total["both"])),
+            percent("compare.jaccard", float(total["jaccard"])),
+            percent("compare.jaccard_expected", expected),
+            percent("compare.update_share_a", float(total["update_share_a"])),
+            percent("compare.update_share_b", float(total["update_share_b"])),
+        )
+        other = " It was made of another fine-tuned model; the update here is that of the first one."
+        return said + other if self.elsewhere else said
+
+
+def compared(net: ken.Subnetwork, other: ken.Subnetwork, pair: ken.retention.PairOfModels) -> Comparison:
+    """Read both models once more. Raises what `ken.retention.compare` does, and `ValueError` if nothing is common."""
+    by_tensor = ken.retention.compare(net, other, pair)
+    if by_tensor.empty:
+        raise ValueError("the two subnetworks have no pruned tensor in common")
+    energies = {name: (by_tensor[share] * by_tensor["energy"]).fillna(0.0) for name, share in _ENERGIES.items()}
+    table = by_tensor.assign(**energies)
+    added = [*_ADDED, *_ENERGIES]
+    by_role = _shares(table.groupby("role", sort=False)[added].sum())
+    total = _shares(table[added].sum().to_frame().T).iloc[0]
+    recipe = other.recipe
+    k = f"{recipe.k:g}" if isinstance(recipe.k, float) else str(recipe.k)
+    words = f"rule {rule_in_words(recipe.rule, recipe.on, recipe.bandwidth, recipe.kernel)}, k = {visible(k)}, "
+    elsewhere = other.fine_tuned.fingerprint != net.fine_tuned.fingerprint
+    return Comparison(f"{words}seed {recipe.seed}", elsewhere, by_tensor, by_role, total)
+
+
+def _shares(sums: pd.DataFrame) -> pd.DataFrame:
+    either = sums["retained_a"] + sums["retained_b"]
+    found = sums.assign(
+        jaccard=sums["both"] / (either - sums["both"]).where(lambda of: of > 0),
+        jaccard_expected=sums["both_expected"] / (either - sums["both_expected"]).where(lambda of: of > 0),
+    )
+    for name, share in _ENERGIES.items():
+        found[share] = sums[name] / sums["energy"].where(sums["energy"] > 0)
+    return found

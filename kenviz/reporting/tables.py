@@ -1,0 +1,107 @@
+"""Tables of a report: cells as text for people, each number with its exact value beside."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+import ken
+from kenviz.figures.labels import visible
+from kenviz.reporting.numbers import in_digits, in_percent
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+class Cell(NamedTuple):
+    """What is written in a cell, and the exact value if it is a number: a missing number has an empty one."""
+
+    text: str
+    value: str | None = None
+
+
+class Table(NamedTuple):
+    """A table: titles of columns, whether each holds numbers, and rows of cells."""
+
+    columns: Sequence[tuple[str, bool]]
+    rows: Sequence[Sequence[Cell]]
+
+
+#: Columns of the table of all tensors, and how their numbers are written.
+_ALL = {
+    "tensor": "",
+    "status": "",
+    "reason": "",
+    "shape": "",
+    "dtype": "",
+    "entries": "count",
+    "retained": "count",
+    "share": "percent",
+    "update_rms": "digits",
+    "update_share": "percent",
+}
+_TITLES = {"update_rms": "RMS of the update", "update_share": "share of the update’s energy", "share": "share retained"}
+_OVERLAP = {
+    "role": "",
+    "both": "count",
+    "jaccard": "percent",
+    "jaccard_expected": "percent",
+    "update_share_a": "percent",
+    "update_share_b": "percent",
+}
+_OVERLAP_TITLES = {
+    "jaccard": "both / either",
+    "jaccard_expected": "both / either, by chance",
+    "update_share_a": "share of the update, first",
+    "update_share_b": "share of the update, second",
+}
+
+
+def all_tensors(net: ken.Subnetwork, retained: pd.DataFrame) -> Table:
+    """One row for every tensor of either model: `net.table()`, and what a retention table says of the pruned ones."""
+    table = net.table().join(retained[["update_rms", "update_share"]]).reset_index()
+    return _table(table, _ALL, _TITLES)
+
+
+def overlap(by_role: pd.DataFrame) -> Table:
+    """One row for every role: what two subnetworks have in common."""
+    return _table(by_role.reset_index(), _OVERLAP, _OVERLAP_TITLES)
+
+
+def results(table: pd.DataFrame, metric: str, percentages: bool) -> Table:
+    """A table of results; metrics are percentages if that is said. A seed of -1 is none."""
+    forms = {}
+    if "seed" in table.columns and table["seed"].dtype.kind in "if":
+        table = table.assign(seed=table["seed"].astype(float).where(table["seed"] != -1))
+    for name in table.columns:
+        numeric = table[name].dtype.kind in "iuf"
+        share = name == "share" or (percentages and name in _METRICS)
+        forms[str(name)] = "percent" if numeric and share else "number" if numeric else ""
+    return _table(table, forms, {"metric": metric})
+
+
+_METRICS = ("metric", "standard_error", "difference", "difference_error")
+
+
+def _table(table: pd.DataFrame, forms: Mapping[str, str], titles: Mapping[str, str]) -> Table:
+    columns = [(visible(titles.get(name, name.replace("_", " "))), bool(form)) for name, form in forms.items()]
+    lines = zip(*(table[name].tolist() for name in forms), strict=True)
+    rows = [[_cell(value, form) for value, form in zip(line, forms.values(), strict=True)] for line in lines]
+    return Table(columns, rows)
+
+
+def _cell(value: Any, form: str) -> Cell:
+    if not form:
+        if isinstance(value, tuple):
+            return Cell(" × ".join(f"{side:,}" for side in value) or "scalar")
+        missing = value is None or (isinstance(value, float) and np.isnan(value))
+        return Cell("" if missing else visible(str(value)))
+    if value != value:
+        return Cell("–", "")
+    if form == "percent":
+        return Cell(in_percent(value), repr(float(value)))
+    if form == "count" or (form == "number" and float(value).is_integer()):
+        return Cell(f"{int(value):,}", str(int(value)))
+    return Cell(in_digits(float(value), 4 if form == "number" else 3), repr(float(value)))

@@ -1,0 +1,103 @@
+"""`ken report` on checkpoints and subnetwork files."""
+
+import shlex
+import sys
+
+import pandas as pd
+import pytest
+from kenviz_models import small_pair
+from report_page import read
+from safetensors.torch import save_file
+from typer.testing import CliRunner
+
+import ken
+import kenviz
+from ken import cli
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """pretrained, fine_tuned, two subnetworks, and the table of a sweep."""
+    folder, pair = tmp_path_factory.mktemp("report"), small_pair()
+    for name, state in pair._asdict().items():
+        save_file(state, folder / f"{name}.safetensors")
+    ken.prune(*pair, 0.5, out=folder / "net.ken.safetensors")
+    ken.prune(*pair, 0.5, "random", out=folder / "other.ken.safetensors")
+    told = {"evaluate": lambda _: 0.5, "progress": False, "results": folder / "kept.jsonl"}
+    ken.sweep(pair, [0.5], ["ken"], **told).to_csv(folder / "table.csv", index=False)
+    return folder
+
+
+def run(folder, *args):
+    paths = (folder / name for name in ("net.ken.safetensors", "pretrained.safetensors", "fine_tuned.safetensors"))
+    return CliRunner().invoke(cli.app, ["report", *map(str, paths), *map(str, args)])
+
+
+def test_it_writes_what_kenviz_report_writes(folder, tmp_path):
+    out = tmp_path / "r.html"
+    files = {"results": folder / "table.csv", "compare": folder / "other.ken.safetensors"}
+    told = {"title": "A 'title'", "metric": "accuracy", "theme": "dark"}
+    options = [word for name, value in (files | told).items() for word in (f"--{name}", value)]
+    done = run(folder, "-o", out, *options, "--tensors", "layer.0.query.weight", "--quantiles", 0.5)
+    assert done.exit_code == 0, done.output
+    assert f"{out}: {out.stat().st_size:,} bytes" in done.stdout
+    pair = ken.Pair(folder / "fine_tuned.safetensors", folder / "pretrained.safetensors")
+    net, other = (ken.load(folder / f"{name}.ken.safetensors") for name in ("net", "other"))
+    told |= {"tensors": ["layer.0.query.weight"], "quantiles": [0.5]}
+    results = pd.read_csv(folder / "table.csv")
+    ours = read(out)
+    theirs = read(kenviz.report(net, pair, tmp_path / "o.html", results=results, compare=other, **told))
+    assert ours.numbers == theirs.numbers
+    assert ours.scripts["held"] == theirs.scripts["held"]
+    assert ours.captions == theirs.captions
+    assert ours.tables["tensors"] == theirs.tables["tensors"]
+
+
+def test_the_command_in_the_report_makes_it_again(folder, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    pair = ken.Pair(folder / "fine_tuned.safetensors", folder / "pretrained.safetensors")
+    options = {"exclude": ["embed*", "a b"], "seed": 3}
+    net = ken.prune(*pair, 5, "random", **options)
+    told = {"title": "It's <this>", "sections": ["summary", "provenance"], "quantiles": [0.25, 0.5]}
+    first = read(kenviz.report(net, pair, tmp_path / "first.html", **told))
+    for line in first.pre[1].splitlines():
+        words = [str(getattr(pair, word.lower(), word)) for word in shlex.split(line)]
+        assert words[0] == "ken"
+        done = CliRunner().invoke(cli.app, words[1:])
+        assert done.exit_code == 0, done.output
+    again = read(tmp_path / "report.html")
+    assert again.numbers == first.numbers
+    assert again.pre == first.pre
+    assert again.text["summary"] == first.text["summary"]
+
+
+def test_sections_and_files_of_results(folder, tmp_path):
+    args = ["-o", tmp_path / "r.html", "--sections", "tensors", "--sections", "results"]
+    assert run(folder, *args, "--results", folder / "kept.jsonl").exit_code == 0
+    page = read(tmp_path / "r.html")
+    assert [of["id"] for tag, of in page.elements if tag == "h2"] == ["results", "tensors"]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (["-o", "{}/none/r.html"], "there is no folder"),
+        (["--sections", "nothing"], "got 'nothing'"),
+        (["--theme", "blue"], "got 'blue'"),
+        (["--tensors", "head.weight"], "got 'head.weight'"),
+        (["--results", "{}/net.ken.safetensors"], "is no file of results"),
+        (["--results", "{}/none.csv"], "No such file"),
+        (["--compare", "{}/table.csv"], "table.csv"),
+    ],
+)
+def test_what_goes_wrong_is_told_in_a_line(folder, change, message, tmp_path, monkeypatch, capsys):
+    paths = [str(folder / f"{name}.safetensors") for name in ("net.ken", "pretrained", "fine_tuned")]
+    told = [*paths, "-o", str(tmp_path / "r.html"), *(word.format(folder) for word in change)]
+    monkeypatch.setattr(sys, "argv", ["ken", "report", *told])
+    with pytest.raises(SystemExit) as left:
+        cli.main()
+    assert left.value.code == 1
+    error = capsys.readouterr().err
+    assert message in error
+    assert "Traceback" not in error
+    assert list(tmp_path.iterdir()) == []
