@@ -7,6 +7,7 @@ shows in words (`caption`) and in numbers (`numbers()`).
 from __future__ import annotations
 
 import importlib
+import sys
 from typing import TYPE_CHECKING, Any
 
 from ken import __version__ as __version__
@@ -15,19 +16,29 @@ if TYPE_CHECKING:
     from kenviz.exploring import explore as explore
     from kenviz.pane import BokehPane as BokehPane
     from kenviz.reporting import report as report
+    from kenviz.showing import show as show
+    from kenviz.views.compare import CompareView as CompareView
     from kenviz.views.explorer import Explorer as Explorer
+    from kenviz.views.layers import LayersView as LayersView
     from kenviz.views.matrix import MatrixView as MatrixView
+    from kenviz.views.neighbours import NeighbourView as NeighbourView
     from kenviz.views.retention import RetentionView as RetentionView
     from kenviz.views.row import RowView as RowView
+    from kenviz.views.sweep import SweepView as SweepView
 
 _PUBLIC = {
     "BokehPane": "pane",
+    "CompareView": "views.compare",
+    "LayersView": "views.layers",
     "MatrixView": "views.matrix",
     "Explorer": "views.explorer",
+    "NeighbourView": "views.neighbours",
     "RetentionView": "views.retention",
     "RowView": "views.row",
+    "SweepView": "views.sweep",
     "explore": "exploring",
     "report": "reporting",
+    "show": "showing",
 }
 
 __all__ = ["__version__", *_PUBLIC]
@@ -43,3 +54,21 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})
+
+
+def load_ipython_extension(shell: Any) -> None:
+    """``%load_ext kenviz``: a subnetwork at the end of a cell is HTML. Importing kenviz in IPython does the same."""
+    from kenviz.showing import register
+
+    register(shell)
+
+
+def unload_ipython_extension(shell: Any) -> None:
+    """``%unload_ext kenviz``: a subnetwork is text again."""
+    from kenviz.showing import unregister
+
+    unregister(shell)
+
+
+if "IPython" in sys.modules and (_shell := sys.modules["IPython"].get_ipython()) is not None:
+    load_ipython_extension(_shell)

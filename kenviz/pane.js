@@ -5,6 +5,7 @@
 
 const QUIET_MS = 80; // a report waits for the user to pause that long: one turn of the wheel is dozens of changes
 const PATIENCE_MS = 3000; // without an answer for that long, words are shown in place of the figure
+const BUSY_MS = 10000; // without a word that the last report was heard, the next one is sent all the same
 
 // Where BokehJS of that version is, or will be. Global, since every module instance has its own copy of this file.
 function slotOf(version) {
@@ -84,7 +85,8 @@ function render({ model, el }) {
   let seen = 0; // the generation this view shows
   let applying = false; // what Python asked for is no news to Python
   let backlog = []; // what changed while the figure was on its way
-  let patience, quiet; // timers
+  let patience, quiet, busy; // timers
+  let unheard = 0; // reports that Python has not dealt with yet
   const pending = new Map(); // what to report, by model id: only the latest counts
 
   const note = () => {
@@ -135,13 +137,28 @@ function render({ model, el }) {
 
   const report = () => {
     clearTimeout(quiet);
-    if (pending.size > 0) model.send({ events: [...pending.values()], view, seen });
+    if (pending.size === 0) return;
+    model.send({ events: [...pending.values()], view, seen, answer: true });
     pending.clear();
+    unheard += 1;
+    clearTimeout(busy);
+    busy = setTimeout(heard, BUSY_MS);
+  };
+  // While Python is at work on a report no other is sent, or those of a long zoom would queue up there. What changes
+  // meanwhile is pending, and only the latest counts.
+  const reportUnlessBusy = () => {
+    if (unheard === 0) report();
+  };
+  const heard = () => {
+    unheard = Math.max(0, unheard - 1);
+    if (unheard > 0) return;
+    clearTimeout(busy);
+    if (pending.size > 0) reportSoon();
   };
   const reportSoon = (event) => {
-    pending.set(event.id, event);
+    if (event) pending.set(event.id, event);
     clearTimeout(quiet);
-    quiet = setTimeout(report, QUIET_MS);
+    quiet = setTimeout(reportUnlessBusy, QUIET_MS);
   };
   const listen = (doc, watch) => {
     doc.on_change(({ model: changed, attr }) => {
@@ -191,6 +208,7 @@ function render({ model, el }) {
 
   const receive = (message, buffers) => {
     if (message.bokehjs) slotOf(message.bokehjs).provide(buffers[0]);
+    else if (message.heard) message.heard === view && heard();
     else if (message.figure && message.view === view) draw(message).catch(fail);
     else if (message.apply && live) apply(message, buffers);
     else if (message.apply) backlog.push([message, buffers]);
@@ -225,6 +243,7 @@ function render({ model, el }) {
     page.disconnect();
     clearTimeout(patience);
     clearTimeout(quiet);
+    clearTimeout(busy);
     if (live) close();
     host.remove();
   };

@@ -7,7 +7,8 @@ file is the other half.
     a view sends {need: "figure", view}   ─► {figure, watch, themes, generation, view}
     a view sends {need: "bokehjs"}        ─► {bokehjs: version}, the library as a buffer
     Python changes something              ─► {apply: [{id, columns, properties}], generation, origin}, buffers
-    a view sends {events, view, seen}     ─► the same "apply", for the other views
+    a view sends {events, view, seen}     ─► the same "apply", for the other views; with `answer`, {heard: view} behind
+                                             all that follows from it, and until then the view sends no other
 
 Every "apply" has the next generation. A view says which one it has seen, so that a report about a model that
 has changed since then is known to be stale, and dropped.
@@ -345,8 +346,12 @@ class BokehPane(anywidget.AnyWidget):
                         "generation": self._generation,
                     }
                     self.send({**answer, "view": view})
-            case {"events": list(events), "view": str(view), "seen": int(seen)} if view:
-                self._hear(events, view, seen)
+            case {"events": list(events), "view": str(view), "seen": int(seen), **more} if view:
+                try:
+                    self._hear(events, view, seen)
+                finally:
+                    if more.get("answer") is True:
+                        self.send({"heard": view})
             case _:
                 log.debug("ignored a message that is not of this protocol")
 

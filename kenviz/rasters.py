@@ -1,15 +1,13 @@
-"""Masks → tiles for any zoom: a pyramid of counts, so that a view costs the same however large the matrix is."""
+"""Masks → tiles for any zoom, and the share retained of every row and column."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-# Levels shrink by this factor a side, until neither side is longer than what a screen shows.
-_FACTOR = 4
-_SMALLEST = 512
+from kenviz.levels import Lattice, Levels, Read, lattice, read_sums, stretches
 
 
 class Tiles(NamedTuple):
@@ -31,12 +29,22 @@ class Tiles(NamedTuple):
         """True if every tile is one entry."""
         return self.tile_rows == self.tile_columns == 1
 
+    @property
+    def codes(self) -> NDArray[np.uint8]:
+        """What is sent: percent itself."""
+        return self.percent
+
+    @property
+    def values(self) -> NDArray[Any]:
+        """What the codes stand for: percent itself."""
+        return self.percent
+
 
 class Pyramid:
-    """Counts of retained entries per block, in levels of four.
+    """Counts of retained entries per block, in levels; and per row and column.
 
-    mask: (rows, columns) bool, kept as it is. The levels above it take about a twelfth of its memory at 4 bytes a
-    count, or less.
+    mask: (rows, columns) bool. The levels take 1/16 of its memory, or less; a larger matrix has larger blocks. Where
+    the mask need not be in memory, `reading` makes the same of what reads some rows of it.
 
     >>> Pyramid(np.eye(4, dtype=bool)).tiles((0, 4), (0, 4), height=2, width=2).percent.tolist()
     [[50, 0], [0, 50]]
@@ -45,68 +53,61 @@ class Pyramid:
     def __init__(self, mask: NDArray[np.bool_]) -> None:
         if mask.ndim != 2 or mask.dtype != np.bool_:
             raise ValueError(f"a mask must be a bool matrix, got {mask.dtype} of shape {mask.shape}")
-        self.shape: tuple[int, int] = (mask.shape[0], mask.shape[1])
-        self._levels: list[NDArray[np.unsignedinteger]] = [mask.view(np.uint8)]
-        self._blocks: list[tuple[int, int]] = [(1, 1)]
-        while max(self._levels[-1].shape) > _SMALLEST:
-            # Rows and columns shrink apart: a matrix may be long and narrow.
-            down, across = (_FACTOR if side > _SMALLEST else 1 for side in self._levels[-1].shape)
-            self._levels.append(_pool(self._levels[-1], down, across))
-            rows, columns = self._blocks[-1]
-            self._blocks.append((rows * down, columns * across))
+        self._count((mask.shape[0], mask.shape[1]), lambda rows: mask[rows])
+
+    @classmethod
+    def reading(cls, shape: tuple[int, int], read: Read) -> Pyramid:
+        """A pyramid of a mask of that shape that is read when it is needed: read(slice) gives those rows, bool."""
+        made = cls.__new__(cls)
+        made._count(shape, read)
+        return made
+
+    def _count(self, shape: tuple[int, int], read: Read) -> None:
+        self.shape, self._read = shape, read
+        self._levels = Levels(shape)
+        #: Retained entries of each row, (rows,), and of each column, (columns,).
+        self.row_counts = np.zeros(shape[0], np.int32)
+        self.column_counts = np.zeros(shape[1], np.int32)
+        for rows in stretches(shape, slice(0, shape[0]), self._levels.multiple):
+            part = read(rows).view(np.uint8)
+            self._levels.put(rows, part)
+            self.row_counts[rows] = np.add.reduce(part, axis=1, dtype=np.int32)
+            self.column_counts += np.add.reduce(part, axis=0, dtype=np.int32)
+        self._levels.finish()
 
     @property
     def nbytes(self) -> int:
-        """Memory of the mask and all levels above it, in bytes."""
-        return sum(level.nbytes for level in self._levels)
+        """Memory of all counts, in bytes."""
+        return self._levels.nbytes + self.row_counts.nbytes + self.column_counts.nbytes
 
     def tiles(
         self, rows: tuple[float, float], columns: tuple[float, float], height: int = 400, width: int = 400
     ) -> Tiles:
-        """The tiles that cover a part of the mask, at most about height × width of them.
+        """The tiles that cover a part of the mask; see `kenviz.levels.lattice`."""
+        return self.over(lattice(self.shape, rows, columns, height, width))
 
-        rows, columns: (from, to) in entries, in either order, cut to the matrix; at least one entry is covered.
-        """
-        r0, r1 = _within(rows, self.shape[0])
-        c0, c1 = _within(columns, self.shape[1])
-        down, across = -(-(r1 - r0) // height), -(-(c1 - c0) // width)
-        level = max(
-            i
-            for i, (block_rows, block_columns) in enumerate(self._blocks)
-            if block_rows <= down and block_columns <= across
-        )
-        counts, (block_rows, block_columns) = self._levels[level], self._blocks[level]
-        down, across = -(-down // block_rows), -(-across // block_columns)
-        # Tiles lie on a lattice that begins at the first entry of the matrix, so that they stay put when panning.
-        tile_rows, tile_columns = down * block_rows, across * block_columns
-        first_row, first_column = r0 // tile_rows, c0 // tile_columns
-        part = counts[
-            first_row * down : -(-r1 // tile_rows) * down, first_column * across : -(-c1 // tile_columns) * across
-        ]
-        pooled = _pool(part, down, across)
-        height_of = _sizes(first_row, pooled.shape[0], tile_rows, self.shape[0])
-        width_of = _sizes(first_column, pooled.shape[1], tile_columns, self.shape[1])
-        entries = height_of[:, None] * width_of
-        percent = np.clip(np.rint(100 * pooled / entries), 1, 99)
-        percent[pooled == 0] = 0
-        percent[pooled == entries] = 100
-        return Tiles(
-            percent.astype(np.uint8), first_row * tile_rows, first_column * tile_columns, tile_rows, tile_columns
-        )
+    def over(self, place: Lattice) -> Tiles:
+        """Those tiles."""
+        counts, entries = self.counts(place), place.entries
+        percent = np.clip(np.rint(100 * counts / entries), 1, 99)
+        percent[counts == 0] = 0
+        percent[counts == entries] = 100
+        return Tiles(percent.astype(np.uint8), *place[:4])
+
+    def counts(self, place: Lattice) -> NDArray[np.int64]:
+        """Retained entries of each tile."""
+        if place.level:
+            return self._levels.sums(place)
+        return read_sums(self._read, place, lambda part: part.view(np.uint8), np.int64)
+
+    def shares(self, place: Lattice) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Share retained, in percent, of the whole rows that each row of tiles covers, and of the whole columns."""
+        rows, n = self.shape
+        by_row, by_column = _over(self.row_counts, place.row_edges), _over(self.column_counts, place.column_edges)
+        return 100 * by_row / n, 100 * by_column / rows
 
 
-def _pool(counts: NDArray[np.unsignedinteger], down: int, across: int) -> NDArray[np.unsignedinteger]:
-    if down == across == 1:
-        return counts
-    columns = np.add.reduceat(counts, np.arange(0, counts.shape[1], across), axis=1, dtype=np.uint32)
-    return np.add.reduceat(columns, np.arange(0, counts.shape[0], down), axis=0, dtype=np.uint32)
-
-
-def _within(bounds: tuple[float, float], size: int) -> tuple[int, int]:
-    low = int(np.clip(np.floor(min(bounds)), 0, size - 1))
-    return low, int(np.clip(np.ceil(max(bounds)), low + 1, size))
-
-
-def _sizes(first: int, count: int, tile: int, size: int) -> NDArray[np.int64]:
-    edges = np.minimum(np.arange(first, first + count + 1) * tile, size)
-    return np.diff(edges)
+def _over(counts: NDArray[np.int32], edges: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Means of counts from each edge to the next."""
+    sums = np.add.reduceat(counts[edges[0] : edges[-1]], edges[:-1] - edges[0], dtype=np.int64)
+    return sums / np.diff(edges)

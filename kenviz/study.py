@@ -6,7 +6,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, Generic, TypeVar
 
 import numpy as np
@@ -15,7 +15,10 @@ from numpy.typing import NDArray
 
 import ken
 from ken.retention import PairOfModels
+from kenviz.neighbour_tiles import Neighbours
+from kenviz.quantities import reader
 from kenviz.rasters import Pyramid
+from kenviz.valuetiles import Values
 
 # Decoded tensors, and pyramids, are kept while together they take no more bytes than this; the latest always is.
 _MOST_KEPT = 1 << 28
@@ -43,6 +46,8 @@ class Study:
         self.models: Any = None if pair is None else _opened(net, pair)
         self._tensors: _Recent[ken.RetainedTensor] = _Recent(lambda tensor: tensor.bits.nbytes + tensor.ulps.nbytes)
         self._pyramids: _Recent[Pyramid] = _Recent(lambda pyramid: pyramid.nbytes)
+        self._values: _Recent[Values] = _Recent(lambda values: values.nbytes)
+        self._neighbours: _Recent[Neighbours] = _Recent(lambda neighbours: neighbours.nbytes)
 
     @classmethod
     def of(cls, net: ken.Subnetwork, pair: PairOfModels | Study | None) -> Study:
@@ -97,7 +102,24 @@ class Study:
 
     def pyramid(self, tensor: str) -> Pyramid:
         """Counts for any zoom into a tensor's mask. Those asked for last are kept."""
-        return self._pyramids.get(self.check(tensor), lambda: Pyramid(self.mask(tensor)))
+        return self._pyramids.get(
+            self.check(tensor), lambda: Pyramid.reading(self.shape(tensor), partial(self.mask, tensor))
+        )
+
+    def values(self, tensor: str, show: str) -> Values:
+        """Means for any zoom into a quantity (`kenviz.quantities`) of a tensor. Those asked for last are kept."""
+        self._pair()
+        return self._values.get(
+            f"{show} {self.check(tensor)}", lambda: Values(self.shape(tensor), reader(self, tensor, show))
+        )
+
+    def neighbours(self, tensor: str) -> Neighbours:
+        """Counts of retained neighbours in a tensor's mask, for any zoom. Those asked for last are kept."""
+
+        def read(rows: slice) -> NDArray[np.bool_]:
+            return self.mask(tensor, rows)
+
+        return self._neighbours.get(self.check(tensor), lambda: Neighbours(read, self.shape(tensor)))
 
     def rows(self, tensor: str, wanted: slice) -> tuple[NDArray[Any], NDArray[Any]]:
         """Fine-tuned and pretrained rows, each (rows, n) float64; NaN where there is no pretrained value."""

@@ -6,7 +6,7 @@ from typing import Any
 
 import bokeh.models
 from bokeh.model import Model
-from bokeh.palettes import cividis
+from bokeh.palettes import PuOr11, cividis, interp_palette, viridis
 
 RETAINED = "#0072b2"
 RESET = "#8c8c8c"
@@ -19,7 +19,11 @@ CHOSEN = "#d55e00"
 #: Shares 0 … 100 %, one colour each: perceptually even, and the same for colour-blind readers.
 SHARES: tuple[str, ...] = tuple(cividis(101))
 SEQUENTIAL: tuple[str, ...] = tuple(cividis(256))
+#: Signed values, 0 in the middle: from purple over white to orange, which colour-blind readers can tell apart.
+DIVERGING: tuple[str, ...] = tuple(interp_palette(PuOr11, 255))
 MISSING = "#b3b3b3"
+#: Mean counts 0 … 4 in 201 steps; both ends can be told from light and from dark paper, on which the rest is blank.
+COUNTS: tuple[str, ...] = tuple(viridis(256)[50:251])
 
 
 def _theme(paper: str, ink: str, faint: str) -> dict[str, dict[str, Any]]:

@@ -653,6 +653,19 @@ def test_malformed_messages_are_ignored(pane, wire, caplog):
     assert caplog.text == ""
 
 
+def test_a_view_that_asks_hears_when_all_that_follows_from_its_report_is_done(pane, wire):
+    wire.ask()
+    pane.on_event(lambda event: pane.set("title", text=f"from {event['start']}"))
+    for events in ([moved(pane, 1, 2)], [{"id": "?"}]):
+        wire.say({"events": events, "view": "v1", "seen": 9, "answer": True})
+    kinds = ["heard" if "heard" in content else content["origin"] for content, _ in wire.sent]
+    assert kinds == ["v1", "", "heard", "heard"]
+    assert wire.sent[-1][0] == {"heard": "v1"}
+    wire.sent.clear()
+    wire.report(moved(pane, 3, 4))
+    assert all("heard" not in content for content, _ in wire.sent)
+
+
 def test_a_malformed_event_does_not_spoil_its_neighbours(pane, wire):
     wire.report(None, moved(pane, 1, 2), {"id": "?"})
     assert pane.root.x_range.end == 2

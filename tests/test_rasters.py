@@ -1,8 +1,11 @@
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kenviz.levels import lattice
 from kenviz.rasters import Pyramid
 
 
@@ -54,10 +57,34 @@ def test_the_largest_embedding_of_the_bloom_family_takes_little_memory_beside_it
     mask = np.zeros((250_880, 256), dtype=bool)
     mask[::2] = True
     pyramid = Pyramid(mask)
-    assert sum(level.nbytes for level in pyramid._levels[1:]) <= 1.4 * mask.nbytes
+    assert pyramid.nbytes <= 0.4 * mask.nbytes
     tiles = pyramid.tiles((0, 250_880), (0, 256))
     assert (tiles.percent == 50).all()
     assert tiles.percent.shape[0] <= 400
+
+
+@given(st.integers(1, 1400), st.integers(1, 700), st.integers(0, 2**32 - 1), st.data())
+def test_marginals_are_the_shares_of_whole_rows_and_columns(rows, columns, seed, data):
+    mask = np.random.default_rng(seed).random((rows, columns)) < 0.3
+    part = [data.draw(st.tuples(st.floats(0, side), st.floats(0, side))) for side in mask.shape]
+    place = lattice(mask.shape, *part, height=30, width=20)
+    for axis, got, edges in zip(
+        (0, 1), Pyramid(mask).shares(place), (place.row_edges, place.column_edges), strict=True
+    ):
+        want = [100 * mask.take(range(a, b), axis).mean() for a, b in itertools.pairwise(edges)]
+        np.testing.assert_allclose(got, want, rtol=1e-12)
+
+
+def test_a_mask_that_is_read_when_it_is_needed_gives_the_same():
+    mask = np.random.default_rng(0).random((5000, 1000)) < 0.3
+    asked = []
+    pyramid = Pyramid.reading(mask.shape, lambda rows: asked.append(rows) or mask[rows])
+    del asked[:]
+    for rows, columns in (((0, 5000), (0, 1000)), ((100, 400), (3, 90)), ((4000, 4500), (500, 1000))):
+        one, two = pyramid.tiles(rows, columns), Pyramid(mask).tiles(rows, columns)
+        np.testing.assert_array_equal(one.percent, two.percent)
+    # all of it was not read again
+    assert [(rows.start, rows.stop) for rows in asked] == [(100, 400), (4000, 4500)]
 
 
 def test_what_is_no_mask_is_refused():

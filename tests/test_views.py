@@ -158,11 +158,13 @@ class TestMatrixView:
         assert [view.pane.column("tiles", c)[0] for c in ("x", "y", "dw", "dh")] == [3, 40, 7, 21]
         assert "exact" in view.caption
         view._heard({"kind": "tap", "figure": "x", "x": 1, "y": 1})
+        assert view.entry is None
 
     def test_setting_the_part_in_python_moves_the_ranges(self, view):
         view.rows, view.columns = (10, 20), (5, 8)
-        assert (view.figure.y_range.start, view.figure.y_range.end) == (20, 10)
-        assert (view.figure.x_range.start, view.figure.x_range.end) == (5, 8)
+        rows, columns = (view.figure.select_one({"name": name}) for name in ("rows", "columns"))
+        assert (rows.start, rows.end) == (20, 10)
+        assert (columns.start, columns.end) == (5, 8)
 
     def test_a_part_that_is_not_there_is_refused(self, view):
         for part in ((float("nan"), 5.0), (300.0, 400.0), (-5.0, 0.0), (0.0, float("inf"))):
@@ -176,7 +178,7 @@ class TestMatrixView:
         assert (view.rows, view.columns) == ((0, 24), (0, 48))
         assert view._picker.value == "layer.0.out.weight"
         np.testing.assert_array_equal(view.pane.column("tiles", "image"), 100 * net["layer.0.out.weight"].mask())
-        assert view.figure.x_range.bounds == (0, 48)
+        assert view.figure.select_one({"name": "columns"}).bounds == (0, 48)
         assert view.figure.select_one({"name": "name"}).text == "layer.0.out.weight"
 
     def test_a_large_matrix_is_shown_in_tiles_and_says_so(self):
@@ -263,7 +265,8 @@ def test_theme_switches_the_figure_and_keeps_the_state(net, pair):
     row.row, matrix.rows = 4, (3, 9)
     row.theme = matrix.theme = "light"
     assert "row 4 of" in row.figure.select_one({"name": "name"}).text
-    assert (matrix.figure.y_range.start, matrix.figure.y_range.end) == (9, 3)
+    shown = matrix.figure.select_one({"name": "rows"})
+    assert (shown.start, shown.end) == (9, 3)
     matrix._heard({"kind": "range", "name": "rows", "start": 5.0, "end": 2.0})
     assert matrix.rows == (2.0, 5.0)
 

@@ -7,53 +7,102 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from bokeh.models import BasicTicker, ColumnDataSource, FactorRange, HoverTool, LinearColorMapper, Plot
+from bokeh.layouts import column
+from bokeh.models import (
+    BasicTicker,
+    Column,
+    ColumnDataSource,
+    FactorRange,
+    HoverTool,
+    LinearColorMapper,
+    NoOverlap,
+    NumeralTickFormatter,
+    Plot,
+    ScrollBox,
+    TapTool,
+)
 from bokeh.models.annotations import ColorBar, Title
 from bokeh.plotting import figure
+from numpy.typing import NDArray
 
 from kenviz import theme as themes
+from kenviz.figures import strips
 from kenviz.figures.labels import label
+from kenviz.figures.measures import MEASURES, Measure
 
-#: What can be shown: column of the retention table -> label and how a value is written in a cell.
-MEASURES = {
-    "update_share": ("share of the update's energy retained", "{:.1%}"),
-    "share": ("share of entries retained", "{:.1%}"),
-    "update_rms": ("root mean square of the update", "{:.1e}"),
-    "retained": ("entries retained", "{:,.0f}"),
-}
 _OUTSIDE = "–"
 _MOST_WRITTEN = 16  # more layers than this, and the numbers no longer fit into their cells
+_MOST_PIXELS = 24_000  # browsers draw no canvas of more than 32,767 pixels a side
+_TALLEST = 640  # what is taller is scrolled through
+
+_HATCH = {True: "/", False: " "}
 
 
 def columns(table: pd.DataFrame, measure: str) -> dict[str, Any]:
-    """The columns of source "cells", one entry a tensor: place, value, how it is written, in which ink."""
-    values = table[measure].to_numpy(dtype=float)
-    low, high = limits(values)
-    # Dark ink on the light half of the palette, light ink on the dark half.
-    light = (values - low) / (high - low) > 0.5 if high > low else np.zeros(len(values), dtype=bool)
-    written = MEASURES[measure][1]
+    """The columns of source "cells", one entry a tensor: place, value, how it is written, in which ink, and hatched
+    where there is no value."""
+    of, values = MEASURES[measure], table[measure].to_numpy(dtype=float)
     labels = short_kinds(list(dict.fromkeys(table["kind"])))
     few = table["layer"].nunique() <= _MOST_WRITTEN
     return {
         "layer": layers(table),
         "kind": [labels[kind] for kind in table["kind"]],
         "tensor": list(table.index),
+        "name": [label(name) for name in table.index],
         "value": values,
-        "text": [written.format(v) if few and np.isfinite(v) else "" for v in values],
-        "ink": ["#000000" if bright else "#ffffff" for bright in light],
+        "text": [of.brief(v) if few else _sign(of, v) for v in values],
+        "written": [f"{of.written(v)} {'' if of.style == 'share' else of.unit}".strip() for v in values],
+        "ink": _inks(values, measure),
+        "hatch": [_HATCH[bool(missing)] for missing in np.isnan(values)],
         "retained": table["retained"].to_numpy(),
         "entries": table["entries"].to_numpy(),
         "shape": [f"{rows:,} × {n:,}" for rows, n in zip(table["rows"], table["row_length"], strict=True)],
     }
 
 
-def limits(values: np.ndarray) -> tuple[float, float]:
-    """The ends of the colour scale: the range of the finite values, or a unit around a single one."""
+def limits(values: NDArray[np.float64], measure: str) -> tuple[float, float]:
+    """The ends of the colour scale: the range of the finite values, or a unit around a single one.
+
+    Where a measure has a middle, 0 is the middle of the scale.
+    """
     finite = values[np.isfinite(values)]
     if not len(finite):
         return 0.0, 1.0
     low, high = float(finite.min()), float(finite.max())
+    if MEASURES[measure].middle:
+        farthest = max(-low, high) or 0.5
+        return -farthest, farthest
     return (low, high) if high > low else (low - 0.5, high + 0.5)
+
+
+def scale(values: NDArray[np.float64], measure: str) -> dict[str, dict[str, Any]]:
+    """The colour scale for values: properties by name of the models colours, bar and ticks."""
+    of, (low, high) = MEASURES[measure], limits(values, measure)
+    palette = themes.DIVERGING if of.middle else themes.SEQUENTIAL
+    words = [of.unit, "hatched: not defined" if np.isnan(values).any() else ""]
+    return {
+        "colours": {"low": low, "high": high, "palette": palette},
+        "bar": {"title": "; ".join(filter(None, words))},
+        "ticks": {"format": of.ticks(low, high)},
+    }
+
+
+def _inks(values: NDArray[np.float64], measure: str) -> list[str]:
+    """Dark ink on bright cells, light ink on dark ones, by the luminance of their colour."""
+    palette = themes.DIVERGING if MEASURES[measure].middle else themes.SEQUENTIAL
+    low, high = limits(values, measure)
+    at = np.nan_to_num((values - low) / (high - low) * len(palette)).clip(0, len(palette) - 1).astype(int)
+    bright = np.array([0.2126 * r + 0.7152 * g + 0.0722 * b > 110 for r, g, b in map(_rgb, palette)])
+    return ["#000000" if bright[i] or np.isnan(v) else "#ffffff" for i, v in zip(at, values, strict=True)]
+
+
+def _rgb(colour: str) -> tuple[int, int, int]:
+    return int(colour[1:3], 16), int(colour[3:5], 16), int(colour[5:7], 16)
+
+
+def _sign(of: Measure, value: float) -> str:
+    """What there is room for beside the colour, if numbers do not fit: on which side of the middle a value is."""
+    return "−" if of.middle and value < 0 else ""
 
 
 def layers(table: pd.DataFrame) -> list[str]:
@@ -78,28 +127,57 @@ def short_kinds(kinds: Sequence[str]) -> dict[str, str]:
     return short
 
 
-def build(table: pd.DataFrame, measure: str, theme: str = "light") -> Plot:
-    """The map of a retention table (at least one row). Named models: source cells, mapper colours, title title."""
+def build(
+    table: pd.DataFrame,
+    measure: str,
+    theme: str = "light",
+    chosen: str = "",
+    strip: strips.StripPicture | None = None,
+) -> Column:
+    """The map of a retention table (at least one row), the cell of the tensor `chosen` outlined; below it a strip.
+
+    What does not fit is scrolled through. Named models: plot map; source cells, its selection picked; mapper colours,
+    its bar and ticks; title title; and those of `kenviz.figures.strips.build`.
+    """
+    plot = _map(table, measure, chosen)
+    box = ScrollBox(child=plot, sizing_mode="stretch_width", vertical_scrollbar="auto", horizontal_scrollbar="auto")
+    if (plot.height or 0) > _TALLEST:
+        box.height = _TALLEST
+    root = column(box, strips.build(strip), sizing_mode="stretch_width")
+    themes.apply(root, theme)
+    return root
+
+
+def _map(table: pd.DataFrame, measure: str, chosen: str) -> Plot:
     data = columns(table, measure)
     order = sorted({int(layer) for layer in table["layer"].dropna()})
     factors = [_OUTSIDE] * bool(table["layer"].isna().any()) + [str(layer) for layer in order]
-    kinds = list(dict.fromkeys(table["kind"]))
+    kinds = list(short_kinds(list(dict.fromkeys(table["kind"]))).values())
+    wide = 46 if len(order) <= _MOST_WRITTEN else 14
+    height = 140 + max(1, min(24, _MOST_PIXELS // len(kinds))) * len(kinds)
     plot = figure(
-        height=110 + 24 * len(kinds),
+        height=height,
+        min_height=height,  # or the box around it would squeeze it
+        min_width=min(90 + 7 * max(map(len, kinds)) + wide * len(factors), _MOST_PIXELS),
         sizing_mode="stretch_width",
         x_range=FactorRange(*factors),
-        y_range=FactorRange(*reversed(short_kinds(kinds).values())),
+        y_range=FactorRange(*reversed(kinds)),
         x_axis_label="layer (– : outside of layers)",
-        x_axis_location="below",
-        tools="tap,reset",
+        # Of a map that is scrolled through, the beginning is seen first.
+        x_axis_location="above" if height > _TALLEST else "below",
+        tools="",
         toolbar_location=None,
         name="map",
-        title=Title(text=MEASURES[measure][0], name="title", text_font_size="13px"),
+        title=Title(text=MEASURES[measure].label, name="title", text_font_size="13px"),
     )
     plot.grid.visible = False
-    low, high = limits(data["value"])
-    mapper = LinearColorMapper(palette=themes.SEQUENTIAL, low=low, high=high, nan_color=themes.MISSING, name="colours")
+    plot.xaxis.major_label_policy = NoOverlap(min_distance=3)
+    plot.yaxis.major_label_policy = NoOverlap(min_distance=0)
+    scales = scale(data["value"], measure)
+    mapper = LinearColorMapper(**scales["colours"], nan_color=themes.MISSING, name="colours")
     source = ColumnDataSource(data, name="cells")
+    source.selected.name = "picked"
+    source.selected.indices = picked(table, chosen)
     cells = plot.rect(
         "layer",
         "kind",
@@ -108,11 +186,13 @@ def build(table: pd.DataFrame, measure: str, theme: str = "light") -> Plot:
         source=source,
         fill_color={"field": "value", "transform": mapper},
         line_color=None,
-        nonselection_fill_alpha=1.0,
-        selection_line_color=themes.DENSITY,
-        selection_line_width=3,
+        hatch_pattern="hatch",
+        hatch_color="#444444",
+        selection_line_color=themes.CHOSEN,
+        selection_line_width=4,
     )
-    plot.text(
+    cells.nonselection_glyph = None  # else whatever is not chosen would fade
+    texts = plot.text(
         "layer",
         "kind",
         "text",
@@ -122,17 +202,36 @@ def build(table: pd.DataFrame, measure: str, theme: str = "light") -> Plot:
         text_baseline="middle",
         text_font_size="11px",
     )
+    texts.nonselection_glyph = texts.selection_glyph = None
     plot.add_tools(
+        TapTool(renderers=[cells]),
         HoverTool(
             renderers=[cells],
             tooltips=[
-                ("tensor", "@tensor"),
+                ("tensor", "@name"),
                 ("shape", "@shape"),
                 ("retained", "@retained{0,0} of @entries{0,0}"),
-                ("value shown", "@value{0.000e+0}"),
+                ("value shown", "@written"),
             ],
-        )
+        ),
     )
-    plot.add_layout(ColorBar(color_mapper=mapper, ticker=BasicTicker(), width=14), "right")
-    themes.apply(plot, theme)
+    bar = ColorBar(
+        color_mapper=mapper,
+        ticker=BasicTicker(desired_num_ticks=5),
+        formatter=NumeralTickFormatter(name="ticks", **scales["ticks"]),
+        orientation="horizontal",
+        width=220,
+        height=12,
+        padding=6,
+        location=(0, 0),
+        title_text_font_size="12px",
+        name="bar",
+        **scales["bar"],
+    )
+    plot.add_layout(bar, "above")
     return plot
+
+
+def picked(table: pd.DataFrame, chosen: str) -> list[int]:
+    """Which entries of source "cells" are selected: that of the chosen tensor, if it is shown."""
+    return [int(at) for at in np.flatnonzero(table.index == chosen)]

@@ -25,7 +25,9 @@ from kenviz.views.row import RowView
 from kenviz.views.search import TensorSearch
 
 # Traits that a slider, a wheel or typing moves in many small steps: together they are one step back.
-_DRAGGED = {"row", "k", "rows", "columns", "bandwidth", "step", "pattern", "clip"}
+# A zoom moves rows and columns.
+_DRAGGED = {name: name for name in ("row", "k", "bandwidth", "step", "pattern", "clip")}
+_DRAGGED |= {"rows": "zoom", "columns": "zoom"}
 
 
 class Explorer(ipywidgets.VBox):
@@ -62,6 +64,8 @@ class Explorer(ipywidgets.VBox):
         self.map = RetentionView(net, self._study, measure="share", theme=theme) if matrices else None
         self.matrix = MatrixView(net, self._study, tensor=first, theme=theme)
         self.row_view = None if self._study.pair is None else RowView(net, self._study, tensor=first, theme=theme)
+        for view in self.views:
+            view._lock = self._lock  # one lock for all: with several, two threads could wait for each other
         self._undo = ipywidgets.Button(description="undo", icon="undo", tooltip="Back to what was shown before")
         self._redo = ipywidgets.Button(description="redo", icon="repeat", tooltip="Forward again")
         self._toggle = ipywidgets.ToggleButton(description="Python", tooltip="The Python that leads here")
@@ -186,9 +190,9 @@ class Explorer(ipywidgets.VBox):
 
     def _note(self, change: dict[str, Any] | None) -> None:
         with self._lock:
-            if self._moving:
+            if self._moving or self.matrix.tensor != self.tensor:  # all others follow a tensor chosen in one view
                 return
-            cause = None if change is None or change["name"] not in _DRAGGED else change["name"]
+            cause = None if change is None else _DRAGGED.get(change["name"])
             self._history.push(self.state, cause)
             self._say()
 

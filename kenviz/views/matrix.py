@@ -1,43 +1,54 @@
-"""MatrixView: the mask of one matrix of any size, entry by entry when zoomed in."""
+"""MatrixView: one matrix of any size, by its mask or its values, entry by entry when zoomed in."""
 
 from __future__ import annotations
 
-import math
-from typing import Any, cast
+from typing import Any
 
 import pandas as pd
 import traitlets
-from bokeh.models import Plot, Range1d
+from bokeh.models import LayoutDOM
 
 import ken
 from ken.retention import PairOfModels
-from kenviz.figures import matrix as figures
+from kenviz import quantities
+from kenviz.figures import marginals as figures
+from kenviz.figures import matrix, matrixtext
 from kenviz.figures.labels import label
-from kenviz.rasters import Tiles
+from kenviz.quantities import QUANTITIES
 from kenviz.study import Study
+from kenviz.views.card import CardBox
+from kenviz.views.entrycard import entry_card
+from kenviz.views.matrixstate import MatrixState, numbers
 from kenviz.views.tensors import TensorView
 
 
-class MatrixView(TensorView):
-    """Which entries of a matrix are retained.
+class MatrixView(MatrixState, TensorView):
+    """A matrix in tiles, with the share retained of its rows and columns beside it.
 
-    tensor, rows and columns are the state: rows and columns are the part that is shown, (from, to) in entries.
-    Zooming and panning in the browser sets them, and new tiles are computed for what is shown.
+    The state, which can be assigned to, moved with the controls, and given as keyword arguments:
+
+    - tensor: which matrix
+    - show: "mask", "retained" (values of retained entries), "update", "sign" (of the update), "pretrained" or
+      "fine_tuned"
+    - rows, columns: the part that is shown, (from, to) in entries; zooming and panning in the browser sets them
+    - clip: the scale of a signed quantity ends at this quantile of the absolute tile values shown that are not 0
+    - entry: (row, column) whose decision card is shown, None for none; a tap sets it
+
+    A tile is one entry when zoomed in, and else the share (mask) or the mean of those it covers. Without a pair there
+    is only the mask: a subnetwork knows its retained values only in relation to the pretrained ones. A
+    `traitlets.TraitError` refuses what is not there, and changes nothing.
 
     >>> import torch
-    >>> net = ken.prune({"w": torch.rand(600, 900)}, {"w": torch.zeros(600, 900)}, k=300)
-    >>> view = MatrixView(net)
+    >>> pair = ken.Pair({"w": torch.rand(600, 900)}, {"w": torch.zeros(600, 900)})
+    >>> view = MatrixView(ken.prune(*pair, k=300), pair)
     >>> view.exact
     False
-    >>> view.rows, view.columns = (100, 150), (0, 80)
+    >>> view.rows, view.columns, view.show = (100, 150), (0, 80), "update"
     >>> view.exact
     True
     """
 
-    STATE = ("tensor", "rows", "columns")
-
-    rows = traitlets.Tuple(traitlets.Float(), traitlets.Float(), default_value=(0.0, 0.0), help="Rows shown.")
-    columns = traitlets.Tuple(traitlets.Float(), traitlets.Float(), default_value=(0.0, 0.0), help="Columns shown.")
+    STATE = ("tensor", "show", "rows", "columns", "clip", "entry")
 
     def __init__(
         self,
@@ -47,49 +58,60 @@ class MatrixView(TensorView):
         rows: tuple[float, float] | None = None,
         columns: tuple[float, float] | None = None,
         *,
+        show: str = "mask",
+        clip: float = 0.99,
+        entry: tuple[int, int] | None = None,
         theme: str = "auto",
     ) -> None:
         super().__init__(net, pair, tensor, theme)
-        self._choose(self._picker.value)
-        for name, part in (("rows", rows), ("columns", columns)):
-            if part is not None:
-                self.set_trait(name, part)
+        self.set_trait("tensor", self._picker.value)
+        self._open()
+        given = {"show": show, "rows": rows, "columns": columns, "clip": clip, "entry": entry}
+        for name, value in given.items():
+            if value is not None:
+                self.set_trait(name, value)
+        self._make_controls()
+        self._card = CardBox()
         self._read()
-        self._start([self._picker], self._figure())
-        self._bind(self._picker, "tensor")
-
-    def _listen(self) -> None:
-        self.pane.on_event(self._heard)
-
-    @traitlets.validate("rows", "columns")
-    def _valid_part(self, proposal: dict[str, Any]) -> tuple[float, float]:
-        first, last = proposal["value"]
-        name = proposal["trait"].name
-        size = self._pyramid.shape[0 if name == "rows" else 1]
-        if not (math.isfinite(first) and math.isfinite(last) and min(first, last) < size and max(first, last) > 0):
-            raise traitlets.TraitError(f"{name} must be a part of 0 to {size}, got {first} to {last}")
-        return first, last
-
-    def _choose(self, tensor: str) -> None:
-        self._pyramid = self._study.pyramid(tensor)
-        with self.hold_trait_notifications():
-            self.set_trait("tensor", tensor)
-            self.set_trait("rows", (0.0, float(self._pyramid.shape[0])))
-            self.set_trait("columns", (0.0, float(self._pyramid.shape[1])))
-        self._read()
-
-    def _read(self) -> None:
-        self._tiles = self._pyramid.tiles(self.rows, self.columns)
-        rows, n = self._pyramid.shape
-        kept = self._study.tensor(self.tensor).retained
-        self.caption = (
-            f"Mask of {label(self.tensor)}: {kept:,} of {rows * n:,} entries are retained ({kept / (rows * n):.1%}). "
-            + figures.note(self._tiles, self._pyramid.shape).capitalize()
-            + "."
-        )
+        self._drawn = self._read_for
+        self._start([self._picker, self._shows, self._clips, self._to], self._figure())
+        self.children = [self._controls, self.pane, self._note, self._card]
+        for control, trait in ((self._picker, "tensor"), (self._shows, "show"), (self._clips, "clip")):
+            self._bind(control, trait)
 
     @property
-    def tiles(self) -> Tiles:
+    def _shape(self) -> tuple[int, int]:
+        return self._study.shape(self.tensor)
+
+    # ---- from the state to what is shown
+
+    @traitlets.observe(*STATE)
+    def _changed(self, change: dict[str, Any]) -> None:
+        if not hasattr(self, "pane"):
+            return
+        with self._lock:
+            if self._settling:
+                return
+            if change["name"] == "tensor":
+                with self._settled():
+                    self._open()
+            self._update()
+
+    def _read(self) -> None:
+        """The tiles of the part that is shown, unless they are there; then everything that is said."""
+        wanted = (self.tensor, self.show, self.rows, self.columns, self.clip)
+        if wanted != getattr(self, "_read_for", None):
+            self._place = quantities.place(self._study, self.tensor, self.rows, self.columns)
+            self._tiles = quantities.tiles(self._study, [self.tensor], self.show, self._place, self.clip)[0]
+            self._read_for = wanted
+        kept = self._study.tensor(self.tensor).retained
+        self.caption = matrixtext.caption(self._tiles, self._place, self.show, self.clip, self.tensor, kept, self.entry)
+        self._follow()
+        card = None if self.entry is None else entry_card(self._study, self.tensor, self.entry)
+        self._card.show(card)
+
+    @property
+    def tiles(self) -> matrix.Shown:
         """The tiles that are shown now."""
         return self._tiles
 
@@ -98,59 +120,67 @@ class MatrixView(TensorView):
         """True if every tile that is shown is one entry."""
         return self._tiles.exact
 
-    @traitlets.observe("tensor")
-    def _changed(self, _: object) -> None:
-        if not hasattr(self, "pane"):
-            return
-        with self._lock:
-            self._choose(self.tensor)
-            rows, n = self._pyramid.shape
-            with self.pane.hold():
-                self.pane.set("rows", start=rows, end=0, bounds=(0, rows), reset_start=rows, reset_end=0)
-                self.pane.set("columns", start=0, end=n, bounds=(0, n), reset_start=0, reset_end=n)
-                self.pane.set("name", text=label(self.tensor))
-                self._redraw()
+    def _update(self) -> None:
+        self._read()
+        before, self._drawn = self._drawn, self._read_for
+        with self.pane.hold():
+            self.pane.patch("entry", **matrix.chosen(self.entry))
+            if before == self._drawn:
+                return
+            if before[0] != self.tensor:
+                self._bound_ranges()
+                self.pane.set("name", text=label(self.tensor, figures.NARROW))
+                for name in ("row_whole", "column_whole"):
+                    self.pane.set(name, location=self._whole_share())
+            self._draw_ranges()
+            shares = self._shares()
+            sources = {"tiles": matrix.columns(self._tiles), **matrix.marks(self._tiles)}
+            for source, columns in {**sources, **figures.columns(shares, self._place)}.items():
+                self.pane.patch(source, **columns)
+            self._draw_colours(self._tiles)
+            for name, percent in zip(("row_limits", "column_limits"), shares, strict=True):
+                start, end = figures.limits(percent, self._whole_share())
+                self.pane.set(name, start=start, end=end)
+            self.pane.set("note", text=self._lines())
+            self._draw_legend([self._tiles])
 
-    @traitlets.observe("rows", "columns")
-    def _moved(self, change: dict[str, Any]) -> None:
-        if not hasattr(self, "pane"):
-            return
-        with self._lock:
-            self._read()
-            with self.pane.hold():
-                start, end = change["new"]
-                down = change["name"] == "rows"  # row 0 is on top
-                start, end = (max(start, end), min(start, end)) if down else (min(start, end), max(start, end))
-                plot = cast(Plot, self.figure)
-                shown = cast(Range1d, plot.y_range if down else plot.x_range)
-                if (shown.start, shown.end) != (start, end):
-                    self.pane.set(change["name"], start=start, end=end)
-                self._redraw()
+    def _lines(self) -> str:
+        return matrixtext.lines(self._tiles, self._place, self.show, self.clip)
+
+    def _shares(self) -> figures.Shares:
+        return self._study.pyramid(self.tensor).shares(self._place)
+
+    def _whole_share(self) -> float:
+        rows, n = self._shape
+        return 100 * self._study.tensor(self.tensor).retained / (rows * n)
+
+    def _figure(self) -> LayoutDOM:
+        return figures.build(
+            self._tiles,
+            self._shares(),
+            self._whole_share(),
+            self._place,
+            matrix.ranges(self._shape, self.rows, self.columns),
+            self.tensor,
+            self._lines(),
+            QUANTITIES[self.show].missing,
+            self.entry,
+            self.colours,
+        )
+
+    # ---- what the user does in the figure
+
+    def _listen(self) -> None:
+        self.pane.on_event(self._heard)
 
     def _heard(self, event: dict[str, Any]) -> None:
         if event["kind"] == "range" and event["name"] in ("rows", "columns"):
-            bounds = sorted((float(event["start"]), float(event["end"])))
-            self.set_trait(event["name"], (bounds[0], bounds[1]))
-
-    def _redraw(self) -> None:
-        self.pane.patch("tiles", **figures.columns(self._tiles))
-        self.pane.set("note", text=figures.note(self._tiles, self._pyramid.shape))
-
-    def _figure(self) -> Plot:
-        plot = figures.build(self._tiles, self._pyramid.shape, self.tensor, self.colours)
-        plot.y_range.update(start=max(self.rows), end=min(self.rows))
-        plot.x_range.update(start=min(self.columns), end=max(self.columns))
-        return plot
+            self._moved(event["name"], float(event["start"]), float(event["end"]))
+        elif event["kind"] == "tap" and event["figure"] == "matrix":
+            with self._lock:
+                self.entry = self._at(event) or self.entry
 
     def numbers(self) -> pd.DataFrame:
-        """The tiles shown: percent retained, indexed by the first row and column of each tile."""
+        """The tiles shown, percent retained or mean values, indexed by the first row and column of each tile."""
         with self._lock:
-            tiles = self._tiles
-        rows, across = tiles.percent.shape
-        return pd.DataFrame(
-            tiles.percent,
-            index=pd.RangeIndex(tiles.first_row, tiles.first_row + rows * tiles.tile_rows, tiles.tile_rows, name="row"),
-            columns=pd.RangeIndex(
-                tiles.first_column, tiles.first_column + across * tiles.tile_columns, tiles.tile_columns, name="column"
-            ),
-        )
+            return numbers(self._tiles)

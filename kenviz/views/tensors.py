@@ -25,7 +25,7 @@ class TensorView(View):
         self._study = Study.of(net, pair)
         chosen = self._study.check(next(iter(self._study.tensors), "") if tensor is None else tensor)
         self._picker = ipywidgets.Dropdown(
-            options=_options(self._study.tensors),
+            options=options(self._study.tensors),
             value=chosen,
             description="tensor",
             layout={"width": "min(560px, 100%)"},
@@ -40,7 +40,7 @@ class TensorView(View):
             raise traitlets.TraitError(str(error)) from None
 
 
-def _options(names: list[str]) -> list[tuple[str, str]]:
+def options(names: list[str]) -> list[tuple[str, str]]:
     """Names as they can be read, and apart: what is cut from a label may have been the difference."""
     labels = [label(name, 90) for name in names]
     if len(set(labels)) < len(labels):

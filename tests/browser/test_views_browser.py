@@ -21,6 +21,7 @@ import numpy as np, torch
 import ken, kenviz
 from bokeh.models import ColumnDataSource
 from kenviz_models import HOSTILE, small_pair
+from sweep_tables import made_up
 
 def models(extra=()):
     pair = small_pair(extra=extra)
@@ -47,7 +48,23 @@ net, pair = models()
 VIEWS = {
     "RowView": ("kenviz.RowView(net, pair)", "view.row, view.k = 7, 5"),
     "MatrixView": ("kenviz.MatrixView(net, pair)", "view.rows, view.columns = (10, 40), (2, 20)"),
-    "RetentionView": ("kenviz.RetentionView(net, pair)", "view.measure = 'update_rms'"),
+    "LayersView": (
+        "kenviz.LayersView(net, pair, show='update')",
+        "view.kind, view.rows = list(view._kinds)[0], (3, 9)",
+    ),
+    "NeighbourView": ("kenviz.NeighbourView(net, pair)", "view.rows, view.columns = (10, 40), (2, 20)"),
+    "RetentionView": (
+        "kenviz.RetentionView(net, pair)",
+        "view.measure, view.tensor, view.strip = 'update_rms', 'layer.1.query.weight', 'rows'",
+    ),
+    "CompareView": (
+        "kenviz.CompareView(net, ken.prune(*pair, 0.25, 'random', progress=False), pair)",
+        "view.measure, view.tensor, view.rows = 'update_share_both', 'layer.1.query.weight', (3, 12)",
+    ),
+    "SweepView": (
+        "kenviz.SweepView(made_up(rule=HOSTILE), point=(HOSTILE, 'weights', 0.5, -1))",
+        "view.quantity, view.scale, view.shown = 'difference', 'log', ('random',)",
+    ),
     "Explorer": ("kenviz.explore(net, pair)", "view.tensor = 'layer.1.query.weight'; view.row = 3; view.column = 5"),
 }
 
@@ -131,10 +148,12 @@ def test_view(quiet_notebook, name):
     in_step(one, 2)
     assert one.file.stat().st_size < 100_000
 
-    one.execute("net, pair = models([HOSTILE])")
+    one.execute("net, pair = models([HOSTILE, HOSTILE + '.0.w'])")
     one.run_cell(1)
     one.run_cell(2)
-    one.execute("if hasattr(view, 'tensor'): view.tensor = HOSTILE")
+    one.execute(
+        "if hasattr(view, 'kind'): view.kind = HOSTILE + '.*.w'\nelif hasattr(view, 'tensor'): view.tensor = HOSTILE"
+    )
     in_step(one, 2)
     said = one.page.evaluate("lab.panel().node.innerText")
     assert "alert(1)</script>" in said

@@ -1,0 +1,185 @@
+"""Two subnetworks: a measure of what they have in common by kind and layer, beside the value that chance would give."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+from bokeh.models import ColumnDataSource, CustomJSTickFormatter, FixedTicker, HoverTool, LayoutDOM, Plot, Range1d
+from bokeh.models.annotations import Legend, LegendItem, Title
+from bokeh.plotting import figure
+from numpy.typing import NDArray
+
+from kenviz import theme as themes
+from kenviz.figures.labels import label
+from kenviz.figures.retention import short_kinds
+
+
+class Measure(NamedTuple):
+    """What can be shown: a title of short lines, the column of what chance gives, if it is a share, what chance is."""
+
+    title: str
+    by_chance: str
+    percent: bool
+    meaning: str
+
+    @property
+    def words(self) -> str:
+        """The title in one line."""
+        return self.title.replace("\n", " ")
+
+
+_RANDOM = "two random masks with as many entries in each row"
+_BLIND = "a mask that has nothing to do with the update"
+#: Column of the table of a `Comparison` -> what it is.
+MEASURES = {
+    "jaccard": Measure("Jaccard: shared part\nof what either retains", "jaccard_expected", True, _RANDOM),
+    "overlap": Measure("overlap: shared part\nof the smaller mask", "overlap_expected", True, _RANDOM),
+    "both_z": Measure("entries in both masks, in\nstandard deviations from chance", "", False, _RANDOM),
+    "update_share_a": Measure("share of the update's energy\nthat a retains", "share_a", True, _BLIND),
+    "update_share_b": Measure("share of the update's energy\nthat b retains", "share_b", True, _BLIND),
+    "update_share_both": Measure("share of the update's energy\nthat both retain", "share_both", True, _BLIND),
+    "update_share_difference": Measure(
+        "share of the update's energy\nretained: a less b", "share_difference", True, _BLIND
+    ),
+}
+_OUTSIDE = "–"
+
+
+def by_chance(table: pd.DataFrame, measure: str) -> NDArray[np.float64]:
+    """What chance would give of a measure, tensor by tensor, (tensors,); NaN where the measure is not known.
+
+    Of the share of the update it is the share of the entries.
+    """
+    share_a, share_b = (table[f"retained_{which}"] / table["paired"] for which in "ab")
+    of_both = table["both_expected"] / table["paired"]
+    shares = {"share_a": share_a, "share_b": share_b, "share_both": of_both, "share_difference": share_a - share_b}
+    column = MEASURES[measure].by_chance
+    found = (shares | dict(table.items())).get(column, pd.Series(0.0, table.index))
+    return found.where(table[measure].notna()).to_numpy(dtype=float)
+
+
+def columns(table: pd.DataFrame, measure: str) -> dict[str, Any]:
+    """The columns of source "dots", one entry a tensor: value, by chance, and where it stands."""
+    return {
+        "value": table[measure].to_numpy(dtype=float),
+        "chance": by_chance(table, measure),
+        "y": places(table),
+        "tensor": [label(str(name)) for name in table.index],
+        "layer": [_OUTSIDE if pd.isna(layer) else str(layer) for layer in table["layer"]],
+        "a": table["retained_a"].to_numpy(),
+        "b": table["retained_b"].to_numpy(),
+        "both": table["both"].to_numpy(),
+        "paired": table["paired"].to_numpy(),
+    }
+
+
+def places(table: pd.DataFrame) -> NDArray[np.float64]:
+    """Where each tensor stands: kinds at whole numbers downwards, their layers around these, the first on top."""
+    kinds = {kind: i for i, kind in enumerate(dict.fromkeys(table["kind"]))}
+    at = table["kind"].map(kinds).to_numpy(dtype=float)
+    group = table.groupby("kind", sort=False)["kind"]
+    rank, count = group.cumcount().to_numpy(), group.transform("size").to_numpy()
+    return at + np.where(count > 1, (rank / np.maximum(count - 1, 1) - 0.5) * 0.64, 0.0)
+
+
+def limits(data: dict[str, Any], measure: str) -> tuple[float, float]:
+    """The ends of the axis: all values and what chance gives, with some room; 0 to 1 if nothing is known."""
+    values = np.concatenate([data["value"], data["chance"]])
+    values = values[np.isfinite(values)]
+    if not len(values):
+        return 0.0, 1.0
+    low, high = float(values.min()), float(values.max())
+    room = 0.06 * (high - low) or (0.02 if MEASURES[measure].percent else 0.5)
+    return low - room, high + room
+
+
+def ring(data: dict[str, Any], at: int | None) -> dict[str, Any]:
+    """The columns of source "ring", which marks the chosen tensor, the at-th; None marks nothing."""
+    chosen = [] if at is None else [at]
+    return {"value": data["value"][chosen], "y": data["y"][chosen]}
+
+
+def build(table: pd.DataFrame, measure: str, at: int | None = None, theme: str = "light", masks: Any = None) -> Any:
+    """The dots of a table of a `Comparison`, and below them the plots of its masks, if there are any.
+
+    Named models: sources dots and ring, range values, title title, figure dots, formatter unit.
+    """
+    from bokeh.layouts import column
+
+    plot = dots(table, measure, at)
+    if masks is None:
+        themes.apply(plot, theme)
+        return plot
+    layout: LayoutDOM = column(plot, *masks, sizing_mode="stretch_width")
+    themes.apply(layout, theme)
+    return layout
+
+
+def dots(table: pd.DataFrame, measure: str, at: int | None = None) -> Plot:
+    """One dot a tensor, tied to the mark of what chance gives; kinds from top to bottom."""
+    data = columns(table, measure)
+    kinds = short_kinds(list(dict.fromkeys(table["kind"])))
+    layers = int(table.groupby("kind").size().max())
+    plot = figure(
+        name="dots",
+        height=130 + len(kinds) * int(np.clip(5 * layers, 22, 60)),
+        sizing_mode="stretch_width",
+        x_range=Range1d(*limits(data, measure), name="values"),
+        y_range=Range1d(len(kinds) - 0.5, -0.5),
+        tools="xpan,xwheel_zoom,reset",
+        active_scroll=None,
+        title=Title(text=MEASURES[measure].title, name="title", text_font_size="12px"),
+    )
+    plot.xaxis.axis_label = "press a dot to see its masks" + "\nlayers: the first on top" * (layers > 1)
+    plot.xaxis[0].axis_label_text_font_style = "normal"
+    plot.toolbar.logo = None
+    plot.yaxis.ticker = FixedTicker(ticks=list(range(len(kinds))), minor_ticks=[])
+    plot.yaxis.major_label_overrides = {i: label(short, 22) for i, short in enumerate(kinds.values())}
+    plot.ygrid.ticker = FixedTicker(ticks=[i + 0.5 for i in range(len(kinds))])
+    # The same formatter for all measures: shares in percent.
+    plot.xaxis.formatter = unit(measure)
+    source, chosen = ColumnDataSource(data, name="dots"), ColumnDataSource(ring(data, at), name="ring")
+    ties = plot.segment("chance", "y", "value", "y", source=source, color=themes.RESET, line_width=1.2)
+    tick = {"marker": "dash", "angle": np.pi / 2, "size": 11, "line_width": 2}
+    chance = plot.scatter("chance", "y", source=source, color=themes.GRID, **tick)
+    found = plot.scatter("value", "y", source=source, size=7, color=themes.RETAINED)
+    for renderer in (ties, chance, found):
+        renderer.nonselection_glyph = renderer.glyph
+    mark = {"marker": "circle", "size": 15, "fill_alpha": 0, "line_width": 2.5, "line_color": themes.CHOSEN}
+    marked = plot.scatter("value", "y", source=chosen, **mark)
+    items = [("found", [ties, found]), ("by chance", [chance]), ("chosen", [marked])]
+    plot.add_layout(
+        Legend(
+            items=[LegendItem(label=words, renderers=drawn) for words, drawn in items],
+            orientation="horizontal",
+            padding=2,
+            margin=2,
+            label_text_font_size="12px",
+        ),
+        "above",
+    )
+    plot.add_tools(
+        HoverTool(
+            renderers=[found, chance],
+            tooltips=[
+                ("tensor", "@tensor"),
+                ("found", "@value{0.0000}"),
+                ("by chance", "@chance{0.0000}"),
+                ("retained by a", "@a{0,0} of @paired{0,0}"),
+                ("by b", "@b{0,0}"),
+                ("by both", "@both{0,0}"),
+            ],
+        )
+    )
+    return plot
+
+
+def unit(measure: str) -> CustomJSTickFormatter:
+    """How the axis is written: shares in percent, deviations as they are."""
+    return CustomJSTickFormatter(
+        name="unit",
+        args={"percent": MEASURES[measure].percent},
+        code="return percent ? `${+(100 * tick).toPrecision(4)} %` : String(+tick.toPrecision(4))",
+    )

@@ -1,0 +1,316 @@
+"""SweepView: what pruning costs, rule by rule, against the share that is retained."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import ipywidgets
+import numpy as np
+import pandas as pd
+import traitlets
+from bokeh.models import Plot
+
+from kenviz.figures import sweep as figures
+from kenviz.figures.labels import label, visible
+from kenviz.sweeps import QUANTITIES, Series, Sweep, in_words
+from kenviz.views.base import View
+from kenviz.views.card import CardBox
+
+_NARROW = {"width": "min(260px, 100%)"}
+_NEAR = 0.06  # of the plot's width or height
+_INVITATION = "Tap a mark, or choose an evaluation, to read what it is and how to make that subnetwork."
+
+Point = tuple[Any, ...]
+
+
+class _Words(NamedTuple):
+    text: str
+
+
+class SweepView(View):
+    """A metric against the share of entries retained, one line a rule, of a table of `ken.sweep` or a results file.
+
+    The line goes through the mean over seeds, with all evaluations as smaller marks and the band they span; bars are
+    ± 1 standard error. The fine-tuned and the pretrained model are levels, with a band of ± 1 standard error, too.
+
+    The state, which can be assigned to, moved with the controls, and given as keyword arguments:
+
+    - metric: "metric", or any other column of numbers. Add a column to the table, and it can be shown; one of its name
+      with "_error" behind it is its standard error
+    - quantity: "metric", or "difference" from the fine-tuned model
+    - scale: of the shares, "linear" or "log"
+    - shown: the series that are shown, (rule, on) each; the name of a rule stands for all of its series
+    - point: the evaluation that is described, (rule, on, k, seed), or () for none
+
+    Raises `ValueError` for a table that is no sweep, saying which column is missing or wrong.
+
+    >>> table = pd.DataFrame({"model": ["fine-tuned", "pruned", "pruned"], "rule": ["", "ken", "ken"], "seed": -1,
+    ...     "on": ["", "weights", "weights"], "k": [np.nan, 0.5, 0.25], "share": [1, 0.5, 0.25], "metric": [9, 8, 4]})
+    >>> view = SweepView(table, quantity="difference", point=("ken", "weights", 0.5, -1))
+    >>> view.numbers()["mean"].tolist()
+    [-5.0, -1.0]
+    >>> view.python
+    "ken.prune(pair.fine_tuned, pair.pretrained, 0.5, 'ken')"
+    """
+
+    STATE = ("metric", "quantity", "scale", "shown", "point")
+
+    metric = traitlets.Unicode("metric", help="Column of the table that is shown.")
+    quantity = traitlets.Enum(
+        QUANTITIES, "metric", help="The metric itself, or its difference from the unpruned model."
+    )
+    scale = traitlets.Enum(figures.SCALES, "linear", help="Scale of the shares.")
+    shown = traitlets.Tuple(help="The series that are shown, (rule, on) each.")
+    point = traitlets.Tuple(help="The evaluation that is described: (rule, on, k, seed), or () for none.")
+
+    def __init__(
+        self,
+        table: pd.DataFrame | str | Path,
+        metric: str = "metric",
+        quantity: str = "metric",
+        scale: str = "linear",
+        shown: tuple[Series | str, ...] | None = None,
+        point: Point = (),
+        *,
+        theme: str = "auto",
+    ) -> None:
+        self._sweep = Sweep(table)
+        self._make_controls()
+        super().__init__(theme=theme)
+        self.set_trait("metric", metric)
+        self.set_trait("quantity", quantity)
+        self.set_trait("scale", scale)
+        self.set_trait("shown", tuple(self._sweep.series) if shown is None else tuple(shown))
+        self.set_trait("point", tuple(point))
+        self._read()
+        controls = [self._metrics, self._quantities, self._scales, self._rules, self._points]
+        self._start(controls, self._figure())
+        self.children = [*self.children, self._card]
+        bound = zip(controls, ("metric", "quantity", "scale", "shown", "point"), strict=True)
+        for control, trait in bound:
+            self._bind(control, trait)
+
+    def _make_controls(self) -> None:
+        found = self._sweep
+        self._metrics = ipywidgets.Dropdown(
+            options=[(label(name, 40), name) for name in found.metrics],
+            description="metric",
+            layout=_NARROW | ({} if len(found.metrics) > 1 else {"display": "none"}),
+        )
+        self._quantities = ipywidgets.Dropdown(
+            options=[("itself", "metric"), ("less that of the unpruned", "difference")],
+            description="value",
+            layout=_NARROW | ({} if found.has_base() else {"display": "none"}),
+        )
+        self._scales = ipywidgets.Dropdown(options=list(figures.SCALES), description="shares", layout=_NARROW)
+        self._rules = ipywidgets.SelectMultiple(
+            options=[(name, of) for of, name in found.names.items()],
+            description="rules",
+            rows=min(6, len(found.series)),
+            layout={"width": "min(420px, 100%)"},
+            tooltip="Several at once: hold Ctrl or Shift",
+        )
+        self._points = ipywidgets.Dropdown(
+            options=[("none", ()), *self._evaluations()], description="evaluation", layout={"width": "min(420px, 100%)"}
+        )
+        self._card = CardBox(_INVITATION)
+
+    def _evaluations(self) -> list[tuple[str, Point]]:
+        found = self._sweep.pruned
+        points = list(zip(found["rule"], found["on"], found["k"], found["seed"], strict=True))
+        points = list({repr(point): point for point in points}.values())  # a k may be a mapping
+        words = [
+            f"{self._sweep.names[rule, on]}, k = {in_words(k)}" + (f", seed {seed}" if seed != -1 else "")
+            for rule, on, k, seed in points
+        ]
+        words = words if len(set(words)) == len(words) else [f"{i} {text}" for i, text in enumerate(words, 1)]
+        return list(zip(words, points, strict=True))
+
+    # ---- the state
+
+    @traitlets.validate("metric")
+    def _valid_metric(self, proposal: dict[str, Any]) -> str:
+        if proposal["value"] not in self._sweep.metrics:
+            known = ", ".join(map(repr, self._sweep.metrics))
+            raise traitlets.TraitError(f"metric must be one of {known}, got {proposal['value']!r}")
+        return str(proposal["value"])
+
+    @traitlets.validate("quantity")
+    def _valid_quantity(self, proposal: dict[str, Any]) -> str:
+        if proposal["value"] == "difference" and not self._sweep.has_base():
+            raise traitlets.TraitError("the table has no line of the fine-tuned model, to which to tell a difference")
+        return str(proposal["value"])
+
+    @traitlets.validate("shown")
+    def _valid_shown(self, proposal: dict[str, Any]) -> tuple[Series, ...]:
+        series = self._sweep.series
+        wanted: set[Series] = set()
+        for one in proposal["value"]:
+            of = [(rule, on) for rule, on in series if one in (rule, (rule, on))]
+            if not of:
+                known = ", ".join(map(repr, series[:5])) + (", …" if len(series) > 5 else "")
+                raise traitlets.TraitError(f"shown must be of the table's {len(series)} series, {known}; got {one!r}")
+            wanted |= set(of)
+        return tuple(of for of in series if of in wanted)
+
+    @traitlets.validate("point")
+    def _valid_point(self, proposal: dict[str, Any]) -> Point:
+        if proposal["value"] and self._at(proposal["value"]) is None:
+            raise traitlets.TraitError(
+                f"point must be (rule, on, k, seed) of an evaluation in the table, got {proposal['value']!r}"
+            )
+        return tuple(proposal["value"])
+
+    def _at(self, point: Point) -> int | None:
+        """The line of an evaluation, among those of pruned models; 1 entry is not 1.0, all of them."""
+        found = self._sweep.pruned
+        points = zip(found["rule"], found["on"], found["k"], found["seed"], strict=True)
+        return next((i for i, other in enumerate(points) if repr(other) == repr(tuple(point))), None)
+
+    @traitlets.observe("metric", "quantity", "scale", "shown", "point")
+    def _changed(self, change: dict[str, Any]) -> None:
+        if not hasattr(self, "pane"):
+            return
+        with self._lock:
+            self._read()
+            with self.pane.hold():
+                self.pane.patch("ring", **self._ring())
+                if change["name"] != "point":
+                    self._redraw()
+
+    # ---- what is shown
+
+    def _read(self) -> None:
+        what = self.metric, self.quantity
+        self._lines = self._sweep.lines(*what, self.shown)
+        self._single = self._sweep.evaluations(*what)
+        self._levels = {model: self._sweep.level(model, *what) for model in figures.LEVELS}
+        self._data = figures.columns(self._lines, self._single, self._sweep.names, self.scale)
+        shares = self._sweep.pruned["share"]
+        self._ends = figures.extent(self._data, self._levels, shares, self.scale)
+        self._card.show(_Words(self._told()) if self.point else None)
+        self._describe()
+
+    def _describe(self) -> None:
+        words = figures.axis_label(label(self.metric, 40), self.quantity)
+        parts = []
+        for of in self.shown:
+            lines = self._lines[(self._lines["rule"] == of[0]) & (self._lines["on"] == of[1])]
+            low, high = lines.iloc[0], lines.iloc[-1]
+            ends = f"{low['mean']:.4g} at {low['share']:.1%}"
+            ends += f" to {high['mean']:.4g} at {high['share']:.1%}" if len(lines) > 1 else ""
+            most = int(lines["seeds"].max())
+            parts.append(f"{self._sweep.names[of]} {ends}" + (f" (mean of up to {most} seeds)" if most > 1 else ""))
+        told = "; ".join(parts[:8]) + (f"; and {len(parts) - 8} more" if len(parts) > 8 else "")
+        levels = [
+            f"{words} {level.value:.4g}" + ("" if math.isnan(level.error) else f" ± {level.error:.2g}")
+            for words, level in zip(("unpruned", "pretrained"), self._levels.values(), strict=True)
+            if math.isfinite(level.value)
+        ]
+        hidden = len(self._sweep.series) - len(self.shown)
+        self.caption = " ".join(
+            filter(
+                None,
+                [
+                    f"Sweep: {words} by the share of entries retained, from the smallest to the largest share.",
+                    f"{told}." if told else "No rule is shown.",
+                    f"{'; '.join(levels)}." if levels else "",
+                    f"{hidden} of {len(self._sweep.series)} series are hidden." if hidden else "",
+                ],
+            )
+        )
+
+    def _told(self) -> str:
+        at = self._at(self.point)
+        assert at is not None
+        line, full = self._single.iloc[at], self._sweep.pruned.iloc[at]
+        rule, on, k, seed = self.point
+        drawn = f", seed {seed}" if seed != -1 else ""
+        count = ""
+        if {"retained", "entries"} <= set(full.index):
+            count = f" ({full['retained']:,} of {full['entries']:,} entries)"
+        lines = [
+            f"Rule {visible(self._sweep.names[rule, on])}, k = {in_words(k)}{drawn}: retains {line['share']:.2%}{count}"
+        ]
+        for quantity in QUANTITIES if self._sweep.has_base() else QUANTITIES[:1]:
+            of = self._sweep.evaluations(self.metric, quantity).iloc[at]
+            error = "" if math.isnan(of["error"]) else f" ± {of['error']:.2g}"
+            lines.append(f"{figures.axis_label(label(self.metric, 40), quantity)}: {of['value']:.6g}{error}")
+        lines.append("This makes the subnetwork, with the sweep's own exclude, bandwidth and kernel, if it had any:")
+        return "\n".join([*lines, self.python])
+
+    @property
+    def python(self) -> str:
+        """The line that makes the subnetwork of the point; empty if there is none."""
+        if not self.point:
+            return ""
+        rule, on, k, seed = self.point
+        more = f", on={on!r}" * (on == "update") + f", seed={seed!r}" * (seed != -1)
+        return f"ken.prune(pair.fine_tuned, pair.pretrained, {k!r}, {rule!r}{more})"
+
+    def _ring(self) -> dict[str, Any]:
+        at = self._at(self.point) if self.point else None
+        if at is None or self.point[:2] not in self.shown:
+            return {"x": np.empty(0), "y": np.empty(0)}
+        line = self._single.iloc[at]
+        return {"x": np.array([figures.position(line["share"], self.scale)]), "y": np.array([line["value"]])}
+
+    def _figure(self) -> Plot:
+        return figures.build(
+            self._data,
+            self._ends,
+            self._levels,
+            list(self._sweep.names.values()),
+            [of in self.shown for of in self._sweep.series],
+            self.scale,
+            figures.axis_label(label(self.metric, 40), self.quantity),
+            self._ring(),
+            self.colours,
+        )
+
+    def _redraw(self) -> None:
+        for source, columns in self._data.items():
+            self.pane.patch(source, **columns)
+        for name, (start, end) in self._ends.items():
+            self.pane.set(name, start=start, end=end, reset_start=start, reset_end=end)
+        marks = figures.ticks(self._ends["shares"], self.scale)
+        self.pane.set("share_ticks", ticks=list(marks))
+        self.pane.set("share_axis", major_label_overrides=marks)
+        self.pane.set("value_axis", axis_label=figures.axis_label(label(self.metric, 40), self.quantity))
+        for name, properties in figures.levels_drawn(self._levels).items():
+            self.pane.set(name, **properties)
+        for at, of in enumerate(self._sweep.series):
+            self.pane.set(f"series_{at}", visible=of in self.shown)
+
+    # ---- what the user does
+
+    def _listen(self) -> None:
+        self.pane.on_event(self._heard)
+
+    def _heard(self, event: dict[str, Any]) -> None:
+        """A tap chooses the nearest evaluation of those that are shown; one on empty ground chooses none."""
+        if event["kind"] != "tap" or event["figure"] != "sweep":
+            return
+        with self._lock:
+            plot: Any = self.figure
+            wide, high = (abs(axis.end - axis.start) for axis in (plot.x_range, plot.y_range))
+            there = [of in self.shown for of in zip(self._single["rule"], self._single["on"], strict=True)]
+            x = figures.position(self._single["share"], self.scale)
+            far = np.hypot((x - event["x"]) / wide, (self._single["value"] - event["y"]) / high)
+            far = np.where(np.asarray(there) & np.isfinite(far), far, np.inf)
+            line = self._sweep.pruned.iloc[int(far.argmin())]
+            self.point = (line["rule"], line["on"], line["k"], line["seed"]) if far.min() < _NEAR else ()
+
+    def code(self) -> str:
+        """Python that makes this view as it is now, of a `table` of `ken.sweep`."""
+        told = "".join(f", {name}={value!r}" for name, value in self.state.items())
+        return f"kenviz.SweepView(table{told})"
+
+    def numbers(self) -> pd.DataFrame:
+        """One line for each rule, on and k that is shown: rule, on, k, share, seeds (how many evaluations), mean,
+        lowest, highest, error (standard error, NaN if unknown).
+        """
+        with self._lock:
+            return self._lines.copy()
