@@ -82,15 +82,16 @@ def _table(table: pd.DataFrame, options: dict[str, Any]) -> Any:
 
 def _retention(table: pd.DataFrame, measure: str = "", theme: str = "auto") -> BokehPane:
     from kenviz.figures import retention
+    from kenviz.figures.measures import MEASURES
     from kenviz.pane import BokehPane
 
-    known = [name for name in retention.MEASURES if name in table]
+    known = [name for name in MEASURES if name in table]
     measure = measure or next(iter(known), "")
     if measure not in known:
         raise ValueError(f"measure must be one of {', '.join(known) or 'none that is there'}, got {measure!r}")
     if table.empty:
         raise ValueError("the table has no tensor to show")
-    words = f"Retention by layer and kind: {retention.MEASURES[measure][0]}, of {len(table):,} tensors."
+    words = f"Retention by layer and kind: {MEASURES[measure].label}, of {len(table):,} tensors."
     return BokehPane(retention.build(table, measure), words, theme=theme)
 
 
