@@ -1,4 +1,4 @@
-"""Take the pictures of the README again: the quickstart notebook in a real JupyterLab in a real Chromium.
+"""Take the pictures of the documentation again: every view of the demo pair, in a real JupyterLab in a real Chromium.
 
 Usage: make screenshots
 """
@@ -14,34 +14,67 @@ sys.path.insert(0, str(ROOT / "tests" / "browser"))
 
 from lab import CHROMIUM, Lab, Notebook, chromium  # noqa: E402
 
-# A cell to bring to the top of the window -> the picture it is on.
-PICTURES = {"row = kenviz.RowView": "row", "matrix = kenviz.MatrixView": "matrix", "layers = ": "layers"}
+_SETUP = """
+import numpy as np
+import pandas as pd
+import ken, kenviz
+pair = ken.demo.pair()
+net = ken.prune(pair.fine_tuned, pair.pretrained, 0.5, progress=False)
+control = ken.prune(pair.fine_tuned, pair.pretrained, 0.5, "random", progress=False)
+query = "bert.encoder.layer.2.attention.self.query.weight"
+words = "bert.embeddings.word_embeddings.weight"
+evidence = pd.read_csv({evidence!r}, keep_default_na=False)
+"""
+# A table as ken.sweep gives it, of what was measured for docs/evidence.md: means over fine-tunings and seeds.
+_SWEEP = """
+rows = evidence[evidence["quantity"] == "accuracy"].rename(columns={"estimate": "metric"})
+kind = rows["rule"].map({"unpruned": "fine-tuned", "pretrained": "pretrained"}).fillna("pruned")
+sweep = pd.DataFrame({
+    "model": kind, "rule": rows["rule"].where(kind == "pruned", ""), "on": rows["on"].where(kind == "pruned", ""),
+    "k": rows["k"].where(kind == "pruned"), "seed": -1, "share": rows["k"], "metric": rows["metric"],
+    "standard_error": pd.to_numeric(rows["error_texts"]),
+})
+kenviz.SweepView(sweep, shown=("ken", "random", "magnitude", "update"))
+"""
+#: Picture -> the cell whose output it is of.
+PICTURES = {
+    "row": "kenviz.RowView(net, pair, query, row=7)",
+    "row-step": "kenviz.RowView(net, pair, query, row=7, k=24, step=9, entry=29)",
+    "matrix": "kenviz.MatrixView(net, pair, words)",
+    "matrix-entry": "kenviz.MatrixView(net, pair, query, show='update', rows=(100, 140), columns=(60, 130), entry=(112, 86))",
+    "layers": "kenviz.LayersView(net, pair, 'bert.encoder.layer.*.attention.self.query.weight', show='update')",
+    "retention": "kenviz.RetentionView(net, pair, 'update_share', query, 'heads')",
+    "neighbours": "kenviz.NeighbourView(net, tensor=query)",
+    "compare": "kenviz.CompareView(net, control, pair, tensor=query, rows=(0, 40), columns=(0, 40))",
+    "sweep": _SWEEP,
+    "explorer": "kenviz.explore(net, pair)",
+    "summary": "net",
+}
 
 
 def main() -> None:
-    """Run the notebook and write docs/<picture>.png."""
+    """Write docs/pictures/<picture>.png."""
+    folder_of_pictures = ROOT / "docs" / "pictures"
+    folder_of_pictures.mkdir(exist_ok=True)
+    wanted = {name: PICTURES[name] for name in sys.argv[1:] or PICTURES}
+    setup = _SETUP.format(evidence=str(ROOT / "docs" / "evidence-table.csv"))
     with tempfile.TemporaryDirectory() as folder, Lab.running(Path(folder)) as lab, sync_playwright() as playwright:
         context = playwright.chromium.launch_persistent_context(
             f"{folder}-profile",
             executable_path=chromium(),
             args=list(CHROMIUM),
-            viewport={"width": 1180, "height": 760},
+            viewport={"width": 1100, "height": 1400},
         )
-        notebook = Notebook(context.new_page(), lab, lab.add(ROOT / "notebooks" / "01_quickstart.ipynb"))
+        notebook = Notebook(context.new_page(), lab, lab.add([setup, *wanted.values()]))
         notebook.page.evaluate("jupyterapp.shell.collapseLeft()")
         notebook.run()
-        for start, name in PICTURES.items():
-            notebook.page.evaluate(
-                """async start => {
-                    const cells = lab.panel().content.widgets;
-                    const cell = cells.find(c => c.model.sharedModel.source.startsWith(start));
-                    cell.node.scrollIntoView({block: 'start'});
-                }""",
-                start,
-            )
+        outputs = notebook.page.locator(".jp-CodeCell .jp-Cell-outputArea")
+        for index, name in enumerate(wanted, 1):
+            area = outputs.nth(index).locator(".jp-OutputArea-output").first
+            area.scroll_into_view_if_needed()
             notebook.wait_until_idle()
-            notebook.page.wait_for_timeout(500)  # scrolling and drawing end
-            notebook.screenshot(ROOT / "docs" / f"{name}.png")
+            notebook.page.wait_for_timeout(700)  # scrolling and drawing end
+            area.screenshot(path=folder_of_pictures / f"{name}.png")
         notebook.close()
         context.close()
 

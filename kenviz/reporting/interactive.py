@@ -23,7 +23,6 @@ from bokeh.models import (
     LinearColorMapper,
     Plot,
     Range1d,
-    Text,
 )
 from bokeh.models.annotations import ColorBar, Title
 from bokeh.plotting import figure
@@ -83,20 +82,16 @@ def _row(of: SampledRow) -> dict[str, Any]:
 def layout(matrices: pd.DataFrame, on: str) -> LayoutDOM:
     """The map above one matrix and one of its rows, both of them empty until a cell is chosen.
 
-    Named models: those of `kenviz.figures.retention`, written (the numbers in its cells); sources tiles, bins, curve,
-    and chosen, whose column row says which of the sampled rows is shown; mapper shares; ranges columns, rows, values,
-    densities; titles matrix_title, row_title.
+    Named models: those of `kenviz.figures.retention`; sources tiles, bins, curve, and chosen, whose column row says
+    which of the sampled rows is shown; mapper shares; ranges columns, rows, values, densities; titles matrix_title,
+    row_title.
     """
-    plot: Any = retention_figure.build(matrices, "update_share")
+    drawn_map = retention_figure.build(matrices, "update_share")
     matrix, inside = _matrix()
     row, drawn = _row_plot(on)
     chosen = ColumnDataSource({"row": [0]}, name="chosen")
-    cells: Any = plot.select_one({"name": "cells"})
-    for renderer in plot.renderers:
-        if isinstance(renderer.glyph, Text):  # numbers stay readable beside the chosen cell
-            renderer.update(selection_glyph=renderer.glyph, nonselection_glyph=renderer.glyph, name="written")
-    plot.frame_align = False  # its long names are no reason to make the others narrow
-    page = column(plot, matrix, row, sizing_mode="stretch_width")
+    cells: Any = drawn_map.select_one({"name": "cells"})
+    page = column(drawn_map, matrix, row, sizing_mode="stretch_width")
     code = (files("kenviz") / "templates" / "choose.js").read_text(encoding="utf-8")
     callback = CustomJS(args={"cells": cells, "chosen": chosen, **inside, **drawn}, code=code)
     cells.selected.js_on_change("indices", callback)

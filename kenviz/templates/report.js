@@ -132,17 +132,8 @@ if ($("figure")) {
     shade();
     model("chosen").setv({data: {row: [Number(document.querySelector("[name=row]:checked").value)]}});
     chooseCell(Number(figure.dataset.first));
-    fit();
     figure.dataset.ready = "yes";
   });
-  // In a narrow window there is no room for numbers in the cells, which the list below the map tells too.
-  const narrow = matchMedia("(max-width: 700px)");
-  const fit = () => {
-    for (const name of ["written", "title"]) model(name)?.setv({visible: !narrow.matches});
-    const [axis] = model("map").left;
-    axis.setv({major_label_text_font_size: narrow.matches ? "9px" : "11px"});
-  };
-  narrow.addEventListener("change", fit);
   $("matrix").addEventListener("change", (event) => chooseCell(Number(event.target.value)));
   for (const radio of document.querySelectorAll("[name=row]"))
     radio.addEventListener("change", () => model("chosen").setv({data: {row: [Number(radio.value)]}}));

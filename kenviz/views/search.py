@@ -15,6 +15,7 @@ import traitlets
 
 import ken
 from kenviz.figures.labels import label
+from kenviz.figures.measures import MEASURES
 from kenviz.study import Study
 
 _ANY = "any"
@@ -22,7 +23,7 @@ _OUTSIDE = "outside of layers"
 _ORDER = "model order"
 # What can be sorted by without reading the models comes first.
 _KNOWN = ["share", "retained", "entries", "rows", "row_length"]
-_READ = ["update_share", "update_rms", "changed", "tails_share", "neighbours_z", "column_gini", "bandwidth", "kurtosis"]
+_READ = [name for name in MEASURES if name not in _KNOWN]
 
 
 class TensorSearch(ipywidgets.VBox):
