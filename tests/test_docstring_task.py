@@ -116,7 +116,7 @@ def test_any_bytes_can_be_read(source: bytes) -> None:
     assert isinstance(first_paragraphs(source), list)
 
 
-def test_functions_methods_and_classes_are_read_but_no_module_docstring() -> None:
+def test_functions_methods_and_classes_are_read_with_their_kind_but_no_module_docstring() -> None:
     source = b'''
 "The module has a docstring too."
 class A:
@@ -132,14 +132,51 @@ class A:
 def no_docstring(): ...
 '''
     assert sorted(first_paragraphs(source)) == [
-        f"The {what} is described here." for what in ("class", "coroutine", "inner function", "method")
+        (f"The {what} is described here.", kind)
+        for what, kind in (
+            ("class", "class"),
+            ("coroutine", "method"),
+            ("inner function", "function"),
+            ("method", "method"),
+        )
     ]
+
+
+@pytest.mark.parametrize(
+    ("line", "kind"),
+    [
+        ("def f(self)", "method"),
+        ("def _f(self)", "private method"),
+        ("async def _f(self)", "private method"),
+        ("def __call__(self)", "method"),
+        ("def __mangled(self)", "private method"),
+        ("class _Inner", "class"),
+        ("@property\n    def _f(self)", "property"),
+        ("@functools.cached_property\n    def f(self)", "property"),
+        ("@f.setter\n    def f(self, value)", "property"),
+        ("@lru_cache(maxsize=1)\n    def f(self)", "method"),
+        ("@staticmethod\n    def f()", "method"),
+    ],
+)
+def test_the_kind_of_what_is_in_a_class(line: str, kind: str) -> None:
+    source = f"class A:\n    {line}:\n        'One text of four words.'\n"
+    assert first_paragraphs(source.encode()) == [("One text of four words.", kind)]
+
+
+@pytest.mark.parametrize(
+    ("line", "kind"),
+    [("def f()", "function"), ("def _f()", "private function"), ("@property\ndef f()", "function")],
+)
+def test_the_kind_of_what_is_in_no_class(line: str, kind: str) -> None:
+    assert first_paragraphs(f"{line}:\n    'One text of four words.'\n".encode()) == [("One text of four words.", kind)]
 
 
 def test_sources_with_bad_escapes_or_of_another_python_give_no_warning_and_no_error() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert first_paragraphs(b'def f():\n    "Match one \\d of the digits."') == ["Match one \\d of the digits."]
+        assert first_paragraphs(b'def f():\n    "Match one \\d of the digits."') == [
+            ("Match one \\d of the digits.", "function")
+        ]
         assert first_paragraphs(b"print 'Python 2 was another language'") == []
 
 
@@ -157,7 +194,7 @@ def test_tests_copies_of_other_projects_and_generated_files_are_left_out(tmp_pat
         (tmp_path / name).parent.mkdir(exist_ok=True, parents=True)
         (tmp_path / name).write_text(other)
     (tmp_path / "made.py").write_text(f"# This file was automatically generated. Do not edit.\n{other}")
-    assert set(paragraphs(tmp_path)) == {"This text is written by the library."}
+    assert {paragraph.text for paragraph in paragraphs(tmp_path)} == {"This text is written by the library."}
 
 
 def test_the_order_of_files_does_not_depend_on_where_the_package_is(tmp_path: Path) -> None:
@@ -181,6 +218,26 @@ def test_the_split_is_balanced_disjoint_and_complete(tmp_path: Path) -> None:
     for text, label in zip(texts, labels, strict=True):
         assert task.label_names[label] in text
     assert repr(task) == "Task(20 training texts, 11 held out, classes: left, right)"
+
+
+def test_the_other_task_has_the_same_texts_on_the_same_sides_and_labels_of_its_own(tmp_path: Path) -> None:
+    roots = two_packages(tmp_path)
+    (roots["left"] / "classes.py").write_text(
+        "".join(f"class C{i}:\n    'The left class {spelled(i)}.'\n" for i in range(30))
+    )
+    sizes = {"train": 60, "held_out": 20}
+    library, kind = (task_from(roots, {}, task=task, **sizes) for task in ("library", "kind"))
+    assert kind.train_texts == library.train_texts
+    assert kind.held_out_texts == library.held_out_texts
+    assert kind.label_names == task_module.KINDS
+    texts, labels = (*kind.train_texts, *kind.held_out_texts), (*kind.train_labels, *kind.held_out_labels)
+    assert [kind.label_names[label] for label in labels] == ["class" if "class" in t else "function" for t in texts]
+    assert {*kind.train_labels} == {0, 1}
+
+
+def test_an_unknown_task_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(DemoError, match="task must be one of library, kind, got 'author'"):
+        task_from({}, {}, task="author")
 
 
 def test_a_text_that_two_libraries_wrote_belongs_to_none(tmp_path: Path) -> None:
@@ -253,6 +310,14 @@ def test_the_real_task_keeps_its_promises() -> None:
     names = ("torch", "scipy", "pandas", "sklearn", "scikit", "bokeh", "transformers", "huggingface")
     assert [text for text in every if any(name in text.lower() for name in names)] == []
     assert all(text == " ".join(text.split()) and len(text.split()) > 1 for text in every)
+
+    kind = docstring_task("kind", progress=False)
+    assert (kind.train_texts, kind.held_out_texts) == (task.train_texts, task.held_out_texts)
+    assert (kind.label_names, kind.versions) == (task_module.KINDS, task.versions)
+    for labels in (kind.train_labels, kind.held_out_labels):
+        counts = Counter(labels)
+        assert set(counts) == set(range(6))
+        assert min(counts.values()) > 0.02 * len(labels)
 
     parts = (task.train_texts, task.train_labels, task.held_out_texts, task.held_out_labels)
     expected = hashlib.sha256(repr(parts).encode()).hexdigest()
