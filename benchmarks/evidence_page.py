@@ -126,7 +126,7 @@ def figure(found: pd.DataFrame):
     for title, rules in PANELS.items():
         plot = new(
             width=560,
-            height=460,
+            height=520,
             x_axis_type="log",
             x_range=(min(ks) / 1.12, 1.05),
             y_range=(100 * of_accuracy["low"].min() - 3, 100 * of_accuracy["high"].max() + 3),
@@ -152,7 +152,10 @@ def figure(found: pd.DataFrame):
             plot.add_layout(Span(location=height, dimension="width", line_width=1, line_dash="4 4"))
             plot.text([min(ks) / 1.1], [height], [bound.name], y_offset=-3, text_font_size="11px", text_color="#222222")
         plot.add_layout(
-            Legend(items=items, location="bottom_right", label_text_font_size="11px", spacing=0, glyph_width=45)
+            Legend(
+                items=items, orientation="horizontal", ncols=4, label_text_font_size="11px", glyph_width=40, margin=4
+            ),
+            "below",  # inside it would hide a line
         )
         plots.append(plot)
     layout = row(*plots)

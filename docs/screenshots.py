@@ -41,7 +41,7 @@ PICTURES = {
     "row": "kenviz.RowView(net, pair, query, row=7)",
     "row-step": "kenviz.RowView(net, pair, query, row=7, k=24, step=9, entry=29)",
     "matrix": "kenviz.MatrixView(net, pair, words)",
-    "matrix-entry": "kenviz.MatrixView(net, pair, query, show='update', rows=(100, 140), columns=(60, 130), entry=(112, 86))",
+    "matrix-entry": "kenviz.MatrixView(net, pair, query, (100, 140), (60, 130), show='update', entry=(112, 86))",
     "layers": "kenviz.LayersView(net, pair, 'bert.encoder.layer.*.attention.self.query.weight', show='update')",
     "retention": "kenviz.RetentionView(net, pair, 'update_share', query, 'heads')",
     "neighbours": "kenviz.NeighbourView(net, tensor=query)",
@@ -63,7 +63,7 @@ def main() -> None:
             f"{folder}-profile",
             executable_path=chromium(),
             args=list(CHROMIUM),
-            viewport={"width": 1100, "height": 1400},
+            viewport={"width": 1100, "height": 2600},
         )
         notebook = Notebook(context.new_page(), lab, lab.add([setup, *wanted.values()]))
         notebook.page.evaluate("jupyterapp.shell.collapseLeft()")

@@ -34,8 +34,8 @@ class OverlapTiles(NamedTuple):
     def shares(self) -> NDArray[np.float64]:
         """The share of each state: (4, rows, columns) in the order of `STATES`, 0 to 1, adding up to 1 in each tile.
 
-        Of whole percents, so that an entry is in exactly one state, and the share of a larger tile is off by up to three
-        percent of it.
+        Of whole percents, so that an entry is in exactly one state, and the share of a larger tile is off by up to
+        three percent of it.
         """
         a, b, both = (tiles.percent.astype(float) for tiles in self)
         parts = np.stack([100 - a - b + both, b - both, a - both, both]).clip(0)

@@ -81,7 +81,10 @@ def build(
     head.add_layout(scale)
     chosen = ColumnDataSource(matrix.chosen(entry), name="entry")
     plots = [_layer(i, slot, ranges, (codes, told), chosen) for i, slot in enumerate(slots)]
-    wrapped = InlineStyleSheet(css=":host { flex-wrap: wrap; }")
+    # All of one width, in the last line, too.
+    wrapped = InlineStyleSheet(
+        css=":host { display: grid; grid-template-columns: repeat(auto-fit, minmax(190px, 1fr)); }"
+    )
     layout = column(head, row(*plots, sizing_mode="stretch_width", stylesheets=[wrapped]), sizing_mode="stretch_width")
     themes.apply(layout, theme)
     return layout

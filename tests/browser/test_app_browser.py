@@ -82,7 +82,7 @@ def test_all_views_are_drawn_as_python_has_them(visit, tmp_path):
         one = visit(url)
         one.wait(
             "count => document.querySelectorAll('[role=figure]').length === count "
-            "&& Bokeh.documents.length === count && Bokeh.documents.every((doc) => doc.is_idle)",
+            "&& window.Bokeh?.documents.length === count && Bokeh.documents.every((doc) => doc.is_idle)",
             len(captions),
         )
         shown = one.page.evaluate("[...document.querySelectorAll('[role=figure]')].map((figure) => figure.ariaLabel)")
