@@ -40,18 +40,16 @@ lint: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-# All architectures take minutes on one core: they have one to themselves.
-ARCHITECTURES := tests/test_architectures.py tests/test_layouts.py
+# Two processes, a file of tests, or a notebook, at a time each.
+SPLIT := -n 2 --dist loadfile
 unit: $(READY)
-	log=$$(mktemp); $(BIN)/python -m pytest $(ARCHITECTURES) >$$log 2>&1 & others=$$!; \
-	$(BIN)/python -m pytest --ignore=tests/browser $(ARCHITECTURES:%=--ignore=%); code=$$?; \
-	wait $$others || code=$$?; cat $$log; rm $$log; exit $$code
+	$(BIN)/python -m pytest $(SPLIT) --ignore=tests/browser
 
 nbval: $(READY)
-	$(BIN)/python -m pytest --override-ini=addopts= --nbval --nbval-sanitize-with notebooks/sanitise.cfg notebooks
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(SPLIT) --override-ini=addopts= --nbval --nbval-sanitize-with notebooks/sanitise.cfg notebooks
 
 browser: $(READY) chromium
-	$(BIN)/python -m pytest tests/browser
+	$(BIN)/python -m pytest $(SPLIT) tests/browser
 
 CHROMIUM := apt-get install -y --no-install-recommends chromium fonts-dejavu-core
 chromium:
