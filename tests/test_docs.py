@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -82,6 +83,20 @@ def test_the_examples_of_the_page_on_sweeping_work(tmp_path, monkeypatch, capsys
     assert abs(names["found"].k - 0.99) < 0.011
     assert "random: 0.9" in capsys.readouterr().out
     assert len(ken.results.read("sweep.jsonl")) > 20
+
+
+@pytest.mark.parametrize("page", ["statistics", "plan", "report", "views"])
+def test_the_examples_of_a_page_run(page, net, pair, tmp_path, monkeypatch):
+    """With the names that the page takes for granted."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(ken.demo, "pair", lambda: pair)
+    control = ken.prune(*pair, 0.5, "random", progress=False)
+    names = {"ken": ken, "kenviz": kenviz, "pair": pair, "net": net, "control": control, "other": control}
+    names |= {"tensor": "layer.1.query.weight", "table": pd.DataFrame({"accuracy": [0.5]})}
+    examples = re.findall(r"```python\n(.*?)```", (DOCS / f"{page}.md").read_text(encoding="utf-8"), re.S)
+    assert examples
+    for example in examples:
+        exec(compile(example, f"{page}.md", "exec"), names)
 
 
 def test_every_public_name_is_in_the_reference():
