@@ -139,7 +139,7 @@ def test_neighbours_of_random_masks_are_as_many_as_chance_gives(demo, record_pro
     scores = {rule: ken.retention.table(net, pair)["neighbours_z"] for rule, net in nets.items()}
     for rule, z in scores.items():
         print(f"{rule}: z of neighbours from {z.min():.1f} to {z.max():.1f}, mean {z.mean():.2f}")
-        record_property(f"neighbours_z of {rule}", [z.min(), z.mean(), z.max()])
+        record_property(f"neighbours_z of {rule}", [float(z.min()), float(z.mean()), float(z.max())])
     z = scores["random"]
     assert len(z) == 103
     assert z.abs().max() < 4
