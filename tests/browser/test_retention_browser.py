@@ -61,6 +61,13 @@ def test_the_lists_and_a_tap_change_what_the_page_shows(quiet_notebook):
     one.execute("view.tensor = 'embed.weight'")
     one.wait_for_property("picked", "indices", [0])
     tap(one, OTHER)
+    # A tap where there is no tensor takes nothing away: outside of layers there is only the embedding. It must come
+    # late enough to be no second half of a double tap, which is none.
+    one.execute("heard = []; view.pane.on_event(heard.append)")
+    one.page.wait_for_timeout(500)
+    one.click("map", "–", "query")
+    one.wait_in_kernel("any(event.get('indices') == [] for event in heard)", timeout=20)
+    one.wait_for_property("picked", "indices", [names.index(OTHER)])
 
 
 def tap(one, name):
