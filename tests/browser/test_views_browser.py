@@ -35,12 +35,11 @@ def plain(value):
     return [plain(one) for one in value] if isinstance(value, list | tuple) else value
 
 def held(view):
-    with view._lock:  # not in the middle of a change that the page has asked for
-        return {{
-            source.name: {{name: plain(list(column)) for name, column in dict(source.data).items()}}
-            for pane in panes(view) for source in pane.root.references()
-            if isinstance(source, ColumnDataSource) and source.name
-        }}
+    return {{
+        source.name: {{name: plain(list(column)) for name, column in dict(source.data).items()}}
+        for pane in panes(view) for source in pane.root.references()
+        if isinstance(source, ColumnDataSource) and source.name
+    }}
 
 net, pair = models()
 """
