@@ -171,3 +171,8 @@ def test_layers_are_zoomed_and_tapped_in_the_page(quiet_notebook):
     in_step(one, 1)
     card = one.value("ken.explain(net, pair, view.tensor, 10).entry(12).text").splitlines()[0]
     one.wait("text => lab.panel().node.innerText.includes(text)", card)
+
+    show(one, "kind", "layer.*.out.weight")
+    one.wait_in_kernel("view.kind == 'layer.*.out.weight'")
+    in_step(one, 1)
+    assert one.column("tiles_1", "dw") == [48]

@@ -5,6 +5,7 @@ Python holds is right is tested without a browser.
 """
 
 import json
+import time
 from pathlib import Path
 
 import numpy as np
@@ -35,6 +36,9 @@ def plain(value):
     return [plain(one) for one in value] if isinstance(value, list | tuple) else value
 
 def held(view):
+    for one in [view, *getattr(view, "views", [])]:
+        with one._lock:  # a change that has begun, in the thread that answers the page, has ended
+            pass
     return {{
         source.name: {{name: plain(list(column)) for name, column in dict(source.data).items()}}
         for pane in panes(view) for source in pane.root.references()
@@ -76,21 +80,25 @@ def held(one):
 
 def in_step(one, copies):
     """Wait until the page holds, in each copy of the view, what Python holds."""
-    wanted = held(one)
-    assert wanted
     script = """([wanted, copies]) => Object.entries(wanted).every(([source, columns]) => {
         const found = lab.models(source).filter((model) => "data" in model);
         return found.length >= copies && found.every((model) => Object.entries(columns).every(
             ([name, values]) => JSON.stringify(lab.plain(model.data[name])) === JSON.stringify(values)));
     })"""
-    try:
-        one.wait(script, [wanted, copies], timeout=30)
-    except Exception:
-        for source, columns in wanted.items():
-            for index in range(copies):
-                for name, values in columns.items():
-                    np.testing.assert_equal(one.column(source, name, index), values, f"{source}.{name}, copy {index}")
-        raise
+    deadline = time.monotonic() + 30
+    while True:
+        wanted = held(one)  # anew: what the page reports may still change it
+        assert wanted
+        if one.page.evaluate(script, [wanted, copies]):
+            return
+        if time.monotonic() > deadline:
+            break
+        one.page.wait_for_timeout(100)
+    for source, columns in wanted.items():
+        for index in range(copies):
+            for name, values in columns.items():
+                np.testing.assert_equal(one.column(source, name, index), values, f"{source}.{name}, copy {index}")
+    raise AssertionError(f"there are not {copies} copies of the view in the page")
 
 
 def reached_by_tab(one):
