@@ -1,4 +1,5 @@
 import itertools
+import operator
 import re
 import threading
 
@@ -210,10 +211,11 @@ def test_theme_is_that_of_all_views(explorer):
 def test_threads_leave_all_parts_at_one_place(explorer):
     def walk(name, values):
         for value in values:
-            setattr(getattr(explorer, name) if name else explorer, *value)
+            setattr(operator.attrgetter(name)(explorer) if name else explorer, *value)
 
     jobs = [
         ("map", [("tensor", t) for t in (QUERY, OUT) * 8]),
+        ("search._list", [("value", t) for t in (OUT, QUERY) * 8]),
         ("", [("row", r) for r in range(16)]),
         ("row_view", [("row", r) for r in range(16)]),
         ("matrix", [("entry", (r, r)) for r in range(16)]),

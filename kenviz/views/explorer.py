@@ -64,8 +64,8 @@ class Explorer(ipywidgets.VBox):
         self.map = RetentionView(net, self._study, measure="share", theme=theme) if matrices else None
         self.matrix = MatrixView(net, self._study, tensor=first, theme=theme)
         self.row_view = None if self._study.pair is None else RowView(net, self._study, tensor=first, theme=theme)
-        for view in self.views:
-            view._lock = self._lock  # one lock for all: with several, two threads could wait for each other
+        for part in self._parts().values():
+            part._lock = self._lock  # one lock for all: with several, two threads could wait for each other
         self._undo = ipywidgets.Button(description="undo", icon="undo", tooltip="Back to what was shown before")
         self._redo = ipywidgets.Button(description="redo", icon="repeat", tooltip="Forward again")
         self._toggle = ipywidgets.ToggleButton(description="Python", tooltip="The Python that leads here")
