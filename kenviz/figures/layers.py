@@ -17,8 +17,6 @@ from kenviz.figures import legends, matrix
 from kenviz.figures.labels import label
 from kenviz.rasters import Tiles
 
-#: Characters of a title that has room in a window of 420 px.
-NARROW = 46
 #: Marks of tiles beyond one end of the scale, in a layer: there is less room than in one large matrix.
 MOST_MARKS = 40
 
@@ -71,7 +69,7 @@ def build(
         toolbar_location=None,
         min_border_left=24,
         min_border_right=24,
-        title=Title(text=label(name, NARROW), name="name", text_font_size="13px"),
+        title=Title(text=label(name, matrix.NARROW), name="name", text_font_size="13px"),
     )
     head.axis.visible = False
     head.grid.visible = False

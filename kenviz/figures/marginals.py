@@ -27,8 +27,6 @@ Shares = tuple[NDArray[np.float64], NDArray[np.float64]]
 
 _LEFT, _RIGHT, _TOP, _BOTTOM = 78, 8, 6, 84
 _BESIDE = 150
-#: Characters of a title that has room in a window of 420 px.
-NARROW = 40
 
 
 def columns(shares: Shares, place: Lattice) -> dict[str, dict[str, Any]]:
@@ -98,7 +96,7 @@ def build(
         min_border_left=_LEFT,
         # As wide as both plots below it, for the words; its frame ends where that of the matrix does.
         min_border_right=_RIGHT + _BESIDE,
-        title=Title(text=label(name, NARROW), name="name", text_font_size="13px"),
+        title=Title(text=label(name, matrix.NARROW), name="name", text_font_size="13px"),
     )
     beside = figure(
         name="row_marginal",

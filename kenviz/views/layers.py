@@ -11,7 +11,6 @@ from bokeh.models import LayoutDOM
 
 import ken
 from ken.retention import PairOfModels
-from kenviz import quantities
 from kenviz.figures import layers as figures
 from kenviz.figures import matrix, matrixtext
 from kenviz.figures.labels import label
@@ -22,8 +21,8 @@ from kenviz.views.entrycard import entry_card
 from kenviz.views.matrixstate import MatrixState, numbers
 from kenviz.views.tensors import options
 
-#: Layers on a sheet, and tiles a side of each.
-PER_SHEET, TILES = 12, 200
+#: Layers on a sheet.
+PER_SHEET = 12
 
 
 class Kind(NamedTuple):
@@ -60,6 +59,8 @@ class LayersView(MatrixState):
     """
 
     STATE = ("kind", "sheet", "show", "rows", "columns", "clip", "tensor", "entry")
+    TILED = ("kind", "sheet", "show", "rows", "columns", "clip")
+    MOST_TILES, MOST_MARKS = 200, figures.MOST_MARKS
 
     kind = traitlets.Unicode(help="Kind of the tensors.")
     sheet = traitlets.Int(1, help="Sheet, from 1.")
@@ -152,29 +153,19 @@ class LayersView(MatrixState):
 
     # ---- from the state to what is shown
 
-    @traitlets.observe(*STATE)
-    def _changed(self, change: dict[str, Any]) -> None:
-        if not hasattr(self, "pane"):
-            return
-        with self._lock:
-            if self._settling:
-                return
-            if change["name"] == "kind":
-                with self._settled():
-                    self.set_trait("sheet", 1)
-                    self.set_trait("tensor", "")
-                    self._open()
-            self._update()
+    @property
+    def _names(self) -> list[str]:
+        return list(self.layers.values())
 
-    def _read(self) -> None:
-        wanted = (self.kind, self.sheet, self.show, self.rows, self.columns, self.clip)
-        layers = self.layers
-        if wanted != getattr(self, "_read_for", None):
-            names = list(layers.values())
-            self._place = quantities.place(self._study, names[0], self.rows, self.columns, TILES)
-            self._tiles = quantities.tiles(self._study, names, self.show, self._place, self.clip)
-            self._read_for = wanted
-        self.caption = self._told(layers)
+    def _open(self) -> None:
+        self.set_trait("sheet", 1)
+        self.set_trait("tensor", "")
+        super()._open()
+
+    _observed = traitlets.observe(*STATE)(MatrixState._changed)
+
+    def _tell(self) -> None:
+        self.caption = self._told(self.layers)
         self._follow()
         with self._sync():
             self._pager.value = min(self.sheet, self._now.sheets)
@@ -220,27 +211,14 @@ class LayersView(MatrixState):
             ]
         )
 
-    def _update(self) -> None:
-        self._read()
-        before, self._drawn = self._drawn, self._read_for
-        slots = self._slots()
-        with self.pane.hold():
-            self.pane.patch("entry", **matrix.chosen(self.entry))
-            for i, slot in enumerate(slots):
-                self.pane.set(f"title_{i}", text=slot.title)
-            if before == self._drawn:
-                return
-            if before[0] != self.kind:
-                self._bound_ranges()
-                self.pane.set("name", text=label(self.kind, figures.NARROW))
-            self._draw_ranges()
-            for source, columns in figures.sources(slots).items():
-                self.pane.patch(source, **columns)
-            for i, slot in enumerate(slots):
+    def _sources(self) -> dict[str, dict[str, Any]]:
+        return figures.sources(self._slots())
+
+    def _draw_more(self, tiled: bool, other: bool) -> None:
+        for i, slot in enumerate(self._slots()):
+            self.pane.set(f"title_{i}", text=slot.title)
+            if tiled:
                 self.pane.set(f"layer_{i}", visible=bool(slot.title))
-            self._draw_colours(self._tiles[0])
-            self._draw_legend(self._tiles, figures.MOST_MARKS)
-            self.pane.set("note", text=self._lines())
 
     def _figure(self) -> LayoutDOM:
         return figures.build(
@@ -253,23 +231,15 @@ class LayersView(MatrixState):
             self.colours,
         )
 
-    # ---- what the user does in the figure
-
-    def _listen(self) -> None:
-        self.pane.on_event(self._heard)
-
-    def _heard(self, event: dict[str, Any]) -> None:
-        if event["kind"] == "range" and event["name"] in ("rows", "columns"):
-            self._moved(event["name"], float(event["start"]), float(event["end"]))
-        elif event["kind"] == "tap" and str(event["figure"]).startswith("layer_"):
-            with self._lock:
-                tensors, slot = list(self.layers.values()), int(event["figure"].removeprefix("layer_"))
-                entry = self._at(event)
-                if slot < len(tensors) and entry is not None:
-                    with self._settled():
-                        self.tensor = tensors[slot]
-                        self.entry = entry
-                    self._update()
+    def _tapped(self, event: dict[str, Any]) -> None:
+        if not str(event["figure"]).startswith("layer_"):
+            return
+        slot, entry = int(event["figure"].removeprefix("layer_")), self._at(event)
+        if slot < len(self._names) and entry is not None:
+            with self._settled():
+                self.tensor = self._names[slot]
+                self.entry = entry
+            self._update()
 
     def numbers(self) -> pd.DataFrame:
         """The tiles shown, percent retained or mean values, by layer and first row; columns by first column."""

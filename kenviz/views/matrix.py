@@ -10,10 +10,8 @@ from bokeh.models import LayoutDOM
 
 import ken
 from ken.retention import PairOfModels
-from kenviz import quantities
 from kenviz.figures import marginals as figures
 from kenviz.figures import matrix, matrixtext
-from kenviz.figures.labels import label
 from kenviz.quantities import QUANTITIES
 from kenviz.study import Study
 from kenviz.views.card import CardBox
@@ -49,6 +47,7 @@ class MatrixView(MatrixState, TensorView):
     """
 
     STATE = ("tensor", "show", "rows", "columns", "clip", "entry")
+    TILED = ("tensor", "show", "rows", "columns", "clip")
 
     def __init__(
         self,
@@ -83,69 +82,45 @@ class MatrixView(MatrixState, TensorView):
     def _shape(self) -> tuple[int, int]:
         return self._study.shape(self.tensor)
 
-    # ---- from the state to what is shown
+    @property
+    def _names(self) -> list[str]:
+        return [self.tensor]
 
-    @traitlets.observe(*STATE)
-    def _changed(self, change: dict[str, Any]) -> None:
-        if not hasattr(self, "pane"):
-            return
-        with self._lock:
-            if self._settling:
-                return
-            if change["name"] == "tensor":
-                with self._settled():
-                    self._open()
-            self._update()
+    _observed = traitlets.observe(*STATE)(MatrixState._changed)
 
-    def _read(self) -> None:
-        """The tiles of the part that is shown, unless they are there; then everything that is said."""
-        wanted = (self.tensor, self.show, self.rows, self.columns, self.clip)
-        if wanted != getattr(self, "_read_for", None):
-            self._place = quantities.place(self._study, self.tensor, self.rows, self.columns)
-            self._tiles = quantities.tiles(self._study, [self.tensor], self.show, self._place, self.clip)[0]
-            self._read_for = wanted
+    def _tell(self) -> None:
         kept = self._study.tensor(self.tensor).retained
-        self.caption = matrixtext.caption(self._tiles, self._place, self.show, self.clip, self.tensor, kept, self.entry)
+        self.caption = matrixtext.caption(self.tiles, self._place, self.show, self.clip, self.tensor, kept, self.entry)
         self._follow()
-        card = None if self.entry is None else entry_card(self._study, self.tensor, self.entry)
-        self._card.show(card)
+        self._card.show(None if self.entry is None else entry_card(self._study, self.tensor, self.entry))
 
     @property
     def tiles(self) -> matrix.Shown:
         """The tiles that are shown now."""
-        return self._tiles
+        return self._tiles[0]
 
     @property
     def exact(self) -> bool:
         """True if every tile that is shown is one entry."""
-        return self._tiles.exact
+        return self.tiles.exact
 
-    def _update(self) -> None:
-        self._read()
-        before, self._drawn = self._drawn, self._read_for
-        with self.pane.hold():
-            self.pane.patch("entry", **matrix.chosen(self.entry))
-            if before == self._drawn:
-                return
-            if before[0] != self.tensor:
-                self._bound_ranges()
-                self.pane.set("name", text=label(self.tensor, figures.NARROW))
-                for name in ("row_whole", "column_whole"):
-                    self.pane.set(name, location=self._whole_share())
-            self._draw_ranges()
+    def _sources(self) -> dict[str, dict[str, Any]]:
+        return {"tiles": matrix.columns(self.tiles), **matrix.marks(self.tiles)}
+
+    def _draw_more(self, tiled: bool, other: bool) -> None:
+        if other:
+            for name in ("row_whole", "column_whole"):
+                self.pane.set(name, location=self._whole_share())
+        if tiled:
             shares = self._shares()
-            sources = {"tiles": matrix.columns(self._tiles), **matrix.marks(self._tiles)}
-            for source, columns in {**sources, **figures.columns(shares, self._place)}.items():
+            for source, columns in figures.columns(shares, self._place).items():
                 self.pane.patch(source, **columns)
-            self._draw_colours(self._tiles)
             for name, percent in zip(("row_limits", "column_limits"), shares, strict=True):
                 start, end = figures.limits(percent, self._whole_share())
                 self.pane.set(name, start=start, end=end)
-            self.pane.set("note", text=self._lines())
-            self._draw_legend([self._tiles])
 
     def _lines(self) -> str:
-        return matrixtext.lines(self._tiles, self._place, self.show, self.clip)
+        return matrixtext.lines(self.tiles, self._place, self.show, self.clip)
 
     def _shares(self) -> figures.Shares:
         return self._study.pyramid(self.tensor).shares(self._place)
@@ -156,7 +131,7 @@ class MatrixView(MatrixState, TensorView):
 
     def _figure(self) -> LayoutDOM:
         return figures.build(
-            self._tiles,
+            self.tiles,
             self._shares(),
             self._whole_share(),
             self._place,
@@ -168,19 +143,11 @@ class MatrixView(MatrixState, TensorView):
             self.colours,
         )
 
-    # ---- what the user does in the figure
-
-    def _listen(self) -> None:
-        self.pane.on_event(self._heard)
-
-    def _heard(self, event: dict[str, Any]) -> None:
-        if event["kind"] == "range" and event["name"] in ("rows", "columns"):
-            self._moved(event["name"], float(event["start"]), float(event["end"]))
-        elif event["kind"] == "tap" and event["figure"] == "matrix":
-            with self._lock:
-                self.entry = self._at(event) or self.entry
+    def _tapped(self, event: dict[str, Any]) -> None:
+        if event["figure"] == "matrix":
+            self.entry = self._at(event) or self.entry
 
     def numbers(self) -> pd.DataFrame:
         """The tiles shown, percent retained or mean values, indexed by the first row and column of each tile."""
         with self._lock:
-            return numbers(self._tiles)
+            return numbers(self.tiles)

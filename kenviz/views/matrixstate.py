@@ -14,6 +14,7 @@ from bokeh.models import Range1d
 
 from kenviz import quantities
 from kenviz.figures import legends, matrix
+from kenviz.figures.labels import label
 from kenviz.figures.matrix import Shown
 from kenviz.quantities import FIXED, QUANTITIES
 from kenviz.study import Study
@@ -27,10 +28,16 @@ _AROUND = 60.0
 
 
 class MatrixState(View):
-    """A part of one or more matrices of one shape.
+    """A part of one or more matrices of one shape, as tiles on one scale of colours.
 
-    Subclasses say in `_shape` how large a matrix is, and bring everything else in line with the state in `_update`.
+    Subclasses say which matrices these are (`_names`, `_shape`), what is said of them (`_tell`, `_lines`) and what else
+    is drawn (`_sources`, `_draw_more`). The first trait in TILED names the matrices; a change of any brings new tiles.
     """
+
+    #: Traits that decide which tiles are shown.
+    TILED: tuple[str, ...] = ()
+    #: Tiles a side of a matrix, and marks of tiles beyond one end of the scale, at most.
+    MOST_TILES, MOST_MARKS = 400, matrix.MOST_MARKS
 
     show = traitlets.Enum(list(QUANTITIES), "mask", help="What is shown; all but the mask needs the pair of models.")
     rows = traitlets.Tuple(traitlets.Float(), traitlets.Float(), default_value=(0.0, 0.0), help="Rows shown.")
@@ -42,15 +49,46 @@ class MatrixState(View):
 
     _study: Study
     _settling = False
+    # What the tiles were read for, and what was drawn last.
+    _read_for: tuple[Any, ...] = ()
+    _drawn: tuple[Any, ...] = ()
+
+    # ---- what subclasses say
 
     @property
     def _shape(self) -> tuple[int, int]:
         """(rows, columns) of a matrix."""
         raise NotImplementedError
 
-    def _update(self) -> None:
-        """Bring what is shown in line with the state. Called with the lock held."""
+    @property
+    def _names(self) -> list[str]:
+        """The tensors that are shown."""
         raise NotImplementedError
+
+    def _open(self) -> None:
+        """Begin with other matrices: show all of them, and no entry."""
+        self.set_trait("entry", None)
+        self._widen()
+
+    def _tell(self) -> None:
+        """Bring the caption, the card and the controls in line with the state and the tiles."""
+        raise NotImplementedError
+
+    def _lines(self) -> str:
+        """What the figure says of its tiles, above them."""
+        raise NotImplementedError
+
+    def _sources(self) -> dict[str, dict[str, Any]]:
+        """The columns of all sources that follow from the tiles."""
+        raise NotImplementedError
+
+    def _draw_more(self, tiled: bool, other: bool) -> None:
+        """Draw what is not common; `tiled` if there are new tiles, `other` if they are of other matrices."""
+
+    def _tapped(self, event: dict[str, Any]) -> None:
+        """A figure was tapped in the browser. Called with the lock held."""
+
+    # ---- what the state is
 
     @traitlets.validate("show")
     def _valid_show(self, proposal: dict[str, Any]) -> str:
@@ -86,6 +124,57 @@ class MatrixState(View):
             )
         return row, column
 
+    # ---- from the state to what is shown
+
+    def _changed(self, change: dict[str, Any]) -> None:
+        """A trait of the state was changed: subclasses observe theirs by this."""
+        if not hasattr(self, "pane"):
+            return
+        with self._lock:
+            if self._settling:
+                return
+            if change["name"] == self.TILED[0]:
+                with self._settled():
+                    self._open()
+            self._update()
+
+    def _read(self) -> None:
+        """The tiles of the part that is shown, unless they are there; then everything that is said."""
+        wanted = tuple(getattr(self, name) for name in self.TILED)
+        if wanted != self._read_for:
+            names = self._names
+            self._place = quantities.place(self._study, names[0], self.rows, self.columns, self.MOST_TILES)
+            self._tiles = quantities.tiles(self._study, names, self.show, self._place, self.clip)
+            self._read_for = wanted
+        self._tell()
+
+    def _update(self) -> None:
+        """Bring what is shown in line with the state. Called with the lock held."""
+        self._read()
+        before, self._drawn = self._drawn, self._read_for
+        tiled, other = before != self._drawn, before[0] != self._drawn[0]
+        with self.pane.hold():
+            self.pane.patch("entry", **matrix.chosen(self.entry))
+            self._draw_more(tiled, other)
+            if not tiled:
+                return
+            if other:
+                self._bound_ranges()
+                self.pane.set("name", text=label(self._drawn[0], matrix.NARROW))
+            self._draw_ranges()
+            for source, columns in self._sources().items():
+                self.pane.patch(source, **columns)
+            self.pane.set("codes", **matrix.colours(self._tiles[0]))
+            self.pane.set("scale", **matrix.scale(self._tiles[0]))
+            self.pane.set("note", text=self._lines())
+            self._draw_legend()
+
+    def _draw_legend(self) -> None:
+        told = legends.items(self._tiles, QUANTITIES[self.show].missing, self.MOST_MARKS)
+        self.pane.set("legend", visible=any(there for there, _ in told.values()))
+        for name, (there, words) in told.items():
+            self.pane.set(name, visible=there, label=words)
+
     # ---- parts of a change
 
     @contextmanager
@@ -97,11 +186,6 @@ class MatrixState(View):
                 yield
             finally:
                 self._settling = before
-
-    def _open(self) -> None:
-        """Show all of the matrix, and no entry."""
-        self.set_trait("entry", None)
-        self._widen()
 
     def _widen(self) -> None:
         rows, n = self._shape
@@ -154,17 +238,17 @@ class MatrixState(View):
             self._clips.disabled = self.show in FIXED
             self._to.follow(self._shape, self.entry)
 
-    # ---- what is drawn
+    # ---- what the user does in the figure
 
-    def _draw_colours(self, tiles: Shown) -> None:
-        self.pane.set("codes", **matrix.colours(tiles))
-        self.pane.set("scale", **matrix.scale(tiles))
+    def _listen(self) -> None:
+        self.pane.on_event(self._heard)
 
-    def _draw_legend(self, shown: list[Shown], most: int = matrix.MOST_MARKS) -> None:
-        told = legends.items(shown, QUANTITIES[self.show].missing, most)
-        self.pane.set("legend", visible=any(there for there, _ in told.values()))
-        for name, (there, words) in told.items():
-            self.pane.set(name, visible=there, label=words)
+    def _heard(self, event: dict[str, Any]) -> None:
+        if event["kind"] == "range" and event["name"] in ("rows", "columns"):
+            self._moved(event["name"], float(event["start"]), float(event["end"]))
+        elif event["kind"] == "tap":
+            with self._lock:
+                self._tapped(event)
 
     def _at(self, event: dict[str, Any]) -> tuple[int, int] | None:
         """The entry at which the figure of a matrix was tapped, if there is one."""
