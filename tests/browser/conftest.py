@@ -1,4 +1,4 @@
-"""Fixtures for tests in a real browser: `notebook` opens one in JupyterLab. See lab.py for what it can do."""
+"""Fixtures for tests in a real browser: `notebook` is in JupyterLab (lab.py), `front` there or in Voilà (voila.py)."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from lab import CHROMIUM, Lab, Notebook, chromium
+from voila import App, Voila
 
 Open = Callable[[Path | list[str]], Notebook]
 
@@ -64,3 +65,30 @@ def quiet_notebook(notebook: Open) -> Iterator[Open]:
     for one in opened:
         assert one.outside == []
         assert one.errors == []
+
+
+@pytest.fixture(scope="session")
+def voila() -> Iterator[Voila]:
+    """A Voilà server, for all tests of the session."""
+    with Voila.running() as server:
+        yield server
+
+
+@pytest.fixture(params=["lab", "voila"])
+def front(request: pytest.FixtureRequest, browser: Any) -> Iterator[Callable[[list[str]], Notebook | App]]:
+    """Open cells in either front end; at the end: nothing was asked for from outside, no error was reported."""
+    if request.param == "lab":
+        yield request.getfixturevalue("quiet_notebook")
+        return
+    server = request.getfixturevalue("voila")
+    opened = []
+
+    def open_app(cells: list[str]) -> App:
+        opened.append(App(browser.new_page(), server, cells))
+        return opened[-1]
+
+    yield open_app
+    for one in opened:
+        assert one.outside == []
+        assert one.errors == []
+        one.close()

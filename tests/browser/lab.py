@@ -1,6 +1,5 @@
 """JupyterLab in Chromium, for tests: a server of its own, and one notebook in one page (page.py has what is in it)."""
 
-import ast
 import contextlib
 import json
 import os
@@ -151,21 +150,6 @@ class Notebook(Page):
         if wait:
             self.wait_until_idle()
 
-    def execute(self, code: str) -> str:
-        """Run code in the kernel, outside the notebook's cells. Returns what it printed; raises on an error."""
-        return self.page.evaluate("code => lab.execute(code)", code)
-
-    def value(self, expression: str) -> Any:
-        """What a Python expression in the kernel is: numbers, strings, lists, dictionaries, None."""
-        return ast.literal_eval(self.execute(f"print(repr({expression}))"))
-
-    def wait_in_kernel(self, condition: str, timeout: float = TIMEOUT) -> None:
-        """Wait until a Python expression in the kernel is true: what the page reports arrives after a while."""
-        came = self.page.evaluate(
-            "([code, ms]) => lab.becomes(code, ms)", [f"print(bool({condition}))", timeout * 1000]
-        )
-        assert came, f"not true in the kernel after {timeout:.0f} s: {condition}"
-
     def save(self) -> Path:
         """Save the notebook; returns where it is on disk."""
         self.page.evaluate("lab.panel().context.save()")
@@ -177,10 +161,6 @@ class Notebook(Page):
         self.page.reload()
         self._wait_for_kernel()
         self.wait_until_idle()
-
-    def wait_until_idle(self, timeout: float = TIMEOUT) -> None:
-        """Wait until every figure that has room on the page is drawn."""
-        self.wait("lab.idle()", timeout=timeout)
 
     def use_theme(self, name: str) -> None:
         """Change JupyterLab's theme to "Light" or "Dark". Its splash screen must be gone before the next change."""

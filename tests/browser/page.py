@@ -1,9 +1,10 @@
-"""A page in Chromium with figures of Bokeh and ipywidgets in it, for tests: in JupyterLab (lab.py) or served as an app.
+"""A page in Chromium with figures of Bokeh and ipywidgets in it, for tests: in JupyterLab (lab.py) or Voilà (voila.py).
 
 Tests assert on the Bokeh models in the page (`Page.column`, `Page.model_property`) and wait for a state; they never
 compare pixels and never sleep.
 """
 
+import ast
 import shutil
 from pathlib import Path
 from typing import Any
@@ -153,6 +154,27 @@ class Page:
     def _console(self, message: Any) -> None:
         if message.type == "error":
             self.errors.append(f"{message.text} ({message.location.get('url', '')})")
+
+    def wait_until_idle(self, timeout: float = TIMEOUT) -> None:
+        """Wait until every figure that has room on the page is drawn."""
+        self.wait("lab.idle()", timeout=timeout)
+
+    # ---- the kernel
+
+    def execute(self, code: str) -> str:
+        """Run code in the kernel, outside the notebook's cells. Returns what it printed; raises on an error."""
+        return self.page.evaluate("code => lab.execute(code)", code)
+
+    def value(self, expression: str) -> Any:
+        """What a Python expression in the kernel is: numbers, strings, lists, dictionaries, None."""
+        return ast.literal_eval(self.execute(f"print(repr({expression}))"))
+
+    def wait_in_kernel(self, condition: str, timeout: float = TIMEOUT) -> None:
+        """Wait until a Python expression in the kernel is true: what the page reports arrives after a while."""
+        came = self.page.evaluate(
+            "([code, ms]) => lab.becomes(code, ms)", [f"print(bool({condition}))", timeout * 1000]
+        )
+        assert came, f"not true in the kernel after {timeout:.0f} s: {condition}"
 
     # ---- figures
 

@@ -1,4 +1,4 @@
-"""CompareView in JupyterLab: each control changes the right column in the page, and what the page holds is true."""
+"""CompareView in JupyterLab and Voilà: each control changes the right column, and what the page holds is true."""
 
 import numpy as np
 import pytest
@@ -28,8 +28,8 @@ view = kenviz.CompareView(net, other, pair)
 QUERY = "layer.1.query.weight"
 
 
-def test_controls_and_taps_change_what_the_page_holds(quiet_notebook):
-    one = quiet_notebook([COMPARE, "view"])
+def test_controls_and_taps_change_what_the_page_holds(front):
+    one = front([COMPARE, "view"])
     one.run()
     np.testing.assert_allclose(one.column("dots", "value"), one.value("[jaccard(*masks(name)) for name in names]"))
     assert one.model_property("unit", "args") == {"percent": True}

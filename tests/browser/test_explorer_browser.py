@@ -1,4 +1,4 @@
-"""The Explorer in JupyterLab and as an app: what is done in the page moves all of its parts."""
+"""The Explorer in JupyterLab and Voilà: what is done in the page moves all of its parts."""
 
 import pytest
 from test_views_browser import SETUP, in_step
@@ -9,8 +9,8 @@ EXPLORE = SETUP + "\nview = kenviz.explore(net, pair)"
 PLACE = "(view.tensor, view.row, view.column)"
 
 
-def test_map_matrix_row_and_card_are_linked_in_the_page(quiet_notebook):
-    one = quiet_notebook([EXPLORE, "view"])
+def test_map_matrix_row_and_card_are_linked_in_the_page(front):
+    one = front([EXPLORE, "view"])
     one.run()
     kinds = one.column("cells", "tensor")
     at = kinds.index("layer.1.query.weight")

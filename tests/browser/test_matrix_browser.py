@@ -1,4 +1,4 @@
-"""MatrixView and LayersView in JupyterLab: controls, wheel, tap; what the page holds against the models' numbers."""
+"""MatrixView and LayersView in JupyterLab and Voilà: controls, wheel, tap; the page against the models' numbers."""
 
 import numpy as np
 import pytest
@@ -28,8 +28,8 @@ def show(one, label, option):
     one.page.get_by_label(label, exact=True).first.select_option(label=option)
 
 
-def test_controls_change_the_page_to_what_the_models_say(quiet_notebook):
-    one = quiet_notebook([SETUP + BY_HAND + "view = kenviz.MatrixView(net, pair, QUERY)", "view"])
+def test_controls_change_the_page_to_what_the_models_say(front):
+    one = front([SETUP + BY_HAND + "view = kenviz.MatrixView(net, pair, QUERY)", "view"])
     one.run()
     say = {name: np.array(values) for name, values in one.value("models_say(QUERY)").items()}
     np.testing.assert_array_equal(decoded(one)[0], 100 * say["mask"])
@@ -80,9 +80,9 @@ def test_controls_change_the_page_to_what_the_models_say(quiet_notebook):
     one.wait_for_property("rows", "start", 300)
 
 
-def test_wheel_and_tap_reach_python_and_the_answer_comes_back(quiet_notebook):
+def test_wheel_and_tap_reach_python_and_the_answer_comes_back(front):
     cells = [SETUP + BY_HAND + "view = kenviz.MatrixView(net, pair, QUERY, show='fine_tuned')", "view", "view"]
-    one = quiet_notebook(cells)
+    one = front(cells)
     one.run()
     say = np.array(one.value("models_say(QUERY)")["fine_tuned"])
     one.wheel("matrix", 12, 12, -400)
@@ -145,8 +145,8 @@ def test_no_queue_builds_up_while_python_is_at_work(quiet_notebook):
     assert one.page.evaluate("sent") == 2
 
 
-def test_layers_are_zoomed_and_tapped_in_the_page(quiet_notebook):
-    one = quiet_notebook(
+def test_layers_are_zoomed_and_tapped_in_the_page(front):
+    one = front(
         [SETUP + BY_HAND + "view = kenviz.LayersView(net, pair, 'layer.*.query.weight', show='update')", "view"]
     )
     one.run()
@@ -176,3 +176,62 @@ def test_layers_are_zoomed_and_tapped_in_the_page(quiet_notebook):
     one.wait_in_kernel("view.kind == 'layer.*.out.weight'")
     in_step(one, 1)
     assert one.column("tiles_1", "dw") == [48]
+
+
+MANY = """
+shapes = {f"layer.{i}.w": (20, 30) for i in range(14)} | {f"layer.{i}.v": (8, 8) for i in range(14)}
+generator = torch.Generator().manual_seed(1)
+base = {name: torch.randn(shape, generator=generator) for name, shape in shapes.items()}
+pair = ken.Pair({name: one + 0.1 * torch.randn(one.shape, generator=generator) for name, one in base.items()}, base)
+net = ken.prune(*pair, 0.4, "random", progress=False)
+view = kenviz.LayersView(net, pair, "layer.*.w")
+
+def masks(*layers):
+    return [(100 * net[f"layer.{i}.w"].mask()).tolist() for i in layers]
+
+def updates(*layers):
+    return np.stack([(pair.fine_tuned[f"layer.{i}.w"] - base[f"layer.{i}.w"]).double().numpy() for i in layers])
+"""
+
+
+def test_sheets_scale_and_place_of_many_layers_are_changed_in_the_page(front):
+    one = front([SETUP + MANY, "view"])
+    one.run()
+
+    def images():
+        return [one.column(f"tiles_{i}", "image")[0] for i in range(12) if one.model_property(f"layer_{i}", "visible")]
+
+    assert images() == one.value("masks(*range(12))")
+
+    def fill(label, value):
+        one.page.get_by_label(label, exact=True).first.fill(value)
+        one.page.get_by_label(label, exact=True).first.press("Enter")
+
+    fill("sheet", "2")
+    one.wait_in_kernel("view.sheet == 2")
+    in_step(one, 1)
+    assert images() == one.value("masks(12, 13)")
+    assert one.model_property("title_0", "text").startswith("layer 12: 40.0% retained")
+
+    show(one, "show", "update")
+    fill("clip", "0.8")
+    one.wait_in_kernel("(view.show, view.clip) == ('update', 0.8)")
+    in_step(one, 1)
+    end = one.model_property("scale", "high")
+    say = np.array(one.value("updates(12, 13).tolist()"))
+    assert end == pytest.approx(np.quantile(np.abs(say), 0.8, method="inverted_cdf"))
+    for image, update in zip(images(), say, strict=True):
+        np.testing.assert_allclose((np.array(image) - 127) * end / 127, update.clip(-end, end), rtol=0, atol=end / 254)
+
+    for label, value in (("to row", "17"), ("to column", "4")):
+        fill(label, value)
+    one.page.get_by_role("button", name="go to").click()
+    one.wait_in_kernel("view.entry == (17, 4)")
+    in_step(one, 1)
+    assert (one.column("entry", "x"), one.column("entry", "y")) == ([4.5], [17.5])
+
+    show(one, "kind", "layer.*.v")
+    one.wait_in_kernel("(view.kind, view.sheet) == ('layer.*.v', 1)")
+    in_step(one, 1)
+    assert [one.column(f"tiles_{i}", "dw") for i in range(12)] == [[8]] * 12
+    assert one.column("entry", "x") == []

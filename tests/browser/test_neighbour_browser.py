@@ -1,4 +1,4 @@
-"""The NeighbourView in JupyterLab: what the page holds is what a look at the mask counts, after each action."""
+"""The NeighbourView in JupyterLab and Voilà: the page holds what a look at the mask counts, after each action."""
 
 import numpy as np
 import pytest
@@ -22,8 +22,8 @@ def shares(counts):
     return [float(100 * (counts == 50 * value).sum() / (counts != 255).sum()) for value in range(5)]
 
 
-def test_the_wheel_the_list_and_python_show_the_counts_of_what_is_in_view(quiet_notebook):
-    one = quiet_notebook([VIEW, "view"])
+def test_the_wheel_the_list_and_python_show_the_counts_of_what_is_in_view(front):
+    one = front([VIEW, "view"])
     one.run()
     counts = counted(one, "embed.weight")
     assert one.column("tiles", "image") == [counts.tolist()]

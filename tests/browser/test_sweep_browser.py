@@ -1,4 +1,4 @@
-"""SweepView in JupyterLab: each control changes the right column in the page, and what the page holds is true."""
+"""SweepView in JupyterLab and Voilà: each control changes the right column, and what the page holds is true."""
 
 import math
 
@@ -23,8 +23,8 @@ view = kenviz.SweepView(table)
 )
 
 
-def test_controls_and_taps_change_what_the_page_holds(quiet_notebook):
-    one = quiet_notebook([SWEEP, "view"])
+def test_controls_and_taps_change_what_the_page_holds(front):
+    one = front([SWEEP, "view"])
     one.run()
 
     def holds(column, *rules):
