@@ -79,7 +79,7 @@ function render({ model, el }) {
   host.setAttribute("role", "figure");
   el.append(host);
 
-  let live = null; // { Bokeh, views, doc, themes } once the figure is drawn
+  let live = null; // { Bokeh, views, root, doc, themes } once the figure is drawn
   let gone = false; // the element was removed, perhaps while something was awaited
   let noted = false; // words are shown in place of the figure
   let seen = 0; // the generation this view shows
@@ -114,6 +114,8 @@ function render({ model, el }) {
     } finally {
       applying = false;
     }
+    // A legend that is coloured has no size for a moment; if its axes are laid out then, it keeps no room beside them.
+    requestAnimationFrame(() => live?.root.invalidate_layout());
   };
   const page = new MutationObserver(repaint);
 
@@ -197,7 +199,8 @@ function render({ model, el }) {
     noted = false;
     host.replaceChildren();
     const views = await Bokeh.embed.embed_item(figure, host);
-    live = { Bokeh, views, doc: views.get_by_id(figure.root_id).model.document, themes };
+    const root = views.get_by_id(figure.root_id);
+    live = { Bokeh, views, root, doc: root.model.document, themes };
     if (gone) return close();
     repaint();
     seen = generation;

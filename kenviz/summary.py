@@ -15,7 +15,6 @@ from kenviz.comparison import net_in_words
 from kenviz.figures.labels import label
 from kenviz.figures.retention import short_kinds
 from kenviz.study import Study
-from kenviz.sweeps import apart
 
 # Shares in steps from light to dark: Okabe and Ito's blue in ever deeper steps, legible on light and dark pages.
 _STEPS = ("#d6e6f2", "#a9cbe4", "#6fa8d2", "#3a86bf", "#0072b2", "#004a75")
@@ -89,7 +88,7 @@ def _kinds(table: pd.DataFrame) -> _Map | None:
     column = {layer: at for at, layer in enumerate(layers)}
     every = list(dict.fromkeys(table["kind"]))
     drawn = every[: max(1, min(_MOST_KINDS, _MOST_CELLS // max(1, len(layers))))]
-    names = dict(zip(drawn, apart([label(name, 30) for name in short_kinds(drawn).values()]), strict=True))
+    names = short_kinds(drawn)
     side = min(_SIDE, max(1, _WIDEST // max(1, len(layers))))
     lines = []
     for kind in drawn:

@@ -160,8 +160,8 @@ class TestNeighbourView:
     @pytest.mark.parametrize(
         ("mask", "words"),
         [
-            (np.tile(np.arange(40) < 20, (6, 1)), "more often side by side than by chance"),
-            (np.add.outer(np.arange(6), np.arange(40)) % 2 == 0, "less often side by side than by chance"),
+            (np.tile(np.arange(40) < 20, (6, 1)), "more side by side than by chance"),
+            (np.add.outer(np.arange(6), np.arange(40)) % 2 == 0, "less side by side than by chance"),
             (np.ones((6, 40), bool), "only one mask is possible"),
         ],
     )

@@ -120,7 +120,7 @@ def build(table: pd.DataFrame, measure: str, at: int | None = None, theme: str =
 def dots(table: pd.DataFrame, measure: str, at: int | None = None) -> Plot:
     """One dot a tensor, tied to the mark of what chance gives; kinds from top to bottom."""
     data = columns(table, measure)
-    kinds = short_kinds(list(dict.fromkeys(table["kind"])))
+    kinds = short_kinds(list(dict.fromkeys(table["kind"])), 22)
     layers = int(table.groupby("kind").size().max())
     plot = figure(
         name="dots",
@@ -136,7 +136,7 @@ def dots(table: pd.DataFrame, measure: str, at: int | None = None) -> Plot:
     plot.xaxis[0].axis_label_text_font_style = "normal"
     plot.toolbar.logo = None
     plot.yaxis.ticker = FixedTicker(ticks=list(range(len(kinds))), minor_ticks=[])
-    plot.yaxis.major_label_overrides = {i: label(short, 22) for i, short in enumerate(kinds.values())}
+    plot.yaxis.major_label_overrides = dict(enumerate(kinds.values()))
     plot.ygrid.ticker = FixedTicker(ticks=[i + 0.5 for i in range(len(kinds))])
     # The same formatter for all measures: shares in percent.
     plot.xaxis.formatter = unit(measure)

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import unicodedata
 
+#: Characters of a title that has room in a window of 420 px.
+NARROW = 40
+
 
 def visible(text: str) -> str:
     """Text in which everything can be seen: line breaks, marks that change the direction of writing and the like,
@@ -28,6 +31,19 @@ def rule_in_words(rule: str, on: str, bandwidth: object, kernel: str) -> str:
     words = rule + (" on the update" if on == "update" else "")
     words += f", bandwidth {bandwidth}" if bandwidth != "normal reference" else ""
     return visible(words + (f", kernel {kernel}" if kernel != "gaussian" else ""))
+
+
+def last(name: str, most: int) -> str:
+    """The end of a dotted name, which says more of a matrix than its beginning; `label` if even that is too long.
+
+    >>> last("bert.embeddings.token_type_embeddings", 30), last("query", 30)
+    ('…token_type_embeddings', 'query')
+    """
+    parts = seen = visible(name)
+    while len(seen) > most and "." in parts:
+        parts = parts.partition(".")[2]
+        seen = f"…{parts}"
+    return label(seen, most)
 
 
 def label(name: str, most: int = 110) -> str:

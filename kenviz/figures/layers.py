@@ -14,7 +14,7 @@ from bokeh.plotting import figure
 
 from kenviz import theme as themes
 from kenviz.figures import legends, matrix
-from kenviz.figures.labels import label
+from kenviz.figures.labels import NARROW, label
 from kenviz.rasters import Tiles
 
 #: Marks of tiles beyond one end of the scale, in a layer: there is less room than in one large matrix.
@@ -69,9 +69,10 @@ def build(
         toolbar_location=None,
         min_border_left=24,
         min_border_right=24,
-        title=Title(text=label(name, matrix.NARROW), name="name", text_font_size="13px"),
+        title=Title(text=label(name, NARROW), name="name", text_font_size="13px"),
     )
     head.axis.visible = False
+    head.outline_line_alpha = 0  # it frames nothing
     head.grid.visible = False
     head.add_layout(legends.build(head, shown, why_missing, MOST_MARKS), "above")
     head.add_layout(Title(text=lines, name="note", text_font_style="normal", text_font_size="12px"), "above")

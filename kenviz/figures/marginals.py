@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from kenviz import theme as themes
 from kenviz.figures import legends, matrix
-from kenviz.figures.labels import label
+from kenviz.figures.labels import NARROW, label
 from kenviz.levels import Lattice
 
 Shares = tuple[NDArray[np.float64], NDArray[np.float64]]
@@ -96,7 +96,7 @@ def build(
         min_border_left=_LEFT,
         # As wide as both plots below it, for the words; its frame ends where that of the matrix does.
         min_border_right=_RIGHT + _BESIDE,
-        title=Title(text=label(name, matrix.NARROW), name="name", text_font_size="13px"),
+        title=Title(text=label(name, NARROW), name="name", text_font_size="13px"),
     )
     beside = figure(
         name="row_marginal",

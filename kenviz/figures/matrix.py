@@ -25,8 +25,6 @@ from kenviz.figures.labels import label
 from kenviz.rasters import Tiles
 from kenviz.valuetiles import ValueTiles
 
-#: Characters of a title that has room in a window of 420 px.
-NARROW = 40
 #: Of the tiles beyond one end of the scale, at most this many are marked.
 MOST_MARKS = 200
 #: How a tile beyond the scale is marked, apart from the shape.

@@ -24,7 +24,7 @@ from bokeh.plotting import figure
 from numpy.typing import NDArray
 
 from kenviz import theme as themes
-from kenviz.figures.labels import label
+from kenviz.figures.labels import NARROW, label
 from kenviz.neighbour_tiles import RESET, STEPS, MeanTiles
 
 #: So many rows and columns, and the counts are also written into the entries.
@@ -100,7 +100,7 @@ def reading(found: float, expected: float, z: float) -> str:
 
     >>> print(reading(2.25, 2.0, 5.0))
     retained neighbours: 2.250 on average, 2.000 by chance
-    z = +5.0: more often side by side than by chance
+    z = +5.0: more side by side than by chance
     """
     if math.isnan(found):
         return "nothing is retained"
@@ -108,7 +108,7 @@ def reading(found: float, expected: float, z: float) -> str:
     if math.isnan(z):
         return f"{means}\nwith so many in each row, only one mask is possible"
     strength = "" if abs(z) >= 4 else "somewhat "
-    side = f"{strength}{'more' if z > 0 else 'less'} often side by side than by chance"
+    side = f"{strength}{'more' if z > 0 else 'less'} side by side than by chance"
     return f"{means}\nz = {z:+.1f}: {side if abs(z) >= 2 else 'side by side as often as by chance'}"
 
 
@@ -141,7 +141,7 @@ def _map(shown: MeanTiles, shape: tuple[int, int], name: str) -> Plot:
         y_axis_label="row",
         tools="pan,wheel_zoom,box_zoom,reset",
         active_scroll="wheel_zoom",
-        title=Title(text=label(name), name="name", text_font_size="13px"),
+        title=Title(text=label(name, NARROW), name="name", text_font_size="13px"),
     )
     plot.add_layout(_words(note(shown, shape), "note"), "above")
     plot.toolbar.logo = None

@@ -31,7 +31,7 @@ from kenviz.overlap_tiles import STATES, OverlapTiles
 COLOURS = ("#f2f2f2", "#e69f00", "#0072b2", "#000000")
 _RGB = np.array([[int(colour[i : i + 2], 16) for i in (1, 3, 5)] for colour in COLOURS], dtype=float)
 #: Characters of a title that has room in a window of 420 px.
-NARROW = 32
+NARROW = 28
 #: Side by side where there is room, else below each other.
 _WRAP = {"flex-wrap": "wrap"}
 

@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 
 from kenviz import theme as themes
 from kenviz.figures import strips
-from kenviz.figures.labels import label
+from kenviz.figures.labels import label, last
 from kenviz.figures.measures import MEASURES, Measure
 
 _OUTSIDE = "–"
@@ -110,8 +110,10 @@ def layers(table: pd.DataFrame) -> list[str]:
     return [_OUTSIDE if pd.isna(layer) else str(layer) for layer in table["layer"]]
 
 
-def short_kinds(kinds: Sequence[str]) -> dict[str, str]:
+def short_kinds(kinds: Sequence[str], most: int = 30) -> dict[str, str]:
     """Kinds less what precedes the layer number, if it is the same for all, and less a closing ``.weight``.
+
+    What is still longer than `most` is cut, at its beginning if that will do.
 
     >>> short_kinds(["bert.l.*.query.weight", "bert.l.*.query.bias", "bert.pooler.weight"])
     {'bert.l.*.query.weight': 'query',
@@ -120,7 +122,7 @@ def short_kinds(kinds: Sequence[str]) -> dict[str, str]:
     """
     stems = {kind[: kind.index("*") + 2] for kind in kinds if "*" in kind.split(".")}
     stem = stems.pop() if len(stems) == 1 else ""
-    short = {kind: label(kind.removeprefix(stem).removesuffix(".weight"), most=44) for kind in kinds}
+    short = {kind: last(kind.removeprefix(stem).removesuffix(".weight"), most) for kind in kinds}
     if len(set(short.values())) < len(short):
         # What was left out made the difference: number them.
         return {kind: f"{i} {short[kind]}" for i, kind in enumerate(kinds, 1)}
@@ -158,7 +160,7 @@ def _map(table: pd.DataFrame, measure: str, chosen: str) -> Plot:
     plot = figure(
         height=height,
         min_height=height,  # or the box around it would squeeze it
-        min_width=min(90 + 7 * max(map(len, kinds)) + wide * len(factors), _MOST_PIXELS),
+        min_width=min(50 + 7 * max(map(len, kinds)) + wide * len(factors), _MOST_PIXELS),
         sizing_mode="stretch_width",
         x_range=FactorRange(*factors),
         y_range=FactorRange(*reversed(kinds)),

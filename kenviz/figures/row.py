@@ -17,7 +17,7 @@ from ken import density as kde
 from ken.rules import Settings
 from kenviz import theme as themes
 from kenviz.figures import claims
-from kenviz.figures.labels import label
+from kenviz.figures.labels import NARROW, label
 
 #: At most this many entries and grid points are drawn as marks; more would be one solid bar.
 MOST_MARKS = 5000
@@ -25,8 +25,6 @@ _DEFAULT = Settings()
 #: What the lanes of the strip hold, from the top: of the whole mask, and while claims are played.
 LANES = {2: "grid", 1: "retained", 0: "reset"}
 LANES_OF_STEPS = {2: "grid", 1: "claimed", 0: "not yet"}
-#: Characters of a title that has room in a window of 420 px.
-NARROW = 40
 
 Columns = dict[str, dict[str, NDArray[Any]]]
 

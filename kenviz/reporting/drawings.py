@@ -118,7 +118,7 @@ def layers(of: pd.DataFrame, words: str) -> Markup:
         plot.cell(*place, colour, ink, in_percent(value) if written else "")
     for kind, y in rows.items():
         _, middle = plot.at(0, y + 0.5)
-        plot.text(230, middle + 4, label(kinds[kind], 30), "end")
+        plot.text(230, middle + 4, kinds[kind], "end")
     for layer, x in across.items():
         if len(across) <= 30 or x % 5 == 0:
             middle, bottom = plot.at(x + 0.5, 0)

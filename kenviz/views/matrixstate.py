@@ -14,14 +14,14 @@ from bokeh.models import Range1d
 
 from kenviz import quantities
 from kenviz.figures import legends, matrix
-from kenviz.figures.labels import label
+from kenviz.figures.labels import NARROW, label
 from kenviz.figures.matrix import Shown
 from kenviz.quantities import FIXED, QUANTITIES
 from kenviz.study import Study
 from kenviz.views.base import View
 from kenviz.views.goto import GoTo
 
-_NARROW = {"width": "min(240px, 100%)"}
+_LIST = {"width": "min(240px, 100%)"}
 _SMALL = {"width": "min(170px, 100%)"}
 #: Going to an entry shows at most this many rows and columns around it.
 _AROUND = 60.0
@@ -160,7 +160,7 @@ class MatrixState(View):
                 return
             if other:
                 self._bound_ranges()
-                self.pane.set("name", text=label(self._drawn[0], matrix.NARROW))
+                self.pane.set("name", text=label(self._drawn[0], NARROW))
             self._draw_ranges()
             for source, columns in self._sources().items():
                 self.pane.patch(source, **columns)
@@ -219,7 +219,7 @@ class MatrixState(View):
 
     def _make_controls(self) -> None:
         self._shows = ipywidgets.Dropdown(
-            options=quantities.offered(self._study), value=self.show, description="show", layout=_NARROW
+            options=quantities.offered(self._study), value=self.show, description="show", layout=_LIST
         )
         self._clips = ipywidgets.BoundedFloatText(
             value=self.clip,

@@ -14,7 +14,7 @@ import ken
 from ken.neighbours import chance, z_score
 from ken.retention import PairOfModels
 from kenviz.figures import neighbours as figures
-from kenviz.figures.labels import label
+from kenviz.figures.labels import NARROW, label
 from kenviz.neighbour_chance import expected
 from kenviz.neighbour_tiles import MeanTiles
 from kenviz.study import Study
@@ -132,7 +132,7 @@ class NeighbourView(TensorView):
             rows, n = self._found.shape
             self.pane.set("rows", start=rows, end=0, bounds=(0, rows), reset_start=rows, reset_end=0)
             self.pane.set("columns", start=0, end=n, bounds=(0, n), reset_start=0, reset_end=n)
-            self.pane.set("name", text=label(self.tensor))
+            self.pane.set("name", text=label(self.tensor, NARROW))
             self.pane.set("reading", text=self._reading())
             self.pane.set("shares", end=self._distribution.highest)
             self.pane.patch("bars", **self._distribution.columns())

@@ -17,7 +17,7 @@ from ken.retention import PairOfModels
 from kenviz.decisions import decide, own_k
 from kenviz.figures import claims
 from kenviz.figures import row as figures
-from kenviz.figures.labels import label
+from kenviz.figures.labels import NARROW, label
 from kenviz.study import Study
 from kenviz.views.card import CardBox
 from kenviz.views.rowstate import RowState
@@ -234,7 +234,7 @@ class RowView(RowState):
             self.pane.set("densities", start=0.0, end=shown.highest)
             self.pane.set("axis", axis_label=shown.of)
             self.pane.set("title", text=self._title())
-            self.pane.set("name", text=label(self._name(), figures.NARROW))
+            self.pane.set("name", text=label(self._name(), NARROW))
             self.pane.set("lanes", major_label_overrides=figures.LANES_OF_STEPS if step.step else figures.LANES)
             self.pane.set("close", visible=step.step > 0)
             self.pane.set("close_axis", axis_label=step.label)

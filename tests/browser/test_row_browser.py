@@ -137,7 +137,7 @@ def test_claims_are_played_one_by_one(front):
     one.slide("step", 1 - crowded)
     one.wait_in_kernel("view.step == 1")
     one.page.locator(".widget-play button").first.click()
-    one.wait_in_kernel("view.step == 12")  # by itself, claim after claim
+    one.wait_in_kernel("view.step == 12 and not view._steps.play.playing")  # by itself, claim after claim
     in_step(one, 1)
     shows(12)
     one.page.get_by_role("button", name="previous").click()

@@ -101,6 +101,13 @@ def in_step(one, copies):
     raise AssertionError(f"there are not {copies} copies of the view in the page")
 
 
+#: Every legend that is seen has the room beside the plot that it takes.
+ROOM = """() => Bokeh.documents.flatMap((doc) => [...doc.all_models])
+    .filter((model) => model.type === "Legend" && model.visible)
+    .map((model) => Bokeh.index.find_one(model)).filter((view) => view?.layout && view.bbox.height > 0)
+    .every((view) => view.layout.bbox.height >= view.bbox.height)"""
+
+
 def reached_by_tab(one):
     """How many controls of the first copy can be seen, and which of them Tab does not reach."""
     return one.page.evaluate(
@@ -149,6 +156,7 @@ def test_view(quiet_notebook, name):
         "new Set(Bokeh.documents.flatMap((doc) => [...doc.all_models]).map((model) => model.background_fill_color))"
     )
     one.wait(f"{papers}.has('#181a1b') && !{papers}.has('#ffffff')")
+    one.wait(ROOM)
     one.use_theme("Light")
     one.wait(f"{papers}.has('#ffffff') && !{papers}.has('#181a1b')")
 
