@@ -68,7 +68,7 @@ def test_two_hundred_displays_leave_as_much_as_one(quiet_notebook):
         before = heap()
         for _ in range(times):
             one.run_cell(cell, wait=False)
-        one.wait_until_idle()
+        one.wait_until_idle(timeout=300)  # the page is behind the kernel by then
         return heap() - before
 
     def heap():
