@@ -73,6 +73,7 @@ def test_the_lists_and_a_tap_change_what_the_page_shows(front):
 
 
 def tap(one, name):
+    one.page.wait_for_timeout(500)  # or it is the second half of a double tap, which is reported otherwise
     at = one.column("cells", "tensor").index(name)
     one.click("map", one.column("cells", "layer")[at], one.column("cells", "kind")[at])
     one.wait_in_kernel(f"view.tensor == {name!r}")
