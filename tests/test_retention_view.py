@@ -64,6 +64,19 @@ def inks_of(values, measure):
     return figures.columns(table.rename(str).assign(entries=4).assign(**{measure: values}), measure)["ink"]
 
 
+class TestScale:
+    @pytest.mark.parametrize("value", [0.0, 0.3, 1.0])
+    def test_of_a_single_share_is_from_none_to_all(self, value):
+        assert figures.limits(np.array([value, np.nan, value]), "share") == (0, 1)
+
+    def test_of_any_other_single_value_is_a_unit_around_it(self):
+        assert figures.limits(np.array([7.0]), "rows") == (6.5, 7.5)
+
+    def test_of_a_measure_with_a_middle_has_zero_there(self):
+        assert figures.limits(np.array([-1.0, 3.0]), "kurtosis") == (-3, 3)
+        assert figures.limits(np.array([0.0]), "kurtosis") == (-0.5, 0.5)
+
+
 class TestMap:
     def test_shows_any_column_with_its_unit_and_around_its_middle(self, net, pair):
         view, table = RetentionView(net, pair), ken.retention.table(net, pair)

@@ -63,7 +63,7 @@ def columns(table: pd.DataFrame, measure: str) -> dict[str, Any]:
 def limits(values: NDArray[np.float64], measure: str) -> tuple[float, float]:
     """The ends of the colour scale: the range of the finite values, or a unit around a single one.
 
-    Where a measure has a middle, 0 is the middle of the scale.
+    Where a measure has a middle, 0 is the middle of the scale. Of a share, the scale of a single value is all of it.
     """
     finite = values[np.isfinite(values)]
     if not len(finite):
@@ -72,7 +72,10 @@ def limits(values: NDArray[np.float64], measure: str) -> tuple[float, float]:
     if MEASURES[measure].middle:
         farthest = max(-low, high) or 0.5
         return -farthest, farthest
-    return (low, high) if high > low else (low - 0.5, high + 0.5)
+    if high > low:
+        return low, high
+    whole = MEASURES[measure].style == "share" and 0 <= low <= 1
+    return (0.0, 1.0) if whole else (low - 0.5, high + 0.5)
 
 
 def scale(values: NDArray[np.float64], measure: str) -> dict[str, dict[str, Any]]:
