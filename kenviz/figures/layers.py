@@ -31,14 +31,11 @@ class Slot(NamedTuple):
     title: str
 
 
-EMPTY = Slot(NOTHING, "")
-
-
-def sources(slots: Sequence[Slot]) -> dict[str, dict[str, Any]]:
+def sources(tiles: Sequence[matrix.Shown]) -> dict[str, dict[str, Any]]:
     """The columns of all sources: tiles, above and below, numbered by slot."""
     found = {}
-    for i, slot in enumerate(slots):
-        for name, columns in {"tiles": matrix.columns(slot.tiles), **matrix.marks(slot.tiles, MOST_MARKS)}.items():
+    for i, of in enumerate(tiles):
+        for name, columns in {"tiles": matrix.columns(of), **matrix.marks(of, MOST_MARKS)}.items():
             found[f"{name}_{i}"] = columns
     return found
 

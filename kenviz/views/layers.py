@@ -14,6 +14,7 @@ from ken.retention import PairOfModels
 from kenviz.figures import layers as figures
 from kenviz.figures import matrix, matrixtext
 from kenviz.figures.labels import label
+from kenviz.figures.matrix import Shown
 from kenviz.quantities import QUANTITIES
 from kenviz.study import Study
 from kenviz.views.card import CardBox
@@ -191,14 +192,22 @@ class LayersView(MatrixState):
             told.append(f"Chosen: {label(self.tensor)}.")
         return " ".join(filter(None, told))
 
-    def _slots(self) -> list[figures.Slot]:
-        most = min(PER_SHEET, max(len(kind.layers) for kind in self._kinds.values()))
+    @property
+    def _most(self) -> int:
+        """Slots that the figure has: as many as a sheet of any kind needs."""
+        return min(PER_SHEET, max(len(kind.layers) for kind in self._kinds.values()))
+
+    def _titles(self) -> list[str]:
+        """What is written above each slot; nothing above one without a layer."""
         found = []
-        for (layer, tensor), tiles in zip(self.layers.items(), self._tiles, strict=True):
+        for layer, tensor in self.layers.items():
             kept = self._study.tensor(tensor).retained / (self._shape[0] * self._shape[1])
-            title = f"layer {layer}: {kept:.1%} retained"
-            found.append(figures.Slot(tiles, ("▸ " if tensor == self.tensor else "") + title))
-        return found + [figures.EMPTY] * (most - len(found))
+            found.append(("▸ " if tensor == self.tensor else "") + f"layer {layer}: {kept:.1%} retained")
+        return found + [""] * (self._most - len(found))
+
+    def _filled(self) -> list[Shown]:
+        """The tiles of each slot."""
+        return list(self._tiles) + [figures.NOTHING] * (self._most - len(self._tiles))
 
     def _lines(self) -> str:
         rows, n = self._shape
@@ -212,17 +221,17 @@ class LayersView(MatrixState):
         )
 
     def _sources(self) -> dict[str, dict[str, Any]]:
-        return figures.sources(self._slots())
+        return figures.sources(self._filled())
 
     def _draw_more(self, tiled: bool, other: bool) -> None:
-        for i, slot in enumerate(self._slots()):
-            self.pane.set(f"title_{i}", text=slot.title)
+        for i, title in enumerate(self._titles()):
+            self.pane.set(f"title_{i}", text=title)
             if tiled:
-                self.pane.set(f"layer_{i}", visible=bool(slot.title))
+                self.pane.set(f"layer_{i}", visible=bool(title))
 
     def _figure(self) -> LayoutDOM:
         return figures.build(
-            self._slots(),
+            list(map(figures.Slot, self._filled(), self._titles())),
             matrix.ranges(self._shape, self.rows, self.columns),
             self.kind,
             self._lines(),
