@@ -102,7 +102,7 @@ class SweepView(View):
         self._quantities = ipywidgets.Dropdown(
             options=[("itself", "metric"), ("less that of the unpruned", "difference")],
             description="value",
-            layout=_NARROW | ({} if found.has_base() else {"display": "none"}),
+            layout={"width": "min(320px, 100%)"} | ({} if found.has_base() else {"display": "none"}),
         )
         self._scales = ipywidgets.Dropdown(options=list(figures.SCALES), description="shares", layout=_NARROW)
         self._rules = ipywidgets.SelectMultiple(
