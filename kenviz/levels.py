@@ -7,6 +7,7 @@ in is read again, a bounded number of entries.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -61,6 +62,38 @@ class Lattice(NamedTuple):
     def entries(self) -> NDArray[np.int64]:
         """How many entries each tile covers: (rows, columns)."""
         return np.multiply.outer(np.diff(self.row_edges), np.diff(self.column_edges))
+
+
+@dataclass(frozen=True, eq=False)
+class Placed:
+    """What is drawn of a part of a matrix, tile by tile: these lie at `place`."""
+
+    place: Lattice
+
+    @property
+    def exact(self) -> bool:
+        """True if every tile is one entry."""
+        return self.place.exact
+
+    @property
+    def first_row(self) -> int:
+        """The row at which the tiles begin."""
+        return self.place.first_row
+
+    @property
+    def first_column(self) -> int:
+        """The column at which the tiles begin."""
+        return self.place.first_column
+
+    @property
+    def tile_rows(self) -> int:
+        """Rows of a tile."""
+        return self.place.tile_rows
+
+    @property
+    def tile_columns(self) -> int:
+        """Columns of a tile."""
+        return self.place.tile_columns
 
 
 def blocks(shape: tuple[int, int]) -> list[tuple[int, int]]:
@@ -124,17 +157,28 @@ def lattice(
 
 
 def pool(values: NDArray[Any], down: int, across: int, dtype: DTypeLike) -> NDArray[Any]:
-    """Sums of a matrix over blocks of down × across, in that dtype."""
+    """Sums of a matrix over blocks of down × across, the last of a side perhaps smaller, in that dtype.
+
+    >>> pool(np.ones((3, 4), np.uint8), 2, 3, np.int64).tolist()
+    [[6, 2], [3, 1]]
+    """
+    # One line of each block at a time: several times as fast as numpy.add.reduceat, and no copy is widened.
     if down > 1:
-        values = np.add.reduceat(values, np.arange(0, values.shape[0], down), axis=0, dtype=dtype)
+        sums = np.zeros((-(-values.shape[0] // down), values.shape[1]), dtype)
+        for part in (values[i::down] for i in range(min(down, values.shape[0]))):
+            np.add(sums[: len(part)], part, out=sums[: len(part)], casting="unsafe")
+        values = sums
     if across > 1:
-        values = np.add.reduceat(values, np.arange(0, values.shape[1], across), axis=1, dtype=dtype)
+        sums = np.zeros((values.shape[0], -(-values.shape[1] // across)), dtype)
+        for part in (values[:, i::across] for i in range(min(across, values.shape[1]))):
+            np.add(sums[:, : part.shape[1]], part, out=sums[:, : part.shape[1]], casting="unsafe")
+        values = sums
     return values.astype(dtype, copy=False)
 
 
 def stretches(shape: tuple[int, int], rows: slice, multiple: int) -> Iterator[slice]:
     """Those rows of a matrix, some at a time: a multiple of so many, and about STRETCH entries."""
-    step = max(1, STRETCH // shape[1] // multiple) * multiple
+    step = max(1, STRETCH // max(1, shape[1]) // multiple) * multiple
     for start in range(rows.start, rows.stop, step):
         yield slice(start, min(start + step, rows.stop))
 
@@ -142,7 +186,8 @@ def stretches(shape: tuple[int, int], rows: slice, multiple: int) -> Iterator[sl
 class Levels:
     """Sums over blocks of a matrix of that shape, by level. They are `put` in, some rows at a time, then `finish`ed.
 
-    dtype: of the finest level and all others; None takes the smallest unsigned type that holds a count of a block.
+    dtype: of the finest level and all others; None takes the smallest unsigned type that holds the sum of a block of
+    entries that are `most` at most.
 
     >>> ones = np.ones((2000, 600), np.uint8)
     >>> levels = Levels(ones.shape)
@@ -151,8 +196,8 @@ class Levels:
     [[600000], [600000]]
     """
 
-    def __init__(self, shape: tuple[int, int], dtype: DTypeLike | None = None) -> None:
-        self._shape, self._dtype = shape, dtype
+    def __init__(self, shape: tuple[int, int], dtype: DTypeLike | None = None, most: int = 1) -> None:
+        self._dtype, self._most = dtype, most
         self._blocks = blocks(shape)
         self._sums = [np.zeros(_blocks_of(shape, block), self._type(block)) for block in self._blocks[1:2]]
 
@@ -190,7 +235,7 @@ class Levels:
         return pool(level[rows, columns], tiles.tile_rows // down, tiles.tile_columns // across, wide)
 
     def _type(self, block: tuple[int, int]) -> Any:
-        return self._dtype or np.min_scalar_type(block[0] * block[1])
+        return self._dtype or np.min_scalar_type(self._most * block[0] * block[1])
 
 
 def read_sums(read: Read, tiles: Lattice, of: Callable[[NDArray[Any]], NDArray[Any]], dtype: DTypeLike) -> NDArray[Any]:

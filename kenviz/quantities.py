@@ -91,4 +91,4 @@ def tiles(study: Study, tensors: list[str], show: str, at: Lattice, clip: float)
         return [study.pyramid(tensor).over(at) for tensor in tensors]
     means = [study.values(tensor, show).means(at) for tensor in tensors]
     end = 1.0 if show in FIXED else limit(means, clip)
-    return [ValueTiles(values, at, end) for values in means]
+    return [ValueTiles(at, values, end) for values in means]

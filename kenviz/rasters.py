@@ -2,32 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from kenviz.levels import Lattice, Levels, Read, lattice, read_sums, stretches
+from kenviz.levels import Lattice, Levels, Placed, Read, lattice, read_sums, stretches
 
 
-class Tiles(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Tiles(Placed):
     """What is drawn of a part of a mask.
 
     percent: (rows, columns) uint8, the share of retained entries of each tile in whole percent; 0 and 100 are said
-    only of tiles that retain nothing and everything. A tile covers tile_rows × tile_columns entries, the last of a
-    side perhaps fewer. The tiles begin at entry (first_row, first_column).
+    only of tiles that retain nothing and everything.
     """
 
     percent: NDArray[np.uint8]
-    first_row: int
-    first_column: int
-    tile_rows: int
-    tile_columns: int
-
-    @property
-    def exact(self) -> bool:
-        """True if every tile is one entry."""
-        return self.tile_rows == self.tile_columns == 1
 
     @property
     def codes(self) -> NDArray[np.uint8]:
@@ -92,7 +84,7 @@ class Pyramid:
         percent = np.clip(np.rint(100 * counts / entries), 1, 99)
         percent[counts == 0] = 0
         percent[counts == entries] = 100
-        return Tiles(percent.astype(np.uint8), *place[:4])
+        return Tiles(place, percent.astype(np.uint8))
 
     def counts(self, place: Lattice) -> NDArray[np.int64]:
         """Retained entries of each tile."""

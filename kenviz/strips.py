@@ -18,8 +18,6 @@ PARTS = ("heads", "columns", "rows")
 _OWN = ("share", "retained", "entries")
 _OF_ALL = ("changed", "retained_changed", "energy", "energy_retained", "energy_reset", "update_share")
 _OF_ROWS = ("paired", "tails", "tails_retained", "tails_share", "bandwidth", "kurtosis")
-# Entries of a mask that are unpacked together.
-_BLOCK = 1 << 22
 
 
 class Strip(NamedTuple):
@@ -81,19 +79,11 @@ def _heads(study: Study, tensor: str) -> Heads | None:
 
 
 def _own(study: Study, tensor: str, parts: str, of: Heads | None, measure: str) -> NDArray[np.float64]:
-    shape = study.shape(tensor)
-    along = parts if of is None else of.axis
-    counts: NDArray[Any] = np.zeros(shape[0 if along == "rows" else 1])
-    step = max(1, _BLOCK // shape[1])
-    for start in range(0, shape[0], step):
-        mask = study.mask(tensor, slice(start, start + step))
-        if along == "rows":
-            counts[start : start + step] = np.count_nonzero(mask, axis=1)
-        else:
-            counts += np.count_nonzero(mask, axis=0)
+    pyramid, along = study.pyramid(tensor), parts if of is None else of.axis
+    counts: NDArray[Any] = (pyramid.row_counts if along == "rows" else pyramid.column_counts).astype(float)
     if of is not None:
         counts = np.bincount(of.group, weights=counts, minlength=len(of.groups))
-    entries = math.prod(shape) / len(counts)
+    entries = math.prod(pyramid.shape) / len(counts)
     if measure == "entries":
         return np.full(len(counts), entries)
     return counts if measure == "retained" else counts / entries

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kenviz.levels import Lattice, Levels, Read, read_sums, stretches
+from kenviz.levels import Lattice, Levels, Placed, Read, read_sums, stretches
 
 #: Codes 0 … 254 are values, evenly spaced from −limit to limit; this one says that there is none.
 MISSING = 255
@@ -18,7 +18,7 @@ ZERO = 127
 
 
 @dataclass(frozen=True, eq=False)
-class ValueTiles:
+class ValueTiles(Placed):
     """What is drawn of a part of a matrix of values.
 
     values: (rows, columns) float64, the mean of the entries of each tile that have a value, NaN where none has.
@@ -27,7 +27,6 @@ class ValueTiles:
     """
 
     values: NDArray[np.float64]
-    place: Lattice
     limit: float
 
     @property
@@ -64,31 +63,6 @@ class ValueTiles:
     def missing(self) -> int:
         """Tiles without a value."""
         return int(np.isnan(self.values).sum())
-
-    @property
-    def exact(self) -> bool:
-        """True if every tile is one entry."""
-        return self.place.exact
-
-    @property
-    def first_row(self) -> int:
-        """The row at which the tiles begin."""
-        return self.place.first_row
-
-    @property
-    def first_column(self) -> int:
-        """The column at which the tiles begin."""
-        return self.place.first_column
-
-    @property
-    def tile_rows(self) -> int:
-        """Rows of a tile."""
-        return self.place.tile_rows
-
-    @property
-    def tile_columns(self) -> int:
-        """Columns of a tile."""
-        return self.place.tile_columns
 
 
 class Values:

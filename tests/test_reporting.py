@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import ken
-from kenviz.reporting import tiles as module
+from kenviz import levels
 from kenviz.reporting.numbers import in_digits, in_percent
 from kenviz.reporting.png import picture
 from kenviz.reporting.results import read
@@ -28,11 +28,9 @@ from kenviz.theme import SEQUENTIAL
 def test_tiles_count_every_retained_entry_once_whatever_the_blocks(rows, n, most, seed, block):
     mask = np.random.default_rng(seed).random((rows, n)) < 0.4
     tensor = SimpleNamespace(row_shape=mask.shape, row_mask=lambda wanted: mask[wanted].copy())
-    before, module._BLOCK = module._BLOCK, block
-    try:
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(levels, "STRETCH", block)
         found = pooled(tensor, most)
-    finally:
-        module._BLOCK = before
     assert max(found.counts.shape) <= most
     assert found.counts.sum() == mask.sum()
     assert found.sizes.sum() == mask.size

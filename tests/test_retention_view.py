@@ -11,7 +11,7 @@ from kenviz_models import HOSTILE, small_pair
 
 import ken
 import kenviz
-from kenviz import RetentionView, strips, theme
+from kenviz import RetentionView, levels, strips, theme
 from kenviz.figures import retention as figures
 from kenviz.figures.measures import MEASURES
 from kenviz.figures.strips import MOST_MARKS, picture
@@ -229,7 +229,7 @@ class TestStrips:
         assert shown.columns["strip"]["part"][0] == "rows 500 to 503"
 
     def test_masks_are_read_some_rows_at_a_time(self, net, monkeypatch):
-        monkeypatch.setattr(strips, "_BLOCK", 100)
+        monkeypatch.setattr(levels, "STRETCH", 100)
         found = strips.strip(Study(net), EMBED, "columns", "retained")
         np.testing.assert_array_equal(found.values, net[EMBED].mask().sum(axis=0))
 

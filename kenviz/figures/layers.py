@@ -15,13 +15,14 @@ from bokeh.plotting import figure
 from kenviz import theme as themes
 from kenviz.figures import legends, matrix
 from kenviz.figures.labels import NARROW, label
+from kenviz.levels import lattice
 from kenviz.rasters import Tiles
 
 #: Marks of tiles beyond one end of the scale, in a layer: there is less room than in one large matrix.
 MOST_MARKS = 40
 
 #: What a slot without a layer holds; it is not visible.
-NOTHING = Tiles(np.zeros((1, 1), np.uint8), 0, 0, 1, 1)
+NOTHING = Tiles(lattice((1, 1), (0, 1), (0, 1)), np.zeros((1, 1), np.uint8))
 
 
 class Slot(NamedTuple):

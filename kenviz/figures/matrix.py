@@ -7,10 +7,8 @@ from typing import Any
 import numpy as np
 from bokeh.models import (
     BasicTicker,
-    BasicTickFormatter,
     ColumnDataSource,
     CustomJSHover,
-    HoverTool,
     LinearColorMapper,
     Plot,
     PrintfTickFormatter,
@@ -21,7 +19,9 @@ from bokeh.plotting import figure
 from numpy.typing import NDArray
 
 from kenviz import theme as themes
+from kenviz.figures import axes
 from kenviz.figures.labels import label
+from kenviz.neighbour_tiles import MeanTiles
 from kenviz.rasters import Tiles
 from kenviz.valuetiles import ValueTiles
 
@@ -34,16 +34,9 @@ Shown = Tiles | ValueTiles
 Columns = dict[str, Any]
 
 
-def columns(tiles: Shown) -> Columns:
+def columns(tiles: Shown | MeanTiles) -> Columns:
     """The columns of source "tiles": one image and where it lies, in entries."""
-    rows, across = tiles.codes.shape
-    return {
-        "image": [tiles.codes],
-        "x": [tiles.first_column],
-        "y": [tiles.first_row],
-        "dw": [across * tiles.tile_columns],
-        "dh": [rows * tiles.tile_rows],
-    }
+    return {"image": [tiles.codes], **axes.extent(tiles, *tiles.codes.shape)}
 
 
 def marks(tiles: Shown, most: int = MOST_MARKS) -> dict[str, Columns]:
@@ -113,27 +106,13 @@ def frame(
 
     Named models: the figure; sources tiles, above, below, each with the suffix; tool hover.
     """
-    plot = figure(
-        name=name,
-        x_range=ranges[0],
-        y_range=ranges[1],
-        tools="pan,wheel_zoom,box_zoom,reset",
-        active_scroll="wheel_zoom",
-        **options,
-    )
-    plot.toolbar.logo = None
-    plot.grid.visible = False
-    for axis in plot.axis:
-        axis.ticker = BasicTicker(min_interval=1, desired_num_ticks=5)
-        axis.formatter = BasicTickFormatter(use_scientific=False)
+    plot = axes.build(name, ranges, **options)
     data = {"tiles": columns(tiles), **marks(tiles, most_marks)}
     sources = {key: ColumnDataSource(of, name=f"{key}{suffix}") for key, of in data.items()}
     codes, told = mappers
     image = plot.image("image", "x", "y", "dw", "dh", source=sources["tiles"], color_mapper=codes)
     for key, marker in (("above", "triangle"), ("below", "inverted_triangle")):
         plot.scatter("x", "y", source=sources[key], marker=marker, **MARK)
-    # An entry covers the unit square to the right of and below its indices: the entry under the pointer is the floor.
-    floor = CustomJSHover(code="return String(Math.floor(value))")
     decoded = CustomJSHover(
         args={"scale": told},
         code="""
@@ -142,13 +121,7 @@ def frame(
             return value > most ? "none" : String(Number(there.toPrecision(4)))
         """,
     )
-    plot.add_tools(
-        HoverTool(
-            renderers=[image],
-            tooltips=[("row", "$y{custom}"), ("column", "$x{custom}"), ("shown in this tile", "@image{custom}")],
-            formatters={"$x": floor, "$y": floor, "@image": decoded},
-        )
-    )
+    axes.hover(plot, image, [("shown in this tile", "@image{custom}")], image=decoded)
     return plot
 
 
@@ -156,19 +129,6 @@ def mark(plot: figure, source: ColumnDataSource) -> None:
     """Draw rings around the points of a source, which can be seen on any colour: the entry that is chosen."""
     for size, colour, width in ((13, "#ffffff", 5), (13, themes.CHOSEN, 2.5)):
         plot.scatter("x", "y", source=source, size=size, fill_color=None, line_color=colour, line_width=width)
-
-
-def ranges(
-    shape: tuple[int, int], rows: tuple[float, float] | None = None, columns: tuple[float, float] | None = None
-) -> tuple[Range1d, Range1d]:
-    """The ranges "columns" and "rows" of a matrix, of which a part may be shown. Row 0 is on top."""
-    down, across = shape
-    left, right = sorted(columns or (0, across))
-    top, bottom = sorted(rows or (0, down))
-    return (
-        Range1d(left, right, bounds=(0, across), reset_start=0, reset_end=across, name="columns"),
-        Range1d(bottom, top, bounds=(0, down), reset_start=down, reset_end=0, name="rows"),
-    )
 
 
 def build(tiles: Tiles, shape: tuple[int, int], name: str, theme: str = "light") -> Plot:
@@ -179,7 +139,7 @@ def build(tiles: Tiles, shape: tuple[int, int], name: str, theme: str = "light")
     codes, told = mappers(tiles)
     plot = frame(
         tiles,
-        ranges(shape),
+        axes.ranges(shape),
         (codes, told),
         height=460,
         sizing_mode="stretch_width",

@@ -8,8 +8,6 @@ from typing import Any, NamedTuple
 import numpy as np
 from bokeh.layouts import column
 from bokeh.models import (
-    BasicTicker,
-    BasicTickFormatter,
     Column,
     ColumnDataSource,
     CustomJSHover,
@@ -24,7 +22,9 @@ from bokeh.plotting import figure
 from numpy.typing import NDArray
 
 from kenviz import theme as themes
+from kenviz.figures import axes
 from kenviz.figures.labels import NARROW, label
+from kenviz.figures.matrix import columns
 from kenviz.neighbour_tiles import RESET, STEPS, MeanTiles
 
 #: So many rows and columns, and the counts are also written into the entries.
@@ -59,23 +59,11 @@ class Distribution(NamedTuple):
         return 1.08 * max(1.0, float(columns["found"].max()), float(columns["expected"].max()))
 
 
-def tiles(shown: MeanTiles) -> dict[str, Any]:
-    """The columns of source "tiles": one image and where it lies, in entries."""
-    rows, across = shown.steps.shape
-    return {
-        "image": [shown.steps],
-        "x": [shown.first_column],
-        "y": [shown.first_row],
-        "dw": [across * shown.tile_columns],
-        "dh": [rows * shown.tile_rows],
-    }
-
-
 def digits(shown: MeanTiles) -> dict[str, Any]:
     """The columns of source "digits": the counts of retained entries as text, where there is room for them."""
-    few = shown.exact and max(shown.steps.shape) <= MOST_WRITTEN
-    at = np.nonzero(shown.steps != RESET) if few else (np.zeros(0, int), np.zeros(0, int))
-    steps = shown.steps[at]
+    few = shown.exact and max(shown.codes.shape) <= MOST_WRITTEN
+    at = np.nonzero(shown.codes != RESET) if few else (np.zeros(0, int), np.zeros(0, int))
+    steps = shown.codes[at]
     return {
         "x": at[1] + shown.first_column + 0.5,
         "y": at[0] + shown.first_row + 0.5,
@@ -115,44 +103,37 @@ def reading(found: float, expected: float, z: float) -> str:
 def build(
     shown: MeanTiles,
     shape: tuple[int, int],
+    ranges: tuple[Range1d, Range1d],
     distribution: Distribution,
     name: str,
     words: str,
     theme: str = "light",
 ) -> Column:
-    """The map of a mask of that shape, row 0 on top, above its distribution; words are what that says (`reading`).
+    """The map of a mask of that shape, over ranges (columns, rows), above its distribution.
 
-    Named models: sources tiles, digits, bars; ranges rows, columns, shares; titles name, note, reading.
+    words are what that says (`reading`). Named models: sources tiles, digits, bars; range shares; titles name, note,
+    reading.
     """
-    root = column(_map(shown, shape, name), _bars(distribution, words), sizing_mode="stretch_width")
+    root = column(_map(shown, shape, ranges, name), _bars(distribution, words), sizing_mode="stretch_width")
     themes.apply(root, theme)
     return root
 
 
-def _map(shown: MeanTiles, shape: tuple[int, int], name: str) -> Plot:
-    rows, across = shape
-    plot = figure(
-        name="neighbours",
+def _map(shown: MeanTiles, shape: tuple[int, int], ranges: tuple[Range1d, Range1d], name: str) -> Plot:
+    plot = axes.build(
+        "neighbours",
+        ranges,
         height=460,
         sizing_mode="stretch_width",
-        x_range=Range1d(0, across, bounds=(0, across), name="columns"),
-        y_range=Range1d(rows, 0, bounds=(0, rows), name="rows"),
         x_axis_label="column",
         y_axis_label="row",
-        tools="pan,wheel_zoom,box_zoom,reset",
-        active_scroll="wheel_zoom",
         title=Title(text=label(name, NARROW), name="name", text_font_size="13px"),
     )
     plot.add_layout(_words(note(shown, shape), "note"), "above")
-    plot.toolbar.logo = None
-    plot.grid.visible = False
-    for axis in plot.axis:
-        axis.ticker = BasicTicker(min_interval=1)
-        axis.formatter = BasicTickFormatter(use_scientific=False)
     # What is not a mean is left blank, so that it is the paper of either theme, and no colour of the scale.
     mapper = LinearColorMapper(palette=themes.COUNTS, low=0, high=4 * STEPS, high_color="rgba(0, 0, 0, 0)")
     image = plot.image(
-        "image", "x", "y", "dw", "dh", source=ColumnDataSource(tiles(shown), name="tiles"), color_mapper=mapper
+        "image", "x", "y", "dw", "dh", source=ColumnDataSource(columns(shown), name="tiles"), color_mapper=mapper
     )
     plot.text(
         "x",
@@ -164,18 +145,10 @@ def _map(shown: MeanTiles, shape: tuple[int, int], name: str) -> Plot:
         text_baseline="middle",
         text_font_size="10px",
     )
-    # An entry covers the unit square to the right of and below its indices: the entry under the pointer is the floor.
-    floor = CustomJSHover(code="return String(Math.floor(value))")
     mean = CustomJSHover(
         code=f"return value === {RESET} ? 'nothing retained here' : String(Math.round(100 * value / {STEPS}) / 100)"
     )
-    plot.add_tools(
-        HoverTool(
-            renderers=[image],
-            tooltips=[("row", "$y{custom}"), ("column", "$x{custom}"), ("retained neighbours", "@image{custom}")],
-            formatters={"$x": floor, "$y": floor, "@image": mean},
-        )
-    )
+    axes.hover(plot, image, [("retained neighbours", "@image{custom}")], image=mean)
     marks = [STEPS * count for count in range(5)]
     plot.add_layout(
         ColorBar(

@@ -15,7 +15,6 @@ import numpy as np
 from bokeh.layouts import column
 from bokeh.models import (
     BasicTicker,
-    BasicTickFormatter,
     ColumnDataSource,
     CustomJS,
     HoverTool,
@@ -28,6 +27,7 @@ from bokeh.models.annotations import ColorBar, Title
 from bokeh.plotting import figure
 
 from kenviz import theme as themes
+from kenviz.figures import axes
 from kenviz.figures import retention as retention_figure
 from kenviz.reporting.sampling import SampledRow
 from kenviz.reporting.tiles import Tiles
@@ -35,6 +35,13 @@ from kenviz.reporting.tiles import Tiles
 if TYPE_CHECKING:
     import pandas as pd
 
+# Neither plot is moved or zoomed.
+_FIXED: dict[str, Any] = {
+    "tools": "",
+    "toolbar_location": None,
+    "sizing_mode": "stretch_width",
+    "frame_align": False,
+}
 #: Kinds of matrices that have a line in the map; of more, those with the most entries.
 MOST_KINDS = 80
 
@@ -102,23 +109,9 @@ def layout(matrices: pd.DataFrame, on: str) -> LayoutDOM:
 def _matrix() -> tuple[Plot, Mapping[str, Any]]:
     across, down = Range1d(0, 1, name="columns"), Range1d(1, 0, name="rows")
     title = Title(text="", name="matrix_title", text_font_size="13px")
-    plot = figure(
-        name="matrix",
-        frame_align=False,
-        height=380,
-        sizing_mode="stretch_width",
-        x_range=across,
-        y_range=down,
-        x_axis_label="column",
-        y_axis_label="row",
-        tools="",
-        toolbar_location=None,
-        title=title,
+    plot = axes.build(
+        "matrix", (across, down), height=380, x_axis_label="column", y_axis_label="row", title=title, **_FIXED
     )
-    plot.grid.visible = False
-    for axis in plot.axis:
-        axis.ticker = BasicTicker(min_interval=1, desired_num_ticks=5)
-        axis.formatter = BasicTickFormatter(use_scientific=False)
     mapper = LinearColorMapper(palette=themes.SEQUENTIAL, low=0, high=100, name="shares")
     source = ColumnDataSource(
         {"image": [np.full((1, 1), np.nan)], "x": [0], "y": [0], "dw": [1], "dh": [1]}, name="tiles"
@@ -134,16 +127,13 @@ def _row_plot(on: str) -> tuple[Plot, Mapping[str, Any]]:
     title = Title(text="", name="row_title", text_font_size="13px")
     plot = figure(
         name="row",
-        frame_align=False,
         height=280,
-        sizing_mode="stretch_width",
         x_range=values,
         y_range=densities,
         x_axis_label="update: fine-tuned less pretrained value" if on == "update" else "fine-tuned value",
         y_axis_label="density (1 / unit of weight)",
-        tools="",
-        toolbar_location=None,
         title=title,
+        **_FIXED,
     )
     empty: dict[str, Sequence[float]] = {"left": [], "right": [], "retained": [], "all": []}
     bins = ColumnDataSource(empty, name="bins")

@@ -9,9 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import ken
-
-# Entries of a mask that are unpacked at a time.
-_BLOCK = 1 << 22
+from kenviz.levels import pool, stretches
 
 
 class Tiles(NamedTuple):
@@ -89,10 +87,8 @@ def pooled(tensor: ken.RetainedTensor, most: int) -> Tiles:
     """
     rows, n = tensor.row_shape
     down, across = max(1, -(-rows // most)), max(1, -(-n // most))
-    step = down * max(1, _BLOCK // max(1, down * n))
-    parts = []
-    for first in range(0, rows, step):
-        mask = tensor.row_mask(slice(first, min(first + step, rows))).view(np.uint8)
-        counts = np.add.reduceat(mask, np.arange(0, len(mask), down), axis=0, dtype=np.uint32)
-        parts.append(np.add.reduceat(counts, np.arange(0, n, across), axis=1, dtype=np.uint32))
+    parts = [
+        pool(tensor.row_mask(some).view(np.uint8), down, across, np.uint32)
+        for some in stretches((rows, n), slice(0, rows), down)
+    ]
     return Tiles(np.concatenate(parts), (rows, n), down, across)

@@ -14,19 +14,20 @@ from bokeh.models import LayoutDOM
 import ken
 from ken.retention import PairOfModels
 from kenviz.comparison import Comparison
+from kenviz.figures import axes
 from kenviz.figures import compare as figures
 from kenviz.figures import overlap as masks
 from kenviz.figures.labels import label
 from kenviz.overlap_tiles import OverlapTiles
 from kenviz.study import Study
-from kenviz.views.base import View
+from kenviz.views.parts import PartView
 from kenviz.views.tensors import options
 
 _WIDE = {"width": "min(560px, 100%)"}
 _NEAR = 0.05  # of the plot's width; half a kind in height
 
 
-class CompareView(View):
+class CompareView(PartView):
     """Two subnetworks of one pretrained model, tensor by tensor, and the two masks of one tensor entry by entry.
 
     a and b may differ in rule, k, seed, or in what they were fine-tuned for. Masks compare in any case, and the update
@@ -51,8 +52,6 @@ class CompareView(View):
 
     measure = traitlets.Enum(list(figures.MEASURES), "jaccard", help="What the dots show.")
     tensor = traitlets.Unicode(help="Name of the tensor whose masks are shown.")
-    rows = traitlets.Tuple(traitlets.Float(), traitlets.Float(), default_value=(0.0, 0.0), help="Rows shown.")
-    columns = traitlets.Tuple(traitlets.Float(), traitlets.Float(), default_value=(0.0, 0.0), help="Columns shown.")
 
     def __init__(
         self,
@@ -101,14 +100,9 @@ class CompareView(View):
         except ValueError as error:
             raise traitlets.TraitError(str(error)) from None
 
-    @traitlets.validate("rows", "columns")
-    def _valid_part(self, proposal: dict[str, Any]) -> tuple[float, float]:
-        first, last = proposal["value"]
-        name = proposal["trait"].name
-        size = self._overlap.shape[0 if name == "rows" else 1]
-        if not (math.isfinite(first) and math.isfinite(last) and min(first, last) < size and max(first, last) > 0):
-            raise traitlets.TraitError(f"{name} must be a part of 0 to {size}, got {first} to {last}")
-        return min(first, last), max(first, last)
+    @property
+    def _shape(self) -> tuple[int, int]:
+        return self._overlap.shape
 
     @property
     def tiles(self) -> OverlapTiles:
@@ -118,16 +112,14 @@ class CompareView(View):
     def _choose(self, tensor: str) -> None:
         """Show a tensor whole."""
         self._overlap = self._of.overlap(tensor)
-        down, across = self._overlap.shape
         with self.hold_trait_notifications():
             self.set_trait("tensor", tensor)
-            self.set_trait("rows", (0.0, float(down)))
-            self.set_trait("columns", (0.0, float(across)))
+            self._widen()
 
     def _read(self) -> None:
         self._tiles = self._overlap.tiles(self.rows, self.columns)
         with self._sync():
-            for (name, slider), size in zip(self._parts.items(), self._overlap.shape, strict=True):
+            for (name, slider), size in zip(self._parts.items(), self._shape, strict=True):
                 low, high = getattr(self, name)
                 slider.max = max(size, slider.value[1])
                 slider.value = (max(0, math.floor(low)), min(size, math.ceil(high)))
@@ -160,7 +152,7 @@ class CompareView(View):
                     self._whose_update(),
                     f"Masks of {label(self.tensor)}: a retains {line['retained_a']:,}, b {line['retained_b']:,} of "
                     f"{line['paired']:,} entries, both {line['both']:,} (by chance {line['both_expected']:,.0f}).",
-                    f"Shown: {masks.note(self._tiles, self._overlap.shape).replace(chr(10), '; ')}.",
+                    f"Shown: {masks.note(self._tiles, self._shape).replace(chr(10), '; ')}.",
                 ],
             )
         )
@@ -204,10 +196,9 @@ class CompareView(View):
         with self._lock, self.pane.hold():
             with self._sync():
                 self._choose(self.tensor)
-            down, across = self._overlap.shape
-            # Bounds first: BokehJS takes the properties in this order, and cuts start and end to the bounds it has.
-            self.pane.set("rows", bounds=(0, down), start=down, end=0, reset_start=down, reset_end=0)
-            self.pane.set("columns", bounds=(0, across), start=0, end=across, reset_start=0, reset_end=across)
+            self._bound_ranges()
+            self._draw_range("rows")
+            self._draw_range("columns")
             self.pane.set("name", text=label(self.tensor, masks.NARROW))
             data = figures.columns(self._of.table, self.measure)
             self.pane.patch("ring", **figures.ring(data, self._at()))
@@ -218,17 +209,13 @@ class CompareView(View):
         if not hasattr(self, "pane") or self._syncing:  # another tensor sets both, and draws once
             return
         with self._lock, self.pane.hold():
-            name, (low, high) = change["name"], change["new"]
-            start, end = (high, low) if name == "rows" else (low, high)  # row 0 is on top
-            shown: Any = self.figure.select_one({"name": name})
-            if (shown.start, shown.end) != (start, end):
-                self.pane.set(name, start=start, end=end)
+            self._draw_range(change["name"])
             self._redraw()
 
     def _redraw(self) -> None:
         self._read()
         self.pane.patch("tiles", **masks.columns(self._tiles))
-        self.pane.set("note", text=masks.note(self._tiles, self._overlap.shape))
+        self.pane.set("note", text=masks.note(self._tiles, self._shape))
 
     def _at(self) -> int:
         return self._of.tensors.index(self.tensor)
@@ -260,11 +247,8 @@ class CompareView(View):
     # ---- ways out
 
     def _figure(self) -> LayoutDOM:
-        plots = masks.build(self._tiles, self._overlap.shape, self.tensor)
-        root = figures.build(self._of.table, self.measure, self._at(), self.colours, plots)
-        root.select_one({"name": "rows"}).update(start=self.rows[1], end=self.rows[0])
-        root.select_one({"name": "columns"}).update(start=self.columns[0], end=self.columns[1])
-        return root
+        plots = masks.build(self._tiles, self._shape, axes.ranges(self._shape, self.rows, self.columns), self.tensor)
+        return figures.build(self._of.table, self.measure, self._at(), self.colours, plots)
 
     def code(self) -> str:
         """Python that makes this view as it is now, of subnetworks `a` and `b`, a pair `pair`, and `pair_b`, if any."""

@@ -11,15 +11,16 @@ from bokeh.models import LayoutDOM
 
 import ken
 from ken.retention import PairOfModels
+from kenviz.figures import axes, matrixtext
 from kenviz.figures import layers as figures
-from kenviz.figures import matrix, matrixtext
 from kenviz.figures.labels import label
 from kenviz.figures.matrix import Shown
 from kenviz.quantities import QUANTITIES
 from kenviz.study import Study
 from kenviz.views.card import CardBox
 from kenviz.views.entrycard import entry_card
-from kenviz.views.matrixstate import MatrixState, numbers
+from kenviz.views.matrixstate import MatrixState
+from kenviz.views.parts import numbers
 from kenviz.views.tensors import options
 
 #: Layers on a sheet.
@@ -232,7 +233,7 @@ class LayersView(MatrixState):
     def _figure(self) -> LayoutDOM:
         return figures.build(
             list(map(figures.Slot, self._filled(), self._titles())),
-            matrix.ranges(self._shape, self.rows, self.columns),
+            axes.ranges(self._shape, self.rows, self.columns),
             self.kind,
             self._lines(),
             QUANTITIES[self.show].missing,

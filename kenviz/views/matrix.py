@@ -10,13 +10,14 @@ from bokeh.models import LayoutDOM
 
 import ken
 from ken.retention import PairOfModels
+from kenviz.figures import axes, matrix, matrixtext
 from kenviz.figures import marginals as figures
-from kenviz.figures import matrix, matrixtext
 from kenviz.quantities import QUANTITIES
 from kenviz.study import Study
 from kenviz.views.card import CardBox
 from kenviz.views.entrycard import entry_card
-from kenviz.views.matrixstate import MatrixState, numbers
+from kenviz.views.matrixstate import MatrixState
+from kenviz.views.parts import numbers
 from kenviz.views.tensors import TensorView
 
 
@@ -135,7 +136,7 @@ class MatrixView(MatrixState, TensorView):
             self._shares(),
             self._whole_share(),
             self._place,
-            matrix.ranges(self._shape, self.rows, self.columns),
+            axes.ranges(self._shape, self.rows, self.columns),
             self.tensor,
             self._lines(),
             QUANTITIES[self.show].missing,

@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import ipywidgets
-import pandas as pd
 import traitlets
-from bokeh.models import Range1d
 
 from kenviz import quantities
 from kenviz.figures import legends, matrix
 from kenviz.figures.labels import NARROW, label
-from kenviz.figures.matrix import Shown
 from kenviz.quantities import FIXED, QUANTITIES
 from kenviz.study import Study
-from kenviz.views.base import View
 from kenviz.views.goto import GoTo
+from kenviz.views.parts import PartView
 
 _LIST = {"width": "min(240px, 100%)"}
 _SMALL = {"width": "min(170px, 100%)"}
@@ -27,7 +23,7 @@ _SMALL = {"width": "min(170px, 100%)"}
 _AROUND = 60.0
 
 
-class MatrixState(View):
+class MatrixState(PartView):
     """A part of one or more matrices of one shape, as tiles on one scale of colours.
 
     Subclasses say which matrices these are (`_names`, `_shape`), what is said of them (`_tell`, `_lines`) and what else
@@ -40,8 +36,6 @@ class MatrixState(View):
     MOST_TILES, MOST_MARKS = 400, matrix.MOST_MARKS
 
     show = traitlets.Enum(list(QUANTITIES), "mask", help="What is shown; all but the mask needs the pair of models.")
-    rows = traitlets.Tuple(traitlets.Float(), traitlets.Float(), default_value=(0.0, 0.0), help="Rows shown.")
-    columns = traitlets.Tuple(traitlets.Float(), traitlets.Float(), default_value=(0.0, 0.0), help="Columns shown.")
     clip = traitlets.Float(0.99, help="Quantile of the absolute tile values at which the scale ends, 0 to 1.")
     entry: Any = traitlets.Tuple(
         traitlets.Int(), traitlets.Int(), default_value=None, allow_none=True, help="(row, column) chosen, or None."
@@ -54,11 +48,6 @@ class MatrixState(View):
     _drawn: tuple[Any, ...] = ()
 
     # ---- what subclasses say
-
-    @property
-    def _shape(self) -> tuple[int, int]:
-        """(rows, columns) of a matrix."""
-        raise NotImplementedError
 
     @property
     def _names(self) -> list[str]:
@@ -96,15 +85,6 @@ class MatrixState(View):
             return quantities.check(proposal["value"], self._study)
         except ValueError as error:
             raise traitlets.TraitError(str(error)) from None
-
-    @traitlets.validate("rows", "columns")
-    def _valid_part(self, proposal: dict[str, Any]) -> tuple[float, float]:
-        first, last = proposal["value"]
-        name = proposal["trait"].name
-        size = self._shape[0 if name == "rows" else 1]
-        if not (math.isfinite(first) and math.isfinite(last) and min(first, last) < size and max(first, last) > 0):
-            raise traitlets.TraitError(f"{name} must be a part of 0 to {size}, got {first} to {last}")
-        return first, last
 
     @traitlets.validate("clip")
     def _valid_clip(self, proposal: dict[str, Any]) -> float:
@@ -161,7 +141,8 @@ class MatrixState(View):
             if other:
                 self._bound_ranges()
                 self.pane.set("name", text=label(self._drawn[0], NARROW))
-            self._draw_ranges()
+            self._draw_range("rows")
+            self._draw_range("columns")
             for source, columns in self._sources().items():
                 self.pane.patch(source, **columns)
             self.pane.set("codes", **matrix.colours(self._tiles[0]))
@@ -187,11 +168,6 @@ class MatrixState(View):
             finally:
                 self._settling = before
 
-    def _widen(self) -> None:
-        rows, n = self._shape
-        self.set_trait("rows", (0.0, float(rows)))
-        self.set_trait("columns", (0.0, float(n)))
-
     def show_all(self) -> None:
         """Zoom out to the whole matrix."""
         with self._lock:
@@ -208,7 +184,7 @@ class MatrixState(View):
             with self._settled():
                 self.entry = (row, column)
                 for name, at, size in (("rows", row, self._shape[0]), ("columns", column, self._shape[1])):
-                    low, high = sorted(getattr(self, name))
+                    low, high = getattr(self, name)
                     span = min(high - low, _AROUND)
                     start = min(max(at + 0.5 - span / 2, 0.0), max(size - span, 0.0))
                     if not (low <= at and at + 1 <= high and high - low <= _AROUND):
@@ -258,44 +234,13 @@ class MatrixState(View):
 
     # ---- ranges
 
-    def _draw_ranges(self) -> None:
-        """Move the ranges of the figure to the part that is shown, unless they are there."""
-        for name in ("rows", "columns"):
-            low, high = sorted(getattr(self, name))
-            start, end = (high, low) if name == "rows" else (low, high)  # row 0 is on top
-            shown = self._range(name)
-            if (shown.start, shown.end) != (start, end):
-                self.pane.set(name, start=start, end=end)
-
-    def _bound_ranges(self) -> None:
-        """Bound the ranges of the figure by the shape."""
-        rows, n = self._shape
-        self.pane.set("rows", bounds=(0, rows), reset_start=rows, reset_end=0)
-        self.pane.set("columns", bounds=(0, n), reset_start=0, reset_end=n)
-
-    def _range(self, name: str) -> Range1d:
-        found: Any = self.pane.root.select_one({"name": name})
-        return found
-
     def _moved(self, name: str, start: float, end: float) -> None:
         """A range of the figure was moved in the browser."""
         with self._lock:
             with self._settled():
-                self.set_trait(name, (min(start, end), max(start, end)))
+                self.set_trait(name, (start, end))
             other = "columns" if name == "rows" else "rows"
             shown = self._range(other)
             # A zoom moves both ranges, in one message: what is shown follows once, with the second.
-            if sorted((shown.start, shown.end)) == sorted(getattr(self, other)):
+            if sorted((shown.start, shown.end)) == [*getattr(self, other)]:
                 self._update()
-
-
-def numbers(tiles: Shown) -> pd.DataFrame:
-    """What the tiles show, indexed by the first row and column of each."""
-    rows, across = tiles.values.shape
-    return pd.DataFrame(
-        tiles.values,
-        index=pd.RangeIndex(tiles.first_row, tiles.first_row + rows * tiles.tile_rows, tiles.tile_rows, name="row"),
-        columns=pd.RangeIndex(
-            tiles.first_column, tiles.first_column + across * tiles.tile_columns, tiles.tile_columns, name="column"
-        ),
-    )

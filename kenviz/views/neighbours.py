@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 import math
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import traitlets
-from bokeh.models import Column, Range1d
+from bokeh.models import Column
 
 import ken
 from ken.neighbours import chance, z_score
 from ken.retention import PairOfModels
+from kenviz.figures import axes, matrix
 from kenviz.figures import neighbours as figures
 from kenviz.figures.labels import NARROW, label
 from kenviz.neighbour_chance import expected
 from kenviz.neighbour_tiles import MeanTiles
 from kenviz.study import Study
+from kenviz.views.parts import PartView, numbers
 from kenviz.views.tensors import TensorView
 
 
-class NeighbourView(TensorView):
+class NeighbourView(PartView, TensorView):
     """For each retained entry of a matrix, how many of its neighbours (left, right, above, below) are retained.
 
     The map shows the counts, or their means where tiles are larger than an entry. Below it is their distribution,
@@ -41,9 +43,6 @@ class NeighbourView(TensorView):
     """
 
     STATE = ("tensor", "rows", "columns")
-
-    rows = traitlets.Tuple(traitlets.Float(), traitlets.Float(), default_value=(0.0, 0.0), help="Rows shown.")
-    columns = traitlets.Tuple(traitlets.Float(), traitlets.Float(), default_value=(0.0, 0.0), help="Columns shown.")
 
     def __init__(
         self,
@@ -69,30 +68,24 @@ class NeighbourView(TensorView):
     def _listen(self) -> None:
         self.pane.on_event(self._heard)
 
-    @traitlets.validate("rows", "columns")
-    def _valid_part(self, proposal: dict[str, Any]) -> tuple[float, float]:
-        first, last = proposal["value"]
-        name = proposal["trait"].name
-        size = self._found.shape[0 if name == "rows" else 1]
-        if not (math.isfinite(first) and math.isfinite(last) and min(first, last) < size and max(first, last) > 0):
-            raise traitlets.TraitError(f"{name} must be a part of 0 to {size}, got {first} to {last}")
-        return first, last
+    @property
+    def _shape(self) -> tuple[int, int]:
+        return self._found.shape
 
     # ---- from the state to what is shown
 
     def _count(self) -> None:
         """Count the tensor, and show it whole."""
         self._found = self._study.neighbours(self.tensor)
-        rows, n = self._found.shape
+        n = self._shape[1]
         by_chance = chance(self._found.retained, n)
         self._distribution = figures.Distribution(self._found.distribution, expected(self._found.retained, n))
         self._z = z_score(self._found.pairs, by_chance)
-        self.set_trait("rows", (0.0, float(rows)))
-        self.set_trait("columns", (0.0, float(n)))
+        self._widen()
 
     def _read(self) -> None:
         self._tiles = self._found.tiles(self.rows, self.columns)
-        rows, n = self._found.shape
+        rows, n = self._shape
         kept = int(self._found.distribution.sum())
         reading, note = (text.replace("\n", "; ") for text in (self._reading(), figures.note(self._tiles, (rows, n))))
         self.caption = (
@@ -111,13 +104,15 @@ class NeighbourView(TensorView):
         return figures.reading(found, by_chance, self.z)
 
     def _figure(self) -> Column:
-        root = figures.build(
-            self._tiles, self._found.shape, self._distribution, self.tensor, self._reading(), self.colours
+        return figures.build(
+            self._tiles,
+            self._shape,
+            axes.ranges(self._shape, self.rows, self.columns),
+            self._distribution,
+            self.tensor,
+            self._reading(),
+            self.colours,
         )
-        plot = cast(Any, root.select_one({"name": "neighbours"}))
-        plot.y_range.update(start=max(self.rows), end=min(self.rows))
-        plot.x_range.update(start=min(self.columns), end=max(self.columns))
-        return root
 
     @traitlets.observe("tensor")
     def _changed(self, _: object) -> None:
@@ -129,9 +124,9 @@ class NeighbourView(TensorView):
                 self._count()
             finally:
                 self._settling = False
-            rows, n = self._found.shape
-            self.pane.set("rows", start=rows, end=0, bounds=(0, rows), reset_start=rows, reset_end=0)
-            self.pane.set("columns", start=0, end=n, bounds=(0, n), reset_start=0, reset_end=n)
+            self._bound_ranges()
+            self._draw_range("rows")
+            self._draw_range("columns")
             self.pane.set("name", text=label(self.tensor, NARROW))
             self.pane.set("reading", text=self._reading())
             self.pane.set("shares", end=self._distribution.highest)
@@ -145,24 +140,18 @@ class NeighbourView(TensorView):
         with self._lock, self.pane.hold():
             if self._settling:  # another tensor is on its way, and is drawn once it is there
                 return
-            start, end = sorted(change["new"])
-            if change["name"] == "rows":  # row 0 is on top
-                start, end = end, start
-            shown = cast(Range1d, self.figure.select_one({"name": change["name"]}))
-            if (shown.start, shown.end) != (start, end):
-                self.pane.set(change["name"], start=start, end=end)
+            self._draw_range(change["name"])
             self._redraw()
 
     def _redraw(self) -> None:
         self._read()
-        self.pane.patch("tiles", **figures.tiles(self._tiles))
+        self.pane.patch("tiles", **matrix.columns(self._tiles))
         self.pane.patch("digits", **figures.digits(self._tiles))
-        self.pane.set("note", text=figures.note(self._tiles, self._found.shape))
+        self.pane.set("note", text=figures.note(self._tiles, self._shape))
 
     def _heard(self, event: dict[str, Any]) -> None:
         if event["kind"] == "range" and event["name"] in ("rows", "columns"):
-            bounds = sorted((float(event["start"]), float(event["end"])))
-            self.set_trait(event["name"], (bounds[0], bounds[1]))
+            self.set_trait(event["name"], (float(event["start"]), float(event["end"])))
 
     # ---- what can be asked
 
@@ -196,12 +185,4 @@ class NeighbourView(TensorView):
     def means(self) -> pd.DataFrame:
         """The tiles shown: mean count, NaN where nothing is retained, by the first row and column of each tile."""
         with self._lock:
-            tiles = self._tiles
-        rows, across = tiles.steps.shape
-        return pd.DataFrame(
-            tiles.means,
-            index=pd.RangeIndex(tiles.first_row, tiles.first_row + rows * tiles.tile_rows, tiles.tile_rows, name="row"),
-            columns=pd.RangeIndex(
-                tiles.first_column, tiles.first_column + across * tiles.tile_columns, tiles.tile_columns, name="column"
-            ),
-        )
+            return numbers(self._tiles)

@@ -1,0 +1,75 @@
+"""What views of a part of a matrix share: which part, in the traits and in the ranges of the figure."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pandas as pd
+import traitlets
+from bokeh.models import Range1d
+
+from kenviz.figures.matrix import Shown
+from kenviz.neighbour_tiles import MeanTiles
+from kenviz.views.base import View
+
+
+class PartView(View):
+    """A view of some rows and columns of a matrix: each (from, to) in entries, in this order, some in the matrix.
+
+    The ranges "rows" and "columns" of its figure are those, row 0 on top.
+    """
+
+    rows = traitlets.Tuple(traitlets.Float(), traitlets.Float(), default_value=(0.0, 0.0), help="Rows shown.")
+    columns = traitlets.Tuple(traitlets.Float(), traitlets.Float(), default_value=(0.0, 0.0), help="Columns shown.")
+
+    @property
+    def _shape(self) -> tuple[int, int]:
+        """(rows, columns) of the matrix."""
+        raise NotImplementedError
+
+    @traitlets.validate("rows", "columns")
+    def _valid_part(self, proposal: dict[str, Any]) -> tuple[float, float]:
+        first, last = sorted(proposal["value"])
+        name = proposal["trait"].name
+        size = self._shape[0 if name == "rows" else 1]
+        if not (math.isfinite(first) and math.isfinite(last) and first < size and last > 0):
+            given = "{} to {}".format(*proposal["value"])
+            raise traitlets.TraitError(f"{name} must be a part of 0 to {size}, got {given}")
+        return first, last
+
+    def _widen(self) -> None:
+        """Show all of the matrix."""
+        rows, columns = self._shape
+        self.set_trait("rows", (0.0, float(rows)))
+        self.set_trait("columns", (0.0, float(columns)))
+
+    def _range(self, name: str) -> Range1d:
+        found: Any = self.pane.root.select_one({"name": name})
+        return found
+
+    def _draw_range(self, name: str) -> None:
+        """Move the range of that name to the part that is shown, unless it is there."""
+        low, high = getattr(self, name)
+        start, end = (high, low) if name == "rows" else (low, high)
+        shown = self._range(name)
+        if (shown.start, shown.end) != (start, end):
+            self.pane.set(name, start=start, end=end)
+
+    def _bound_ranges(self) -> None:
+        """Bound the ranges by the shape. Before they are moved: BokehJS cuts what it is sent to the bounds it has."""
+        rows, columns = self._shape
+        self.pane.set("rows", bounds=(0, rows), reset_start=rows, reset_end=0)
+        self.pane.set("columns", bounds=(0, columns), reset_start=0, reset_end=columns)
+
+
+def numbers(tiles: Shown | MeanTiles) -> pd.DataFrame:
+    """What the tiles show, indexed by the first row and column of each."""
+    rows, across = tiles.values.shape
+    return pd.DataFrame(
+        tiles.values,
+        index=pd.RangeIndex(tiles.first_row, tiles.first_row + rows * tiles.tile_rows, tiles.tile_rows, name="row"),
+        columns=pd.RangeIndex(
+            tiles.first_column, tiles.first_column + across * tiles.tile_columns, tiles.tile_columns, name="column"
+        ),
+    )
