@@ -263,11 +263,16 @@ def read(path: str | Path) -> pd.DataFrame:
     """
     import pandas as pd
 
-    path = Path(path)
-    _, records, _ = _parsed(path.read_bytes(), path)
-    table = frame(records)
-    table["outcomes"] = pd.Series([record.outcomes for record in records], index=table.index, dtype=object)
+    found = records(path)
+    table = frame(found)
+    table["outcomes"] = pd.Series([record.outcomes for record in found], index=table.index, dtype=object)
     return table
+
+
+def records(path: str | Path) -> list[Record]:
+    """What `read` makes a table of; it raises what `read` raises."""
+    path = Path(path)
+    return list(_parsed(path.read_bytes(), path)[1])
 
 
 def frame(records: Iterable[Record]) -> pd.DataFrame:

@@ -96,17 +96,18 @@ def sweep(
                 bar.set_postfix_str(" ".join([key.rule or key.model, *([f"k = {key.k}"] if key.rule else [])]))
                 records.append(trial.record(key))
                 bar.update(new)
-    return _table(records)
+    return tabled(records)
 
 
-def _table(records: Sequence[Record]) -> pd.DataFrame:
+def tabled(records: Sequence[Record]) -> pd.DataFrame:
+    """Records as the table of a sweep; differences are from the first of the fine-tuned model, NaN if there is none."""
     from ken.results import frame
 
     table = frame(records).drop(columns="repeat")
-    base = records[0]
+    base = next((record for record in records if record.key.model == "fine-tuned"), None)
     place = COLUMNS.index("difference")
-    table.insert(place, "difference", [of.metric - base.metric for of in records])
-    table.insert(place + 1, "difference_error", [difference_error(of, base) for of in records])
+    table.insert(place, "difference", [of.metric - base.metric if base else math.nan for of in records])
+    table.insert(place + 1, "difference_error", [difference_error(of, base) if base else math.nan for of in records])
     return table
 
 

@@ -14,6 +14,7 @@ from scipy.stats import gaussian_kde
 
 import ken
 import kenviz
+from ken.evaluation import Evaluation
 from kenviz.figures.labels import label, visible
 
 
@@ -106,10 +107,12 @@ def test_every_number_in_the_prose_is_found_in_the_tables(page, models, nets, re
         "results.fine_tuned.metric": fine["metric"],
         "results.fine_tuned.error": fine["standard_error"],
         "results.loss": own.metric - fine["metric"],
+        "results.loss.error": own.difference_error,
         "results.random.metric": drawn["metric"].mean(),
         "results.random.error": drawn["standard_error"].mean(),
         "results.draws": 3,
         "results.gain": own.metric - drawn["metric"].mean(),
+        "results.gain.error": np.hypot(own.standard_error, drawn["standard_error"].mean()),
         "compare.either": sums["retained_a"] + sums["retained_b"] - sums["both"],
         "compare.both": sums["both"],
         "compare.jaccard": sums["both"] / (sums["retained_a"] + sums["retained_b"] - sums["both"]),
@@ -137,12 +140,18 @@ def test_what_is_said_of_a_difference_follows_from_its_standard_error(models, ne
         path = kenviz.report(net, models, tmp_path / "r.html", results=frame, sections=["summary"], metric="accuracy")
         return " ".join(read(path).said)
 
-    both = "within two standard errors: the two cannot be told apart"
-    assert said(results).count(both) == 1
+    both, apart = "is within two standard errors: the two cannot be told apart", "is more than two standard errors"
+    separate = "taken as two separate measurements"
     assert "Measured by accuracy" in said(results)
-    assert said(results.assign(standard_error=1e-6)).count("is more than two standard errors") >= 1
-    assert said(results.assign(standard_error=0.5)).count(both) == 2
-    assert "how sure it is is not known" in said(results.assign(standard_error=np.nan))
+    assert [said(results).count(words) for words in (both, apart, separate)] == [1, 1, 1]
+    # A sweep knows the error of the difference from the fine-tuned model: that one counts, and no other.
+    vague = results.assign(difference_error=0.3)
+    assert [said(vague).count(words) for words in (both, apart, separate)] == [2, 0, 1]
+    assert f"(standard error #), {both}" in said(vague)
+    unpaired = results.drop(columns=["difference", "difference_error"])
+    assert [said(unpaired).count(words) for words in (both, apart, separate)] == [1, 1, 2]
+    assert [said(unpaired.assign(standard_error=0.5)).count(words) for words in (both, apart)] == [2, 0]
+    assert "how sure it is is not known" in said(unpaired.assign(standard_error=np.nan))
     assert "do not have the rule “random”" in said(results[results["rule"] != "random"])
     assert "No evaluation of this rule and k" in said(results[results["k"] != 0.5])
     by_update = ken.prune(*models, 0.5, "update", progress=False)
@@ -375,6 +384,18 @@ def test_results_may_be_files(models, nets, results, page, tmp_path):
     ken.sweep(models, [0.5], ["ken"], **told)
     again = read(kenviz.report(nets[0], models, tmp_path / "r.html", results=tmp_path / "kept.jsonl"))
     assert [value for value, _ in again.numbers["results.own.metric"]] == [0.25]
+
+    # Items tell how sure a difference is, in a file as in a table.
+    right = iter([90, 10, 81])
+
+    def evaluate(_):
+        return Evaluation.of(np.ones(100, int), (np.arange(100) < next(right)).astype(int), 2)
+
+    swept = ken.sweep(models, [0.5], ["ken"], evaluate=evaluate, results=tmp_path / "items.jsonl", progress=False)
+    again = read(kenviz.report(nets[0], models, tmp_path / "r.html", results=tmp_path / "items.jsonl"))
+    assert [value for value, _ in again.numbers["results.loss.error"]] == [swept["difference_error"].iloc[-1]]
+    assert swept["difference_error"].iloc[-1] == pytest.approx(np.sqrt(0.09 * 0.91 / 100))
+
     (tmp_path / "no.csv").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(ValueError, match=r"no\.csv cannot be read as CSV"):
         kenviz.report(nets[0], models, tmp_path / "r.html", results=tmp_path / "no.csv")

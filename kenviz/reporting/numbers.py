@@ -32,6 +32,11 @@ def points(of: str, value: float) -> Markup:
     return _ELEMENT.format(repr(float(value)), of, f"{100 * value:+.1f}\N{NO-BREAK SPACE}points".replace("-", "−"))
 
 
+def unsigned_points(of: str, value: float) -> Markup:
+    """A width in percentage points, such as a standard error."""
+    return _ELEMENT.format(repr(float(value)), of, f"{100 * value:.1f}\N{NO-BREAK SPACE}points")
+
+
 def measure(of: str, value: float) -> Markup:
     """Any other number, to three digits."""
     return _ELEMENT.format(repr(float(value)), of, in_digits(value))

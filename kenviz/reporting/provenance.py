@@ -25,7 +25,7 @@ def facts(net: ken.Subnetwork) -> list[tuple[str, str]]:
         ("carried by pattern", visible(", ".join(recipe.exclude)) or "nothing"),
         ("model class", visible(net.architecture.class_name) if net.architecture else "not recorded"),
         ("subnetwork made with", _versions(recipe.versions)),
-        ("report made with", f"ken {ken.__version__}"),
+        ("report made with", f"kenviz {ken.__version__}"),
         ("report written", f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC"),
     ]
 

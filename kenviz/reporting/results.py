@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 import ken
+from ken.sweeping import tabled
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -22,7 +23,10 @@ MOST_LINES = 2000
 
 
 class Line(NamedTuple):
-    """A rule at a k: the mean over its seeds. error is the standard error of one evaluation, NaN if unknown."""
+    """A rule at a k: the mean over its seeds. error is the standard error of one evaluation, NaN if unknown.
+
+    loss_error is that of the difference from the fine-tuned model, as the table tells it; NaN if it does not.
+    """
 
     rule: str
     on: str
@@ -31,6 +35,7 @@ class Line(NamedTuple):
     retained: int
     metric: float
     error: float
+    loss_error: float
     seeds: int
 
     @property
@@ -95,9 +100,12 @@ def read(results: pd.DataFrame | str | Path, net: ken.Subnetwork, metric: str = 
     pruned = table[table["model"] == "pruned"]
     lines = []
     for (rule, on, _), of in pruned.groupby([pruned["rule"], pruned["on"], pruned["k"].map(repr)], sort=False):
-        first, means = of.iloc[0], of[["share", "metric", "standard_error"]].mean()
-        told = (str(rule), str(on), _plain(first["k"]), float(means["share"]), int(first["retained"]))
-        lines.append(Line(*told, float(means["metric"]), float(means["standard_error"]), int(of["seed"].nunique())))
+        first = of.iloc[0]
+        share, value, error, loss_error = of.reindex(
+            columns=["share", "metric", "standard_error", "difference_error"]
+        ).mean()
+        told = (str(rule), str(on), _plain(first["k"]), float(share), int(first["retained"]))
+        lines.append(Line(*told, float(value), float(error), float(loss_error), int(of["seed"].nunique())))
     fine_tuned, pretrained = (_bound(table[table["model"] == model]) for model in ("fine-tuned", "pretrained"))
     return Results(table.head(MOST_LINES), tuple(lines), fine_tuned, pretrained, metric)
 
@@ -120,7 +128,7 @@ def _table(results: pd.DataFrame | str | Path) -> pd.DataFrame:
         return results
     path = Path(results)
     if path.suffix.lower() != ".csv":
-        return ken.results.read(path).drop(columns="outcomes")
+        return tabled(ken.results.records(path))
     try:
         table = pd.read_csv(path, encoding="utf-8", dtype={"k": str})
     except ValueError as error:  # also of a file that is no text, or is empty
@@ -142,12 +150,21 @@ def _k(text: str) -> Any:
     return text or math.nan
 
 
-def difference(one: Line | Bound, other: Line | Bound) -> tuple[float, float]:
-    """How much higher one metric is than another, and the standard error of that as if they were independent.
+class Difference(NamedTuple):
+    """How much higher one metric is than another, and the standard error of that.
 
-    Two models that were evaluated on the same items agree on many of them, so that the true one is smaller.
+    If it is not paired, that is an upper bound: two models that were evaluated on the same items agree on many of them.
     """
-    return one.metric - other.metric, math.hypot(one.error, other.error)
+
+    value: float
+    error: float
+    paired: bool
+
+
+def difference(one: Line, other: Line | Bound) -> Difference:
+    """Of two metrics of one table, which has the errors of the differences from the fine-tuned model."""
+    beyond, paired = one.metric - other.metric, isinstance(other, Bound) and not math.isnan(one.loss_error)
+    return Difference(beyond, one.loss_error if paired else math.hypot(one.error, other.error), paired)
 
 
 def series(lines: Sequence[Line]) -> dict[str, list[Line]]:

@@ -10,8 +10,8 @@ from markupsafe import Markup
 
 import ken
 from kenviz.figures.labels import visible
-from kenviz.reporting.numbers import count, measure, percent, points
-from kenviz.reporting.results import Line, Results, difference
+from kenviz.reporting.numbers import count, measure, percent, points, unsigned_points
+from kenviz.reporting.results import Difference, Line, Results, difference
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -119,23 +119,21 @@ def how_good_it_is(net: ken.Subnetwork, results: Results | None) -> list[Markup]
         return [Markup("No evaluation {}: how good the pruned model is cannot be said here.").format(why)]
     found = []
     if results.fine_tuned is not None:
-        beyond, error = difference(own, results.fine_tuned)
         found.append(
             Markup("Measured by {}, the pruned model reaches {}; the fine-tuned model reaches {}. {}").format(
                 visible(results.metric),
                 _value(results, "results.own", own.metric, own.error),
                 _value(results, "results.fine_tuned", results.fine_tuned.metric, results.fine_tuned.error),
-                _told("results.loss", beyond, error, results),
+                _told("results.loss", difference(own, results.fine_tuned), results),
             )
         )
     drawn = results.drawn(net)
     if drawn is not None:
-        beyond, error = difference(own, drawn)
         found.append(
             Markup("As many entries drawn at random reach {}{}. {}").format(
                 _value(results, "results.random", drawn.metric, drawn.error),
                 _draws(drawn),
-                _told("results.gain", beyond, error, results),
+                _told("results.gain", difference(own, drawn), results),
             )
         )
     elif net.recipe.rule != "random":
@@ -161,14 +159,19 @@ def _value(results: Results, of: str, metric: float, error: float) -> Markup:
     return Markup("{} (standard error {})").format(value, form(f"{of}.error", error))
 
 
-def _told(of: str, beyond: float, error: float, results: Results) -> Markup:
+def _told(of: str, found: Difference, results: Results) -> Markup:
     """A difference, and whether it is larger than chance explains."""
-    size = (points if results.shares else measure)(of, beyond)
-    if math.isnan(error):
+    size = (points if results.shares else measure)(of, found.value)
+    if math.isnan(found.error):
         return Markup("The difference is {}; how sure it is is not known.").format(size)
-    if abs(beyond) <= _SURE * error:
-        return Markup("The difference, {}, is within two standard errors: the two cannot be told apart.").format(size)
-    return Markup("The difference, {}, is more than two standard errors.").format(size)
+    error = (unsigned_points if results.shares else measure)(f"{of}.error", found.error)
+    how = "" if found.paired else ", taken as two separate measurements"
+    verdict = (
+        "is within two standard errors: the two cannot be told apart."
+        if abs(found.value) <= _SURE * found.error
+        else "is more than two standard errors."
+    )
+    return Markup("The difference, {} (standard error {}{}), {}").format(size, error, how, verdict)
 
 
 def caveats(net: ken.Subnetwork, turned: Sequence[float]) -> list[Markup]:
