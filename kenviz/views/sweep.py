@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,16 +12,16 @@ import traitlets
 from bokeh.models import Plot
 
 from kenviz.figures import sweep as figures
-from kenviz.figures.labels import label, visible
+from kenviz.figures.labels import label
 from kenviz.sweeps import QUANTITIES, Series, Sweep, in_words
+from kenviz.views import sweeptext
 from kenviz.views.base import View
 from kenviz.views.card import CardBox
+from kenviz.views.sweeptext import Point
 
 _NARROW = {"width": "min(260px, 100%)"}
 _NEAR = 0.06  # of the plot's width or height
 _INVITATION = "Tap a mark, or choose an evaluation, to read what it is and how to make that subnetwork."
-
-Point = tuple[Any, ...]
 
 
 class _Words(NamedTuple):
@@ -190,65 +189,18 @@ class SweepView(View):
         self._data = figures.columns(self._lines, self._single, self._sweep.names, self.scale)
         shares = self._sweep.pruned["share"]
         self._ends = figures.extent(self._data, self._levels, shares, self.scale)
-        self._card.show(_Words(self._told()) if self.point else None)
-        self._describe()
-
-    def _describe(self) -> None:
-        words = figures.axis_label(label(self.metric, 40), self.quantity)
-        parts = []
-        for of in self.shown:
-            lines = self._lines[(self._lines["rule"] == of[0]) & (self._lines["on"] == of[1])]
-            low, high = lines.iloc[0], lines.iloc[-1]
-            ends = f"{low['mean']:.4g} at {low['share']:.1%}"
-            ends += f" to {high['mean']:.4g} at {high['share']:.1%}" if len(lines) > 1 else ""
-            most = int(lines["seeds"].max())
-            parts.append(f"{self._sweep.names[of]} {ends}" + (f" (mean of up to {most} seeds)" if most > 1 else ""))
-        told = "; ".join(parts[:8]) + (f"; and {len(parts) - 8} more" if len(parts) > 8 else "")
-        levels = [
-            f"{words} {level.value:.4g}" + ("" if math.isnan(level.error) else f" ± {level.error:.2g}")
-            for words, level in zip(("unpruned", "pretrained"), self._levels.values(), strict=True)
-            if math.isfinite(level.value)
-        ]
-        hidden = len(self._sweep.series) - len(self.shown)
-        self.caption = " ".join(
-            filter(
-                None,
-                [
-                    f"Sweep: {words} by the share of entries retained, from the smallest to the largest share.",
-                    f"{told}." if told else "No rule is shown.",
-                    f"{'; '.join(levels)}." if levels else "",
-                    f"{hidden} of {len(self._sweep.series)} series are hidden." if hidden else "",
-                ],
-            )
-        )
-
-    def _told(self) -> str:
-        at = self._at(self.point)
-        assert at is not None
-        line, full = self._single.iloc[at], self._sweep.pruned.iloc[at]
-        rule, on, k, seed = self.point
-        drawn = f", seed {seed}" if seed != -1 else ""
-        count = ""
-        if {"retained", "entries"} <= set(full.index):
-            count = f" ({full['retained']:,} of {full['entries']:,} entries)"
-        lines = [
-            f"Rule {visible(self._sweep.names[rule, on])}, k = {in_words(k)}{drawn}: retains {line['share']:.2%}{count}"
-        ]
-        for quantity in QUANTITIES if self._sweep.has_base() else QUANTITIES[:1]:
-            of = self._sweep.evaluations(self.metric, quantity).iloc[at]
-            error = "" if math.isnan(of["error"]) else f" ± {of['error']:.2g}"
-            lines.append(f"{figures.axis_label(label(self.metric, 40), quantity)}: {of['value']:.6g}{error}")
-        lines.append("This makes the subnetwork, with the sweep's own exclude, bandwidth and kernel, if it had any:")
-        return "\n".join([*lines, self.python])
+        at = self._at(self.point) if self.point else None
+        self._card.show(None if at is None else _Words(sweeptext.evaluation(self._sweep, self.metric, self.point, at)))
+        self.caption = sweeptext.caption(self._sweep, self._axis, self._lines, [*self._levels.values()], self.shown)
 
     @property
     def python(self) -> str:
         """The line that makes the subnetwork of the point; empty if there is none."""
-        if not self.point:
-            return ""
-        rule, on, k, seed = self.point
-        more = f", on={on!r}" * (on == "update") + f", seed={seed!r}" * (seed != -1)
-        return f"ken.prune(pair.fine_tuned, pair.pretrained, {k!r}, {rule!r}{more})"
+        return sweeptext.python(self.point)
+
+    @property
+    def _axis(self) -> str:
+        return sweeptext.axis(self.metric, self.quantity)
 
     def _ring(self) -> dict[str, Any]:
         at = self._at(self.point) if self.point else None
@@ -265,7 +217,7 @@ class SweepView(View):
             list(self._sweep.names.values()),
             [of in self.shown for of in self._sweep.series],
             self.scale,
-            figures.axis_label(label(self.metric, 40), self.quantity),
+            self._axis,
             self._ring(),
             self.colours,
         )
@@ -278,7 +230,7 @@ class SweepView(View):
         marks = figures.ticks(self._ends["shares"], self.scale)
         self.pane.set("share_ticks", ticks=list(marks))
         self.pane.set("share_axis", major_label_overrides=marks)
-        self.pane.set("value_axis", axis_label=figures.axis_label(label(self.metric, 40), self.quantity))
+        self.pane.set("value_axis", axis_label=self._axis)
         for name, properties in figures.levels_drawn(self._levels).items():
             self.pane.set(name, **properties)
         for at, of in enumerate(self._sweep.series):
