@@ -103,6 +103,14 @@ class TestMap:
         inks = inks_of(np.linspace(0, 1, 256), "share")
         assert (inks[0], inks[-1]) == ("#ffffff", "#000000")
 
+    def test_a_value_that_is_the_same_everywhere_is_told_once(self, net, pair):
+        view = RetentionView(net, pair, "rows", QUERY, "columns")
+        assert "rows in 5 matrices, from 24 to 300 rows." in view.caption
+        view.measure = "share"
+        assert "the share of entries retained in 5 matrices, 50.0% in each." in view.caption
+        view = RetentionView(ken.prune(*pair, 2, include=["layer.*.query.weight"]), pair, "row_length")
+        assert "the entries of a row in 2 matrices, 24 entries in each." in view.caption
+
     def test_the_chosen_cell_is_the_selected_one_however_it_was_chosen(self, net, pair):
         view = RetentionView(net, pair, tensor=OUT)
         source = named(view, "cells")

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import traitlets
 from bokeh.models import Column
+from numpy.typing import NDArray
 
 import ken
 from ken.retention import PairOfModels
@@ -16,7 +17,7 @@ from kenviz import strips
 from kenviz.figures import retention as figures
 from kenviz.figures import strips as strip_figures
 from kenviz.figures.labels import label
-from kenviz.figures.measures import MEASURES
+from kenviz.figures.measures import MEASURES, Measure
 from kenviz.study import Study
 from kenviz.views.base import View
 
@@ -108,14 +109,12 @@ class RetentionView(View):
         self.caption = " ".join(filter(None, [self._of_all(), self._of_one()]))
 
     def _of_all(self) -> str:
-        of, values = MEASURES[self.measure], self._table[self.measure].dropna()
-        spread = f"from {of.written(values.min())} to {of.written(values.max())}" if len(values) else "not defined"
-        unit = f" {of.unit}" if len(values) and of.unit and of.style != "share" else ""
+        of, values = MEASURES[self.measure], self._table[self.measure].dropna().to_numpy(dtype=float)
         missing = len(self._table) - len(values)
         gaps = f" In {missing} it is not defined." if missing and len(values) else ""
         left_out = f" {self._left_out} vectors are left out." if self._left_out else ""
         what = f"the {of.label} in {len(self._table):,} matrices"
-        return f"Retention by layer and kind: {what}, {spread}{unit}.{gaps}{left_out}"
+        return f"Retention by layer and kind: {what}, {_spread(of, values)}.{gaps}{left_out}"
 
     def _of_one(self) -> str:
         """The chosen tensor, and what its strip shows."""
@@ -127,8 +126,7 @@ class RetentionView(View):
         if self._strip.problem:
             return f"{chosen} By {self.strip}: {self._strip.problem}."
         of, values = MEASURES[self._strip.measure], self._strip.values[~np.isnan(self._strip.values)]
-        spread = f"from {of.written(values.min())} to {of.written(values.max())}" if len(values) else "not defined"
-        return f"{chosen} In its {len(self._strip.values):,} {self.strip}, the {of.label} is {spread}."
+        return f"{chosen} In its {len(self._strip.values):,} {self.strip}, the {of.label} is {_spread(of, values)}."
 
     def _strip_picture(self) -> strip_figures.StripPicture | None:
         if self.strip == "none":
@@ -195,3 +193,12 @@ class RetentionView(View):
             shown, parts = self._strip, self.strip
         index = pd.Index(shown.names or range(len(shown.values)), name=parts.removesuffix("s"))
         return pd.DataFrame({shown.measure: shown.values}, index=index)
+
+
+def _spread(of: Measure, values: NDArray[np.float64]) -> str:
+    """Between which values of a measure all of these lie, in words."""
+    if not len(values):
+        return "not defined"
+    low, high = of.written(values.min()), of.written(values.max())
+    unit = f" {of.unit}" if of.unit and of.style != "share" else ""
+    return f"{low}{unit} in each" if low == high else f"from {low} to {high}{unit}"
