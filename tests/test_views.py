@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 import traitlets
 from kenviz_models import HOSTILE, small_pair
 
@@ -46,6 +47,19 @@ class TestRowView:
         width = view.pane.column("bins", "right") - view.pane.column("bins", "left")
         assert (view.pane.column("bins", "all") * width).sum() == pytest.approx(1)
         assert (view.pane.column("bins", "retained") * width).sum() == pytest.approx(0.5)
+
+    def test_bars_are_no_wider_than_the_usual_bandwidth_and_do_not_follow_the_slider(self):
+        rng = np.random.default_rng(0)
+        plain = torch.from_numpy(rng.normal(0, 0.02, (1, 400)))
+        far_out = plain.clone()
+        far_out[0, :2] = torch.tensor([-0.5, 0.4])
+        for values, bars in ((plain, 20), (far_out, 70)):
+            pair = ken.Pair({"w": values}, {"w": torch.zeros_like(values)})
+            view = RowView(ken.prune(*pair, 100, progress=False), pair)
+            left = view.pane.column("bins", "left")
+            assert abs(len(left) - bars) < 10
+            view.bandwidth = 0.2
+            np.testing.assert_array_equal(view.pane.column("bins", "left"), left)
 
     def test_sliders_and_traits_are_one_state(self, net, pair):
         view = RowView(net, pair, QUERY)

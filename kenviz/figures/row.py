@@ -104,7 +104,7 @@ def picture(
     curve = points
     if settings is not None and h > 0:
         curve = kde.density(row[None], points[None], np.array([[h]]), settings.kernel)[0]
-    edges = np.unique(np.linspace(low, high, min(81, max(11, int(np.sqrt(m)) + 1))))  # float64 may not tell them apart
+    edges = np.unique(np.linspace(low, high, _bars(row, h > 0) + 1))  # float64 may not tell them apart
     edges = edges if len(edges) > 1 else np.linspace(low - pad, low + pad, 12)
     grid = kde.grid(row[None], k)[0] if claiming and h > 0 and 0 < k < m else np.empty(0)
 
@@ -112,6 +112,13 @@ def picture(
     columns = {**found.parts(decided), "curve": {"x": points, "y": curve}, "grid": {"x": grid[thinned(len(grid))]}}
     highest = max(float(columns["bins"]["all"].max(initial=0)), float(curve.max(initial=0)))
     return found._replace(columns=columns, highest=highest * 1.08 or 1.0)
+
+
+def _bars(row: NDArray[np.float64], curved: bool) -> int:
+    """√m bars; beside a curve more if they would be wider than the normal reference bandwidth, as where a few values
+    are far out. At whatever bandwidth the curve is drawn, they stay."""
+    narrow = np.ptp(row) / kde.bandwidth(row[None])[0, 0] if curved else 0.0
+    return int(np.clip(max(np.sqrt(len(row)), narrow), 10, 80))
 
 
 def thinned(count: int) -> NDArray[np.bool_]:
