@@ -253,8 +253,9 @@ def _built(class_name: str, config: str) -> _Reference | None:
     import transformers
     from transformers.initialization import meta_device_safe_creation_ops, no_init_weights
 
-    cls = getattr(transformers, class_name, None)
-    if not (isinstance(cls, type) and issubclass(cls, transformers.PreTrainedModel) and cls.config_class):
+    cls: Any = getattr(transformers, class_name, None)
+    known = isinstance(cls, type) and issubclass(cls, transformers.PreTrainedModel)
+    if not (known and cls.config_class):
         return None
     with (
         suppress(Exception),  # whatever transformers raises: then nothing is known, and names must fit as they are

@@ -162,7 +162,7 @@ def fine_tune(
         # the trainer turns the key-value cache off in the config, which is then saved with the model
         if hasattr(model.config, "use_cache"):
             copied.config.use_cache = model.config.use_cache
-        return FineTuned(copied.to(device).eval(), _table(history), measured)  # type: ignore[arg-type]
+        return FineTuned(copied.to(device).eval(), _table(history), measured)
 
 
 def evaluate(
