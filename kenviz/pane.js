@@ -182,25 +182,36 @@ function render({ model, el }) {
     });
   };
 
+  // BokehJS keeps every document it has made: re-running a cell would add one each time.
+  const forget = (Bokeh, doc) => {
+    doc.clear();
+    const index = Bokeh.documents.indexOf(doc);
+    if (index >= 0) Bokeh.documents.splice(index, 1);
+  };
   const close = () => {
     const { Bokeh, views, doc } = live;
     live = null;
     views.clear();
-    doc.clear();
-    // BokehJS keeps every document it has made: re-running a cell would add one each time.
-    const index = Bokeh.documents.indexOf(doc);
-    if (index >= 0) Bokeh.documents.splice(index, 1);
+    forget(Bokeh, doc);
   };
 
   const draw = async ({ figure, watch, themes, generation }) => {
     const Bokeh = await bokehOf(figure.version, () => model.send({ need: "bokehjs" }));
     if (gone) return;
     clearTimeout(patience);
+    // Out of the page for now, as a cell that was scrolled away: the figure is asked for anew when it is back.
+    if (!host.isConnected) return appeared.observe(host);
     noted = false;
     host.replaceChildren();
-    const views = await Bokeh.embed.embed_item(figure, host);
-    const root = views.get_by_id(figure.root_id);
-    live = { Bokeh, views, root, doc: root.model.document, themes };
+    // Not by embed_item: that lets a moment pass, in which the element may go, and loses a document that has no place.
+    const doc = Bokeh.require("document").Document.from_json(figure.doc);
+    try {
+      const views = await Bokeh.embed.add_document_standalone(doc, host, [host]);
+      live = { Bokeh, views, root: views.get_by_id(figure.root_id), doc, themes };
+    } catch (error) {
+      forget(Bokeh, doc);
+      throw error;
+    }
     if (gone) return close();
     repaint();
     seen = generation;
@@ -226,6 +237,7 @@ function render({ model, el }) {
   const appeared = new ResizeObserver(() => {
     if (host.clientWidth === 0) return;
     appeared.disconnect();
+    model.off("msg:custom", receive); // it may have appeared before
     model.on("msg:custom", receive);
     patience = setTimeout(note, PATIENCE_MS);
     model.send({ need: "figure", view });

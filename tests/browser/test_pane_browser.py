@@ -243,6 +243,32 @@ def test_without_an_answer_the_words_are_shown_as_text_until_the_figure_can_be(q
     assert nb.page.get_by_text("Other words.").count() == 0
 
 
+def test_a_figure_whose_place_is_taken_out_of_the_page_is_drawn_when_it_is_back(quiet_notebook):
+    nb = quiet_notebook([MAKE, "pane"])
+    nb.run_cell(0)
+    nb.execute("receive = pane._receive; pane.on_msg(receive, remove=True)")
+    nb.execute("unanswered = []; pane.on_msg(lambda *message: unanswered.append(message))")
+    nb.run_cell(1, wait=False)
+    nb.wait_in_kernel("unanswered")
+    # As JupyterLab does with cells that are scrolled out of sight: the figure arrives while its place is nowhere.
+    nb.page.evaluate("""() => {
+        window.place = document.querySelector("[role=figure]").parentElement;
+        window.around = place.parentElement;
+        place.remove();
+    }""")
+    nb.execute("pane.on_msg(receive)\nfor message in unanswered: receive(*message)")
+    nb.execute("pane.patch('entries', top=[2, 2, 2])")
+    nb.wait("window.Bokeh !== undefined")
+    assert nb.documents() == 0
+    nb.page.evaluate("around.append(place)")
+    nb.wait("lab.models('entries').length > 0")
+    nb.wait_until_idle()
+    assert nb.column("entries", "top") == [2, 2, 2]
+    assert nb.documents() == 1
+    nb.execute("pane.close()")
+    nb.wait("Bokeh.documents.length === 0 && Bokeh.index.roots.length === 0")
+
+
 def test_colours_follow_the_page_if_told_so(quiet_notebook):
     one = quiet_notebook([MAKE, "auto = make(theme='auto')\nauto", "own = make()\nown"])
     one.run()
