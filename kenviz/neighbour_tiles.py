@@ -37,7 +37,7 @@ class Neighbours:
 
     read gives the mask of some consecutive rows, (rows, n) bool; shape is that of the whole. It is read once, some
     rows at a time, and again where tiles are small: the mask itself is not kept. Sums over larger blocks are, in the
-    smallest unsigned integers that hold them. They take a fifth of a byte an entry in large matrices, two thirds in
+    smallest unsigned integers that hold them. They take a tenth of a byte an entry in large matrices, two thirds in
     narrow ones, which shrink along one side.
 
     >>> mask = np.array([[True, True, False], [True, False, False]])

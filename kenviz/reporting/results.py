@@ -153,7 +153,8 @@ def _k(text: str) -> Any:
 class Difference(NamedTuple):
     """How much higher one metric is than another, and the standard error of that.
 
-    If it is not paired, that is an upper bound: two models that were evaluated on the same items agree on many of them.
+    paired: the table tells the error. Else both measurements count as separate, which is usually too much: two models
+    that were evaluated on the same items agree on many of them.
     """
 
     value: float
