@@ -25,7 +25,8 @@ MOST_LINES = 2000
 class Line(NamedTuple):
     """A rule at a k: the mean over its seeds. error is the standard error of one evaluation, NaN if unknown.
 
-    loss_error is that of the difference from the fine-tuned model, as the table tells it; NaN if it does not.
+    loss_error is that of the difference from the fine-tuned model; NaN if the table tells none, or no more than the two
+    standard errors do.
     """
 
     rule: str
@@ -97,16 +98,18 @@ def read(results: pd.DataFrame | str | Path, net: ken.Subnetwork, metric: str = 
         raise ValueError(
             f"the results are of another model: of one with {others[0]:,} entries, the subnetwork has {net.entries:,}"
         )
-    pruned = table[table["model"] == "pruned"]
+    fine_tuned, pretrained = (_bound(table[table["model"] == model]) for model in ("fine-tuned", "pretrained"))
+    pruned = table[table["model"] == "pruned"].reindex(columns=[*NEEDED, "difference_error"])
+    if fine_tuned:
+        # What `ken.sweep` writes of models without outcomes: nothing was compared item by item.
+        separate = np.hypot(pruned["standard_error"], fine_tuned.error)
+        pruned["difference_error"] = pruned["difference_error"].mask(np.isclose(pruned["difference_error"], separate))
     lines = []
     for (rule, on, _), of in pruned.groupby([pruned["rule"], pruned["on"], pruned["k"].map(repr)], sort=False):
         first = of.iloc[0]
-        share, value, error, loss_error = of.reindex(
-            columns=["share", "metric", "standard_error", "difference_error"]
-        ).mean()
+        share, value, error, loss_error = of[["share", "metric", "standard_error", "difference_error"]].mean()
         told = (str(rule), str(on), _plain(first["k"]), float(share), int(first["retained"]))
         lines.append(Line(*told, float(value), float(error), float(loss_error), int(of["seed"].nunique())))
-    fine_tuned, pretrained = (_bound(table[table["model"] == model]) for model in ("fine-tuned", "pretrained"))
     return Results(table.head(MOST_LINES), tuple(lines), fine_tuned, pretrained, metric)
 
 
@@ -153,8 +156,8 @@ def _k(text: str) -> Any:
 class Difference(NamedTuple):
     """How much higher one metric is than another, and the standard error of that.
 
-    paired: the table tells the error. Else both measurements count as separate, which is usually too much: two models
-    that were evaluated on the same items agree on many of them.
+    paired: the table tells an error that was measured item by item. Else both measurements count as separate, which is
+    usually too much: two models that were evaluated on the same items agree on many of them.
     """
 
     value: float
