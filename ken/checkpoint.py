@@ -40,6 +40,7 @@ class Checkpoint:
     optimiser trains. prefix is transformers' base-model prefix ("bert"), empty if unknown. source says in a word
     what was read. A checkpoint folder also has files (configuration, tokenizer) and shards: which file a tensor is in.
     module is the live module itself, if transformers knows its class: it may be written in another layout than this.
+    notes are sentences about what was guessed, looked through or passed over when the source was read.
     """
 
     tensors: Mapping[str, torch.Tensor]
@@ -52,6 +53,7 @@ class Checkpoint:
     shards: Mapping[str, str] = field(default_factory=dict)
     on_disk: bool = False
     module: transformers.PreTrainedModel | None = field(default=None, repr=False)
+    notes: tuple[str, ...] = ()
 
     def entries(self, name: str) -> Entries:
         """The entries of a tensor, to be read a stretch at a time; no more of it comes into memory."""

@@ -10,6 +10,7 @@ from ken.record import CarriedRecord, PrunedRecord
 from ken.stored import Lazy
 from ken.subnetwork import Provenance
 from ken.tensors import dtype_named
+from ken.terminal import printable
 
 
 def describe(path: str | Path) -> dict[str, Any]:
@@ -53,6 +54,7 @@ def describe(path: str | Path) -> dict[str, Any]:
         "tied": dict(net.tied),
         "only_pretrained": {name: list(shape) for name, shape in net.only_pretrained.items()},
         "files": list(net.files),
+        "notes": list(net.notes),
         "tensors": tensors,
     }
 
@@ -79,12 +81,13 @@ def text(found: dict[str, Any]) -> str:
         ("files", ", ".join(found["files"]) or "none"),
         ("made with", ", ".join(f"{name} {version}" for name, version in recipe["versions"].items())),
     ]
-    lines = [f"{name:<12}{_printable(value)}" for name, value in facts]
+    lines = [f"{name:<12}{printable(value)}" for name, value in facts]
+    lines += [f"{'note':<12}{printable(note)}" for note in found["notes"]]
     lines += ["", f"{'status':<9}{'retained':>12}{'entries':>13}{'bytes':>12}  tensor"]
     for tensor in found["tensors"]:
         stored = tensor["size_dense"] if tensor["status"] == "carried" else tensor["size_mask"] + tensor["size_values"]
         why = f" ({tensor['reason']})" if tensor["reason"] else ""
-        name = _printable(f"{tensor['name']} {tensor['dtype']} {tensor['shape']}{why}")
+        name = printable(f"{tensor['name']} {tensor['dtype']} {tensor['shape']}{why}")
         lines.append(f"{tensor['status']:<9}{tensor['retained']:>12,}{tensor['entries']:>13,}{stored:>12,}  {name}")
     return "\n".join(lines)
 
@@ -137,8 +140,3 @@ def _size(count: int) -> str:
         if count >= unit:
             return f"{count / unit:.1f} {name}"
     return f"{count} bytes"
-
-
-def _printable(text: str) -> str:
-    """Names come from a file: what is not printable is spelled out, so that it cannot steer the terminal."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

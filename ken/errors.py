@@ -13,6 +13,10 @@ class KenError(Exception):
     """Base of every error that this project raises on purpose."""
 
 
+class KenWarning(UserWarning):
+    """Something that is probably not what was meant, and that no error stops."""
+
+
 class BudgetError(KenError, ValueError):
     """A k that no row can satisfy, such as 0 entries or a fraction above 1."""
 

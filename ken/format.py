@@ -77,6 +77,7 @@ def load(path: str | Path) -> Subnetwork:
             Provenance(**dict(record.pretrained)),
             Lazy({file.name: file for file in record.files}, lambda file: stored_file(reader, file)),
             record.shards,
+            record.notes,
         )
     except FormatError as error:
         error.add_note(f"in the file {path}")

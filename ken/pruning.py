@@ -189,6 +189,7 @@ def _head(pairing: Pairing, recipe: Recipe, seen: _Seen | None) -> Subnetwork:
         _provenance(pretrained, None if seen is None else seen.theirs),
         {name: path.read_bytes() for name, path in fine_tuned.files.items()},
         dict(fine_tuned.shards),
+        tuple(dict.fromkeys((*fine_tuned.notes, *pretrained.notes))),
     )
 
 

@@ -15,7 +15,7 @@ from ken.errors import FormatError
 from ken.tensors import digest
 
 #: Major and minor version of the format. Readers of the same major version can read the file.
-VERSION = (1, 1)
+VERSION = (1, 2)
 #: Keys of the container's metadata.
 RECORD, CHECKSUM, FORMAT = "ken.record", "ken.checksum", "ken.format"
 
@@ -148,6 +148,7 @@ class Record(_Part):
     only_pretrained: dict[str, Shape]
     shards: dict[str, str]
     files: tuple[FileRecord, ...]
+    notes: tuple[Text, ...] = ()
     tensors: tuple[Annotated[PrunedRecord | CarriedRecord, Field(discriminator="status")], ...]
 
     @model_validator(mode="after")

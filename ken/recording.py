@@ -101,6 +101,7 @@ def to_record(
             only_pretrained=dict(head.only_pretrained),
             shards=dict(head.shards),
             files=files,
+            notes=head.notes,
             tensors=tensors,
         )
     except ValidationError as error:

@@ -14,6 +14,7 @@ import numpy as np
 
 from ken.retained import CarriedTensor, Outline, RetainedTensor
 from ken.rows import row_shape
+from ken.terminal import printable
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -60,7 +61,8 @@ class Subnetwork(Mapping[str, "RetainedTensor | CarriedTensor"]):
     It is the same whether the tensors lie in memory or in a file, from which they are decoded when asked for. tied
     maps aliases to the names they are stored under. only_pretrained are tensors of the pretrained model without a
     fine-tuned counterpart, with their shapes: nothing is stored of them. files are the configuration and tokenizer
-    files of a fine-tuned checkpoint folder, shards the file names of its tensors, if it had several.
+    files of a fine-tuned checkpoint folder, shards the file names of its tensors, if it had several. notes are
+    sentences about what was guessed, looked through or passed over when the two models were read.
     """
 
     tensors: Mapping[str, RetainedTensor | CarriedTensor]
@@ -73,6 +75,7 @@ class Subnetwork(Mapping[str, "RetainedTensor | CarriedTensor"]):
     pretrained: Provenance = Provenance()
     files: Mapping[str, bytes] = field(default_factory=dict)
     shards: Mapping[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     def __getitem__(self, name: str) -> RetainedTensor | CarriedTensor:
         """What is stored of a tensor; an alias of a tied tensor finds the tensor itself."""
@@ -191,6 +194,7 @@ class Subnetwork(Mapping[str, "RetainedTensor | CarriedTensor"]):
             f"Subnetwork(rule={self.recipe.rule!r}, k={self.recipe.k!r}: {self.retained:,} of {self.entries:,} "
             f"entries retained; {pruned} tensors pruned, {len(self) - pruned} carried"
             f"{'; the models do not differ in what was pruned' if self.unchanged else ''})"
+            + "".join(f"\n  note: {printable(note)}" for note in self.notes)
         )
 
 

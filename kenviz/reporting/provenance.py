@@ -24,6 +24,7 @@ def facts(net: ken.Subnetwork) -> list[tuple[str, str]]:
         ("included", visible(", ".join(recipe.include)) or "everything"),
         ("carried by pattern", visible(", ".join(recipe.exclude)) or "nothing"),
         ("model class", visible(net.architecture.class_name) if net.architecture else "not recorded"),
+        *(("note", visible(note)) for note in net.notes),
         ("subnetwork made with", _versions(recipe.versions)),
         ("report made with", f"kenviz {ken.__version__}"),
         ("report written", f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC"),
