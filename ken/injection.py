@@ -21,8 +21,10 @@ from ken.errors import SubnetworkError, at_tensor
 from ken.pairing import match
 from ken.parallel import each
 from ken.retained import CarriedTensor, RetainedTensor, check_grown
+from ken.standins import find_stand_ins, stand_in
 from ken.subnetwork import Subnetwork
 from ken.tensors import fingerprint
+from ken.wrappers import plain_names, unwrapped
 
 if TYPE_CHECKING:
     import torch
@@ -55,8 +57,12 @@ def inject(net: Subnetwork, pretrained: Source) -> torch.nn.Module | dict[str, t
 
     theirs = read(pretrained)
     places = find_places(net, theirs)
-    if not isinstance(pretrained, torch.nn.Module):
+    lent = find_stand_ins(net, theirs)
+    if isinstance(pretrained, torch.nn.Module):
+        pretrained = unwrapped(pretrained)
+    else:
         merged = dict(zip(net, each(lambda name: merge(net, name, theirs, places[name]), net), strict=True))
+        merged |= {name: stand_in(net, name, theirs, place) for name, place in lent.items()}
         merged |= {alias: merged[name] for alias, name in net.tied.items()}
         return merged
 
@@ -68,10 +74,11 @@ def inject(net: Subnetwork, pretrained: Source) -> torch.nn.Module | dict[str, t
         )
     model = _build(net, pretrained) if homeless else None
     merged = dict(zip(net, each(lambda name: merge(net, name, theirs, places[name]), net), strict=True))
+    stand_ins = {name: stand_in(net, name, theirs, place) for name, place in lent.items()}
     if model is None:
         return _copy(pretrained, {str(places[name]): tensor for name, tensor in merged.items()})
     slots = slots_of(model)
-    for name, tensor in merged.items():
+    for name, tensor in (merged | stand_ins).items():
         slots[name].data = tensor
     for alias, name in net.tied.items():
         slots[alias].data = slots[name].data
@@ -122,6 +129,7 @@ def reset(net: Subnetwork, fine_tuned: Source, pretrained: Source) -> dict[str, 
             # Where rows were added there is nothing to set back: the mask covers them.
             flat[: base.numel()][back[: base.numel()]] = base.detach().reshape(-1).to(flat)[back[: base.numel()]]
             result[name] = flat.reshape(whole.shape)
+    result |= {name: stand_in(net, name, theirs, place) for name, place in find_stand_ins(net, theirs).items()}
     result |= {alias: result[name] for alias, name in net.tied.items()}
     return result
 
@@ -186,8 +194,9 @@ def merged_stretches(net: Subnetwork, name: str, theirs: Checkpoint, place: str 
 
 
 def slots_of(model: torch.nn.Module) -> dict[str, torch.Tensor]:
-    """The parameters and buffers of a module by all their names."""
-    return dict(model.named_parameters(remove_duplicate=False)) | dict(model.named_buffers(remove_duplicate=False))
+    """The parameters and buffers of a module by all their names, without those of what wraps it or its parts."""
+    slots = dict(model.named_parameters(remove_duplicate=False)) | dict(model.named_buffers(remove_duplicate=False))
+    return {short: slots[name] for name, short in plain_names(slots).items()}
 
 
 def _copy(model: torch.nn.Module, tensors: Mapping[str, torch.Tensor]) -> torch.nn.Module:
@@ -216,11 +225,12 @@ def _build(net: Subnetwork, pretrained: torch.nn.Module) -> torch.nn.Module:
     like = next(iter(pretrained.parameters()), None)
     if like is not None:
         model.to(like.device)
-    unset = [name for name in model.state_dict() if name not in net.outlines and name not in net.tied]
+    known = {*net.outlines, *net.tied, *net.lacking}
+    unset = [name for name in model.state_dict() if name not in known]
     if unset:  # it would keep whatever it was built with
         raise SubnetworkError(f"the subnetwork has no tensor {unset[0]}, which {cls} needs ({len(unset)} such tensors)")
     slots = slots_of(model)
-    absent = [name for name in net if name not in slots]
+    absent = [name for name in (*net, *net.lacking) if name not in slots]
     if absent:
         raise SubnetworkError(f"{cls} has no tensor {absent[0]} ({len(absent)} such tensors)")
     return model
