@@ -10,6 +10,7 @@ import copy
 import json
 import tempfile
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 from ken import layouts
 from ken.checkpoint import Architecture, Checkpoint, Source, read
 from ken.errors import SubnetworkError, at_tensor
+from ken.fitting import fit_modules, fit_vocabulary
 from ken.pairing import match
 from ken.parallel import each
 from ken.retained import CarriedTensor, RetainedTensor, check_grown
@@ -72,11 +74,24 @@ def inject(net: Subnetwork, pretrained: Source) -> torch.nn.Module | dict[str, t
             f"the pretrained module has no place for {homeless[0]} ({len(homeless)} such tensors); give a module of "
             "the fine-tuned class, or a state dict"
         )
-    model = _build(net, pretrained) if homeless else None
+    other_shapes = any(
+        place is not None and net.outlines[name].shape != tuple(theirs.tensors[place].shape)
+        for name, place in places.items()
+    )
+    model = None
+    if homeless:
+        model = _build(net, pretrained)
+    elif other_shapes and net.architecture is not None:
+        # The fine-tuned class and configuration fit what has other shapes: a grown vocabulary, a head for other labels.
+        with suppress(SubnetworkError):  # a model that its class and configuration do not tell whole
+            model = _build(net, pretrained)
     merged = dict(zip(net, each(lambda name: merge(net, name, theirs, places[name]), net), strict=True))
     stand_ins = {name: stand_in(net, name, theirs, place) for name, place in lent.items()}
     if model is None:
-        return _copy(pretrained, {str(places[name]): tensor for name, tensor in merged.items()})
+        model = _copy(pretrained, {str(places[name]): tensor for name, tensor in merged.items()})
+        if other_shapes:
+            _fit(model, net, theirs, places)
+        return model
     slots = slots_of(model)
     for name, tensor in (merged | stand_ins).items():
         slots[name].data = tensor
@@ -197,6 +212,15 @@ def slots_of(model: torch.nn.Module) -> dict[str, torch.Tensor]:
     """The parameters and buffers of a module by all their names, without those of what wraps it or its parts."""
     slots = dict(model.named_parameters(remove_duplicate=False)) | dict(model.named_buffers(remove_duplicate=False))
     return {short: slots[name] for name, short in plain_names(slots).items()}
+
+
+def _fit(model: torch.nn.Module, net: Subnetwork, theirs: Checkpoint, places: Mapping[str, str | None]) -> None:
+    """Let modules and configuration of a copy say the sizes that its tensors have now."""
+    fit_modules(model)
+    for name, place in places.items():
+        old, new = tuple(theirs.tensors[str(place)].shape), net.outlines[name].shape
+        if old != new and net.outlines[name].reason is None:
+            fit_vocabulary(getattr(model, "config", None), old[0], new[0])
 
 
 def _copy(model: torch.nn.Module, tensors: Mapping[str, torch.Tensor]) -> torch.nn.Module:

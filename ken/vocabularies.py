@@ -69,5 +69,15 @@ def _sizes(config: Mapping[str, Any]) -> Iterator[int]:
     for name, value in config.items():
         if isinstance(value, Mapping):
             yield from _sizes(value)
-        elif isinstance(value, int) and name.endswith(_SIZES) and name not in _NO_SIZES:
+        elif isinstance(value, int) and is_size(name):
             yield value
+
+
+def is_size(setting: str) -> bool:
+    """Whether a setting of that name counts words.
+
+    Example:
+        >>> is_size("vocab_size"), is_size("decoder_vocab_size"), is_size("type_vocab_size")
+        (True, True, False)
+    """
+    return setting.endswith(_SIZES) and setting not in _NO_SIZES

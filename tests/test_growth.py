@@ -66,7 +66,7 @@ def test_a_grown_vocabulary_is_pruned_as_far_as_it_goes(kind, tmp_path):
     names = ["model.embed_tokens.weight", "lm_head.weight"]
     if kind == "state":  # nothing says what the rows are
         assert set(ken.prune(fine_tuned, pretrained, 4).table().loc[names, "status"]) == {"carried"}
-    rows = {name: "grown" for name in names} if kind == "state" else None
+    rows = dict.fromkeys(names, "grown") if kind == "state" else None
     net = ken.prune(fine_tuned, pretrained, 4, rows=rows, out=tmp_path / "net")
     for name in names:
         assert net[name].row_mask().sum(1).tolist() == [4] * 60 + [32] * 4
@@ -113,9 +113,10 @@ def test_an_embedding_of_a_plain_module_is_a_vocabulary_and_a_linear_layer_is_no
 
 
 def test_the_command_line_says_that_rows_were_added(tmp_path, capsys):
-    from ken.cli import app
     from safetensors.torch import save_file
     from typer.testing import CliRunner
+
+    from ken.cli import app
 
     save_file({"w": torch.ones(5, 4), "v": torch.ones(4)}, tmp_path / "a.safetensors")
     save_file({"w": torch.zeros(3, 4), "v": torch.zeros(4)}, tmp_path / "b.safetensors")

@@ -144,7 +144,9 @@ LAYERS = {
         *("taking", "tensors", "writing"),
     },
     "standins": {"checkpoint", "entries", "layouts", "pairing", "subnetwork", "tensors"},
+    "fitting": {"vocabularies"},
     "injection": {
+        "fitting",
         *("checkpoint", "layouts", "pairing", "parallel", "retained", "standins", "subnetwork", "tensors", "wrappers"),
     },
     "live": {"checkpoint", "injection", "pairing", "parallel", "retained", "standins", "subnetwork", "tensors", "ulps"},

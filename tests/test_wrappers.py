@@ -1,4 +1,4 @@
-"""Names that torch.compile, DDP, FSDP and others have wrapped are looked through, in files, dictionaries and objects."""
+"""Names that torch.compile, DDP, FSDP and others have wrapped are looked through: in files, dictionaries, objects."""
 
 import pytest
 import torch
