@@ -152,7 +152,7 @@ LAYERS = {
     "live": {"checkpoint", "injection", "pairing", "parallel", "retained", "standins", "subnetwork", "tensors", "ulps"},
     "exporting": {"checkpoint", "container", "files", "folders", "injection", "standins", "subnetwork", "tensors"},
     "verification": {"checkpoint", "format", "injection", "standins", "stored", "subnetwork"},
-    "planning": {"folders", "injection", "rows", "tensors"},
+    "planning": {"container", "record", "folders", "injection", "rows", "tensors"},
     "pairs": {"checkpoint"},
     "places": set(),
     "heads": {"places"},
