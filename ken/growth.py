@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from ken import layouts
 from ken.checkpoint import Checkpoint
-from ken.rows import GROWN
+from ken.rows import GROWN, layer_of
 from ken.vocabularies import sizes
 
 
@@ -51,11 +51,16 @@ def judge(ours: Checkpoint, theirs: Checkpoint, names: Mapping[str, str | None],
             found.misfits[name] = f"fine-tuned is {fine_tuned.dtype}, pretrained is {pretrained.dtype}"
         elif shape == there:
             continue
-        elif not (len(shape) == len(there) > 0 and shape[1:] == there[1:]):
+        elif not _are_rows_alike(shape, there) or (shape[0] < there[0] and layer_of(name) is not None):
+            # No head is in a layer: where rows are missing there, the models are of different sizes.
             found.misfits[name] = f"fine-tuned is {shape}, pretrained is {there}; only extra leading rows can be paired"
         elif not (shape[0] > there[0] and (_says_grown(name, rows) or words.have(name, other, shape[0], there[0]))):
             found.apart[name] = f"new: its shape is {shape}, that of the pretrained model {there}"
     return found
+
+
+def _are_rows_alike(shape: tuple[int, ...], pretrained: tuple[int, ...]) -> bool:
+    return len(shape) == len(pretrained) > 0 and shape[1:] == pretrained[1:]
 
 
 def _says_grown(name: str, rows: Mapping[str, str]) -> bool:

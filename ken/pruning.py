@@ -86,7 +86,7 @@ def prune(
         for name in pairing.fine_tuned.tensors
         if name not in pairing.fine_tuned.tied
     }
-    pairing = _without_misfits(pairing, reasons)
+    pairing = _without_misfits(pairing, reasons, selection)
     kept = dict(k) if isinstance(k, Mapping) else k
     patterns = tuple(selection.include), tuple(selection.exclude)
     recipe = Recipe(rule, kept, seed, *patterns, layers_only, dict(selection.rows), _versions(), on, bandwidth, kernel)
@@ -123,10 +123,15 @@ def prune(
     return load(out)
 
 
-def _without_misfits(pairing: Pairing, reasons: Mapping[str, str]) -> Pairing:
-    """What does not fit its counterpart has none if it is carried. Raises `PairingError` if it was to be pruned."""
+def _without_misfits(pairing: Pairing, reasons: Mapping[str, str], selection: Selection) -> Pairing:
+    """What does not fit its counterpart has none if it is carried. Raises `PairingError` if it was to be pruned.
+
+    Of a tensor that is floating-point on one side alone, a pattern must say that it is carried: it may be a code.
+    """
     for name, misfit in pairing.misfits.items():
-        if not reasons.get(name, "tied"):
+        ours, theirs = pairing.fine_tuned.tensors[name], pairing.pretrained.tensors[pairing.namesakes[name]]
+        alike = ours.is_floating_point() == theirs.is_floating_point()
+        if name in reasons and not (selection.reason_to_carry(name) or (alike and reasons[name])):
             error = PairingError(f"{name}: {misfit}; exclude=[{name!r}] carries it whole")
             if hint := layouts.advice(pairing.fine_tuned, pairing.pretrained):
                 error.add_note(hint)
