@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from ken.entries import Entries
 from ken.errors import PairingError
 from ken.folders import OnDisk, open_path
+from ken.storages import aliases
+from ken.ties import tie
 
 if TYPE_CHECKING:
     import torch
@@ -36,7 +38,8 @@ class Architecture:
 class Checkpoint:
     """The tensors of one model by name, in model order, aliases of tied tensors included.
 
-    tied maps each alias to the name under which the tensor counts. buffers are names of tensors that no
+    tied maps each alias to the name under which the tensor counts; of a checkpoint on disk also aliases that its files
+    lack and its class ties. buffers are names of tensors that no
     optimiser trains. prefix is transformers' base-model prefix ("bert"), empty if unknown. source says in a word
     what was read. A checkpoint folder also has files (configuration, tokenizer) and shards: which file a tensor is in.
     module is the live module itself, if transformers knows its class: it may be written in another layout than this.
@@ -80,7 +83,7 @@ def read(source: Source) -> Checkpoint:
         return _read_path(source)
     if isinstance(source, Mapping):
         tensors = _tensors_of(source)
-        return Checkpoint(tensors, _ties(tensors), _running_statistics(tensors), source="a state dict")
+        return Checkpoint(tensors, aliases(tensors), _running_statistics(tensors), source="a state dict")
     raise PairingError(f"a model must be a torch module, a state dict or a path, got {type(source).__name__}")
 
 
@@ -90,7 +93,7 @@ def _read_module(module: torch.nn.Module) -> Checkpoint:
     architecture = _architecture(module)
     return Checkpoint(
         tensors,
-        _ties(tensors),
+        aliases(tensors),
         frozenset(tensors) - trained,
         str(getattr(module, "base_model_prefix", "") or ""),
         architecture,
@@ -126,10 +129,11 @@ def _read_path(source: str | Path) -> Checkpoint:
         architecture = Architecture(classes[0], dict(folder.config))
         prefix = str(getattr(getattr(transformers, classes[0], None), "base_model_prefix", "") or "")
     tensors = _tensors_of(folder.tensors) if isinstance(folder.tensors, dict) else folder.tensors
+    tensors, tied, notes = tie(tensors, "" if architecture is None else architecture.class_name, folder.config)
     kind = "model" if path != Path(source) else "folder" if path.is_dir() else "file"
     return Checkpoint(
         tensors,
-        _ties(tensors) if isinstance(tensors, dict) else {},
+        tied,
         _running_statistics(folder.tensors),
         prefix,
         architecture,
@@ -137,6 +141,7 @@ def _read_path(source: str | Path) -> Checkpoint:
         folder.files,
         folder.shards,
         on_disk=True,
+        notes=notes,
     )
 
 
@@ -160,19 +165,6 @@ def _tensors_of(state: Mapping[str, Any]) -> dict[str, torch.Tensor]:
             raise PairingError(f"{name}: tensors must be dense, got {tensor.layout} {tensor.dtype}")
         tensors[name] = tensor.detach()
     return tensors
-
-
-def _ties(tensors: Mapping[str, torch.Tensor]) -> dict[str, str]:
-    """Aliases: tensors over the very same memory count once, under the name that comes first."""
-    first: dict[tuple[object, ...], str] = {}
-    ties = {}
-    for name, tensor in tensors.items():
-        if tensor.numel() == 0:
-            continue
-        place = (tensor.device, tensor.data_ptr(), tensor.dtype, tuple(tensor.shape), tensor.stride())
-        if first.setdefault(place, name) != name:
-            ties[name] = first[place]
-    return ties
 
 
 def _architecture(module: torch.nn.Module) -> Architecture | None:

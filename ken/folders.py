@@ -52,6 +52,10 @@ class OnDisk(Mapping[str, "torch.Tensor"]):
         place = self._places[name]
         return place.entries(name) if isinstance(place, Reader | OnDisk) else Entries.of(place[name])
 
+    def loaded(self) -> dict[str, torch.Tensor]:
+        """The tensors of .bin files, which are there without being read, and may share memory."""
+        return {name: place[name] for name, place in self._places.items() if not isinstance(place, Reader | OnDisk)}
+
     def __iter__(self) -> Iterator[str]:
         return iter(self._places)
 

@@ -122,7 +122,8 @@ def open_pair(fine_tuned: Source, pretrained: Source) -> Pairing:
                 if hint := layouts.advice(ours, theirs):
                     error.add_note(hint)
                 raise
-    return Pairing(ours, theirs, names)
+    # Of a tied counterpart it is the name under which it counts, whichever names a module or its files have.
+    return Pairing(ours, theirs, {name: theirs.tied.get(other or "", other) for name, other in names.items()})
 
 
 def check_fit(name: str, fine_tuned: torch.Tensor, pretrained: torch.Tensor) -> None:

@@ -177,12 +177,12 @@ def _prune(
 def _head(pairing: Pairing, recipe: Recipe, seen: _Seen | None) -> Subnetwork:
     """A subnetwork with everything but its tensors. Before they have been read, the models have no fingerprint."""
     fine_tuned, pretrained = pairing.fine_tuned, pairing.pretrained
-    used = set(pairing.names.values())
+    used, tied = set(pairing.names.values()) - {None}, pretrained.tied
     return Subnetwork(
         {},
         recipe,
         dict(fine_tuned.tied),
-        {name: tuple(tensor.shape) for name, tensor in pretrained.tensors.items() if name not in used},
+        {name: tuple(of.shape) for name, of in pretrained.tensors.items() if not {name, tied.get(name)} & used},
         fine_tuned.architecture,
         fine_tuned.prefix or pretrained.prefix,
         _provenance(fine_tuned, None if seen is None else seen.ours),
