@@ -131,7 +131,8 @@ def find_places(net: Subnetwork, theirs: Checkpoint) -> dict[str, str | None]:
 
     Raises `SubnetworkError` if a pruned tensor has none, or one of another shape, or if the layouts differ.
     """
-    places = pair_with(net, theirs)
+    found = pair_with(net, theirs)
+    places = {name: found[name] for name in net}
     for name, outline in net.outlines.items():
         if outline.reason is not None:
             continue
@@ -144,7 +145,7 @@ def find_places(net: Subnetwork, theirs: Checkpoint) -> dict[str, str | None]:
 
 
 def pair_with(net: Subnetwork, theirs: Checkpoint) -> dict[str, str | None]:
-    """The tensor of a model that goes with each of the subnetwork, as `open_pair` pairs them; None if there is none.
+    """The tensor of a model for each name of the subnetwork, aliases too, as `open_pair` pairs them; None if none.
 
     Raises `SubnetworkError` if the subnetwork has the tensors as they are on disk and the model has others in memory,
     or the other way round.
@@ -160,7 +161,7 @@ def pair_with(net: Subnetwork, theirs: Checkpoint) -> dict[str, str | None]:
             f"{parts[0]} of the subnetwork and {parts[1]} of the pretrained model are one tensor in different layouts; "
             f"{how}"
         )
-    return {name: found[name] for name in net}
+    return found
 
 
 def merge(net: Subnetwork, name: str, theirs: Checkpoint, place: str | None) -> torch.Tensor:

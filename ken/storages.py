@@ -160,7 +160,7 @@ def write(tensor: torch.Tensor, values: torch.Tensor) -> None:
     import torch
 
     with torch.inference_mode(tensor.is_inference()):
-        target = tensor.detach()
+        target = tensor.data
         for axis, (size, step) in enumerate(zip(tensor.shape, tensor.stride(), strict=True)):
             if size > 1 and step == 0:  # torch writes into no expanded tensor
                 target, values = target.narrow(axis, 0, 1), values.narrow(axis, 0, 1)
