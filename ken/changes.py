@@ -1,8 +1,8 @@
 """Changes of a live model's memory, which are carried out all of them or, if that is interrupted, none.
 
-    Move    entries go down by some distances and up by others: no copy of them is needed to go back
-    Put     a tensor takes the place of what was there
-    Region  views that overlap, or one that overlaps itself, get the memory of a copy in which all were written
+Move    entries go down by some distances and up by others: no copy of them is needed to go back
+Put     a tensor takes the place of what was there
+Region  views that overlap, or one that overlaps itself, get the memory of a copy in which all were written
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """What becomes of a live model's memory when one subnetwork takes the place of another. Nothing is changed here.
 
-A view of memory is decided on as a whole, whatever names it has. A name of a subnetwork is *at home* in the view under
-its own name; under an alias it is a *guest* in a view that the model has apart: a tied tensor in a model whose names are
-not tied. What a guest replaces no subnetwork tells, so it is kept beside the model.
+A view of memory is decided on as a whole, whatever names it has. A tensor of a subnetwork is *at home* in the view under
+its own name; under an alias it is a *guest* in a view that the model has apart: it is tied there, and not in the model.
+What a guest replaces no subnetwork tells, so it is kept beside the model.
 """
 
 from __future__ import annotations
@@ -75,7 +75,9 @@ def plan(model: torch.nn.Module, slots: Mapping[str, torch.Tensor], current: Sid
         those = {i: change for i, spot in enumerate(group) if (change := changes.pop(id(spot), None)) is not None}
         if those:
             with at_tensor(next(iter(those.values())).name):
-                promised = {i: planner.promises[id(spot)] for i, spot in enumerate(group) if id(spot) in planner.promises}
+                promised = {
+                    i: planner.promises[id(spot)] for i, spot in enumerate(group) if id(spot) in planner.promises
+                }
                 regions.append(Region(group, those, promised))
     return Plan([*(change for change in changes.values() if change is not None), *regions], planner.kept)
 
@@ -124,7 +126,9 @@ class _Planner:
     def _names(self, spot: Spot, side: Side, tensors: Mapping[str, RetainedTensor | CarriedTensor]) -> list[str]:
         """The names of a subnetwork's tensors that belong into a view; those that tell most of it come first."""
         names = dict.fromkeys(side.names[place] for place in spot.names if place in side.names)
-        return sorted(names, key=lambda name: (side.homes[name] not in spot.names, isinstance(tensors[name], CarriedTensor)))
+        return sorted(
+            names, key=lambda name: (side.homes[name] not in spot.names, isinstance(tensors[name], CarriedTensor))
+        )
 
     def _base(self, spot: Spot, olds: list[str]) -> _Base:
         if not olds:

@@ -17,6 +17,7 @@ from ken.folders import CONFIG, INDEX, WEIGHTS
 from ken.injection import find_places, merged_stretches
 from ken.subnetwork import Subnetwork
 from ken.tensors import dtype_named
+from ken.ties import untold
 
 if TYPE_CHECKING:
     from tqdm import tqdm
@@ -47,6 +48,8 @@ def export(net: Subnetwork, pretrained: Source, folder: str | Path, *, progress:
     names = list(net)
     if net.architecture is None:  # nothing else would know that these are the same tensors
         names += list(net.tied)
+    else:
+        names += untold(net.tied, net.architecture.class_name, net.architecture.config)
     for name in names:
         with at_tensor(name):
             stored_dtype(dtype_named(net.outlines[net.tied.get(name, name)].dtype))

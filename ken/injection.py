@@ -6,7 +6,6 @@ reset:  the fine-tuned model, with all other entries set back
 
 from __future__ import annotations
 
-import copy
 import json
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -17,6 +16,7 @@ from numpy.typing import NDArray
 
 from ken import layouts
 from ken.checkpoint import Architecture, Checkpoint, Source, read
+from ken.copying import conflict, copied, put, same, slots_of
 from ken.errors import SubnetworkError, at_tensor
 from ken.pairing import match
 from ken.parallel import each
@@ -38,8 +38,9 @@ def inject(net: Subnetwork, pretrained: Source) -> torch.nn.Module | dict[str, t
 
     For a state dict the result is a state dict under the fine-tuned names, with new tensors. For a module it is a
     new module on the same device and in the same mode (training or evaluation): a copy of the given one or, where
-    the subnetwork carries tensors that have no place in it (a new head), one of the fine-tuned model's transformers
-    class. For a path it is a state dict (see `ken.export` for a checkpoint folder).
+    the subnetwork carries tensors that have no place in it (a new head) or the two models tie other tensors, one of the
+    fine-tuned model's transformers class. A copy of another module has apart what is to have different values, and ties
+    what the fine-tuned model ties. For a path it is a state dict (see `ken.export` for a checkpoint folder).
 
     Every pretrained tensor is checked against the fingerprint that the subnetwork has of it, and every stored one
     against its checksum. Raises `SubnetworkError` if anything does not fit; nothing has been changed by then.
@@ -69,12 +70,45 @@ def inject(net: Subnetwork, pretrained: Source) -> torch.nn.Module | dict[str, t
     model = _build(net, pretrained) if homeless else None
     merged = dict(zip(net, each(lambda name: merge(net, name, theirs, places[name]), net), strict=True))
     if model is None:
-        return _copy(pretrained, {str(places[name]): tensor for name, tensor in merged.items()})
+        slots = slots_of(pretrained)
+        names = {str(place): name for name, place in places.items()}
+        names |= {place: name for place, name in _guests(net, theirs, slots).items() if place not in names}
+        of_transformers = theirs.module is not None
+        if not of_transformers or conflict(pretrained, names, merged) is None or not _covers_its_class(net):
+            return copied(pretrained, names, merged, tie=not of_transformers)
+        model = _build(net, pretrained)
+    return _filled(model, net, merged)
+
+
+def _guests(net: Subnetwork, theirs: Checkpoint, slots: Mapping[str, torch.Tensor]) -> dict[str, str]:
+    """The places of a module that a tied tensor has under its other names."""
+    found = pair_with(net, theirs)
+    return {place: name for alias, name in net.tied.items() if (place := found[alias]) is not None and place in slots}
+
+
+def _covers_its_class(net: Subnetwork) -> bool:
+    """Whether a model of the fine-tuned class would have all its tensors from the subnetwork."""
+    return net.architecture is not None and not _unset(net, build(net.architecture)[1])
+
+
+def _filled(model: torch.nn.Module, net: Subnetwork, merged: Mapping[str, torch.Tensor]) -> torch.nn.Module:
+    """A model of the fine-tuned class with the values of the subnetwork; what the class ties stays tied if it may."""
+    import torch
+
     slots = slots_of(model)
-    for name, tensor in merged.items():
-        slots[name].data = tensor
-    for alias, name in net.tied.items():
-        slots[alias].data = slots[name].data
+    names = {name: name for name in net} | {alias: name for alias, name in net.tied.items() if alias in slots}
+    given: dict[int, str] = {}
+    apart: dict[str, torch.Tensor] = {}
+    for place, name in names.items():
+        slot = slots[place]
+        if given.setdefault(id(slot), name) == name or same(merged[name], merged[given[id(slot)]]):
+            slot.data = merged[given[id(slot)]]
+        elif isinstance(slot, torch.nn.Parameter):
+            apart[place] = torch.nn.Parameter(merged[name], requires_grad=slot.requires_grad)
+        else:
+            apart[place] = merged[name]
+    if apart:
+        put(model, apart)
     return model
 
 
@@ -186,28 +220,6 @@ def merged_stretches(net: Subnetwork, name: str, theirs: Checkpoint, place: str 
         yield from tensor.stretches(theirs.entries(place))
 
 
-def slots_of(model: torch.nn.Module) -> dict[str, torch.Tensor]:
-    """The parameters and buffers of a module by all their names."""
-    return dict(model.named_parameters(remove_duplicate=False)) | dict(model.named_buffers(remove_duplicate=False))
-
-
-def _copy(model: torch.nn.Module, tensors: Mapping[str, torch.Tensor]) -> torch.nn.Module:
-    """A deep copy of a module with some tensors exchanged; those are not copied first."""
-    import torch
-
-    slots, memo = slots_of(model), {}
-    for name, tensor in tensors.items():
-        old = slots.get(name)
-        if old is None:
-            raise SubnetworkError(f"the model has no parameter or buffer {name}")
-        if isinstance(old, torch.nn.Parameter):
-            new: torch.Tensor = torch.nn.Parameter(tensor, requires_grad=old.requires_grad)
-        else:
-            new = tensor
-        memo[id(old)] = new
-    return copy.deepcopy(model, memo)
-
-
 def _build(net: Subnetwork, pretrained: torch.nn.Module) -> torch.nn.Module:
     """A model of the fine-tuned transformers class, whose weights are about to be replaced, every one of them."""
     assert net.architecture is not None
@@ -217,7 +229,7 @@ def _build(net: Subnetwork, pretrained: torch.nn.Module) -> torch.nn.Module:
     like = next(iter(pretrained.parameters()), None)
     if like is not None:
         model.to(like.device)
-    unset = [name for name in model.state_dict() if name not in net.outlines and name not in net.tied]
+    unset = _unset(net, model)
     if unset:  # it would keep whatever it was built with
         raise SubnetworkError(f"the subnetwork has no tensor {unset[0]}, which {cls} needs ({len(unset)} such tensors)")
     slots = slots_of(model)
@@ -225,6 +237,11 @@ def _build(net: Subnetwork, pretrained: torch.nn.Module) -> torch.nn.Module:
     if absent:
         raise SubnetworkError(f"{cls} has no tensor {absent[0]} ({len(absent)} such tensors)")
     return model
+
+
+def _unset(net: Subnetwork, model: torch.nn.Module) -> list[str]:
+    """The tensors of a model that the subnetwork has none for."""
+    return [name for name in model.state_dict() if name not in net.outlines and name not in net.tied]
 
 
 def build_class(name: str) -> type[transformers.PreTrainedModel]:

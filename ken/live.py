@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING
 from ken.changes import carry_out, take_back
 from ken.changing import Plan, Side, plan, remember
 from ken.checkpoint import read
+from ken.copying import slots_of
 from ken.errors import SubnetworkError, at_tensor
-from ken.injection import pair_with, slots_of
+from ken.injection import pair_with
 from ken.pairing import match
 from ken.retained import Outline
 from ken.subnetwork import Subnetwork
@@ -109,7 +110,9 @@ def _side(net: Subnetwork | None, model: torch.nn.Module, slots: Mapping[str, to
     if any(places[name] is None for name in net):
         places |= pair_with(net, read(model))
     names = {str(places[name]): name for name in net}
-    names |= {place: name for alias, name in net.tied.items() if (place := places[alias]) in slots and place not in names}
+    for alias, name in net.tied.items():
+        if (place := places[alias]) is not None and place in slots:
+            names.setdefault(place, name)
     for place, name in names.items():
         with at_tensor(name):
             _check_place(slots.get(place), net.outlines[name], net.tensors[name].pretrained is None)

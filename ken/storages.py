@@ -83,16 +83,18 @@ def entangled(found: Iterable[Spot]) -> list[list[Spot]]:
         if spot.tensor.numel() and not spot.tensor.is_meta:
             start, stop = _extent(spot.tensor)
             extents.append((str(spot.tensor.device), start, order, stop, spot))
-    groups: list[list[Spot]] = []
+    groups: list[dict[int, Spot]] = []
     device, end = "", 0
-    for here, start, _, stop, spot in sorted(extents, key=lambda extent: extent[:3]):
+    for here, start, order, stop, spot in sorted(extents, key=lambda extent: extent[:3]):
         if groups and here == device and start < end:
-            groups[-1].append(spot)
+            groups[-1][order] = spot
             end = max(end, stop)
         else:
-            groups.append([spot])
+            groups.append({order: spot})
             device, end = here, stop
-    return [group for group in groups if len(group) > 1 or _may_overlap_itself(group[0].tensor)]
+    # In the order of the names: where memory lies differs from run to run.
+    together = [[spot for _, spot in sorted(group.items())] for group in sorted(groups, key=min)]
+    return [group for group in together if len(group) > 1 or _may_overlap_itself(group[0].tensor)]
 
 
 def _extent(tensor: torch.Tensor) -> tuple[int, int]:
@@ -135,7 +137,9 @@ class Copy:
         for spot, (first, _) in zip(group, extents, strict=True):
             tensor, width = spot.tensor, spot.tensor.element_size()
             if (first - start) % width or tensor.is_conj() or tensor.is_neg():
-                raise SubnetworkError(f"{' and '.join(spot.names)} shares memory with others in a way that is not known")
+                raise SubnetworkError(
+                    f"{' and '.join(spot.names)} shares memory with others in a way that is not known"
+                )
             view = torch.empty(0, dtype=tensor.dtype, device=tensor.device)
             view.set_(memory.untyped_storage(), (first - start) // width, tensor.shape, tensor.stride())
             write(view, tensor.detach())

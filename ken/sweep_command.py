@@ -98,7 +98,7 @@ def _open(pretrained: str, fine_tuned: str) -> tuple[Pair, list[str]]:
 
     from transformers import AutoModel, AutoModelForSequenceClassification
 
-    from ken.injection import slots_of
+    from ken.copying import slots_of
     from ken.pairs import Pair
 
     ours, missing = _load(AutoModelForSequenceClassification, fine_tuned)

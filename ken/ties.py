@@ -1,8 +1,8 @@
 """Tied tensors of files: a file has a tied tensor once, or under several names, and only the model's class tells.
 
 from_pretrained ties what the class and its configuration tie: what is missing in the files, and what is in them under
-several names with equal bytes. Names whose bytes differ it leaves apart. A checkpoint on disk is read like that, so that
-it has the tensors and the ties of the module that would be made of it.
+several names with equal bytes. Names whose bytes differ it leaves apart. A checkpoint on disk is read like that, so
+that it has the tensors and the ties of the module that would be made of it.
 """
 
 from __future__ import annotations
@@ -80,14 +80,31 @@ def tie(
     return tensors, tied, tuple(notes)
 
 
+def untold(tied: Mapping[str, str], class_name: str, config: Mapping[str, Any]) -> list[str]:
+    """The aliases that the class and its configuration do not tie: a file must have them, or nobody will.
+
+    >>> untold({"b": "a"}, "NoSuchModel", {})
+    ['b']
+    """
+    known = class_named(class_name, config) if tied else None
+    if known is None:
+        return list(tied)
+    places = known.places({*tied, *tied.values()})
+    leaders = {member: source for source, members in _groups(known).items() for member in members}
+    return [
+        alias
+        for alias, name in tied.items()
+        if leaders.get(places[alias].target) is None
+        or leaders[places[alias].target] != leaders.get(places[name].target)
+    ]
+
+
 def _in_memory(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """Those that have been read: of .bin files, which keep what shares memory together."""
     return tensors.loaded() if isinstance(tensors, OnDisk) else {}
 
 
-def _by_class(
-    tensors: Mapping[str, torch.Tensor], known: ModelClass, tied: dict[str, str], notes: list[str]
-) -> None:
+def _by_class(tensors: Mapping[str, torch.Tensor], known: ModelClass, tied: dict[str, str], notes: list[str]) -> None:
     """Add the ties of a class. Its names are those of the module, those of the files may be others."""
     names = _names_in_files(tensors, known)
     for source, members in _groups(known).items():
@@ -103,7 +120,9 @@ def _by_class(
                     owners.append(name)
                 else:
                     tied[name] = same
-                    notes.append(f"{name} is in the files beside {same}, with equal bytes: they are tied and count once")
+                    notes.append(
+                        f"{name} is in the files beside {same}, with equal bytes: they are tied and count once"
+                    )
         if len(owners) > 1:
             notes.append(f"{' and '.join(owners)} are tied by the configuration and differ in the files: taken apart")
         for member in absent:
