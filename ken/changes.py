@@ -149,8 +149,11 @@ class Region:
             if fingerprint(self._new.views[which]) != after:
                 others = [spot.names[0] for spot in group if spot is not group[which]]
                 raise SubnetworkError(
-                    f"{group[which].names[0]} shares memory with {' and '.join(others[:3]) or 'itself'}, and it cannot "
-                    f"hold the subnetwork's values for all; {REMEDY}"
+                    f"{group[which].names[0]} shares memory with {' and '.join(others[:3])}, and it cannot hold the "
+                    f"subnetwork's values for all; {REMEDY}"
+                    if others
+                    else f"several entries of {group[which].names[0]} are one place in memory (it is expanded), and it "
+                    f"cannot hold the subnetwork's values for all; {REMEDY}"
                 )
 
     def back(self, slots: Mapping[str, torch.Tensor]) -> Region:

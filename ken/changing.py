@@ -1,6 +1,6 @@
 """What becomes of a live model's memory when one subnetwork takes the place of another. Nothing is changed here.
 
-A view of memory is decided on as a whole, whatever names it has. A tensor of a subnetwork is *at home* in the view under
+A view of memory is decided on whole, whatever names it has. A tensor of a subnetwork is *at home* in the view under
 its own name; under an alias it is a *guest* in a view that the model has apart: it is tied there, and not in the model.
 What a guest replaces no subnetwork tells, so it is kept beside the model.
 """

@@ -127,7 +127,8 @@ def put(model: torch.nn.Module, tensors: Mapping[str, torch.Tensor]) -> None:
         if slots.get(place) is not tensor:
             other = next((name for name in tensors if slots.get(place) is tensors[name]), "another")
             raise SubnetworkError(
-                f"{place} and {other} are one tensor of one module, which cannot have different values under each name"
+                f"{place} and {other} are one tensor of one module, which cannot have different values under each name; "
+                "inject into its state dict"
             )
     _untie(model, slots)
 
@@ -149,7 +150,8 @@ class _One:
     """Parameters made of tensors: one of each, so that what is tied is one parameter."""
 
     def __init__(self) -> None:
-        self._made: dict[tuple[int, bool], torch.Tensor] = {}
+        # With the values, so that no other tensor can get the identity of one.
+        self._made: dict[tuple[int, bool], tuple[torch.Tensor, torch.Tensor]] = {}
 
     def like(self, old: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
         """The value as what it replaces: a parameter that is trained or not, or a buffer."""
@@ -157,10 +159,10 @@ class _One:
 
         if not isinstance(old, torch.nn.Parameter):
             return value
-        made = self._made.setdefault(
-            (id(value), old.requires_grad), torch.nn.Parameter(value, requires_grad=old.requires_grad)
-        )
-        return made
+        key = id(value), old.requires_grad
+        if key not in self._made:
+            self._made[key] = torch.nn.Parameter(value, requires_grad=old.requires_grad), value
+        return self._made[key][0]
 
 
 def _agree(those: Mapping[str, str], values: Mapping[str, torch.Tensor]) -> bool:

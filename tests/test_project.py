@@ -157,7 +157,7 @@ LAYERS = {
     },
     "exporting": {"checkpoint", "container", "files", "folders", "injection", "subnetwork", "tensors", "ties"},
     "verification": {"checkpoint", "format", "injection", "stored", "subnetwork"},
-    "planning": {"folders", "injection", "rows", "tensors"},
+    "planning": {"checkpoint", "folders", "injection", "rows", "tensors"},
     "pairs": {"checkpoint"},
     "places": set(),
     "heads": {"places"},
