@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ken import ulps
+from ken.copying import owners_of
 from ken.errors import SubnetworkError, at_tensor
 from ken.parallel import each
 from ken.storages import Copy, Spot, spots, write
@@ -123,9 +124,9 @@ class Put:
         for slot in self.spot.tensors:
             with torch.inference_mode(slot.is_inference()):
                 slot.data = memory
+        owners = owners_of(self.model)
         for place in self.spot.names:
-            module, _, leaf = place.rpartition(".")
-            owner = self.model.get_submodule(module)
+            owner, leaf = owners[place]
             if isinstance(owner, torch.nn.Linear) and leaf == "weight":
                 owner.out_features, owner.in_features = value.shape
 

@@ -50,11 +50,15 @@ def remember(model: torch.nn.Module, kept: Mapping[str, Kept]) -> None:
 
 
 class Side(NamedTuple):
-    """One subnetwork and the places that it has in a model: of every name that fits, and of every tensor its home."""
+    """One subnetwork and the places that it has in a model: of every name that fits, and of every tensor its home.
+
+    lent are places of pretrained tensors that stand in for what the fine-tuned checkpoint lacks, and what they hold.
+    """
 
     net: Subnetwork | None
     names: Mapping[str, str]
     homes: Mapping[str, str]
+    lent: Mapping[str, str]
 
 
 class Plan(NamedTuple):
@@ -100,7 +104,7 @@ class _Planner:
         self.after = {} if to.net is None else dict(to.net.in_memory.items())
         self.spots = {name: spot for spot in found for name in spot.names}
         self.kept = dict(_KEPT.get(model, {}))
-        self.promises: dict[int, str] = {}
+        self.promises = {id(spot): to.lent[name] for name, spot in self.spots.items() if name in to.lent}
 
     def change(self, spot: Spot) -> Move | Put | None:
         """What becomes of a view, after checks; None if nothing does."""
@@ -117,6 +121,12 @@ class _Planner:
                     )
             base = self._base(spot, olds)
             change = self._back(spot, olds, base) if not news else self._forward(spot, news, base)
+            lent = {self.to.lent[place] for place in spot.names if place in self.to.lent}
+            if lent and change is not None and lent != {change.after}:
+                raise SubnetworkError(
+                    f"{' and '.join(spot.names)} are one tensor in the model, and the fine-tuned checkpoint has some "
+                    f"of these names and lacks others, which are to stay as they are; {REMEDY}"
+                )
             if news:
                 self.promises[id(spot)] = _promise(self.after[news[0]])
             elif change is not None:

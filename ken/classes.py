@@ -15,6 +15,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ken.vocabularies import vocabularies
+
 if TYPE_CHECKING:
     import transformers
 
@@ -42,6 +44,8 @@ class ModelClass:
     prefix: str = ""
     tied: Mapping[str, str] = field(default_factory=dict)
     transforms: Sequence[Any] = ()
+    vocabularies: frozenset[str] = frozenset()
+    made_up: Sequence[str] = ()  # patterns of names that the library makes without a word if a checkpoint has none
 
     @classmethod
     def of(cls, module: transformers.PreTrainedModel) -> ModelClass:
@@ -53,6 +57,8 @@ class ModelClass:
             str(module.base_model_prefix or ""),
             dict(getattr(module, "all_tied_weights_keys", None) or {}),
             get_model_conversion_mapping(module),
+            vocabularies(module),
+            tuple(getattr(module, "_keys_to_ignore_on_load_missing", None) or ()),
         )
 
     def places(self, names: Iterable[str]) -> dict[str, Place]:

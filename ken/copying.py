@@ -9,14 +9,25 @@ from typing import TYPE_CHECKING, Any
 from ken.errors import SubnetworkError
 from ken.storages import Copy, Spot, entangled, spots
 from ken.tensors import fingerprint
+from ken.wrappers import plain_names
 
 if TYPE_CHECKING:
     import torch
 
 
 def slots_of(model: torch.nn.Module) -> dict[str, torch.Tensor]:
-    """The parameters and buffers of a module by all their names."""
-    return dict(model.named_parameters(remove_duplicate=False)) | dict(model.named_buffers(remove_duplicate=False))
+    """The parameters and buffers of a module by all their names, without those of what wraps it or its parts."""
+    slots = dict(model.named_parameters(remove_duplicate=False)) | dict(model.named_buffers(remove_duplicate=False))
+    return {short: slots[name] for name, short in plain_names(slots).items()}
+
+
+def owners_of(model: torch.nn.Module) -> dict[str, tuple[torch.nn.Module, str]]:
+    """For every name that `slots_of` gives: the module which has the tensor, and what it calls it."""
+    found = {}
+    for path, module in model.named_modules(remove_duplicate=False):
+        for leaf in (*module._parameters, *module._buffers):
+            found[f"{path}.{leaf}" if path else leaf] = module, leaf
+    return {short: found[name] for name, short in plain_names(found).items()}
 
 
 def conflict(
@@ -119,15 +130,15 @@ def copied(
 
 def put(model: torch.nn.Module, tensors: Mapping[str, torch.Tensor]) -> None:
     """Register other parameters and buffers under some names. Raises `SubnetworkError` if names are of one module."""
+    owners = owners_of(model)
     for place, tensor in tensors.items():
-        module, _, leaf = place.rpartition(".")
-        setattr(model.get_submodule(module), leaf, tensor)
+        setattr(*owners[place], tensor)
     slots = slots_of(model)
     for place, tensor in tensors.items():
         if slots.get(place) is not tensor:
             other = next((name for name in tensors if slots.get(place) is tensors[name]), "another")
             raise SubnetworkError(
-                f"{place} and {other} are one tensor of one module, which cannot have different values under each name; "
+                f"{place} and {other} are one tensor of one module, which cannot have two values; "
                 "inject into its state dict"
             )
     _untie(model, slots)

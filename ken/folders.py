@@ -40,21 +40,37 @@ class Folder:
 class OnDisk(Mapping[str, "torch.Tensor"]):
     """Tensors of some files; a tensor is a view of its file, read as it is used."""
 
-    def __init__(self, places: Mapping[str, Reader | Mapping[str, torch.Tensor]]) -> None:
+    def __init__(
+        self,
+        places: Mapping[str, Reader | Mapping[str, torch.Tensor]],
+        stored_names: Mapping[str, str] | None = None,
+    ) -> None:
         self._places = places
+        self._stored_names = stored_names or {}
+
+    def renamed(self, names: Mapping[str, str]) -> OnDisk:
+        """The same tensors by other names, given as a mapping from the names here; those not named are left out."""
+        stored = {new: self._stored_names.get(old, old) for old, new in names.items()}
+        return OnDisk({new: self._places[old] for old, new in names.items()}, stored)
 
     def __getitem__(self, name: str) -> torch.Tensor:
-        place = self._places[name]
-        return place.tensor(name) if isinstance(place, Reader) else place[name]
+        place, stored = self._places[name], self._stored_names.get(name, name)
+        return place.tensor(stored) if isinstance(place, Reader) else place[stored]
 
     def entries(self, name: str) -> Entries:
         """The entries of a tensor, to be read a stretch at a time (of a .bin file they stay mapped into memory)."""
-        place = self._places[name]
-        return place.entries(name) if isinstance(place, Reader | OnDisk) else Entries.of(place[name])
+        place, stored = self._places[name], self._stored_names.get(name, name)
+        return place.entries(stored) if isinstance(place, Reader | OnDisk) else Entries.of(place[stored])
+
+    def with_aliases(self, tied: Mapping[str, str]) -> OnDisk:
+        """The same tensors, and further names of some, given as a mapping from those to the names here."""
+        stored = {alias: self._stored_names.get(name, name) for alias, name in tied.items()}
+        places = {alias: self._places[name] for alias, name in tied.items()}
+        return OnDisk({**self._places, **places}, {**self._stored_names, **stored})
 
     def loaded(self) -> dict[str, torch.Tensor]:
         """The tensors of .bin files, which are there without being read, and may share memory."""
-        return {name: place[name] for name, place in self._places.items() if not isinstance(place, Reader | OnDisk)}
+        return {name: self[name] for name, place in self._places.items() if not isinstance(place, Reader | OnDisk)}
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._places)

@@ -15,7 +15,7 @@ from ken.folders import belongs, plain
 from ken.record import CarriedRecord, PrunedRecord, Record, from_metadata
 from ken.recording import plausible
 from ken.retained import CarriedTensor, Outline, RetainedTensor, check_grown
-from ken.stored import Lazy, StoredCarried, StoredTensor, blob_name, outline, stored_file
+from ken.stored import Lazy, StoredCarried, StoredTensor, blob_name, outline, stored_file, to_reference
 from ken.subnetwork import Provenance, Recipe, Subnetwork
 from ken.tensors import dtype_named
 from ken.writing import SubnetworkWriter
@@ -78,6 +78,7 @@ def load(path: str | Path) -> Subnetwork:
             Lazy({file.name: file for file in record.files}, lambda file: stored_file(reader, file)),
             record.shards,
             record.notes,
+            {name: to_reference(there) for name, there in record.lacking.items()},
         )
     except FormatError as error:
         error.add_note(f"in the file {path}")

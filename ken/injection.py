@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
@@ -18,11 +19,14 @@ from ken import layouts
 from ken.checkpoint import Architecture, Checkpoint, Source, read
 from ken.copying import conflict, copied, put, same, slots_of
 from ken.errors import SubnetworkError, at_tensor
+from ken.fitting import fit_modules, fit_vocabulary
 from ken.pairing import match
 from ken.parallel import each
 from ken.retained import CarriedTensor, RetainedTensor, check_grown
+from ken.standins import find_stand_ins, stand_in
 from ken.subnetwork import Subnetwork
 from ken.tensors import fingerprint
+from ken.wrappers import unwrapped
 
 if TYPE_CHECKING:
     import torch
@@ -56,8 +60,12 @@ def inject(net: Subnetwork, pretrained: Source) -> torch.nn.Module | dict[str, t
 
     theirs = read(pretrained)
     places = find_places(net, theirs)
-    if not isinstance(pretrained, torch.nn.Module):
+    lent = find_stand_ins(net, theirs)
+    if isinstance(pretrained, torch.nn.Module):
+        pretrained = unwrapped(pretrained)
+    else:
         merged = dict(zip(net, each(lambda name: merge(net, name, theirs, places[name]), net), strict=True))
+        merged |= {name: stand_in(net, name, theirs, place) for name, place in lent.items()}
         merged |= {alias: merged[name] for alias, name in net.tied.items()}
         return merged
 
@@ -67,23 +75,42 @@ def inject(net: Subnetwork, pretrained: Source) -> torch.nn.Module | dict[str, t
             f"the pretrained module has no place for {homeless[0]} ({len(homeless)} such tensors); give a module of "
             "the fine-tuned class, or a state dict"
         )
-    model = _build(net, pretrained) if homeless else None
-    merged = dict(zip(net, each(lambda name: merge(net, name, theirs, places[name]), net), strict=True))
-    if model is None:
-        slots = slots_of(pretrained)
-        names = {str(place): name for name, place in places.items()}
-        names |= {place: name for place, name in _guests(net, theirs, slots).items() if place not in names}
-        of_transformers = theirs.module is not None
-        if not of_transformers or conflict(pretrained, names, merged) is None or not _covers_its_class(net):
-            return copied(pretrained, names, merged, tie=not of_transformers)
+    other_shapes = any(
+        place is not None and net.outlines[name].shape != tuple(theirs.tensors[place].shape)
+        for name, place in places.items()
+    )
+    model = None
+    if homeless:
         model = _build(net, pretrained)
-    return _filled(model, net, merged)
+    elif other_shapes and net.architecture is not None:
+        # The fine-tuned class and configuration fit what has other shapes: a grown vocabulary, a head for other labels.
+        with suppress(SubnetworkError):  # a model that its class and configuration do not tell whole
+            model = _build(net, pretrained)
+    merged = dict(zip(net, each(lambda name: merge(net, name, theirs, places[name]), net), strict=True))
+    stand_ins = {name: stand_in(net, name, theirs, place) for name, place in lent.items()}
+    values = merged | stand_ins
+    if model is None:
+        names = _names_by_place(net, theirs, places | lent, slots_of(pretrained))
+        of_transformers = theirs.module is not None
+        if not of_transformers or conflict(pretrained, names, values) is None or not _covers_its_class(net):
+            model = copied(pretrained, names, values, tie=not of_transformers)
+            if other_shapes:
+                _fit(model, net, theirs, places)
+            return model
+        model = _build(net, pretrained)
+    return _filled(model, net, values)
 
 
-def _guests(net: Subnetwork, theirs: Checkpoint, slots: Mapping[str, torch.Tensor]) -> dict[str, str]:
-    """The places of a module that a tied tensor has under its other names."""
+def _names_by_place(
+    net: Subnetwork, theirs: Checkpoint, places: Mapping[str, str | None], slots: Mapping[str, torch.Tensor]
+) -> dict[str, str]:
+    """For every place of a module the name of the tensor that it is to have, also where that is an alias."""
+    names = {str(place): name for name, place in places.items()}
     found = pair_with(net, theirs)
-    return {place: name for alias, name in net.tied.items() if (place := found[alias]) is not None and place in slots}
+    for alias, name in net.tied.items():
+        if (place := found[alias]) is not None and place in slots:
+            names.setdefault(place, name)
+    return names
 
 
 def _covers_its_class(net: Subnetwork) -> bool:
@@ -96,7 +123,9 @@ def _filled(model: torch.nn.Module, net: Subnetwork, merged: Mapping[str, torch.
     import torch
 
     slots = slots_of(model)
-    names = {name: name for name in net} | {alias: name for alias, name in net.tied.items() if alias in slots}
+    names = {name: name for name in (*net, *net.lacking)} | {
+        alias: name for alias, name in net.tied.items() if alias in slots
+    }
     given: dict[int, str] = {}
     apart: dict[str, torch.Tensor] = {}
     for place, name in names.items():
@@ -156,6 +185,7 @@ def reset(net: Subnetwork, fine_tuned: Source, pretrained: Source) -> dict[str, 
             # Where rows were added there is nothing to set back: the mask covers them.
             flat[: base.numel()][back[: base.numel()]] = base.detach().reshape(-1).to(flat)[back[: base.numel()]]
             result[name] = flat.reshape(whole.shape)
+    result |= {name: stand_in(net, name, theirs, place) for name, place in find_stand_ins(net, theirs).items()}
     result |= {alias: result[name] for alias, name in net.tied.items()}
     return result
 
@@ -220,6 +250,15 @@ def merged_stretches(net: Subnetwork, name: str, theirs: Checkpoint, place: str 
         yield from tensor.stretches(theirs.entries(place))
 
 
+def _fit(model: torch.nn.Module, net: Subnetwork, theirs: Checkpoint, places: Mapping[str, str | None]) -> None:
+    """Let modules and configuration of a copy say the sizes that its tensors have now."""
+    fit_modules(model)
+    for name, place in places.items():
+        old, new = tuple(theirs.tensors[str(place)].shape), net.outlines[name].shape
+        if old != new and net.outlines[name].reason is None:
+            fit_vocabulary(getattr(model, "config", None), old[0], new[0])
+
+
 def _build(net: Subnetwork, pretrained: torch.nn.Module) -> torch.nn.Module:
     """A model of the fine-tuned transformers class, whose weights are about to be replaced, every one of them."""
     assert net.architecture is not None
@@ -233,7 +272,7 @@ def _build(net: Subnetwork, pretrained: torch.nn.Module) -> torch.nn.Module:
     if unset:  # it would keep whatever it was built with
         raise SubnetworkError(f"the subnetwork has no tensor {unset[0]}, which {cls} needs ({len(unset)} such tensors)")
     slots = slots_of(model)
-    absent = [name for name in net if name not in slots]
+    absent = [name for name in (*net, *net.lacking) if name not in slots]
     if absent:
         raise SubnetworkError(f"{cls} has no tensor {absent[0]} ({len(absent)} such tensors)")
     return model
@@ -241,7 +280,8 @@ def _build(net: Subnetwork, pretrained: torch.nn.Module) -> torch.nn.Module:
 
 def _unset(net: Subnetwork, model: torch.nn.Module) -> list[str]:
     """The tensors of a model that the subnetwork has none for."""
-    return [name for name in model.state_dict() if name not in net.outlines and name not in net.tied]
+    known = {*net.outlines, *net.tied, *net.lacking}
+    return [name for name in model.state_dict() if name not in known]
 
 
 def build_class(name: str) -> type[transformers.PreTrainedModel]:

@@ -21,8 +21,9 @@ from ken.errors import SubnetworkError, at_tensor
 from ken.injection import pair_with
 from ken.pairing import match
 from ken.retained import Outline
+from ken.standins import check, find_stand_ins
 from ken.subnetwork import Subnetwork
-from ken.tensors import dtype_name
+from ken.tensors import dtype_name, fingerprint
 
 if TYPE_CHECKING:
     import torch
@@ -105,7 +106,7 @@ def _plan(model: torch.nn.Module, current: Subnetwork | None, to: Subnetwork | N
 def _side(net: Subnetwork | None, model: torch.nn.Module, slots: Mapping[str, torch.Tensor]) -> Side:
     """Where a subnetwork's tensors are in a model, under all their names; each must fit in shape and dtype."""
     if net is None:
-        return Side(None, {}, {})
+        return Side(None, {}, {}, {})
     places = match([*net, *net.tied], slots, (net.prefix, str(getattr(model, "base_model_prefix", "") or "")))
     if any(places[name] is None for name in net):
         places |= pair_with(net, read(model))
@@ -113,10 +114,17 @@ def _side(net: Subnetwork | None, model: torch.nn.Module, slots: Mapping[str, to
     for alias, name in net.tied.items():
         if (place := places[alias]) is not None and place in slots:
             names.setdefault(place, name)
+    lent = {}
+    if net.lacking:
+        model_itself = read(model)
+        for name, place in find_stand_ins(net, model_itself).items():
+            with at_tensor(name):
+                check(net.lacking[name], fingerprint(model_itself.tensors[place]))
+            lent[place] = net.lacking[name].fingerprint
     for place, name in names.items():
         with at_tensor(name):
             _check_place(slots.get(place), net.outlines[name], net.tensors[name].pretrained is None)
-    return Side(net, names, {name: str(places[name]) for name in net})
+    return Side(net, names, {name: str(places[name]) for name in net}, lent)
 
 
 def _check_place(slot: torch.Tensor | None, outline: Outline, new: bool) -> None:

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ken import rules
+from ken import layouts, rules
 from ken._version import __version__
 from ken.bandwidths import NORMAL_REFERENCE
 from ken.checkpoint import Checkpoint, Source
 from ken.collecting import Collector
-from ken.errors import ValuesError, at_tensor
+from ken.errors import PairingError, ValuesError, at_tensor
 from ken.pairing import Pairing, open_pair
 from ken.retained import Outline
 from ken.rows import K, Selection, row_budget, row_shape
@@ -80,12 +80,13 @@ def prune(
     selection = Selection(k, include, exclude, layers_only, rows or {})
     settings = rules.Settings(on, bandwidth, kernel)
     rules.check_settings(rule, settings)
-    pairing = open_pair(fine_tuned, pretrained)
+    pairing = open_pair(fine_tuned, pretrained, selection.rows)
     reasons = {
         name: _reason_to_carry(pairing, name, selection)
         for name in pairing.fine_tuned.tensors
         if name not in pairing.fine_tuned.tied
     }
+    pairing = _without_misfits(pairing, reasons)
     kept = dict(k) if isinstance(k, Mapping) else k
     patterns = tuple(selection.include), tuple(selection.exclude)
     recipe = Recipe(rule, kept, seed, *patterns, layers_only, dict(selection.rows), _versions(), on, bandwidth, kernel)
@@ -120,6 +121,18 @@ def prune(
             fill(writer, bar)
             writer.finish(_head(pairing, recipe, seen))
     return load(out)
+
+
+def _without_misfits(pairing: Pairing, reasons: Mapping[str, str]) -> Pairing:
+    """What does not fit its counterpart has none if it is carried. Raises `PairingError` if it was to be pruned."""
+    for name, misfit in pairing.misfits.items():
+        if not reasons.get(name, "tied"):
+            error = PairingError(f"{name}: {misfit}; exclude=[{name!r}] carries it whole")
+            if hint := layouts.advice(pairing.fine_tuned, pairing.pretrained):
+                error.add_note(hint)
+            raise error
+    names = {name: None if name in pairing.misfits else other for name, other in pairing.names.items()}
+    return replace(pairing, names=names)
 
 
 class _Seen(NamedTuple):
@@ -177,19 +190,23 @@ def _prune(
 def _head(pairing: Pairing, recipe: Recipe, seen: _Seen | None) -> Subnetwork:
     """A subnetwork with everything but its tensors. Before they have been read, the models have no fingerprint."""
     fine_tuned, pretrained = pairing.fine_tuned, pairing.pretrained
-    used, tied = set(pairing.names.values()) - {None}, pretrained.tied
+    tied = pretrained.tied
+    used = {*pairing.names.values(), *pairing.namesakes.values(), *pairing.lacking.values()} - {None}
+    used |= {tied.get(name or "", name) for name in used}
+    stand_ins = {name: pretrained.entries(other).reference(other) for name, other in pairing.lacking.items()}
     return Subnetwork(
         {},
         recipe,
         dict(fine_tuned.tied),
         {name: tuple(of.shape) for name, of in pretrained.tensors.items() if not {name, tied.get(name)} & used},
         fine_tuned.architecture,
-        fine_tuned.prefix or pretrained.prefix,
+        pairing.prefix or fine_tuned.prefix or pretrained.prefix,
         _provenance(fine_tuned, None if seen is None else seen.ours),
         _provenance(pretrained, None if seen is None else seen.theirs),
         {name: path.read_bytes() for name, path in fine_tuned.files.items()},
         dict(fine_tuned.shards),
-        tuple(dict.fromkeys((*fine_tuned.notes, *pretrained.notes))),
+        tuple(dict.fromkeys((*fine_tuned.notes, *pretrained.notes, *pairing.notes))),
+        stand_ins,
     )
 
 
@@ -215,7 +232,7 @@ def _plan(pairing: Pairing, name: str, reason: str) -> tuple[Outline, Reference 
 def _reason_to_carry(pairing: Pairing, name: str, selection: Selection) -> str:
     tensor = pairing.fine_tuned.tensors[name]
     if pairing.names[name] is None:
-        return "no pretrained counterpart"
+        return pairing.apart.get(name, "no pretrained counterpart")
     if name in pairing.fine_tuned.buffers:
         return "buffer"
     if not tensor.is_floating_point():

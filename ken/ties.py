@@ -21,32 +21,6 @@ if TYPE_CHECKING:
     import torch
 
 
-class WithAliases(OnDisk):
-    """Tensors of some files, and further names of them. No tensor is read for that.
-
-    >>> import torch
-    >>> list(WithAliases(OnDisk({}), {}))
-    []
-    """
-
-    def __init__(self, tensors: Mapping[str, torch.Tensor], tied: Mapping[str, str]) -> None:
-        self._tensors, self._tied = tensors, tied
-
-    def __getitem__(self, name: str) -> torch.Tensor:
-        return self._tensors[self._tied.get(name, name)]
-
-    def entries(self, name: str) -> Entries:
-        """The entries of a tensor, to be read a stretch at a time."""
-        return _entries(self._tensors, self._tied.get(name, name))
-
-    def __iter__(self) -> Iterator[str]:
-        yield from self._tensors
-        yield from (alias for alias in self._tied if alias not in self._tensors)
-
-    def __len__(self) -> int:
-        return sum(1 for _ in self)
-
-
 def tie(
     tensors: Mapping[str, torch.Tensor], class_name: str, config: Mapping[str, Any] | None
 ) -> tuple[Mapping[str, torch.Tensor], dict[str, str], tuple[str, ...]]:
@@ -72,11 +46,11 @@ def tie(
         _by_class(tensors, known, tied, notes)
     elif config is not None:
         _by_config(tensors, config, tied, notes)
-    if any(alias not in tensors for alias in tied):
-        if isinstance(tensors, dict):
-            tensors = tensors | {alias: tensors[name] for alias, name in tied.items()}
-        else:
-            tensors = WithAliases(tensors, tied)
+    absent = {alias: name for alias, name in tied.items() if alias not in tensors}
+    if isinstance(tensors, OnDisk):
+        tensors = tensors.with_aliases(absent) if absent else tensors
+    else:
+        tensors = {**tensors, **{alias: tensors[name] for alias, name in absent.items()}}
     return tensors, tied, tuple(notes)
 
 

@@ -34,7 +34,7 @@ def check(got: Mapping[str, bytes], want: Mapping[str, bytes]) -> None:
     assert {name: got[name] for name in want} == want
 
 
-@settings(max_examples=300)
+@settings(max_examples=200)
 @given(two_modules(), budgets(), st.sampled_from(["random", "update"]))
 def test_every_name_has_what_the_subnetwork_has_for_it_or_nothing_is_changed(pair, k, rule):
     fine_tuned, pretrained = pair
@@ -46,13 +46,11 @@ def test_every_name_has_what_the_subnetwork_has_for_it_or_nothing_is_changed(pai
     want = promised(net, fine_tuned, pretrained)
     alone = names_that_share_nothing(pretrained)
 
-    # By module, dictionary and file the subnetwork is one.
-    as_dict = ken.prune(state(fine_tuned), state(pretrained), k, rule, progress=False)
-    assert as_dict.tied == net.tied
-    if not any(
-        state(fine_tuned)[name].is_floating_point() and outline.reason for name, outline in net.outlines.items()
-    ):
-        assert (as_dict.retained, as_dict.share) == (net.retained, net.share)
+    # By module and dictionary the subnetwork is one, as far as a dictionary tells buffers from parameters.
+    buffers = {name for name, _ in fine_tuned.named_buffers(remove_duplicate=False)}
+    if not buffers:
+        as_dict = ken.prune(state(fine_tuned), state(pretrained), k, rule, progress=False)
+        assert (as_dict.tied, as_dict.retained) == (net.tied, net.retained)
         check(values(ken.inject(as_dict, state(pretrained))), want)
 
     # inject: a new model, which shares nothing with the old ones.
@@ -97,12 +95,10 @@ def in_place(
     now = values(model)
     try:
         ken.swap(model, current=net, to=None)
-    except KenError as error:
-        assert "are lost" in str(error)
+    except KenError:  # what was carried whole, or has values as they are, does not tell the pretrained ones
         assert values(model) == now
-        for name, tensor in model.state_dict(keep_vars=True).items():
-            assert tensor is slots[name]
         restore(model, before)
+    assert all(tensor is slots[name] for name, tensor in model.state_dict(keep_vars=True).items())
     check(values(model), before)
 
 
@@ -120,7 +116,7 @@ def names_that_share_nothing(module: torch.nn.Module) -> list[str]:
     return [name for name in at if not any(at[name] & at[other] for other in at if other != name)]
 
 
-@settings(max_examples=100)
+@settings(max_examples=80)
 @given(two_modules(), two_modules(), budgets(), budgets())
 def test_from_one_subnetwork_to_another_and_back_everything_is_as_promised_or_as_it_was(pair, other, k, j):
     (one, pretrained), (two, _) = pair, other
