@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ken.checkpoint import read
-from ken.errors import BudgetError, PairingError
+from ken.container import Reader
+from ken.errors import BudgetError, FormatError, PairingError
 from ken.folders import CONFIG, INDEX, WEIGHTS
 from ken.injection import build_class
 from ken.rows import K, Selection, row_budget, row_shape
@@ -169,6 +170,7 @@ def _shapes(model: Planned, model_class: str | None) -> Iterator[_Shape]:
 
     if isinstance(model, str | Path):
         path = Path(model)
+        _refuse_subnetwork(path)
         has_weights = path.is_file() and path.suffix in (".safetensors", ".bin")
         has_weights = has_weights or (path / WEIGHTS).is_file() or (path / INDEX).is_file()
         if has_weights and model_class is None:
@@ -192,6 +194,20 @@ def _shapes(model: Planned, model_class: str | None) -> Iterator[_Shape]:
         seen[id(tensor)] = tensor
         buffer = bool(trained) and id(tensor) not in trained
         yield _Shape(name, tuple(tensor.shape), dtype_name(tensor.dtype), tensor.is_floating_point(), buffer)
+
+
+def _refuse_subnetwork(path: Path) -> None:
+    from ken.record import RECORD
+
+    try:
+        known = path.is_file() and RECORD in Reader(path).metadata
+    except FormatError:  # whatever else it is
+        return
+    if known:
+        raise PairingError(
+            f"{path} is a subnetwork, and what it retains is decided already: ken info says it; a plan needs the model "
+            "that is to be pruned"
+        )
 
 
 def _config(source: str) -> PreTrainedConfig:

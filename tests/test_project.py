@@ -163,7 +163,7 @@ LAYERS = {
         *("checkpoint", "container", "files", "folders", "injection", "standins", "subnetwork", "tensors", "ties"),
     },
     "verification": {"checkpoint", "format", "injection", "standins", "stored", "subnetwork"},
-    "planning": {"checkpoint", "folders", "injection", "rows", "tensors"},
+    "planning": {"checkpoint", "container", "record", "folders", "injection", "rows", "tensors"},
     "pairs": {"checkpoint"},
     "places": set(),
     "heads": {"places"},
