@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from ken.entries import Entries
 from ken.errors import PairingError
 from ken.folders import OnDisk, open_path
+from ken.storages import aliases
+from ken.ties import tie
 from ken.vocabularies import vocabularies
 from ken.wrappers import looked_through, plain_names, unwrapped
 
@@ -38,13 +40,14 @@ class Architecture:
 class Checkpoint:
     """The tensors of one model by name, in model order, aliases of tied tensors included.
 
-    tied maps each alias to the name under which the tensor counts. buffers are names of tensors that no
-    optimiser trains. prefix is transformers' base-model prefix ("bert"), empty if unknown. source says in a word
-    what was read. A checkpoint folder also has files (configuration, tokenizer) and shards: which file a tensor is in.
-    module is the live module itself, if transformers knows its class: it may be written in another layout than this.
-    notes are sentences about what was guessed, looked through or passed over when the source was read. live: it is a
-    module in memory, which has all its tensors; any other checkpoint may lack some. vocabularies are names of tensors
-    with a row for every word, as far as a live module tells them. config is the configuration, empty if unknown.
+    tied maps each alias to the name under which the tensor counts; of a checkpoint on disk also aliases that its files
+    lack and its class ties. buffers are names of tensors that no optimiser trains. prefix is transformers' base-model
+    prefix ("bert"), empty if unknown. source says in a word what was read. A checkpoint folder also has files
+    (configuration, tokenizer) and shards: which file a tensor is in. module is the live module itself, if transformers
+    knows its class: it may be written in another layout than this. notes are sentences about what was guessed, looked
+    through or passed over when the source was read. live: it is a module in memory, which has all its tensors; any
+    other checkpoint may lack some. vocabularies are names of tensors with a row for every word, as far as a live module
+    tells them. config is the configuration, empty if unknown.
     """
 
     tensors: Mapping[str, torch.Tensor]
@@ -111,7 +114,7 @@ def _read_state_dict(state: Mapping[str, torch.Tensor]) -> Checkpoint:
     plain = plain_names(found)
     tensors = {short: found[name] for name, short in plain.items()}
     notes = tuple(filter(None, [looked_through(plain, found)]))
-    return Checkpoint(tensors, _ties(tensors), _running_statistics(tensors), source="a state dict", notes=notes)
+    return Checkpoint(tensors, aliases(tensors), _running_statistics(tensors), source="a state dict", notes=notes)
 
 
 def _read_module(module: torch.nn.Module) -> Checkpoint:
@@ -123,7 +126,7 @@ def _read_module(module: torch.nn.Module) -> Checkpoint:
     architecture = _architecture(module)
     return Checkpoint(
         tensors,
-        _ties(tensors),
+        aliases(tensors),
         frozenset(tensors) - trained,
         str(getattr(module, "base_model_prefix", "") or ""),
         architecture,
@@ -168,10 +171,11 @@ def _read_path(source: str | Path) -> Checkpoint:
     else:
         state = _tensors_of(folder.tensors)
         tensors = {short: state[name] for name, short in plain.items()}
+    tensors, tied, notes = tie(tensors, "" if architecture is None else architecture.class_name, folder.config)
     kind = "model" if path != Path(source) else "folder" if path.is_dir() else "file"
     return Checkpoint(
         tensors,
-        _ties(tensors) if isinstance(tensors, dict) else {},
+        tied,
         _running_statistics(tensors),
         prefix,
         architecture,
@@ -179,7 +183,7 @@ def _read_path(source: str | Path) -> Checkpoint:
         folder.files,
         {plain[name]: shard for name, shard in folder.shards.items() if name in plain},
         on_disk=True,
-        notes=tuple(filter(None, [looked_through(plain, folder.tensors)])),
+        notes=tuple(filter(None, [looked_through(plain, folder.tensors), *notes])),
         config=folder.config or {},
     )
 
@@ -204,19 +208,6 @@ def _tensors_of(state: Mapping[str, Any]) -> dict[str, torch.Tensor]:
             raise PairingError(f"{name}: tensors must be dense, got {tensor.layout} {tensor.dtype}")
         tensors[name] = tensor.detach()
     return tensors
-
-
-def _ties(tensors: Mapping[str, torch.Tensor]) -> dict[str, str]:
-    """Aliases: tensors over the very same memory count once, under the name that comes first."""
-    first: dict[tuple[object, ...], str] = {}
-    ties = {}
-    for name, tensor in tensors.items():
-        if tensor.numel() == 0:
-            continue
-        place = (tensor.device, tensor.data_ptr(), tensor.dtype, tuple(tensor.shape), tensor.stride())
-        if first.setdefault(place, name) != name:
-            ties[name] = first[place]
-    return ties
 
 
 def _architecture(module: torch.nn.Module) -> Architecture | None:

@@ -19,6 +19,7 @@ from ken.injection import find_places, merged_stretches
 from ken.standins import find_stand_ins, stretches
 from ken.subnetwork import Subnetwork
 from ken.tensors import dtype_named
+from ken.ties import untold
 
 if TYPE_CHECKING:
     import torch
@@ -51,6 +52,8 @@ def export(net: Subnetwork, pretrained: Source, folder: str | Path, *, progress:
     names = [*net, *lent]
     if net.architecture is None:  # nothing else would know that these are the same tensors
         names += list(net.tied)
+    else:
+        names += untold(net.tied, net.architecture.class_name, net.architecture.config)
     kinds = {name: _kind(net, name) for name in names}
     for name, (dtype, _) in kinds.items():
         with at_tensor(name):

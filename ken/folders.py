@@ -62,6 +62,16 @@ class OnDisk(Mapping[str, "torch.Tensor"]):
         place, stored = self._places[name], self._stored_names.get(name, name)
         return place.entries(stored) if isinstance(place, Reader | OnDisk) else Entries.of(place[stored])
 
+    def with_aliases(self, tied: Mapping[str, str]) -> OnDisk:
+        """The same tensors, and further names of some, given as a mapping from those to the names here."""
+        stored = {alias: self._stored_names.get(name, name) for alias, name in tied.items()}
+        places = {alias: self._places[name] for alias, name in tied.items()}
+        return OnDisk({**self._places, **places}, {**self._stored_names, **stored})
+
+    def loaded(self) -> dict[str, torch.Tensor]:
+        """The tensors of .bin files, which are there without being read, and may share memory."""
+        return {name: self[name] for name, place in self._places.items() if not isinstance(place, Reader | OnDisk)}
+
     def __iter__(self) -> Iterator[str]:
         return iter(self._places)
 

@@ -159,7 +159,8 @@ def open_pair(fine_tuned: Source, pretrained: Source, rows: Mapping[str, str] | 
     return Pairing(
         replace(ours, tied={**ours.tied, **lacks.tied}),
         theirs,
-        {name: None if name in shapes.apart else other for name, other in names.items()},
+        # Of a tied counterpart it is the name under which it counts, whichever names a module or its files have.
+        {n: None if n in shapes.apart else theirs.tied.get(other or "", other) for n, other in names.items()},
         apart=shapes.apart,
         misfits=shapes.misfits,
         namesakes={name: str(names[name]) for name in (*shapes.apart, *shapes.misfits)},

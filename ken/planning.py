@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from ken.checkpoint import read
 from ken.container import Reader
 from ken.errors import BudgetError, FormatError, PairingError
-from ken.folders import CONFIG, INDEX, WEIGHTS, open_path
+from ken.folders import CONFIG, INDEX, WEIGHTS
 from ken.injection import build_class
 from ken.rows import K, Selection, row_budget, row_shape
 from ken.tensors import dtype_name
@@ -173,7 +174,8 @@ def _shapes(model: Planned, model_class: str | None) -> Iterator[_Shape]:
         has_weights = path.is_file() and path.suffix in (".safetensors", ".bin")
         has_weights = has_weights or (path / WEIGHTS).is_file() or (path / INDEX).is_file()
         if has_weights and model_class is None:
-            model = open_path(path).tensors
+            checkpoint = read(path)
+            model = {name: tensor for name, tensor in checkpoint.tensors.items() if name not in checkpoint.tied}
         else:
             model = _built(_config(str(model)), model_class)
     elif not isinstance(model, torch.nn.Module | Mapping):

@@ -195,13 +195,15 @@ def _prune(
 def _head(pairing: Pairing, recipe: Recipe, seen: _Seen | None) -> Subnetwork:
     """A subnetwork with everything but its tensors. Before they have been read, the models have no fingerprint."""
     fine_tuned, pretrained = pairing.fine_tuned, pairing.pretrained
-    used = {*pairing.names.values(), *pairing.namesakes.values(), *pairing.lacking.values()}
+    tied = pretrained.tied
+    used = {*pairing.names.values(), *pairing.namesakes.values(), *pairing.lacking.values()} - {None}
+    used |= {tied.get(name or "", name) for name in used}
     stand_ins = {name: pretrained.entries(other).reference(other) for name, other in pairing.lacking.items()}
     return Subnetwork(
         {},
         recipe,
         dict(fine_tuned.tied),
-        {name: tuple(tensor.shape) for name, tensor in pretrained.tensors.items() if name not in used},
+        {name: tuple(of.shape) for name, of in pretrained.tensors.items() if not {name, tied.get(name)} & used},
         fine_tuned.architecture,
         pairing.prefix or fine_tuned.prefix or pretrained.prefix,
         _provenance(fine_tuned, None if seen is None else seen.ours),

@@ -99,7 +99,7 @@ def _open(fine_tuned: str, pretrained: str) -> tuple[Pair, list[str]]:
 
     from transformers import AutoModel, AutoModelForSequenceClassification
 
-    from ken.injection import slots_of
+    from ken.copying import slots_of
     from ken.pairs import Pair
 
     ours, missing = _load(AutoModelForSequenceClassification, fine_tuned)
