@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from ken import quantised, unmerged
 from ken.entries import Entries
 from ken.errors import PairingError
 from ken.folders import OnDisk, open_path
@@ -54,6 +55,7 @@ class Checkpoint:
     on_disk: bool = False
     module: transformers.PreTrainedModel | None = field(default=None, repr=False)
     notes: tuple[str, ...] = ()
+    left: Mapping[str, str] = field(default_factory=dict)
 
     def entries(self, name: str) -> Entries:
         """The entries of a tensor, to be read a stretch at a time; no more of it comes into memory."""
@@ -63,7 +65,8 @@ class Checkpoint:
 def read(source: Source) -> Checkpoint:
     """Open a module, a state dict, a file or a folder. No value is copied; of files only headers are read.
 
-    Raises `PairingError` for anything else, and for tensors without values (on the meta device).
+    Raises `PairingError` for anything else, for tensors without values (on the meta device, or emptied by ZeRO-3), and
+    for what is no weight: codes of a quantised model (`ken.quantised`), adapters that are not merged (`ken.unmerged`).
 
     >>> import torch
     >>> layer = torch.nn.BatchNorm1d(2)
@@ -79,13 +82,23 @@ def read(source: Source) -> Checkpoint:
     if isinstance(source, str | Path):
         return _read_path(source)
     if isinstance(source, Mapping):
+        _weights(source, None, "the state dict")
         tensors = _tensors_of(source)
         return Checkpoint(tensors, _ties(tensors), _running_statistics(tensors), source="a state dict")
     raise PairingError(f"a model must be a torch module, a state dict or a path, got {type(source).__name__}")
 
 
+def _weights(tensors: Mapping[str, Any], config: Mapping[str, Any] | None, where: str) -> tuple[str, ...]:
+    """Refuse what is no weight. Returns what there is to note."""
+    unmerged.check(tensors, where)
+    return quantised.check(tensors, config, where)
+
+
 def _read_module(module: torch.nn.Module) -> Checkpoint:
-    tensors = _tensors_of(module.state_dict())
+    state, where = module.state_dict(), f"the module {type(module).__name__}"
+    quantised.check_module(module, where)
+    notes = _weights(state, quantised.settings(getattr(module, "config", None)), where)
+    tensors = _tensors_of(state)
     trained = {name for name, _ in module.named_parameters(remove_duplicate=False)}
     architecture = _architecture(module)
     return Checkpoint(
@@ -96,6 +109,7 @@ def _read_module(module: torch.nn.Module) -> Checkpoint:
         architecture,
         _origin(module),
         module=_of_transformers(module),
+        notes=notes,
     )
 
 
@@ -118,6 +132,9 @@ def _read_path(source: str | Path) -> Checkpoint:
 
     path = locate(source)
     folder = open_path(path)
+    kind = "model" if path != Path(source) else "folder" if path.is_dir() else "file"
+    where = f"{kind} {source if kind == 'model' else path.resolve().name}"
+    notes = (*folder.notes, *_weights(folder.tensors, folder.config, where))
     architecture, prefix = None, ""
     classes = (folder.config or {}).get("architectures") or ()
     if folder.config is not None and classes and isinstance(classes[0], str):
@@ -126,17 +143,18 @@ def _read_path(source: str | Path) -> Checkpoint:
         architecture = Architecture(classes[0], dict(folder.config))
         prefix = str(getattr(getattr(transformers, classes[0], None), "base_model_prefix", "") or "")
     tensors = _tensors_of(folder.tensors) if isinstance(folder.tensors, dict) else folder.tensors
-    kind = "model" if path != Path(source) else "folder" if path.is_dir() else "file"
     return Checkpoint(
         tensors,
         _ties(tensors) if isinstance(tensors, dict) else {},
         _running_statistics(folder.tensors),
         prefix,
         architecture,
-        f"{kind} {source if kind == 'model' else path.resolve().name}",
+        where,
         folder.files,
         folder.shards,
         on_disk=True,
+        notes=notes,
+        left=folder.left,
     )
 
 

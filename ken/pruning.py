@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ken import rules
+from ken import belongings, rules
 from ken._version import __version__
 from ken.bandwidths import NORMAL_REFERENCE
 from ken.checkpoint import Checkpoint, Source
 from ken.collecting import Collector
 from ken.errors import ValuesError, at_tensor
+from ken.filing import FilesOnDisk
 from ken.pairing import Pairing, open_pair
 from ken.retained import Outline
 from ken.rows import K, Selection, row_budget, row_shape
@@ -81,6 +82,7 @@ def prune(
     settings = rules.Settings(on, bandwidth, kernel)
     rules.check_settings(rule, settings)
     pairing = open_pair(fine_tuned, pretrained)
+    belongings.check(pairing.fine_tuned.files)
     reasons = {
         name: _reason_to_carry(pairing, name, selection)
         for name in pairing.fine_tuned.tensors
@@ -111,7 +113,8 @@ def prune(
         if out is None:
             collector = Collector()
             fill(collector, bar)
-            return replace(_head(pairing, recipe, seen), tensors=collector.tensors)
+            head = _head(pairing, recipe, seen)
+            return replace(head, tensors=collector.tensors, files=dict(head.files))
         from ken.format import load
         from ken.writing import SubnetworkWriter
 
@@ -178,6 +181,7 @@ def _head(pairing: Pairing, recipe: Recipe, seen: _Seen | None) -> Subnetwork:
     """A subnetwork with everything but its tensors. Before they have been read, the models have no fingerprint."""
     fine_tuned, pretrained = pairing.fine_tuned, pairing.pretrained
     used = set(pairing.names.values())
+    left = [f"{fine_tuned.source}: {belongings.told(fine_tuned.left)}"] if fine_tuned.left else []
     return Subnetwork(
         {},
         recipe,
@@ -187,9 +191,9 @@ def _head(pairing: Pairing, recipe: Recipe, seen: _Seen | None) -> Subnetwork:
         fine_tuned.prefix or pretrained.prefix,
         _provenance(fine_tuned, None if seen is None else seen.ours),
         _provenance(pretrained, None if seen is None else seen.theirs),
-        {name: path.read_bytes() for name, path in fine_tuned.files.items()},
+        FilesOnDisk(fine_tuned.files),
         dict(fine_tuned.shards),
-        tuple(dict.fromkeys((*fine_tuned.notes, *pretrained.notes))),
+        tuple(dict.fromkeys((*fine_tuned.notes, *left, *pretrained.notes))),
     )
 
 
