@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from ken import layouts
+from ken import layouts, unmerged
 from ken.checkpoint import Checkpoint, Source, read
 from ken.errors import PairingError
 from ken.rows import row_shape
@@ -105,6 +105,9 @@ def open_pair(fine_tuned: Source, pretrained: Source) -> Pairing:
     """
     ours, theirs = layouts.align(read(fine_tuned), read(pretrained))
     names = layouts.complete(match(ours.tensors, theirs.tensors, (ours.prefix, theirs.prefix)), ours, theirs)
+    paired = set(names.values())
+    unmerged.check_pair([name for name, other in names.items() if other is None], theirs.tensors)
+    unmerged.check_pair([name for name in theirs.tensors if name not in paired], ours.tensors)
     parts = layouts.clash(names, ours, theirs)
     if parts is not None:
         raise PairingError(f"{parts[0]} and {parts[1]} are one tensor in different layouts; {layouts.IN_MEMORY}")
@@ -132,10 +135,15 @@ def check_fit(name: str, fine_tuned: torch.Tensor, pretrained: torch.Tensor) -> 
     embeddings), and if both are floating-point or both are not.
     """
     ours, theirs = tuple(fine_tuned.shape), tuple(pretrained.shape)
+    unmerged.check_gathered(name, ours, theirs)
+    if fine_tuned.is_floating_point() != pretrained.is_floating_point():
+        raise PairingError(
+            f"{name}: fine-tuned is {fine_tuned.dtype}, pretrained is {pretrained.dtype}; integers in the place of "
+            "floating-point values are codes of a quantised model, as a rule: load it as values (dequantised), save "
+            "that, and give it, or give the checkpoint from before it was quantised"
+        )
     longer = len(ours) == len(theirs) > 0 and ours[1:] == theirs[1:] and ours[0] > theirs[0]
     if ours != theirs and not longer:
         raise PairingError(
             f"{name}: fine-tuned is {ours}, pretrained is {theirs}; only extra leading rows can be paired"
         )
-    if fine_tuned.is_floating_point() != pretrained.is_floating_point():
-        raise PairingError(f"{name}: fine-tuned is {fine_tuned.dtype}, pretrained is {pretrained.dtype}")
