@@ -78,7 +78,7 @@ def compare(a: Subnetwork, b: Subnetwork, pair: PairOfModels) -> pd.DataFrame:
     """
     import pandas as pd
 
-    pairing = replace(open_pair(pair.fine_tuned, pair.pretrained), cuts=a.cuts)
+    pairing = replace(open_pair(pair.fine_tuned, pair.pretrained, a.recipe.rows), cuts=a.cuts)
     ours, others = a.pruned(), b.pruned()
     names = [name for name in ours if name in others]
     cuts_of_b = b.cuts

@@ -170,7 +170,7 @@ def explain(
     """
     if tensor not in net.pruned():
         raise KeyError(f"{tensor!r} is no pruned tensor of the subnetwork")
-    pairing = replace(open_pair(pair.fine_tuned, pair.pretrained), cuts=net.cuts)
+    pairing = replace(open_pair(pair.fine_tuned, pair.pretrained, net.recipe.rows), cuts=net.cuts)
     stored = net.pruned()[tensor]
     there = pairing.fine_tuned.tensors.get(tensor)
     if there is None or tuple(there.shape) != stored.shape:

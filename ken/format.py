@@ -16,7 +16,7 @@ from ken.filing import StoredFiles
 from ken.record import CarriedRecord, PrunedRecord, Record, from_metadata
 from ken.recording import plausible
 from ken.retained import CarriedTensor, Outline, RetainedTensor, check_grown
-from ken.stored import Lazy, StoredCarried, StoredTensor, blob_name, outline
+from ken.stored import Lazy, StoredCarried, StoredTensor, blob_name, outline, to_reference
 from ken.subnetwork import Provenance, Recipe, Subnetwork
 from ken.tensors import dtype_named
 from ken.writing import SubnetworkWriter
@@ -79,6 +79,7 @@ def load(path: str | Path) -> Subnetwork:
             StoredFiles(reader, record.files),
             record.shards,
             record.notes,
+            {name: to_reference(there) for name, there in record.lacking.items()},
         )
     except FormatError as error:
         error.add_note(f"in the file {path}")

@@ -67,7 +67,7 @@ def tallies(net: Subnetwork, pair: PairOfModels, *, block: int = _BLOCK) -> Iter
 
     Raises `SubnetworkError` if a tensor of the pair is missing or has another shape.
     """
-    pairing = replace(open_pair(pair.fine_tuned, pair.pretrained), cuts=net.cuts)
+    pairing = replace(open_pair(pair.fine_tuned, pair.pretrained, net.recipe.rows), cuts=net.cuts)
 
     def blocks() -> Iterator[_Block]:
         for name, tensor in net.pruned().items():

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ken import belongings, rules
+from ken import belongings, layouts, rules
 from ken._version import __version__
 from ken.bandwidths import NORMAL_REFERENCE
 from ken.checkpoint import Checkpoint, Source
 from ken.collecting import Collector
-from ken.errors import ValuesError, at_tensor
+from ken.errors import PairingError, ValuesError, at_tensor
 from ken.filing import FilesOnDisk
 from ken.pairing import Pairing, open_pair
 from ken.retained import Outline
@@ -81,13 +81,14 @@ def prune(
     selection = Selection(k, include, exclude, layers_only, rows or {})
     settings = rules.Settings(on, bandwidth, kernel)
     rules.check_settings(rule, settings)
-    pairing = open_pair(fine_tuned, pretrained)
+    pairing = open_pair(fine_tuned, pretrained, selection.rows)
     belongings.check(pairing.fine_tuned.files)
     reasons = {
         name: _reason_to_carry(pairing, name, selection)
         for name in pairing.fine_tuned.tensors
         if name not in pairing.fine_tuned.tied
     }
+    pairing = _without_misfits(pairing, reasons)
     kept = dict(k) if isinstance(k, Mapping) else k
     patterns = tuple(selection.include), tuple(selection.exclude)
     recipe = Recipe(rule, kept, seed, *patterns, layers_only, dict(selection.rows), _versions(), on, bandwidth, kernel)
@@ -123,6 +124,18 @@ def prune(
             fill(writer, bar)
             writer.finish(_head(pairing, recipe, seen))
     return load(out)
+
+
+def _without_misfits(pairing: Pairing, reasons: Mapping[str, str]) -> Pairing:
+    """What does not fit its counterpart has none if it is carried. Raises `PairingError` if it was to be pruned."""
+    for name, misfit in pairing.misfits.items():
+        if not reasons.get(name, "tied"):
+            error = PairingError(f"{name}: {misfit}; exclude=[{name!r}] carries it whole")
+            if hint := layouts.advice(pairing.fine_tuned, pairing.pretrained):
+                error.add_note(hint)
+            raise error
+    names = {name: None if name in pairing.misfits else other for name, other in pairing.names.items()}
+    return replace(pairing, names=names)
 
 
 class _Seen(NamedTuple):
@@ -180,7 +193,8 @@ def _prune(
 def _head(pairing: Pairing, recipe: Recipe, seen: _Seen | None) -> Subnetwork:
     """A subnetwork with everything but its tensors. Before they have been read, the models have no fingerprint."""
     fine_tuned, pretrained = pairing.fine_tuned, pairing.pretrained
-    used = set(pairing.names.values())
+    used = {*pairing.names.values(), *pairing.namesakes.values(), *pairing.lacking.values()}
+    stand_ins = {name: pretrained.entries(other).reference(other) for name, other in pairing.lacking.items()}
     left = [f"{fine_tuned.source}: {belongings.told(fine_tuned.left)}"] if fine_tuned.left else []
     return Subnetwork(
         {},
@@ -188,12 +202,13 @@ def _head(pairing: Pairing, recipe: Recipe, seen: _Seen | None) -> Subnetwork:
         dict(fine_tuned.tied),
         {name: tuple(tensor.shape) for name, tensor in pretrained.tensors.items() if name not in used},
         fine_tuned.architecture,
-        fine_tuned.prefix or pretrained.prefix,
+        pairing.prefix or fine_tuned.prefix or pretrained.prefix,
         _provenance(fine_tuned, None if seen is None else seen.ours),
         _provenance(pretrained, None if seen is None else seen.theirs),
         FilesOnDisk(fine_tuned.files),
         dict(fine_tuned.shards),
-        tuple(dict.fromkeys((*fine_tuned.notes, *left, *pretrained.notes))),
+        tuple(dict.fromkeys((*fine_tuned.notes, *left, *pretrained.notes, *pairing.notes))),
+        stand_ins,
     )
 
 
@@ -219,7 +234,7 @@ def _plan(pairing: Pairing, name: str, reason: str) -> tuple[Outline, Reference 
 def _reason_to_carry(pairing: Pairing, name: str, selection: Selection) -> str:
     tensor = pairing.fine_tuned.tensors[name]
     if pairing.names[name] is None:
-        return "no pretrained counterpart"
+        return pairing.apart.get(name, "no pretrained counterpart")
     if name in pairing.fine_tuned.buffers:
         return "buffer"
     if not tensor.is_floating_point():

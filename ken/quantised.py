@@ -9,9 +9,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ken.errors import PairingError
+
+if TYPE_CHECKING:
+    import torch
 
 _INTEGERS = frozenset({"int8", "uint8", "int16", "uint16", "int32", "uint32"})
 _BYTES = frozenset({"int8", "uint8"})
@@ -264,6 +267,20 @@ def check_module(module: Any, where: str = "") -> None:
             raise PairingError(
                 f"{where}: the parameters are codes of a quantised model ({said}), not weights: {name} is "
                 f"{_dtype(tensor)}; {_loaded('model.dequantize(), where the scheme has it')}"
+            )
+
+
+def check_pair(name: str, fine_tuned: torch.Tensor, pretrained: torch.Tensor) -> None:
+    """Refuse integers in the place of floating-point values: packed codes whose scales are elsewhere, or lost.
+
+    Raises:
+        PairingError: If one of the two is a matrix, or more, of narrow integers, and the other floating-point.
+    """
+    for codes, values in ((fine_tuned, pretrained), (pretrained, fine_tuned)):
+        if codes.ndim > 1 and _dtype(codes) in _INTEGERS and values.is_floating_point():
+            raise PairingError(
+                f"{name}: fine-tuned is {fine_tuned.dtype}, pretrained is {pretrained.dtype}; integers in the place of "
+                f"floating-point values are codes of a quantised model, not weights; {_loaded()}"
             )
 
 

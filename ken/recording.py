@@ -102,6 +102,7 @@ def to_record(
             shards=dict(head.shards),
             files=files,
             notes=head.notes,
+            lacking={name: reference(there) for name, there in head.lacking.items()},
             tensors=tensors,
         )
     except ValidationError as error:

@@ -160,7 +160,7 @@ class Study:
 
 def _opened(net: ken.Subnetwork, pair: PairOfModels) -> Any:
     """The models of a pair, matched; raises `ValueError` if they are not those of the subnetwork."""
-    opened = replace(ken.open_pair(pair.fine_tuned, pair.pretrained), cuts=net.cuts)
+    opened = replace(ken.open_pair(pair.fine_tuned, pair.pretrained, net.recipe.rows), cuts=net.cuts)
     for name, of in net.outlines.items():
         there = opened.fine_tuned.tensors.get(name)
         if of.reason is None and (there is None or tuple(there.shape) != of.shape):
