@@ -1,11 +1,12 @@
 """Commands of the command line as calls, so that tests say what they give and not in which order."""
 
 import contextlib
+import inspect
 import io
 import sys
 from typing import NamedTuple
 
-from ken.cli import main
+from ken import cli
 
 
 class Ended(NamedTuple):
@@ -21,7 +22,7 @@ def ken(*words):
     sys.argv = ["ken", *map(str, words)]
     try:
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(out):
-            main()
+            cli.main()
         return Ended(0, out.getvalue())
     except SystemExit as end:
         return Ended(int(end.code or 0), out.getvalue())
@@ -29,11 +30,17 @@ def ken(*words):
         sys.argv = before
 
 
+def _in_order(command, **arguments):
+    """The arguments in the order in which the command takes them."""
+    return [arguments[name] for name in inspect.signature(command).parameters if name in arguments]
+
+
 def prune(fine_tuned, pretrained, out, *options):
     """``ken prune`` with half of every row."""
-    return ken("prune", pretrained, fine_tuned, "-k", "0.5", "-o", out, *options)
+    models = _in_order(cli.prune, fine_tuned=fine_tuned, pretrained=pretrained)
+    return ken("prune", *models, "-k", "0.5", "-o", out, *options)
 
 
 def inject(net, pretrained, out):
     """``ken inject``."""
-    return ken("inject", pretrained, net, "-o", out)
+    return ken("inject", *_in_order(cli.inject, net=net, pretrained=pretrained), "-o", out)
