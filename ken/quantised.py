@@ -100,7 +100,7 @@ class Codes(NamedTuple):
     scheme: str
     tensor: str
     why: str
-    count: int
+    how_many: int
     remedy: str
 
 
@@ -127,7 +127,7 @@ def check(tensors: Mapping[str, Any], config: Mapping[str, Any] | None = None, w
     codes = find(tensors, said)
     begin = f"{where}: " if where else ""
     if codes is not None:
-        among = f", one of {codes.count:,} such tensors" if codes.count > 1 else ""
+        among = f", one of {codes.how_many:,} such tensors" if codes.how_many > 1 else ""
         raise PairingError(
             f"{begin}the tensors are codes of a quantised model ({codes.scheme}), not weights: {codes.tensor} "
             f"{codes.why}{among}; {codes.remedy}"
@@ -225,8 +225,8 @@ def _extent(tensors: Mapping[str, Any], name: str, scale: str) -> str:
 
 def _which(tensor: str, tensors: Mapping[str, Any]) -> str:
     """GPTQ packs the input, AWQ the output: there the scales have several columns for each of the codes."""
-    codes = getattr(tensors[tensor], "shape", ())
-    scales = getattr(tensors.get(tensor.removesuffix("qweight") + "scales"), "shape", ())
+    codes: tuple[int, ...] = getattr(tensors[tensor], "shape", ())
+    scales: tuple[int, ...] = getattr(tensors.get(tensor.removesuffix("qweight") + "scales"), "shape", ())
     if len(codes) != 2 or len(scales) != 2:
         return "GPTQ or AWQ"
     return "GPTQ" if codes[1] == scales[1] else "AWQ"
