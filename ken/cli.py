@@ -12,6 +12,7 @@ from ken import report_command, sweep_command
 from ken._version import __version__
 from ken.arguments import bandwidth_of, budget, budget_text
 from ken.errors import BudgetError, KenError
+from ken.terminal import printable
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -184,8 +185,10 @@ def inject(
     from ken.exporting import export
     from ken.format import load
 
-    folder = export(load(net), pretrained, out)
-    print(f"{folder}: {', '.join(sorted(path.name for path in folder.iterdir()))}")
+    subnetwork = load(net)
+    folder = export(subnetwork, pretrained, out)
+    written = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+    print("\n".join([f"{folder}: {', '.join(written)}", *(f"note: {printable(note)}" for note in subnetwork.notes)]))
 
 
 @app.command()

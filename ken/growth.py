@@ -7,7 +7,7 @@ from fnmatch import fnmatchcase
 from functools import cached_property
 from typing import NamedTuple
 
-from ken import layouts
+from ken import layouts, quantised, unmerged
 from ken.checkpoint import Checkpoint
 from ken.rows import GROWN, layer_of
 from ken.vocabularies import sizes
@@ -32,6 +32,9 @@ def judge(ours: Checkpoint, theirs: Checkpoint, names: Mapping[str, str | None],
         names: The pretrained counterpart of every fine-tuned tensor.
         rows: Ways to cut tensors into rows by name pattern; "grown" says that rows were added to a tensor.
 
+    Raises:
+        PairingError: One of a pair has been left empty by ZeRO-3, or holds the codes of a quantised model.
+
     Example:
         >>> import torch
         >>> five, three = Checkpoint({"head": torch.ones(5, 2)}), Checkpoint({"head": torch.ones(3, 2)})
@@ -47,6 +50,8 @@ def judge(ours: Checkpoint, theirs: Checkpoint, names: Mapping[str, str | None],
             continue
         fine_tuned, pretrained = ours.tensors[name], theirs.tensors[other]
         shape, there = tuple(fine_tuned.shape), tuple(pretrained.shape)
+        unmerged.check_gathered(name, shape, there)
+        quantised.check_pair(name, fine_tuned, pretrained)
         if fine_tuned.is_floating_point() != pretrained.is_floating_point():
             found.misfits[name] = f"fine-tuned is {fine_tuned.dtype}, pretrained is {pretrained.dtype}"
         elif shape == there:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from ken import quantised, unmerged
 from ken.checkpoint import read
 from ken.container import Reader
 from ken.errors import BudgetError, FormatError, PairingError
@@ -185,6 +186,8 @@ def _shapes(model: Planned, model_class: str | None) -> Iterator[_Shape]:
         state: Mapping[str, Any] = model.state_dict(keep_vars=True)
     else:
         trained, state = set(), model
+    unmerged.check(state)
+    quantised.check(state)
     seen: dict[int, torch.Tensor] = {}  # kept, so that no other tensor can get the same identity
     for name, tensor in state.items():
         if not isinstance(tensor, torch.Tensor):

@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ken import layouts, rules
+from ken import belongings, layouts, rules
 from ken._version import __version__
 from ken.bandwidths import NORMAL_REFERENCE
 from ken.checkpoint import Checkpoint, Source
 from ken.collecting import Collector
 from ken.errors import PairingError, ValuesError, at_tensor
+from ken.filing import FilesOnDisk
 from ken.pairing import Pairing, open_pair
 from ken.retained import Outline
 from ken.rows import K, Selection, row_budget, row_shape
@@ -81,6 +82,7 @@ def prune(
     settings = rules.Settings(on, bandwidth, kernel)
     rules.check_settings(rule, settings)
     pairing = open_pair(fine_tuned, pretrained, selection.rows)
+    belongings.check(pairing.fine_tuned.files)
     reasons = {
         name: _reason_to_carry(pairing, name, selection)
         for name in pairing.fine_tuned.tensors
@@ -112,7 +114,8 @@ def prune(
         if out is None:
             collector = Collector()
             fill(collector, bar)
-            return replace(_head(pairing, recipe, seen), tensors=collector.tensors)
+            head = _head(pairing, recipe, seen)
+            return replace(head, tensors=collector.tensors, files=dict(head.files))
         from ken.format import load
         from ken.writing import SubnetworkWriter
 
@@ -199,6 +202,7 @@ def _head(pairing: Pairing, recipe: Recipe, seen: _Seen | None) -> Subnetwork:
     used = {*pairing.names.values(), *pairing.namesakes.values(), *pairing.lacking.values()} - {None}
     used |= {tied.get(name or "", name) for name in used}
     stand_ins = {name: pretrained.entries(other).reference(other) for name, other in pairing.lacking.items()}
+    left = [f"{fine_tuned.source}: {belongings.told(fine_tuned.left)}"] if fine_tuned.left else []
     return Subnetwork(
         {},
         recipe,
@@ -208,9 +212,9 @@ def _head(pairing: Pairing, recipe: Recipe, seen: _Seen | None) -> Subnetwork:
         pairing.prefix or fine_tuned.prefix or pretrained.prefix,
         _provenance(fine_tuned, None if seen is None else seen.ours),
         _provenance(pretrained, None if seen is None else seen.theirs),
-        {name: path.read_bytes() for name, path in fine_tuned.files.items()},
+        FilesOnDisk(fine_tuned.files),
         dict(fine_tuned.shards),
-        tuple(dict.fromkeys((*fine_tuned.notes, *pretrained.notes, *pairing.notes))),
+        tuple(dict.fromkeys((*fine_tuned.notes, *left, *pretrained.notes, *pairing.notes))),
         stand_ins,
     )
 
