@@ -18,6 +18,7 @@ from ken.density import KERNELS, density, grid, levels
 from ken.errors import SubnetworkError, ValuesError
 from ken.explanation import RowExplanation
 from ken.pairing import Pairing, open_pair
+from ken.scalars import checked_seed, plain
 
 if TYPE_CHECKING:
     from ken.retained import RetainedTensor
@@ -58,7 +59,8 @@ def explain_row(
     if fine_tuned.ndim != 1:
         raise ValuesError(f"a row must have one dimension, got shape {fine_tuned.shape}")
     pretrained = None if pretrained_row is None else np.asarray(pretrained_row, dtype=np.float64)
-    settings = rules.Settings(on, bandwidth, kernel)
+    settings, k, seed = rules.Settings(on, bandwidth, kernel), plain(k), checked_seed(seed)
+    bandwidth = settings.bandwidth
     mask = rules.retain(
         fine_tuned,
         k,

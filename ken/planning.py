@@ -123,7 +123,7 @@ def plan(
         k = _k_for(total, tensors, Selection(1, include, exclude, layers_only, rows or {}))
     assert k is not None
     selection = Selection(k, include, exclude, layers_only, rows or {})
-    return Plan(dict(k) if isinstance(k, Mapping) else k, tuple(_planned(tensors, selection)))
+    return Plan(selection.k, tuple(_planned(tensors, selection)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ from ken.errors import ValuesError, at_tensor
 from ken.pairing import Pairing, open_pair
 from ken.retained import Outline
 from ken.rows import K, Selection, row_budget, row_shape
+from ken.scalars import checked_seed
 from ken.subnetwork import Provenance, Recipe, Subnetwork
 from ken.taking import Subject, take
 from ken.tensors import Reference, dtype_name, of_model
@@ -77,7 +78,7 @@ def prune(
     >>> prune(fine_tuned, pretrained, k=2)
     Subnetwork(rule='ken', k=2: 10 of 36 entries retained; 2 tensors pruned, 0 carried)
     """
-    selection = Selection(k, include, exclude, layers_only, rows or {})
+    selection, seed = Selection(k, include, exclude, layers_only, rows or {}), checked_seed(seed)
     settings = rules.Settings(on, bandwidth, kernel)
     rules.check_settings(rule, settings)
     pairing = open_pair(fine_tuned, pretrained)
@@ -86,9 +87,9 @@ def prune(
         for name in pairing.fine_tuned.tensors
         if name not in pairing.fine_tuned.tied
     }
-    kept = dict(k) if isinstance(k, Mapping) else k
     patterns = tuple(selection.include), tuple(selection.exclude)
-    recipe = Recipe(rule, kept, seed, *patterns, layers_only, dict(selection.rows), _versions(), on, bandwidth, kernel)
+    made_with = dict(selection.rows), _versions(), on, settings.bandwidth, kernel
+    recipe = Recipe(rule, selection.k, seed, *patterns, layers_only, *made_with)
     pairing = replace(pairing, cuts={name: cut for name in reasons if (cut := selection.cut_of(name))})
     seen = _Seen({}, {})
 
