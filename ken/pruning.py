@@ -17,6 +17,7 @@ from ken.checkpoint import Checkpoint, Source
 from ken.collecting import Collector
 from ken.errors import ValuesError, at_tensor
 from ken.pairing import Pairing, open_pair
+from ken.patterns import check_patterns
 from ken.retained import Outline
 from ken.rows import K, Selection, row_budget, row_shape
 from ken.scalars import checked_seed
@@ -68,7 +69,7 @@ def prune(
 
     Rule and words: Mastromattei & Zanzotto, "Less is KEN", arXiv 2402.03142, sec. 3.
 
-    Raises `BudgetError` (k), `RuleError` (unknown rule or setting), `PairingError` (shapes that do not fit) and
+    Raises `BudgetError` (k; a pattern that matches no tensor), `RuleError` (unknown rule, setting or seed), `PairingError` (shapes that do not fit) and
     `ValuesError` (NaN or infinity; names tensor, row and column). Everything but the values is checked before work
     begins.
 
@@ -82,6 +83,8 @@ def prune(
     settings = rules.Settings(on, bandwidth, kernel)
     rules.check_settings(rule, settings)
     pairing = open_pair(fine_tuned, pretrained)
+    ours, theirs = pairing.fine_tuned, pairing.pretrained
+    check_patterns(selection, ours.tensors, tied=ours.tied, elsewhere=theirs.tensors)
     reasons = {
         name: _reason_to_carry(pairing, name, selection)
         for name in pairing.fine_tuned.tensors

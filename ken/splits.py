@@ -45,7 +45,8 @@ def stratified(labels: Sequence[Hashable], share: float, seed: int) -> tuple[NDA
     all as it can, but never the last one. The same labels, share and seed give the same split.
 
     Raises:
-        TrainingError: a share that is not between 0 and 1, or one that holds nothing out; a label that is no class; a seed that is none.
+        TrainingError: a share that is not between 0 and 1, or one that holds nothing out; a label that is no class; a
+            seed that is none.
 
     >>> train, held_out = stratified(["x", "y"] * 5, share=0.2, seed=0)
     >>> len(train), sorted(held_out % 2)

@@ -20,9 +20,10 @@ from ken.injection import inject
 from ken.live import swap
 from ken.pairing import open_pair
 from ken.pairs import PairOfModels
+from ken.patterns import check_patterns
 from ken.pruning import prune
 from ken.retained import CarriedTensor, RetainedTensor
-from ken.rows import K, plain_k
+from ken.rows import K, Selection, plain_k
 from ken.scalars import checked_seed
 from ken.subnetwork import Subnetwork
 
@@ -149,12 +150,16 @@ def trials(
     pair: PairOfModels,
     evaluate: Evaluate,
     *,
+    ks: Iterable[K] = (),
     exclude: Sequence[str],
     settings: registry.Settings,
     results: Any,
     evaluation: str,
 ) -> Iterator[Trials]:
-    """A block in which models are evaluated; results is the path of a file of `ken.results`, or None."""
+    """A block in which models are evaluated; results is the path of a file of `ken.results`, or None.
+
+    ks are what will be asked for: their patterns are checked before anything is evaluated.
+    """
     from ken.results import About, collecting
 
     whole = prune(
@@ -166,6 +171,8 @@ def trials(
         kernel=settings.kernel,
         progress=False,
     )
+    for k in ks:
+        check_patterns(Selection(k), whole, elsewhere=whole.only_pretrained, tied=whole.tied)
     about = About(
         fine_tuned=whole.fine_tuned.fingerprint,
         pretrained=whole.pretrained.fingerprint,
