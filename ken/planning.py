@@ -108,7 +108,8 @@ def plan(
     parameter is counted as pruned unless include, exclude or layers_only say otherwise: whether it has a pretrained
     counterpart is not known here.
 
-    Raises `BudgetError` for a k or a total that cannot be and a pattern that matches no tensor, and `PairingError` for what is no model.
+    Raises `BudgetError` for a k or a total that cannot be and for a pattern that matches no tensor, and `PairingError`
+    for what is no model.
 
     >>> import torch
     >>> layer = torch.nn.Linear(100, 10, device="meta")

@@ -69,9 +69,9 @@ def prune(
 
     Rule and words: Mastromattei & Zanzotto, "Less is KEN", arXiv 2402.03142, sec. 3.
 
-    Raises `BudgetError` (k; a pattern that matches no tensor), `RuleError` (unknown rule, setting or seed), `PairingError` (shapes that do not fit) and
-    `ValuesError` (NaN or infinity; names tensor, row and column). Everything but the values is checked before work
-    begins.
+    Raises `BudgetError` (k; a pattern that matches no tensor), `RuleError` (unknown rule or setting, a seed that is
+    none), `PairingError` (shapes that do not fit) and `ValuesError` (NaN or infinity; names tensor, row and column).
+    Everything but the values is checked before work begins.
 
     >>> import torch
     >>> _ = torch.manual_seed(0)
