@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ken.belonging import check_shape, check_tensor, open_for
 from ken.errors import SubnetworkError, at_tensor
-from ken.measuring import check_shape
 from ken.neighbours import Chance, z_score
-from ken.pairing import open_pair
+from ken.pairing import Pairing
 from ken.pairs import PairOfModels
 from ken.parallel import in_order
 from ken.places import place, role
@@ -66,7 +67,8 @@ def compare(a: Subnetwork, b: Subnetwork, pair: PairOfModels) -> pd.DataFrame:
     the smaller of the two); the same two with both_expected for both; energy (sum of squares of the update), and
     the shares of it that a, b and both retain. Shares of nothing are NaN.
 
-    Raises `SubnetworkError` if a tensor has another shape, or was cut into rows in another way.
+    Raises `SubnetworkError` if a tensor has another shape, or was cut into rows in another way, and if the pretrained
+    model of the pair is not that of both, or the fine-tuned one that of neither.
 
     >>> import torch
     >>> from ken.pairs import Pair
@@ -78,7 +80,7 @@ def compare(a: Subnetwork, b: Subnetwork, pair: PairOfModels) -> pd.DataFrame:
     """
     import pandas as pd
 
-    pairing = replace(open_pair(pair.fine_tuned, pair.pretrained), cuts=a.cuts)
+    pairing = _opened(a, b, pair)
     ours, others = a.pruned(), b.pruned()
     names = [name for name in ours if name in others]
     cuts_of_b = b.cuts
@@ -86,11 +88,13 @@ def compare(a: Subnetwork, b: Subnetwork, pair: PairOfModels) -> pd.DataFrame:
     def blocks() -> Iterator[_Block]:
         for name in names:
             first, second = ours[name], others[name]
-            check_shape(name, first, pairing)
-            check_shape(name, second, pairing)
+            check_shape(name, second.shape, pairing)
             if first.row_shape != second.row_shape:
                 ways = [repr(cuts.get(name, "")) for cuts in (pairing.cuts, cuts_of_b)]
                 raise SubnetworkError(f"{name}: rows were cut as {ways[0]} in one, as {ways[1]} in the other")
+            if first.pretrained.fingerprint != second.pretrained.fingerprint:
+                raise SubnetworkError(f"{name}: the pretrained tensor of one is another than that of the other")
+            check_tensor(name, first, pairing, also=[second.fine_tuned])
             read, (rows, n) = pairing.reader(name), first.row_shape
             step = max(1, _BLOCK // n)
             for start in range(0, rows, step):
@@ -107,6 +111,16 @@ def compare(a: Subnetwork, b: Subnetwork, pair: PairOfModels) -> pd.DataFrame:
         found[name] = _Sums._make(x + y for x, y in zip(found[name], sums, strict=True))
     lines = [_line(name, sums) for name, sums in found.items()]
     return pd.DataFrame(lines, columns=_COLUMNS).astype({"layer": "Int64"}).set_index("tensor")
+
+
+def _opened(a: Subnetwork, b: Subnetwork, pair: PairOfModels) -> Pairing:
+    """The pair, which may be that of either: two fine-tunings of one pretrained model can be compared."""
+    try:
+        return open_for(a, pair)
+    except SubnetworkError:
+        with suppress(SubnetworkError):
+            return replace(open_for(b, pair), cuts=a.cuts)
+        raise
 
 
 def _sums(update: NDArray[np.float64], a: NDArray[np.bool_], b: NDArray[np.bool_]) -> _Sums:

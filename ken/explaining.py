@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 
 from ken import rules
 from ken.bandwidths import NORMAL_REFERENCE, bandwidth
+from ken.belonging import check_tensor, open_for
 from ken.density import KERNELS, density, grid, levels
 from ken.errors import SubnetworkError, ValuesError
 from ken.explanation import RowExplanation
-from ken.pairing import Pairing, open_pair
+from ken.pairing import Pairing
 from ken.scalars import checked_seed, plain
 
 if TYPE_CHECKING:
@@ -172,12 +173,8 @@ def explain(
     """
     if tensor not in net.pruned():
         raise KeyError(f"{tensor!r} is no pruned tensor of the subnetwork")
-    pairing = replace(open_pair(pair.fine_tuned, pair.pretrained), cuts=net.cuts)
-    stored = net.pruned()[tensor]
-    there = pairing.fine_tuned.tensors.get(tensor)
-    if there is None or tuple(there.shape) != stored.shape:
-        found = "is not there" if there is None else f"has shape {tuple(there.shape)}"
-        raise SubnetworkError(f"{tensor} {found} in the fine-tuned model; in the subnetwork it has {stored.shape}")
+    pairing, stored = open_for(net, pair), net.pruned()[tensor]
+    check_tensor(tensor, stored, pairing)
     rows = TensorExplanation(net, pairing, tensor, stored)
     return rows if row is None else rows[row]
 

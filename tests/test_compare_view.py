@@ -193,7 +193,7 @@ def test_what_cannot_be_compared_is_refused(net, pair):
         CompareView(net, ken.prune(*pair, 3, rows={QUERY: "whole"}), pair)
     with pytest.raises(ValueError, match="no pruned tensor in common"):
         CompareView(net, ken.prune(*pair, 3, exclude=["*"]), pair)
-    with pytest.raises(ValueError, match=r"in the fine-tuned model it is of shape \(12, 24\)"):
+    with pytest.raises(ValueError, match=r"the subnetwork has shape \(24, 24\), the fine-tuned model \(12, 24\)"):
         CompareView(net, net, ken.Pair(*(of | {QUERY: of[QUERY][:12]} for of in pair)))
     part = CompareView(net, ken.prune(*pair, 3, exclude=["layer.0.*"]), pair)
     assert "Left out: 1 vector and 3 tensors that only one of the two has pruned." in part.caption

@@ -150,9 +150,10 @@ LAYERS = {
     "neighbours": set(),
     "concentration": set(),
     "tallies": set(),
-    "measuring": {"density", "pairing", "pairs", "parallel", "retained", "subnetwork", "tallies"},
+    "belonging": {"pairing", "pairs", "retained", "subnetwork", "tensors"},
+    "measuring": {"belonging", "density", "pairs", "parallel", "retained", "subnetwork", "tallies"},
     "summaries": {"concentration", "heads", "measuring", "neighbours", "places"},
-    "comparing": {"measuring", "neighbours", "pairing", "pairs", "parallel", "places", "retained", "subnetwork"},
+    "comparing": {"belonging", "neighbours", "pairing", "pairs", "parallel", "places", "retained", "subnetwork"},
     "retention": {"comparing", "heads", "measuring", "pairs", "places", "subnetwork", "summaries"},
     "results": set(),
     "trials": {
@@ -171,7 +172,8 @@ LAYERS = {
     "cards": {"explanation"},  # for its type alone
     "explanation": {"cards", "density", "rules"},
     "explaining": {
-        *("bandwidths", "claims", "density", "explanation", "kernels", "pairing", "retained", "retention", "rules"),
+        *("bandwidths", "belonging", "claims", "density", "explanation", "kernels", "pairing", "retained"),
+        *("retention", "rules"),
         *("scalars", "subnetwork"),
     },
     "flipping": {"bandwidths", "explaining", "explanation", "rules"},
