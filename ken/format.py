@@ -14,6 +14,7 @@ from ken.errors import FormatError, at_tensor
 from ken.folders import belongs, plain
 from ken.record import CarriedRecord, PrunedRecord, Record, from_metadata
 from ken.recording import plausible
+from ken.relation import Relation
 from ken.retained import CarriedTensor, Outline, RetainedTensor, check_grown
 from ken.stored import Lazy, StoredCarried, StoredTensor, blob_name, outline, stored_file
 from ken.subnetwork import Provenance, Recipe, Subnetwork
@@ -78,6 +79,7 @@ def load(path: str | Path) -> Subnetwork:
             Lazy({file.name: file for file in record.files}, lambda file: stored_file(reader, file)),
             record.shards,
             record.notes,
+            None if record.relation is None else Relation(**dict(record.relation)),
         )
     except FormatError as error:
         error.add_note(f"in the file {path}")

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import torch
 
     from ken.checkpoint import Architecture
+    from ken.relation import Relation
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +63,8 @@ class Subnetwork(Mapping[str, "RetainedTensor | CarriedTensor"]):
     maps aliases to the names they are stored under. only_pretrained are tensors of the pretrained model without a
     fine-tuned counterpart, with their shapes: nothing is stored of them. files are the configuration and tokenizer
     files of a fine-tuned checkpoint folder, shards the file names of its tensors, if it had several. notes are
-    sentences about what was guessed, looked through or passed over when the two models were read.
+    sentences about what was guessed, looked through or passed over when the two models were read, and what they look
+    like if they were mixed up. relation: the size of the update and the like, None if it was not taken down.
     """
 
     tensors: Mapping[str, RetainedTensor | CarriedTensor]
@@ -76,6 +78,7 @@ class Subnetwork(Mapping[str, "RetainedTensor | CarriedTensor"]):
     files: Mapping[str, bytes] = field(default_factory=dict)
     shards: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    relation: Relation | None = None
 
     def __getitem__(self, name: str) -> RetainedTensor | CarriedTensor:
         """What is stored of a tensor; an alias of a tied tensor finds the tensor itself."""
