@@ -39,7 +39,7 @@ def open_for(net: Subnetwork, pair: PairOfModels, *, quick_look: bool = True) ->
             models are only the wrong way round, the error says so.
     """
     try:
-        pairing = replace(open_pair(pair.fine_tuned, pair.pretrained), cuts=net.cuts)
+        pairing = replace(open_pair(pair.fine_tuned, pair.pretrained, net.recipe.rows), cuts=net.cuts)
         _check_shapes(net, pairing)
     except KenError as error:
         if _is_turned(net, pair):
@@ -120,7 +120,7 @@ def _smallest(net: Subnetwork) -> list[str]:
 def _is_turned(net: Subnetwork, pair: PairOfModels) -> bool:
     """Whether the two models would do, had they been given the other way round."""
     with suppress(KenError):
-        pairing = open_pair(pair.pretrained, pair.fine_tuned)
+        pairing = open_pair(pair.pretrained, pair.fine_tuned, net.recipe.rows)
         _check_shapes(net, pairing)
         for name in _smallest(net):
             check_tensor(name, net.pruned()[name], pairing)

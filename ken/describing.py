@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -58,6 +59,7 @@ def describe(path: str | Path) -> dict[str, Any]:
         "files": list(net.files),
         "notes": list(net.notes),
         "relation": None if net.relation is None else asdict(net.relation) | {"size": net.relation.size},
+        "lacking": {name: list(there.shape) for name, there in net.lacking.items()},
         "tensors": tensors,
     }
 
@@ -86,6 +88,12 @@ def text(found: dict[str, Any]) -> str:
         ("made with", ", ".join(f"{name} {version}" for name, version in recipe["versions"].items())),
     ]
     lines = [f"{name:<12}{printable(value)}" for name, value in facts]
+    if found["lacking"]:
+        count = sum(math.prod(shape) for shape in found["lacking"].values())
+        lines.append(
+            f"{'lacking':<12}{len(found['lacking'])} tensors of {count:,} entries: they are the pretrained model's, as "
+            "the fine-tuned checkpoint lacks them"
+        )
     lines += [f"{'note':<12}{printable(note)}" for note in found["notes"]]
     lines += ["", f"{'status':<9}{'retained':>12}{'entries':>13}{'bytes':>12}  tensor"]
     for tensor in found["tensors"]:

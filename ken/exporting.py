@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -15,10 +16,12 @@ from ken.errors import at_tensor
 from ken.files import replacing_folder
 from ken.folders import CONFIG, INDEX, WEIGHTS
 from ken.injection import find_places, merged_stretches
+from ken.standins import find_stand_ins, stretches
 from ken.subnetwork import Subnetwork
 from ken.tensors import dtype_named
 
 if TYPE_CHECKING:
+    import torch
     from tqdm import tqdm
 
 
@@ -44,12 +47,14 @@ def export(net: Subnetwork, pretrained: Source, folder: str | Path, *, progress:
 
     theirs = read(pretrained)
     places = find_places(net, theirs)
-    names = list(net)
+    lent = find_stand_ins(net, theirs)
+    names = [*net, *lent]
     if net.architecture is None:  # nothing else would know that these are the same tensors
         names += list(net.tied)
-    for name in names:
+    kinds = {name: _kind(net, name) for name in names}
+    for name, (dtype, _) in kinds.items():
         with at_tensor(name):
-            stored_dtype(dtype_named(net.outlines[net.tied.get(name, name)].dtype))
+            stored_dtype(dtype)
     with (
         replacing_folder(folder) as part,
         tqdm(total=net.entries, desc="export", unit="entry", unit_scale=True, disable=not progress, delay=1.0) as bar,
@@ -57,19 +62,21 @@ def export(net: Subnetwork, pretrained: Source, folder: str | Path, *, progress:
         for name, data in _files(net, theirs):
             (part / name).write_bytes(data)
         size, weight_map = 0, {}
-        for shard, members in _shards(net, names).items():
-            shapes = {name: net.outlines[net.tied.get(name, name)].shape for name in members}
+        for shard, members in _shards(net, kinds).items():
+            shapes = {name: kinds[name][1] for name in members}
             with (part / shard).open("wb") as file:
                 writer = Writer(file, shapes, {"format": "pt"})
                 for name in members:
                     bar.set_postfix_str(name, refresh=False)
+                    dtype, shape = kinds[name]
                     source = net.tied.get(name, name)
-                    outline = net.outlines[source]
-                    dtype = dtype_named(outline.dtype)
-                    parts = _counted(merged_stretches(net, source, theirs, places[source]), dtype.itemsize, bar)
-                    writer.add(name, stored_dtype(dtype), outline.shape, parts)
+                    if source in lent:
+                        parts = stretches(net, source, theirs, lent[source])
+                    else:
+                        parts = _counted(merged_stretches(net, source, theirs, places[source]), dtype.itemsize, bar)
+                    writer.add(name, stored_dtype(dtype), shape, parts)
                     weight_map[name] = shard
-                    size += outline.entries * dtype.itemsize
+                    size += math.prod(shape) * dtype.itemsize
                 writer.finish({"format": "pt"})
         if set(weight_map.values()) - {WEIGHTS}:
             index = {"metadata": {"total_size": size}, "weight_map": weight_map}
@@ -84,13 +91,23 @@ def _counted(stretches: Iterator[NDArray[Any]], width: int, bar: tqdm[NoReturn])
         bar.update(part.nbytes // width)
 
 
-def _shards(net: Subnetwork, names: list[str]) -> dict[str, list[str]]:
+def _kind(net: Subnetwork, name: str) -> tuple[torch.dtype, tuple[int, ...]]:
+    """Dtype and shape of a tensor of the injected model."""
+    source = net.tied.get(name, name)
+    if source in net.lacking:
+        return net.lacking[source].dtype, net.lacking[source].shape
+    outline = net.outlines[source]
+    return dtype_named(outline.dtype), outline.shape
+
+
+def _shards(net: Subnetwork, kinds: Mapping[str, tuple[torch.dtype, tuple[int, ...]]]) -> dict[str, list[str]]:
     """File names, and the tensors of each: wide dtypes first, so that every tensor begins where its dtype needs it."""
+    last = max(net.shards.values(), default=WEIGHTS)  # for what the fine-tuned checkpoint lacks
     shards: dict[str, list[str]] = {}
-    for name in names:
-        shards.setdefault(net.shards.get(name, WEIGHTS), []).append(name)
+    for name in kinds:
+        shards.setdefault(net.shards.get(name, last), []).append(name)
     for members in shards.values():
-        members.sort(key=lambda name: -dtype_named(net.outlines[net.tied.get(name, name)].dtype).itemsize)
+        members.sort(key=lambda name: -kinds[name][0].itemsize)
     return shards
 
 

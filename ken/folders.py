@@ -40,17 +40,27 @@ class Folder:
 class OnDisk(Mapping[str, "torch.Tensor"]):
     """Tensors of some files; a tensor is a view of its file, read as it is used."""
 
-    def __init__(self, places: Mapping[str, Reader | Mapping[str, torch.Tensor]]) -> None:
+    def __init__(
+        self,
+        places: Mapping[str, Reader | Mapping[str, torch.Tensor]],
+        stored_names: Mapping[str, str] | None = None,
+    ) -> None:
         self._places = places
+        self._stored_names = stored_names or {}
+
+    def renamed(self, names: Mapping[str, str]) -> OnDisk:
+        """The same tensors by other names, given as a mapping from the names here; those not named are left out."""
+        stored = {new: self._stored_names.get(old, old) for old, new in names.items()}
+        return OnDisk({new: self._places[old] for old, new in names.items()}, stored)
 
     def __getitem__(self, name: str) -> torch.Tensor:
-        place = self._places[name]
-        return place.tensor(name) if isinstance(place, Reader) else place[name]
+        place, stored = self._places[name], self._stored_names.get(name, name)
+        return place.tensor(stored) if isinstance(place, Reader) else place[stored]
 
     def entries(self, name: str) -> Entries:
         """The entries of a tensor, to be read a stretch at a time (of a .bin file they stay mapped into memory)."""
-        place = self._places[name]
-        return place.entries(name) if isinstance(place, Reader | OnDisk) else Entries.of(place[name])
+        place, stored = self._places[name], self._stored_names.get(name, name)
+        return place.entries(stored) if isinstance(place, Reader | OnDisk) else Entries.of(place[stored])
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._places)

@@ -16,7 +16,7 @@ from ken.record import CarriedRecord, PrunedRecord, Record, from_metadata
 from ken.recording import plausible
 from ken.relation import Relation
 from ken.retained import CarriedTensor, Outline, RetainedTensor, check_grown
-from ken.stored import Lazy, StoredCarried, StoredTensor, blob_name, outline, stored_file
+from ken.stored import Lazy, StoredCarried, StoredTensor, blob_name, outline, stored_file, to_reference
 from ken.subnetwork import Provenance, Recipe, Subnetwork
 from ken.tensors import dtype_named
 from ken.writing import SubnetworkWriter
@@ -79,6 +79,7 @@ def load(path: str | Path) -> Subnetwork:
             Lazy({file.name: file for file in record.files}, lambda file: stored_file(reader, file)),
             record.shards,
             record.notes,
+            {name: to_reference(there) for name, there in record.lacking.items()},
             None if record.relation is None else Relation(**dict(record.relation)),
         )
     except FormatError as error:

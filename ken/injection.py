@@ -10,6 +10,7 @@ import copy
 import json
 import tempfile
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
@@ -18,11 +19,14 @@ from numpy.typing import NDArray
 from ken import layouts
 from ken.checkpoint import Architecture, Checkpoint, Source, read
 from ken.errors import SubnetworkError, at_tensor
+from ken.fitting import fit_modules, fit_vocabulary
 from ken.pairing import match
 from ken.parallel import each
 from ken.retained import CarriedTensor, RetainedTensor, check_grown
+from ken.standins import find_stand_ins, stand_in
 from ken.subnetwork import Subnetwork
 from ken.tensors import fingerprint
+from ken.wrappers import plain_names, unwrapped
 
 if TYPE_CHECKING:
     import torch
@@ -55,8 +59,12 @@ def inject(net: Subnetwork, pretrained: Source) -> torch.nn.Module | dict[str, t
 
     theirs = read(pretrained)
     places = find_places(net, theirs)
-    if not isinstance(pretrained, torch.nn.Module):
+    lent = find_stand_ins(net, theirs)
+    if isinstance(pretrained, torch.nn.Module):
+        pretrained = unwrapped(pretrained)
+    else:
         merged = dict(zip(net, each(lambda name: merge(net, name, theirs, places[name]), net), strict=True))
+        merged |= {name: stand_in(net, name, theirs, place) for name, place in lent.items()}
         merged |= {alias: merged[name] for alias, name in net.tied.items()}
         return merged
 
@@ -66,12 +74,26 @@ def inject(net: Subnetwork, pretrained: Source) -> torch.nn.Module | dict[str, t
             f"the pretrained module has no place for {homeless[0]} ({len(homeless)} such tensors); give a module of "
             "the fine-tuned class, or a state dict"
         )
-    model = _build(net, pretrained) if homeless else None
+    other_shapes = any(
+        place is not None and net.outlines[name].shape != tuple(theirs.tensors[place].shape)
+        for name, place in places.items()
+    )
+    model = None
+    if homeless:
+        model = _build(net, pretrained)
+    elif other_shapes and net.architecture is not None:
+        # The fine-tuned class and configuration fit what has other shapes: a grown vocabulary, a head for other labels.
+        with suppress(SubnetworkError):  # a model that its class and configuration do not tell whole
+            model = _build(net, pretrained)
     merged = dict(zip(net, each(lambda name: merge(net, name, theirs, places[name]), net), strict=True))
+    stand_ins = {name: stand_in(net, name, theirs, place) for name, place in lent.items()}
     if model is None:
-        return _copy(pretrained, {str(places[name]): tensor for name, tensor in merged.items()})
+        model = _copy(pretrained, {str(places[name]): tensor for name, tensor in merged.items()})
+        if other_shapes:
+            _fit(model, net, theirs, places)
+        return model
     slots = slots_of(model)
-    for name, tensor in merged.items():
+    for name, tensor in (merged | stand_ins).items():
         slots[name].data = tensor
     for alias, name in net.tied.items():
         slots[alias].data = slots[name].data
@@ -122,6 +144,7 @@ def reset(net: Subnetwork, fine_tuned: Source, pretrained: Source) -> dict[str, 
             # Where rows were added there is nothing to set back: the mask covers them.
             flat[: base.numel()][back[: base.numel()]] = base.detach().reshape(-1).to(flat)[back[: base.numel()]]
             result[name] = flat.reshape(whole.shape)
+    result |= {name: stand_in(net, name, theirs, place) for name, place in find_stand_ins(net, theirs).items()}
     result |= {alias: result[name] for alias, name in net.tied.items()}
     return result
 
@@ -186,8 +209,18 @@ def merged_stretches(net: Subnetwork, name: str, theirs: Checkpoint, place: str 
 
 
 def slots_of(model: torch.nn.Module) -> dict[str, torch.Tensor]:
-    """The parameters and buffers of a module by all their names."""
-    return dict(model.named_parameters(remove_duplicate=False)) | dict(model.named_buffers(remove_duplicate=False))
+    """The parameters and buffers of a module by all their names, without those of what wraps it or its parts."""
+    slots = dict(model.named_parameters(remove_duplicate=False)) | dict(model.named_buffers(remove_duplicate=False))
+    return {short: slots[name] for name, short in plain_names(slots).items()}
+
+
+def _fit(model: torch.nn.Module, net: Subnetwork, theirs: Checkpoint, places: Mapping[str, str | None]) -> None:
+    """Let modules and configuration of a copy say the sizes that its tensors have now."""
+    fit_modules(model)
+    for name, place in places.items():
+        old, new = tuple(theirs.tensors[str(place)].shape), net.outlines[name].shape
+        if old != new and net.outlines[name].reason is None:
+            fit_vocabulary(getattr(model, "config", None), old[0], new[0])
 
 
 def _copy(model: torch.nn.Module, tensors: Mapping[str, torch.Tensor]) -> torch.nn.Module:
@@ -216,11 +249,12 @@ def _build(net: Subnetwork, pretrained: torch.nn.Module) -> torch.nn.Module:
     like = next(iter(pretrained.parameters()), None)
     if like is not None:
         model.to(like.device)
-    unset = [name for name in model.state_dict() if name not in net.outlines and name not in net.tied]
+    known = {*net.outlines, *net.tied, *net.lacking}
+    unset = [name for name in model.state_dict() if name not in known]
     if unset:  # it would keep whatever it was built with
         raise SubnetworkError(f"the subnetwork has no tensor {unset[0]}, which {cls} needs ({len(unset)} such tensors)")
     slots = slots_of(model)
-    absent = [name for name in net if name not in slots]
+    absent = [name for name in (*net, *net.lacking) if name not in slots]
     if absent:
         raise SubnetworkError(f"{cls} has no tensor {absent[0]} ({len(absent)} such tensors)")
     return model

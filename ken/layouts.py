@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import copy
 import json
+import re
 import tempfile
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -22,10 +23,11 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from ken.checkpoint import Architecture, Checkpoint
 from ken.errors import PairingError
+from ken.vocabularies import vocabularies
 
 if TYPE_CHECKING:
     import transformers
@@ -137,6 +139,59 @@ def advice(ours: Named, theirs: Named) -> str:
     return f"if their layouts differ, {IN_FILES if live else IN_MEMORY}"
 
 
+def vocabularies_of(model: Checkpoint) -> frozenset[str]:
+    """Names of tensors with a row for every word: as a live module tells them, else by the class of a checkpoint.
+
+    >>> vocabularies_of(Checkpoint({"a": 0}))
+    frozenset()
+    """
+    reference = None if model.live else _reference(model)
+    if reference is None:
+        return model.vocabularies
+    places = reference.places(model.tensors)
+    return frozenset(name for name, place in places.items() if place.target in reference.vocabularies)
+
+
+class Needs(NamedTuple):
+    """What the class of a checkpoint needs and the checkpoint does not have.
+
+    given: names of tensors that a pretrained model has, by the name under which the checkpoint would have them. absent:
+    names of those that it has neither.
+    """
+
+    given: dict[str, str]
+    absent: tuple[str, ...]
+
+
+def needs(ours: Checkpoint, theirs: Checkpoint, free: Iterable[str]) -> Needs | None:
+    """What a checkpoint lacks of its class's tensors; free are names that the pretrained model alone has.
+
+    None if the class is not known, and for a live module, which has all.
+
+    >>> needs(Checkpoint({"a": 0}), Checkpoint({"a": 0, "b": 0}), ["b"]) is None
+    True
+    """
+    reference = None if ours.live else _reference(ours)
+    if reference is None:
+        return None
+    here, there = reference.places(ours.tensors), reference.places(theirs.tensors)
+    targets, keys = {place.target for place in here.values()}, {place.key for place in here.values()}
+    given, filled = {}, set(targets)
+    for name in free:
+        place = there[name]
+        known = place.target in reference.names and place.target not in reference.tied
+        # Of what is fused in memory a checkpoint may have some of the parts.
+        if known and place.key not in keys and (place.converted or place.target not in targets):
+            given[name if place.converted else place.target] = name
+            filled.add(place.target)
+    absent = sorted(
+        name
+        for name in reference.names - filled - set(reference.tied)
+        if not any(re.search(pattern, name) for pattern in reference.made_up)
+    )
+    return Needs(given, tuple(absent))
+
+
 def _share_among_aliases(pairs: dict[str, str | None], tied: Mapping[str, str]) -> None:
     """A tied tensor that has a counterpart under one of its names has it under the one under which it counts."""
     for alias, name in tied.items():
@@ -203,6 +258,8 @@ class _Reference:
     prefix: str = ""
     tied: Mapping[str, str] = field(default_factory=dict)
     transforms: Sequence[Any] = ()
+    vocabularies: frozenset[str] = frozenset()
+    made_up: Sequence[str] = ()  # patterns of names that the library makes without a word if a checkpoint has none
 
     @classmethod
     def of(cls, module: transformers.PreTrainedModel) -> _Reference:
@@ -213,6 +270,8 @@ class _Reference:
             str(module.base_model_prefix or ""),
             dict(getattr(module, "all_tied_weights_keys", None) or {}),
             get_model_conversion_mapping(module),
+            vocabularies(module),
+            tuple(getattr(module, "_keys_to_ignore_on_load_missing", None) or ()),
         )
 
     def places(self, names: Iterable[str]) -> dict[str, _Place]:

@@ -25,6 +25,8 @@ from ken.injection import pair_with, slots_of
 from ken.pairing import match
 from ken.parallel import each
 from ken.retained import CarriedTensor, Outline, RetainedTensor
+from ken.standins import check as check_stand_in
+from ken.standins import find_stand_ins
 from ken.subnetwork import Subnetwork
 from ken.tensors import bits_of, dtype_name, fingerprint
 
@@ -199,6 +201,11 @@ def _plan(model: torch.nn.Module, current: Subnetwork | None, to: Subnetwork | N
         for name, outline in net.outlines.items():
             with at_tensor(name):
                 _check_place(slots.get(str(places[name])), outline, net.tensors[name].pretrained is None)
+        if net.lacking:
+            model_itself = read(model)
+            for name, place in find_stand_ins(net, model_itself).items():
+                with at_tensor(name):
+                    check_stand_in(net.lacking[name], fingerprint(model_itself.tensors[place]))
     # Only now, when its size is known to be that of the model, is anything decoded.
     before = {} if current is None else dict(current.in_memory.items())
     after = {} if to is None else dict(to.in_memory.items())

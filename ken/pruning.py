@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ken import rules
+from ken import layouts, rules
 from ken._version import __version__
 from ken.bandwidths import NORMAL_REFERENCE
 from ken.checkpoint import Checkpoint, Source
 from ken.collecting import Collector
-from ken.errors import ValuesError, at_tensor
+from ken.errors import PairingError, ValuesError, at_tensor
 from ken.mixups import WIDEST_NOTE, signs_of_turning, turned, unrelated
 from ken.pairing import Pairing, open_pair
 from ken.patterns import check_patterns
@@ -88,7 +88,7 @@ def prune(
     selection, seed = Selection(k, include, exclude, layers_only, rows or {}), checked_seed(seed)
     settings = rules.Settings(on, bandwidth, kernel)
     rules.check_settings(rule, settings)
-    pairing = open_pair(fine_tuned, pretrained)
+    pairing = open_pair(fine_tuned, pretrained, selection.rows)
     ours, theirs = pairing.fine_tuned, pairing.pretrained
     check_patterns(selection, ours.tensors, tied=ours.tied, elsewhere=theirs.tensors)
     reasons = {
@@ -96,6 +96,7 @@ def prune(
         for name in pairing.fine_tuned.tensors
         if name not in pairing.fine_tuned.tied
     }
+    pairing = _without_misfits(pairing, reasons)
     patterns = tuple(selection.include), tuple(selection.exclude)
     made_with = dict(selection.rows), _versions(), on, settings.bandwidth, kernel
     recipe = Recipe(rule, selection.k, seed, *patterns, layers_only, *made_with)
@@ -132,6 +133,18 @@ def prune(
     return _told(load(out))
 
 
+def _without_misfits(pairing: Pairing, reasons: Mapping[str, str]) -> Pairing:
+    """What does not fit its counterpart has none if it is carried. Raises `PairingError` if it was to be pruned."""
+    for name, misfit in pairing.misfits.items():
+        if not reasons.get(name, "tied"):
+            error = PairingError(f"{name}: {misfit}; exclude=[{name!r}] carries it whole")
+            if hint := layouts.advice(pairing.fine_tuned, pairing.pretrained):
+                error.add_note(hint)
+            raise error
+    names = {name: None if name in pairing.misfits else other for name, other in pairing.names.items()}
+    return replace(pairing, names=names)
+
+
 class _Seen(NamedTuple):
     """What has been read so far of both models, and what there was to say before."""
 
@@ -154,7 +167,7 @@ def _notes(pairing: Pairing, selection: Selection, reasons: Mapping[str, str]) -
     elif pruned and selection.k != 1.0 and all(kept >= n for kept, n in kept):
         longest = max(n for _, n in kept)
         idle = f"k = {selection.k} retains every entry, as no row is longer than {longest}: nothing is reset"
-    return tuple(dict.fromkeys(filter(None, (*ours.notes, *theirs.notes, mixed_up, idle))))
+    return tuple(dict.fromkeys(filter(None, (*ours.notes, *theirs.notes, *pairing.notes, mixed_up, idle))))
 
 
 def _kept(pairing: Pairing, name: str, selection: Selection) -> tuple[int, int]:
@@ -220,7 +233,8 @@ def _prune(
 def _head(pairing: Pairing, recipe: Recipe, seen: _Seen, draft: bool = False) -> Subnetwork:
     """A subnetwork with everything but its tensors; a draft, before they have been read, as wide as it can become."""
     fine_tuned, pretrained = pairing.fine_tuned, pairing.pretrained
-    used = set(pairing.names.values())
+    used = {*pairing.names.values(), *pairing.namesakes.values(), *pairing.lacking.values()}
+    stand_ins = {name: pretrained.entries(other).reference(other) for name, other in pairing.lacking.items()}
     relation = WIDEST if draft else seen.sums.relation()
     last = WIDEST_NOTE if draft else unrelated(relation)
     return Subnetwork(
@@ -229,12 +243,13 @@ def _head(pairing: Pairing, recipe: Recipe, seen: _Seen, draft: bool = False) ->
         dict(fine_tuned.tied),
         {name: tuple(tensor.shape) for name, tensor in pretrained.tensors.items() if name not in used},
         fine_tuned.architecture,
-        fine_tuned.prefix or pretrained.prefix,
+        pairing.prefix or fine_tuned.prefix or pretrained.prefix,
         _provenance(fine_tuned, None if draft else seen.ours),
         _provenance(pretrained, None if draft else seen.theirs),
         {name: path.read_bytes() for name, path in fine_tuned.files.items()},
         dict(fine_tuned.shards),
         (*seen.notes, last) if last else seen.notes,
+        stand_ins,
         relation,
     )
 
@@ -261,7 +276,7 @@ def _plan(pairing: Pairing, name: str, reason: str) -> tuple[Outline, Reference 
 def _reason_to_carry(pairing: Pairing, name: str, selection: Selection) -> str:
     tensor = pairing.fine_tuned.tensors[name]
     if pairing.names[name] is None:
-        return "no pretrained counterpart"
+        return pairing.apart.get(name, "no pretrained counterpart")
     if name in pairing.fine_tuned.buffers:
         return "buffer"
     if not tensor.is_floating_point():

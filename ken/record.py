@@ -165,6 +165,7 @@ class Record(_Part):
     files: tuple[FileRecord, ...]
     notes: tuple[Text, ...] = ()
     relation: RelationRecord | None = None
+    lacking: dict[str, ReferenceRecord] = Field(default_factory=dict)
     tensors: tuple[Annotated[PrunedRecord | CarriedRecord, Field(discriminator="status")], ...]
 
     @model_validator(mode="after")
@@ -176,6 +177,9 @@ class Record(_Part):
         for alias, name in self.tied.items():
             if name not in known or alias in known:
                 raise ValueError(f"tied: {alias!r} cannot be an alias of {name!r}")
+        for name in self.lacking:
+            if name in known or name in self.tied:
+                raise ValueError(f"lacking: {name!r} is described as a tensor, too")
         return self
 
 

@@ -105,6 +105,7 @@ def to_record(
             files=files,
             notes=head.notes,
             relation=None if head.relation is None else RelationRecord(**asdict(head.relation)),
+            lacking={name: reference(there) for name, there in head.lacking.items()},
             tensors=tensors,
         )
     except ValidationError as error:

@@ -25,6 +25,8 @@ CUTS = {
     "first": "everything of one index of the first axis",
     "whole": "the whole tensor",
 }
+#: Instead of a cut: rows were added behind those that the pretrained tensor has, as to a grown vocabulary.
+GROWN = "grown"
 
 
 def row_shape(shape: Iterable[int], cut: str = "") -> tuple[int, int]:
@@ -155,7 +157,8 @@ class Selection:
 
     With layers_only, tensors whose name has no layer number are not pruned: KEN's mode for the layers alone.
     Patterns are globs on the full tensor name, case-sensitive. Of several patterns in a mapping k, the first that
-    matches decides; a tensor that none matches is not pruned. rows cuts tensors by patterns, too, see `CUTS`.
+    matches decides; a tensor that none matches is not pruned. rows cuts tensors by patterns, too, see `CUTS`, or says
+    that rows were added to them (`GROWN`).
 
     >>> budget = Selection(k={"*.query.weight": 0.5, "*": 100}, exclude=("classifier.*",))
     >>> budget.k_of("layer.0.query.weight"), budget.k_of("embeddings"), budget.reason_to_carry("classifier.bias")
@@ -174,8 +177,10 @@ class Selection:
             raise BudgetError(f"rows must map name patterns to ways to cut a tensor, got {self.rows!r}")
         for pattern, cut in self.rows.items():
             check_pattern("rows", pattern)
-            if cut not in CUTS:
-                raise BudgetError(f"rows of pattern {pattern!r} must be one of {', '.join(CUTS)}, got {cut!r}")
+            if cut not in (*CUTS, GROWN):
+                raise BudgetError(
+                    f"rows of pattern {pattern!r} must be one of {', '.join((*CUTS, GROWN))}, got {cut!r}"
+                )
         for name in ("include", "exclude"):
             patterns = getattr(self, name)
             if isinstance(patterns, str) or not isinstance(patterns, Iterable):
@@ -194,7 +199,8 @@ class Selection:
 
     def cut_of(self, name: str) -> str:
         """How a tensor is cut into rows: one of `CUTS`, empty if by its shape."""
-        return next((cut for pattern, cut in self.rows.items() if fnmatchcase(name, pattern)), "")
+        cut = next((cut for pattern, cut in self.rows.items() if fnmatchcase(name, pattern)), "")
+        return "" if cut == GROWN else cut
 
     def reason_to_carry(self, name: str) -> str:
         """Why a tensor of that name is carried whole instead of pruned; empty if it is pruned."""

@@ -232,7 +232,7 @@ def nothing_retained(net: Subnetwork, pair: PairOfModels) -> Subnetwork:
 
     Rows that the pretrained tensor does not have stay as they are.
     """
-    pairing = open_pair(pair.fine_tuned, pair.pretrained)
+    pairing = open_pair(pair.fine_tuned, pair.pretrained, net.recipe.rows)
     tensors = dict(net.items())
     for name in net.pruned():
         ours, other = pairing.fine_tuned.tensors[name], str(pairing.names[name])
