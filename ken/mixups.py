@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ken.relation import Relation
+from ken.relation import WIDEST, Relation
 
 if TYPE_CHECKING:
     from ken.checkpoint import Checkpoint
@@ -17,6 +17,8 @@ _TASK_HEADS = {
     *("cls_classifier", "token_classifier", "class_labels_classifier", "bbox_predictor", "projector_head"),
 }
 _TASK_CLASSES = re.compile(r"For(\w*Classification|QuestionAnswering|MultipleChoice|\w*Detection|\w*Segmentation)$")
+# As long as what `unrelated` says can be.
+_WIDEST_NOTE = "x" * 240
 # Tensors with a row for each token.
 _VOCABULARIES = re.compile(r"(embed|wte|shared|lm_head)")
 
@@ -71,15 +73,23 @@ def unrelated(relation: Relation) -> str:
     if not relation.unrelated:
         return ""
     assert relation.correlation is not None
-    size = "" if relation.size is None else f", and the update is {relation.size:.3g} times as large as they are"
     return (
         f"the two models look unrelated: the values of their {relation.matrices} matrices correlate at "
-        f"{relation.correlation:.3f}{size}; was the one really fine-tuned from the other?"
+        f"{relation.correlation:.3f}, those of a fine-tuned model and its pretrained one at 0.9 and more; was the one "
+        "really fine-tuned from the other?"
     )
 
 
-#: As long as what `unrelated` says can be: to reserve room for it.
-WIDEST_NOTE = "x" * 320
+def widest(notes: Sequence[str], relation: Relation | None) -> tuple[tuple[str, ...], Relation | None]:
+    """Notes and a relation as wide as they can become once all values have been read: to reserve room for them.
+
+    >>> widest(["a"], None)
+    (('a',), None)
+    """
+    if relation is None:
+        return tuple(notes), None
+    last = unrelated(relation)
+    return (*(note for note in notes if note != last), _WIDEST_NOTE), WIDEST
 
 
 def _is_task_head(name: str) -> bool:

@@ -16,7 +16,7 @@ from ken.bandwidths import NORMAL_REFERENCE
 from ken.checkpoint import Checkpoint, Source
 from ken.collecting import Collector
 from ken.errors import PairingError, ValuesError, at_tensor
-from ken.mixups import WIDEST_NOTE, signs_of_turning, turned, unrelated
+from ken.mixups import signs_of_turning, turned, unrelated
 from ken.pairing import Pairing, open_pair
 from ken.patterns import check_patterns
 from ken.relation import WIDEST, Sums
@@ -236,7 +236,7 @@ def _head(pairing: Pairing, recipe: Recipe, seen: _Seen, draft: bool = False) ->
     used = {*pairing.names.values(), *pairing.namesakes.values(), *pairing.lacking.values()}
     stand_ins = {name: pretrained.entries(other).reference(other) for name, other in pairing.lacking.items()}
     relation = WIDEST if draft else seen.sums.relation()
-    last = WIDEST_NOTE if draft else unrelated(relation)
+    last = "" if draft else unrelated(relation)
     return Subnetwork(
         {},
         recipe,

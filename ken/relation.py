@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 # Norms and the correlation are kept to so many digits: the last ones depend on how a processor adds.
 _DIGITS = 7
 # Fewer entries in fewer matrices prove nothing, whatever their correlation: tensors made up for a trial are unrelated.
-_LEAST_ENTRIES, _LEAST_MATRICES = 10_000, 4
+_LEAST_ENTRIES, _LEAST_MATRICES = 20_000, 4
 # Fine-tuned models correlate with their pretrained one at 0.9 and more, and strangers at less than 0.01.
 _UNRELATED = 0.1
 

@@ -134,6 +134,7 @@ LAYERS = {
     "stored": {"container", "frames", "masks", "planes", "record", "retained", "tensors", "ulps"},
     "recording": {"container", "record", "retained", "subnetwork", "tensors"},
     "writing": {
+        "mixups",
         *("container", "entries", "files", "folders", "frames", "masks", "planes", "record", "recording", "retained"),
         *("spools", "stored", "subnetwork", "taking", "tensors", "ulps"),
     },
