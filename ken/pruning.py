@@ -76,7 +76,7 @@ def prune(
     none), `PairingError` (shapes that do not fit) and `ValuesError` (NaN or infinity; names tensor, row and column).
     Everything but the values is checked before work begins.
 
-    Warns (`ken.errors.KenWarning`) if the two models look as if they were the wrong way round, or unrelated;
+    Warns (`ken.KenWarning`) if the two models look as if they were the wrong way round, or unrelated;
     `Subnetwork.notes` keeps that, and `Subnetwork.relation` the numbers.
 
     >>> import torch
@@ -97,9 +97,19 @@ def prune(
         if name not in pairing.fine_tuned.tied
     }
     pairing = _without_misfits(pairing, reasons)
-    patterns = tuple(selection.include), tuple(selection.exclude)
-    made_with = dict(selection.rows), _versions(), on, settings.bandwidth, kernel
-    recipe = Recipe(rule, selection.k, seed, *patterns, layers_only, *made_with)
+    recipe = Recipe(
+        rule,
+        selection.k,
+        seed,
+        tuple(selection.include),
+        tuple(selection.exclude),
+        layers_only,
+        dict(selection.rows),
+        _versions(),
+        on,
+        settings.bandwidth,
+        kernel,
+    )
     pairing = replace(pairing, cuts={name: cut for name in reasons if (cut := selection.cut_of(name))})
     seen = _Seen({}, {}, Sums(), _notes(pairing, selection, reasons))
 
@@ -157,7 +167,7 @@ class _Seen(NamedTuple):
 def _notes(pairing: Pairing, selection: Selection, reasons: Mapping[str, str]) -> tuple[str, ...]:
     """What is to be said before any value is read. Models the wrong way round are warned of at once."""
     ours, theirs = pairing.fine_tuned, pairing.pretrained
-    if mixed_up := turned(signs_of_turning(ours, theirs, pairing.names)):
+    if mixed_up := turned(signs_of_turning(ours, theirs, {**pairing.names, **pairing.namesakes})):
         warn(mixed_up)
     pruned = [name for name, reason in reasons.items() if not reason]
     kept = [_kept(pairing, name, selection) for name in pruned]

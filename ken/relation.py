@@ -68,7 +68,7 @@ def _cut(correlation: float) -> str:
 class _Stretch(NamedTuple):
     """What is added up of some entries x (fine-tuned) and y (pretrained)."""
 
-    count: int
+    entries: int
     x: float
     y: float
     xx: float
@@ -101,12 +101,15 @@ class Sums:
     def relation(self) -> Relation:
         """What they amount to, whatever the order in which they came."""
         xx, yy, xy = self._added((part for parts in self._parts.values() for part in parts), ("xx", "yy", "xy"))
+        update, fine_tuned, pretrained = (_norm(square) for square in (xx + yy - 2 * xy, xx, yy))
         matrices = [parts for (_, matrix), parts in self._parts.items() if matrix]
         return Relation(
-            sum(part.count for parts in self._parts.values() for part in parts),
-            *(_norm(square) for square in (xx + yy - 2 * xy, xx, yy)),
+            sum(part.entries for parts in self._parts.values() for part in parts),
+            update,
+            fine_tuned,
+            pretrained,
             len(matrices),
-            sum(part.count for parts in matrices for part in parts),
+            sum(part.entries for parts in matrices for part in parts),
             self._correlation(matrices),
         )
 
@@ -118,7 +121,7 @@ class Sums:
     def _correlation(self, matrices: Iterable[list[_Stretch]]) -> float | None:
         about_means = []
         for parts in matrices:
-            count = sum(part.count for part in parts)
+            count = sum(part.entries for part in parts)
             x, y, xx, yy, xy = self._added(parts, ("x", "y", "xx", "yy", "xy"))
             if count:
                 about_means.append((xx - x * x / count, yy - y * y / count, xy - x * y / count))

@@ -55,6 +55,7 @@ def checked_seed(
     number = plain(seed)
     if isinstance(number, bool) or not isinstance(number, Integral):
         raise error(f"a seed must be a whole number, got {seed!r}")
-    if not least <= number <= largest:
-        raise error(f"a seed must be from {least} to {largest}, got {number}")
-    return int(number)
+    whole = int(number)
+    if not least <= whole <= largest:
+        raise error(f"a seed must be from {least} to {largest}, got {whole}")
+    return whole

@@ -220,3 +220,12 @@ def test_a_warning_is_an_error_for_those_who_want_that(pair):
         warnings.simplefilter("error")
         with pytest.raises(KenWarning):
             ken.prune(made(BertModel, BERT), made(BertForSequenceClassification, BERT), 0.5)
+
+
+def test_a_vocabulary_that_would_have_shrunk_is_a_sign():
+    theirs = made(LlamaForCausalLM, LLAMA)
+    ours = changed(made(LlamaForCausalLM, LLAMA, 1), theirs)
+    ours.resize_token_embeddings(103, mean_resizing=False)
+    ken.prune(ours, theirs, 0.5)
+    with pytest.warns(KenWarning, match=r"has more rows in 'model.embed_tokens.weight'"):
+        ken.prune(theirs, ours, 0.5)
