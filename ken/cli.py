@@ -12,6 +12,7 @@ from ken import report_command, sweep_command
 from ken._version import __version__
 from ken.arguments import bandwidth_of, budget, budget_text
 from ken.errors import BudgetError, KenError
+from ken.telling import in_a_line
 from ken.terminal import printable
 
 app = typer.Typer(
@@ -248,7 +249,8 @@ _INTERRUPTED = 130  # as shells have it
 def main() -> None:
     """Entry point: errors of ours and of the disk are told in a line; anything else is a bug, with its traceback."""
     try:
-        app()
+        with in_a_line("ken"):
+            app()
     except KenError as error:
         print("\n".join([f"ken: {error}", *getattr(error, "__notes__", [])]), file=sys.stderr)
         sys.exit(1)

@@ -15,6 +15,7 @@ from ken.errors import FormatError, at_tensor
 from ken.filing import StoredFiles
 from ken.record import CarriedRecord, PrunedRecord, Record, from_metadata
 from ken.recording import plausible
+from ken.relation import Relation
 from ken.retained import CarriedTensor, Outline, RetainedTensor, check_grown
 from ken.stored import Lazy, StoredCarried, StoredTensor, blob_name, outline, to_reference
 from ken.subnetwork import Provenance, Recipe, Subnetwork
@@ -80,6 +81,7 @@ def load(path: str | Path) -> Subnetwork:
             record.shards,
             record.notes,
             {name: to_reference(there) for name, there in record.lacking.items()},
+            None if record.relation is None else Relation(**dict(record.relation)),
         )
     except FormatError as error:
         error.add_note(f"in the file {path}")

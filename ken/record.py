@@ -142,6 +142,21 @@ class FileRecord(_Part):
     checksum: Hash
 
 
+_Norm = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
+class RelationRecord(_Part):
+    """How large the update is, and how far the two models are alike."""
+
+    entries: Count
+    update: _Norm | None
+    fine_tuned: _Norm | None
+    pretrained: _Norm | None
+    matrices: Count
+    matrix_entries: Count
+    correlation: Annotated[float, Field(ge=-1, le=1, allow_inf_nan=False)] | None
+
+
 class Record(_Part):
     """All of it."""
 
@@ -155,6 +170,7 @@ class Record(_Part):
     shards: dict[str, str]
     files: tuple[FileRecord, ...]
     notes: tuple[Text, ...] = ()
+    relation: RelationRecord | None = None
     lacking: dict[str, ReferenceRecord] = Field(default_factory=dict)
     tensors: tuple[Annotated[PrunedRecord | CarriedRecord, Field(discriminator="status")], ...]
 

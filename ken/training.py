@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 from ken.errors import TrainingError as TrainingError
 from ken.evaluation import Evaluation as Evaluation
 from ken.examples import Labels, Texts, class_numbers, columns
+from ken.scalars import LARGEST_OF_TRAINING, checked_seed
 from ken.splits import split as split
 from ken.splits import stratified
 from ken.trainer import own_randomness, trainer
@@ -92,6 +93,7 @@ def fine_tune(
         TrainingError: no texts, texts and labels of unequal number, a missing text or label, a label the model has no
             output for, a tokenizer without a padding token, a setting out of range, or a loss that is NaN or infinite.
     """
+    seed = checked_seed(seed, 0, LARGEST_OF_TRAINING, TrainingError)
     known, measured = _examples(model, tokenizer, texts, labels, text, label), None
     if isinstance(validation, Real):
         train, held_out = stratified(known[1], float(validation), seed)

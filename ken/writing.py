@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 from types import TracebackType
@@ -23,6 +24,7 @@ from ken.entries import Entries
 from ken.errors import FormatError, at_tensor
 from ken.files import replacing
 from ken.filing import names_of, parts_of
+from ken.mixups import widest
 from ken.record import LONGEST_PART, CarriedRecord, FileRecord, MaskRecord, PrunedRecord, ValuesRecord, to_metadata
 from ken.recording import NO_HASH, draft, plausible, reference, to_record
 from ken.retained import CarriedTensor, Outline, RetainedTensor
@@ -43,7 +45,8 @@ Plan: TypeAlias = Mapping[str, tuple[Outline, Reference | None]]
 class SubnetworkWriter:
     """Writes a subnetwork tensor by tensor. Use it in a `with` block; without `finish` no file is left.
 
-    head gives all but the tensors; what it says may change until `finish`, in fields of fixed width (fingerprints).
+    head gives all but the tensors; what it says may change until `finish`, in fields of fixed width (fingerprints), and
+    in what only the values tell: its relation, and a note about that.
     """
 
     def __init__(self, path: str | Path, head: Subnetwork, plan: Plan) -> None:
@@ -57,7 +60,8 @@ class SubnetworkWriter:
         self._names = list(names_of(head.files))
         blobs |= {blob_name("file", name): (0,) for _, name in self._names}
         files = tuple(FileRecord(name=n, path=path, size=LONGEST_PART, checksum=NO_HASH) for path, n in self._names)
-        metadata = to_metadata(to_record(head, drafts, files))
+        notes, relation = widest(head.notes, head.relation)
+        metadata = to_metadata(to_record(replace(head, notes=notes, relation=relation), drafts, files))
 
         self._stack = ExitStack()
         self._container = Writer(self._stack.enter_context(replacing(path)), blobs, metadata)
