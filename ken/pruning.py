@@ -16,7 +16,10 @@ from ken.bandwidths import NORMAL_REFERENCE
 from ken.checkpoint import Checkpoint, Source
 from ken.collecting import Collector
 from ken.errors import PairingError, ValuesError, at_tensor
+from ken.filekinds import SUBNETWORK
+from ken.outputs import check_outputs, models_of
 from ken.pairing import Pairing, open_pair
+from ken.pairs import Pair
 from ken.retained import Outline
 from ken.rows import K, Selection, row_budget, row_shape
 from ken.subnetwork import Provenance, Recipe, Subnetwork
@@ -45,6 +48,7 @@ def prune(
     rows: Mapping[str, str] | None = None,
     raw: bool = False,
     out: str | Path | None = None,
+    overwrite: bool = False,
     progress: bool = True,
 ) -> Subnetwork:
     """Retain k entries of every row of the fine-tuned model; reset the rest to the pretrained values.
@@ -63,13 +67,14 @@ def prune(
 
     Retained values are kept as their distance from the pretrained ones, which takes far less space in a file; with
     `raw` as they are. With `out` the subnetwork is written to that file as it is made, and opened from there: of models
-    on disk, no more than some rows and the mask of one tensor are in memory at a time.
+    on disk, no more than some rows and the mask of one tensor are in memory at a time. That file may not be either
+    model, nor lie in its folder; it takes the place of another subnetwork, and of any other file only with `overwrite`.
 
     Rule and words: Mastromattei & Zanzotto, "Less is KEN", arXiv 2402.03142, sec. 3.
 
-    Raises `BudgetError` (k), `RuleError` (unknown rule or setting), `PairingError` (shapes that do not fit) and
-    `ValuesError` (NaN or infinity; names tensor, row and column). Everything but the values is checked before work
-    begins.
+    Raises `BudgetError` (k), `RuleError` (unknown rule or setting), `PairingError` (shapes that do not fit),
+    `OutputError` (out) and `ValuesError` (NaN or infinity; names tensor, row and column). Everything but the values is
+    checked before work begins.
 
     >>> import torch
     >>> _ = torch.manual_seed(0)
@@ -80,6 +85,7 @@ def prune(
     selection = Selection(k, include, exclude, layers_only, rows or {})
     settings = rules.Settings(on, bandwidth, kernel)
     rules.check_settings(rule, settings)
+    check_outputs([(out, SUBNETWORK)], models_of(Pair(fine_tuned, pretrained)), overwrite=overwrite)
     pairing = open_pair(fine_tuned, pretrained, selection.rows)
     reasons = {
         name: _reason_to_carry(pairing, name, selection)

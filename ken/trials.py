@@ -17,8 +17,10 @@ from numpy.typing import NDArray
 
 from ken import rules as registry
 from ken.errors import ResultsError, RuleError, SubnetworkError
+from ken.filekinds import RESULTS
 from ken.injection import inject
 from ken.live import swap
+from ken.outputs import check_outputs, models_of
 from ken.pairing import open_pair
 from ken.pairs import PairOfModels
 from ken.pruning import prune
@@ -167,6 +169,7 @@ def trials(
     """A block in which models are evaluated; results is the path of a file of `ken.results`, or None."""
     from ken.results import About, collecting
 
+    check_outputs([(results, RESULTS)], models_of(pair))
     whole = prune(
         pair.fine_tuned,
         pair.pretrained,

@@ -14,6 +14,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 import ken
+from ken.outputs import models_of
 from ken.retention import PairOfModels
 from kenviz.neighbour_tiles import Neighbours
 from kenviz.quantities import reader
@@ -73,6 +74,10 @@ class Study:
         if self.pair is None:
             raise ValueError("this needs the pair of models, and only a subnetwork was given")
         return self.pair
+
+    def reads(self) -> dict[str, Any]:
+        """What is looked at, by what it is called: no page may take its place."""
+        return {"the subnetwork": self.net, **models_of(self.pair)}
 
     @property
     def tensors(self) -> list[str]:

@@ -246,6 +246,9 @@ class CompareView(PartView):
 
     # ---- ways out
 
+    def _reads(self) -> dict[str, Any]:
+        return self._of.reads()
+
     def _figure(self) -> LayoutDOM:
         plots = masks.build(self._tiles, self._shape, axes.ranges(self._shape, self.rows, self.columns), self.tensor)
         return figures.build(self._of.table, self.measure, self._at(), self.colours, plots)
