@@ -16,9 +16,12 @@ from ken.bandwidths import NORMAL_REFERENCE
 from ken.checkpoint import Checkpoint, Source
 from ken.collecting import Collector
 from ken.errors import PairingError, ValuesError, at_tensor
+from ken.filekinds import SUBNETWORK
 from ken.filing import FilesOnDisk
 from ken.mixups import signs_of_turning, turned, unrelated
+from ken.outputs import check_outputs, models_of
 from ken.pairing import Pairing, open_pair
+from ken.pairs import Pair
 from ken.patterns import check_patterns
 from ken.relation import WIDEST, Sums
 from ken.retained import Outline
@@ -51,6 +54,7 @@ def prune(
     rows: Mapping[str, str] | None = None,
     raw: bool = False,
     out: str | Path | None = None,
+    overwrite: bool = False,
     progress: bool = True,
 ) -> Subnetwork:
     """Retain k entries of every row of the fine-tuned model; reset the rest to the pretrained values.
@@ -69,13 +73,14 @@ def prune(
 
     Retained values are kept as their distance from the pretrained ones, which takes far less space in a file; with
     `raw` as they are. With `out` the subnetwork is written to that file as it is made, and opened from there: of models
-    on disk, no more than some rows and the mask of one tensor are in memory at a time.
+    on disk, no more than some rows and the mask of one tensor are in memory at a time. That file may not be either
+    model, nor lie in its folder; it takes the place of another subnetwork, and of any other file only with `overwrite`.
 
     Rule and words: Mastromattei & Zanzotto, "Less is KEN", arXiv 2402.03142, sec. 3.
 
     Raises `BudgetError` (k; a pattern that matches no tensor), `RuleError` (unknown rule or setting, a seed that is
-    none), `PairingError` (shapes that do not fit) and `ValuesError` (NaN or infinity; names tensor, row and column).
-    Everything but the values is checked before work begins.
+    none), `PairingError` (shapes that do not fit), `OutputError` (out) and `ValuesError` (NaN or infinity; names
+    tensor, row and column). Everything but the values is checked before work begins.
 
     Warns (`ken.KenWarning`) if the two models look as if they were the wrong way round, or unrelated;
     `Subnetwork.notes` keeps that, and `Subnetwork.relation` the numbers.
@@ -89,6 +94,7 @@ def prune(
     selection, seed = Selection(k, include, exclude, layers_only, rows or {}), checked_seed(seed)
     settings = rules.Settings(on, bandwidth, kernel)
     rules.check_settings(rule, settings)
+    check_outputs([(out, SUBNETWORK)], models_of(Pair(fine_tuned, pretrained)), overwrite=overwrite)
     pairing = open_pair(fine_tuned, pretrained, selection.rows)
     ours, theirs = pairing.fine_tuned, pairing.pretrained
     belongings.check(ours.files)

@@ -16,8 +16,10 @@ from numpy.typing import NDArray
 
 from ken import rules as registry
 from ken.errors import BudgetError, ResultsError, RuleError, SubnetworkError
+from ken.filekinds import RESULTS
 from ken.injection import inject
 from ken.live import swap
+from ken.outputs import check_outputs, models_of
 from ken.pairing import open_pair
 from ken.pairs import PairOfModels
 from ken.patterns import check_patterns
@@ -162,6 +164,7 @@ def trials(
     """
     from ken.results import About, collecting
 
+    check_outputs([(results, RESULTS)], models_of(pair))
     whole = prune(
         pair.fine_tuned,
         pair.pretrained,

@@ -48,6 +48,7 @@ class Sweep:
     """
 
     def __init__(self, table: pd.DataFrame | str | Path) -> None:
+        self.source = table if isinstance(table, str | Path) else None
         self._table = _checked(ken.results.read(table) if isinstance(table, str | Path) else table)
         self.pruned = self._table[self._table["model"] == "pruned"].reset_index(drop=True)
         # Numbers of Python's own: they are shown as they would be typed.
