@@ -98,9 +98,10 @@ LAYERS = {
     "parallel": set(),
     "bandwidths": set(),
     "density": {"bandwidths"},
-    "claims": {"kernels"},
-    "ranking": {"kernels"},
-    "kernels": set(),
+    "claims": {"kernels", "sums"},
+    "ranking": {"kernels", "sums"},
+    "sums": set(),
+    "kernels": {"sums"},
     "expand": set(),
     "ulps": {"expand"},
     "tensors": set(),
@@ -189,7 +190,7 @@ LAYERS = {
 }
 # Methods of Subnetwork that hand over to the modules which do the work.
 VERBS = {"subnetwork": {"format", "live"}}
-COMPILED = {"kernels", "claims", "ranking", "ulps", "masks", "planes", "expand", "tallies"}
+COMPILED = {"sums", "kernels", "claims", "ranking", "ulps", "masks", "planes", "expand", "tallies"}
 HEAVY = {
     *("torch", "transformers", "numba", "pandas", "bokeh", "ipywidgets", "sklearn", "tokenizers", "accelerate"),
     *("safetensors", "pydantic", "zstandard", "xxhash"),
