@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -10,12 +12,12 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ken import rules
+from ken import bandwidths, rules
 from ken._version import __version__
 from ken.bandwidths import NORMAL_REFERENCE
 from ken.checkpoint import Checkpoint, Source
 from ken.collecting import Collector
-from ken.errors import ValuesError, at_tensor
+from ken.errors import KenWarning, ValuesError, at_tensor
 from ken.pairing import Pairing, open_pair
 from ken.retained import Outline
 from ken.rows import K, Selection, row_budget, row_shape
@@ -59,7 +61,8 @@ def prune(
     some cut in another way. seed is that of random rules. A progress bar appears if it takes longer than a second.
 
     rule is one of `ken.rules.names()`. on ("weights" or "update"), bandwidth and kernel are for those that estimate a
-    density, see `ken.rules.Settings`.
+    density, see `ken.rules.Settings`. Where a bandwidth rule finds none for a row, the normal reference stands in: a
+    `KenWarning` and the subnetwork's notes say for how many.
 
     Retained values are kept as their distance from the pretrained ones, which takes far less space in a file; with
     `raw` as they are. With `out` the subnetwork is written to that file as it is made, and opened from there: of models
@@ -90,7 +93,7 @@ def prune(
     patterns = tuple(selection.include), tuple(selection.exclude)
     recipe = Recipe(rule, kept, seed, *patterns, layers_only, dict(selection.rows), _versions(), on, bandwidth, kernel)
     pairing = replace(pairing, cuts={name: cut for name in reasons if (cut := selection.cut_of(name))})
-    seen = _Seen({}, {})
+    seen, stood_in = _Seen({}, {}), dict[str, int]()
 
     def fill(sink: Collector | SubnetworkWriter, bar: _Bar) -> None:
         for name, reason in reasons.items():
@@ -102,24 +105,38 @@ def prune(
                     known = sink.carried(name, entries, reason, there)
                     bar.add(entries.count)
                 else:
-                    there, known = _prune(pairing, name, selection, recipe, raw, sink, bar)
+                    there, known, without = _prune(pairing, name, selection, recipe, raw, sink, bar)
+                    stood_in.update({name: without} if without else {})
             seen.ours[name] = Reference(name, entries.shape, entries.dtype, known)
             if there is not None:
                 seen.theirs[there.name] = there
+
+    def head(whole: bool) -> Subnetwork:
+        """Before the work is done: as long as it may be in the end."""
+        found = _head(pairing, recipe, seen if whole else None)
+        without = stood_in
+        if not whole and bandwidth in bandwidths.FALLIBLE:
+            longest = sorted(reasons, key=lambda name: len(json.dumps(json.dumps(name))))[-3:]
+            without = dict.fromkeys([*longest, ""], 10**15)
+        return replace(found, notes=(*found.notes, bandwidths.note(bandwidth, without))) if without else found
 
     with _Bar(sum(pairing.fine_tuned.entries(name).count for name in reasons), progress) as bar:
         if out is None:
             collector = Collector()
             fill(collector, bar)
-            return replace(_head(pairing, recipe, seen), tensors=collector.tensors)
-        from ken.format import load
-        from ken.writing import SubnetworkWriter
+            net = replace(head(whole=True), tensors=collector.tensors)
+        else:
+            from ken.format import load
+            from ken.writing import SubnetworkWriter
 
-        plan = {name: _plan(pairing, name, reason) for name, reason in reasons.items()}
-        with SubnetworkWriter(out, _head(pairing, recipe, None), plan) as writer:
-            fill(writer, bar)
-            writer.finish(_head(pairing, recipe, seen))
-    return load(out)
+            plan = {name: _plan(pairing, name, reason) for name, reason in reasons.items()}
+            with SubnetworkWriter(out, head(whole=False), plan) as writer:
+                fill(writer, bar)
+                writer.finish(head(whole=True))
+            net = load(out)
+    if stood_in:
+        warnings.warn(bandwidths.note(bandwidth, stood_in), KenWarning, stacklevel=2)
+    return net
 
 
 class _Seen(NamedTuple):
@@ -137,7 +154,7 @@ def _prune(
     raw: bool,
     sink: Collector | SubnetworkWriter,
     bar: _Bar,
-) -> tuple[Reference, str]:
+) -> tuple[Reference, str, int]:
     """Prune one tensor into the sink. Returns what has been seen of its counterpart, and its own fingerprint."""
     import torch
 
@@ -154,6 +171,7 @@ def _prune(
     retained = common_rows * budget + fine_tuned.count - pretrained.count
 
     settings = rules.Settings(recipe.on, recipe.bandwidth, recipe.kernel)
+    stood_in: list[int] = []
 
     def decide(start: int, ours: torch.Tensor, theirs: torch.Tensor) -> NDArray[np.bool_]:
         mask = np.ones(len(ours), bool)
@@ -162,7 +180,7 @@ def _prune(
             values = [part[: len(theirs)].to(torch.float64).numpy().reshape(-1, common_n) for part in (ours, theirs)]
             _check_finite(values[0], "fine-tuned", first)
             _check_finite(values[1], "pretrained", first)
-            block = rules.RowBlock(values[0], values[1], name, first, recipe.seed, settings)
+            block = rules.RowBlock(values[0], values[1], name, first, recipe.seed, settings, stood_in)
             mask[: len(theirs)] = rules.mask_block(recipe.rule, block, budget).reshape(-1)
         return mask
 
@@ -171,7 +189,7 @@ def _prune(
     found = take(fine_tuned, pretrained, (rows, n), decide, tensor, raw=raw, done=bar.add)
     there = Reference(other, pretrained.shape, pretrained.dtype, found.pretrained)
     tensor.finish(there, found.fine_tuned, found.result)
-    return there, found.fine_tuned
+    return there, found.fine_tuned, len(stood_in)
 
 
 def _head(pairing: Pairing, recipe: Recipe, seen: _Seen | None) -> Subnetwork:
