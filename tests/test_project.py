@@ -163,7 +163,8 @@ LAYERS = {
     "examples": set(),
     "splits": {"examples"},
     "trainer": set(),
-    "training": {"evaluation", "examples", "splits", "trainer"},
+    "encoding": set(),
+    "training": {"encoding", "evaluation", "examples", "splits", "trainer"},
     "docstring_task": set(),
     "demo": {"evaluation", "training", "docstring_task", "trainer"},
     "cards": {"explanation"},  # for its type alone
