@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from ken.format import load
 from ken.record import CarriedRecord, PrunedRecord
+from ken.relation import Relation
 from ken.stored import Lazy
 from ken.subnetwork import Provenance
 from ken.tensors import dtype_named
@@ -55,6 +58,8 @@ def describe(path: str | Path) -> dict[str, Any]:
         "only_pretrained": {name: list(shape) for name, shape in net.only_pretrained.items()},
         "files": list(net.files),
         "notes": list(net.notes),
+        "relation": None if net.relation is None else asdict(net.relation) | {"size": net.relation.size},
+        "lacking": {name: list(there.shape) for name, there in net.lacking.items()},
         "tensors": tensors,
     }
 
@@ -77,11 +82,18 @@ def text(found: dict[str, Any]) -> str:
         ("bytes", ", ".join(f"{what} {_size(found[f'size_{what}'])}" for what in ("values", "masks", "carried"))),
         ("fine-tuned", _model_text(found["fine_tuned"])),
         ("pretrained", _model_text(found["pretrained"])),
+        ("update", _relation_text(found["relation"])),
         ("class", found["architecture"] or "not recorded"),
         ("files", ", ".join(found["files"]) or "none"),
         ("made with", ", ".join(f"{name} {version}" for name, version in recipe["versions"].items())),
     ]
     lines = [f"{name:<12}{printable(value)}" for name, value in facts]
+    if found["lacking"]:
+        count = sum(math.prod(shape) for shape in found["lacking"].values())
+        lines.append(
+            f"{'lacking':<12}{len(found['lacking'])} tensors of {count:,} entries: they are the pretrained model's, as "
+            "the fine-tuned checkpoint lacks them"
+        )
     lines += [f"{'note':<12}{printable(note)}" for note in found["notes"]]
     lines += ["", f"{'status':<9}{'retained':>12}{'entries':>13}{'bytes':>12}  tensor"]
     for tensor in found["tensors"]:
@@ -128,6 +140,12 @@ def _model(of: Provenance) -> dict[str, Any]:
 
 def _model_text(of: dict[str, Any]) -> str:
     return f"{of['source']}: {of['tensors']} tensors, {of['entries']:,} entries, fingerprint {of['fingerprint']}"
+
+
+def _relation_text(of: dict[str, Any] | None) -> str:
+    if of is None:
+        return "not recorded"
+    return str(Relation(**{name: value for name, value in of.items() if name != "size"}))
 
 
 def _size(count: int) -> str:

@@ -6,14 +6,14 @@ config, which must be the one that the texts are padded with. Where tokenizer or
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
-from ken.errors import KenWarning, TrainingError
+from ken.errors import TrainingError
+from ken.telling import warn
 
 if TYPE_CHECKING:
     import torch
@@ -68,11 +68,9 @@ def encoder(model: Any, tokenizer: PreTrainedTokenizerBase, texts: list[str], ma
     if most is not None and most < max_length:
         longer = sum(len(ids) > most for ids in _ids(tokenizer, texts, most + 1))
         if longer:
-            warnings.warn(
+            warn(
                 f"{longer:,} of {len(texts):,} texts have more than the {most} tokens for which the model has "
-                f"positions, and are cut there (max_length is {max_length})",
-                KenWarning,
-                stacklevel=3,
+                f"positions, and are cut there (max_length is {max_length})"
             )
         max_length = most
     ids = _ids(tokenizer, texts, max_length)

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ken import layouts
+from ken import layouts, unmerged
 from ken.checkpoint import Checkpoint, Source, read
 from ken.errors import PairingError
+from ken.growth import judge
+from ken.lacking import lacking
+from ken.prefixes import prefix_between
 from ken.rows import row_shape
+from ken.wrappers import shorter_names
 
 if TYPE_CHECKING:
     import torch
@@ -27,6 +31,10 @@ def match(names: Collection[str], others: Collection[str], prefixes: Collection[
     {'bert.pooler.weight': 'pooler.weight', 'classifier.weight': None}
     """
     known = set(others)
+    wrapped: dict[str, str] = {}  # names of the others without what wraps their parts
+    for other, short in shorter_names(others).items():
+        if short not in known:
+            wrapped[short] = other
     pairs: dict[str, str | None] = {}
     owner: dict[str, str] = {}
     for name in names:
@@ -34,6 +42,8 @@ def match(names: Collection[str], others: Collection[str], prefixes: Collection[
         for prefix in dict.fromkeys(p for p in prefixes if p):
             candidates.append(name.removeprefix(f"{prefix}.") if name.startswith(f"{prefix}.") else f"{prefix}.{name}")
         other = next((candidate for candidate in candidates if candidate in known), None)
+        if other is None and wrapped:
+            other = next((wrapped[candidate] for candidate in candidates if candidate in wrapped), None)
         pairs[name] = other
         if other is not None and owner.setdefault(other, name) != name:
             raise PairingError(f"{owner[other]} and {name} would both be paired with {other}")
@@ -42,16 +52,32 @@ def match(names: Collection[str], others: Collection[str], prefixes: Collection[
 
 @dataclass(frozen=True, slots=True)
 class Pairing:
-    """Two checkpoints whose tensors have been matched by name and checked to fit.
+    """Two checkpoints whose tensors have been matched by name.
 
-    names gives the pretrained counterpart of every fine-tuned tensor, None for those that have none. cuts says which
-    are cut into rows in another way than by their shape (`ken.rows.CUTS`).
+    Attributes:
+        fine_tuned: One of them.
+        pretrained: The other.
+        names: The pretrained counterpart of every fine-tuned tensor, None for those that have none.
+        cuts: Tensors that are cut into rows in another way than by their shape, and how (`ken.rows.CUTS`).
+        apart: Tensors that have a namesake in the pretrained model and yet no counterpart, and why: a head for other
+            labels. They are new.
+        misfits: Why a tensor cannot be pruned against its counterpart; it can be carried.
+        namesakes: The pretrained tensors of those two, by fine-tuned name.
+        lacking: Names of tensors that the fine-tuned checkpoint does not have, with the pretrained ones that stand in.
+        prefix: What the names of one side begin with and those of the other do not.
+        notes: What has been guessed, as sentences.
     """
 
     fine_tuned: Checkpoint
     pretrained: Checkpoint
     names: Mapping[str, str | None]
     cuts: Mapping[str, str] = field(default_factory=dict)
+    apart: Mapping[str, str] = field(default_factory=dict)
+    misfits: Mapping[str, str] = field(default_factory=dict)
+    namesakes: Mapping[str, str] = field(default_factory=dict)
+    lacking: Mapping[str, str] = field(default_factory=dict)
+    prefix: str = ""
+    notes: tuple[str, ...] = ()
 
     def row_shape(self, name: str) -> tuple[int, int]:
         """(rows, row length) of a fine-tuned tensor."""
@@ -91,20 +117,37 @@ def _float64(entries: torch.Tensor) -> NDArray[np.float64]:
     return entries.to(torch.float64).numpy()
 
 
-def open_pair(fine_tuned: Source, pretrained: Source) -> Pairing:
+def open_pair(fine_tuned: Source, pretrained: Source, rows: Mapping[str, str] | None = None) -> Pairing:
     """Read two sources and pair their tensors by name: exactly, by prefix (`match`), by ties and renames (`layouts`).
 
-    A live module of transformers whose counterpart is a file in another layout (experts apart, say) is brought into
-    that layout. Raises `PairingError` if no tensor at all has a counterpart, if two would share one, if the layouts
-    differ in a way that transformers cannot bridge, or if shapes or kinds of dtype do not fit.
+    A prefix is transformers' own or, where that pairs fewer, the one that the names themselves show. A live module of
+    transformers whose counterpart is a file in another layout (experts apart, say) is brought into that layout.
 
-    >>> import torch
-    >>> opened = open_pair({"a": torch.ones(2, 3)}, {"a": torch.zeros(2, 3)})
-    >>> opened.rows("a", slice(0, 1))
-    (array([[1., 1., 1.]]), array([[0., 0., 0.]]))
+    A tensor whose first axis alone differs from its counterpart's is new (`Pairing.apart`), unless it has a row for
+    every word of a vocabulary that has grown: by the kind of its module, by a configuration, or because a pattern of
+    rows says "grown".
+
+    Args:
+        fine_tuned: A module, a state dict, a path or a hub id.
+        pretrained: The model it came from, likewise.
+        rows: Ways to cut tensors into rows by name pattern, as `ken.prune` takes them.
+
+    Raises:
+        PairingError: No tensor at all has a counterpart, two would share one, or the layouts differ in a way that
+            transformers cannot bridge.
+
+    Example:
+        >>> import torch
+        >>> opened = open_pair({"a": torch.ones(2, 3)}, {"a": torch.zeros(2, 3)})
+        >>> opened.rows("a", slice(0, 1))
+        (array([[1., 1., 1.]]), array([[0., 0., 0.]]))
     """
     ours, theirs = layouts.align(read(fine_tuned), read(pretrained))
-    names = layouts.complete(match(ours.tensors, theirs.tensors, (ours.prefix, theirs.prefix)), ours, theirs)
+    ours = _plain_as(ours, theirs)
+    names, prefix, notes = _names(ours, theirs)
+    paired = set(names.values())
+    unmerged.check_pair([name for name, other in names.items() if other is None], theirs.tensors)
+    unmerged.check_pair([name for name in theirs.tensors if name not in paired], ours.tensors)
     parts = layouts.clash(names, ours, theirs)
     if parts is not None:
         raise PairingError(f"{parts[0]} and {parts[1]} are one tensor in different layouts; {layouts.IN_MEMORY}")
@@ -114,28 +157,39 @@ def open_pair(fine_tuned: Source, pretrained: Source) -> Pairing:
             "no tensor of the fine-tuned model has a counterpart in the pretrained one; names begin with "
             f"{next(iter(ours.tensors))!r} and {next(iter(theirs.tensors), 'nothing')!r}" + (hint and f"; {hint}")
         )
-    for name, other in names.items():
-        if other is not None:
-            try:
-                check_fit(name, ours.tensors[name], theirs.tensors[other])
-            except PairingError as error:
-                if hint := layouts.advice(ours, theirs):
-                    error.add_note(hint)
-                raise
-    return Pairing(ours, theirs, names)
+    shapes = judge(ours, theirs, names, rows or {})
+    lacks = lacking(ours, theirs, names, prefix)
+    return Pairing(
+        replace(ours, tied={**ours.tied, **lacks.tied}),
+        theirs,
+        # Of a tied counterpart it is the name under which it counts, whichever names a module or its files have.
+        {n: None if n in shapes.apart else theirs.tied.get(other or "", other) for n, other in names.items()},
+        apart=shapes.apart,
+        misfits=shapes.misfits,
+        namesakes={name: str(names[name]) for name in (*shapes.apart, *shapes.misfits)},
+        lacking=lacks.given,
+        prefix=prefix,
+        notes=(*notes, *lacks.notes),
+    )
 
 
-def check_fit(name: str, fine_tuned: torch.Tensor, pretrained: torch.Tensor) -> None:
-    """Raise `PairingError` unless the rows of a tensor can be paired with those of its counterpart.
+def _plain_as(ours: Checkpoint, theirs: Checkpoint) -> Checkpoint:
+    """The fine-tuned checkpoint, without the wrappers of its parts if more names are the pretrained model's then."""
+    shorter = shorter_names(ours.tensors)
+    if sum(short in theirs.tensors for short in shorter.values()) <= sum(name in theirs.tensors for name in shorter):
+        return ours
+    return ours.renamed(shorter)
 
-    They can if the shapes are equal, or differ in extra leading rows of the fine-tuned tensor alone (resized
-    embeddings), and if both are floating-point or both are not.
-    """
-    ours, theirs = tuple(fine_tuned.shape), tuple(pretrained.shape)
-    longer = len(ours) == len(theirs) > 0 and ours[1:] == theirs[1:] and ours[0] > theirs[0]
-    if ours != theirs and not longer:
-        raise PairingError(
-            f"{name}: fine-tuned is {ours}, pretrained is {theirs}; only extra leading rows can be paired"
-        )
-    if fine_tuned.is_floating_point() != pretrained.is_floating_point():
-        raise PairingError(f"{name}: fine-tuned is {fine_tuned.dtype}, pretrained is {pretrained.dtype}")
+
+def _names(ours: Checkpoint, theirs: Checkpoint) -> tuple[dict[str, str | None], str, tuple[str, ...]]:
+    """The counterpart of every fine-tuned tensor; the prefix that the names show, and a sentence about it."""
+    names = match(ours.tensors, theirs.tensors, (ours.prefix, theirs.prefix))
+    known = sum(other is not None for other in names.values())
+    prefix = ""
+    if known < min(len(ours.tensors), len(theirs.tensors)):
+        prefix = prefix_between(ours.tensors, theirs.tensors, known)
+    notes: tuple[str, ...] = ()
+    if prefix:
+        names = match(ours.tensors, theirs.tensors, (prefix,))
+        notes = (f"names were paired with the prefix {prefix!r}, which the names themselves show",)
+    return layouts.complete(names, ours, theirs), prefix, notes

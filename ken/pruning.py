@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,17 +10,23 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ken import bandwidths, rules
+from ken import bandwidths, belongings, layouts, rules
 from ken._version import __version__
 from ken.bandwidths import NORMAL_REFERENCE
 from ken.checkpoint import Checkpoint, Source
 from ken.collecting import Collector
-from ken.errors import KenWarning, ValuesError, at_tensor
+from ken.errors import PairingError, ValuesError, at_tensor
+from ken.filing import FilesOnDisk
+from ken.mixups import signs_of_turning, turned, unrelated
 from ken.pairing import Pairing, open_pair
+from ken.patterns import check_patterns
+from ken.relation import WIDEST, Sums
 from ken.retained import Outline
 from ken.rows import K, Selection, row_budget, row_shape
+from ken.scalars import checked_seed
 from ken.subnetwork import Provenance, Recipe, Subnetwork
 from ken.taking import Subject, take
+from ken.telling import warn
 from ken.tensors import Reference, dtype_name, of_model
 
 if TYPE_CHECKING:
@@ -70,9 +74,12 @@ def prune(
 
     Rule and words: Mastromattei & Zanzotto, "Less is KEN", arXiv 2402.03142, sec. 3.
 
-    Raises `BudgetError` (k), `RuleError` (unknown rule or setting), `PairingError` (shapes that do not fit) and
-    `ValuesError` (NaN or infinity; names tensor, row and column). Everything but the values is checked before work
-    begins.
+    Raises `BudgetError` (k; a pattern that matches no tensor), `RuleError` (unknown rule or setting, a seed that is
+    none), `PairingError` (shapes that do not fit) and `ValuesError` (NaN or infinity; names tensor, row and column).
+    Everything but the values is checked before work begins.
+
+    Warns (`ken.KenWarning`) if the two models look as if they were the wrong way round, or unrelated;
+    `Subnetwork.notes` keeps that, and `Subnetwork.relation` the numbers.
 
     >>> import torch
     >>> _ = torch.manual_seed(0)
@@ -80,20 +87,34 @@ def prune(
     >>> prune(fine_tuned, pretrained, k=2)
     Subnetwork(rule='ken', k=2: 10 of 36 entries retained; 2 tensors pruned, 0 carried)
     """
-    selection = Selection(k, include, exclude, layers_only, rows or {})
+    selection, seed = Selection(k, include, exclude, layers_only, rows or {}), checked_seed(seed)
     settings = rules.Settings(on, bandwidth, kernel)
     rules.check_settings(rule, settings)
-    pairing = open_pair(fine_tuned, pretrained)
+    pairing = open_pair(fine_tuned, pretrained, selection.rows)
+    ours, theirs = pairing.fine_tuned, pairing.pretrained
+    belongings.check(ours.files)
+    check_patterns(selection, ours.tensors, tied=ours.tied, elsewhere=theirs.tensors)
     reasons = {
         name: _reason_to_carry(pairing, name, selection)
         for name in pairing.fine_tuned.tensors
         if name not in pairing.fine_tuned.tied
     }
-    kept = dict(k) if isinstance(k, Mapping) else k
-    patterns = tuple(selection.include), tuple(selection.exclude)
-    recipe = Recipe(rule, kept, seed, *patterns, layers_only, dict(selection.rows), _versions(), on, bandwidth, kernel)
+    pairing = _without_misfits(pairing, reasons, selection)
+    recipe = Recipe(
+        rule,
+        selection.k,
+        seed,
+        tuple(selection.include),
+        tuple(selection.exclude),
+        layers_only,
+        dict(selection.rows),
+        _versions(),
+        on,
+        settings.bandwidth,
+        kernel,
+    )
     pairing = replace(pairing, cuts={name: cut for name in reasons if (cut := selection.cut_of(name))})
-    seen, stood_in = _Seen({}, {}), dict[str, int]()
+    seen = _Seen({}, {}, Sums(), {}, _notes(pairing, selection, reasons))
 
     def fill(sink: Collector | SubnetworkWriter, bar: _Bar) -> None:
         for name, reason in reasons.items():
@@ -105,45 +126,87 @@ def prune(
                     known = sink.carried(name, entries, reason, there)
                     bar.add(entries.count)
                 else:
-                    there, known, without = _prune(pairing, name, selection, recipe, raw, sink, bar)
-                    stood_in.update({name: without} if without else {})
+                    there, known, without = _prune(pairing, name, selection, recipe, raw, sink, bar, seen.sums)
+                    seen.stood_in.update({name: without} if without else {})
             seen.ours[name] = Reference(name, entries.shape, entries.dtype, known)
             if there is not None:
                 seen.theirs[there.name] = there
-
-    def head(whole: bool) -> Subnetwork:
-        """Before the work is done: as long as it may be in the end."""
-        found = _head(pairing, recipe, seen if whole else None)
-        without = stood_in
-        if not whole and bandwidth in bandwidths.FALLIBLE:
-            longest = sorted(reasons, key=lambda name: len(json.dumps(json.dumps(name))))[-3:]
-            without = dict.fromkeys([*longest, ""], 10**15)
-        return replace(found, notes=(*found.notes, bandwidths.note(bandwidth, without))) if without else found
 
     with _Bar(sum(pairing.fine_tuned.entries(name).count for name in reasons), progress) as bar:
         if out is None:
             collector = Collector()
             fill(collector, bar)
-            net = replace(head(whole=True), tensors=collector.tensors)
-        else:
-            from ken.format import load
-            from ken.writing import SubnetworkWriter
+            head = _head(pairing, recipe, seen)
+            return _told(replace(head, tensors=collector.tensors, files=dict(head.files)), seen)
+        from ken.format import load
+        from ken.writing import SubnetworkWriter
 
-            plan = {name: _plan(pairing, name, reason) for name, reason in reasons.items()}
-            with SubnetworkWriter(out, head(whole=False), plan) as writer:
-                fill(writer, bar)
-                writer.finish(head(whole=True))
-            net = load(out)
-    if stood_in:
-        warnings.warn(bandwidths.note(bandwidth, stood_in), KenWarning, stacklevel=2)
-    return net
+        plan = {name: _plan(pairing, name, reason) for name, reason in reasons.items()}
+        with SubnetworkWriter(out, _head(pairing, recipe, seen, draft=True), plan) as writer:
+            fill(writer, bar)
+            writer.finish(_head(pairing, recipe, seen))
+    return _told(load(out), seen)
+
+
+def _without_misfits(pairing: Pairing, reasons: Mapping[str, str], selection: Selection) -> Pairing:
+    """What does not fit its counterpart has none if it is carried. Raises `PairingError` if it was to be pruned.
+
+    Of a tensor that is floating-point on one side alone, a pattern must say that it is carried: it may be a code.
+    """
+    for name, misfit in pairing.misfits.items():
+        ours, theirs = pairing.fine_tuned.tensors[name], pairing.pretrained.tensors[pairing.namesakes[name]]
+        alike = ours.is_floating_point() == theirs.is_floating_point()
+        if name in reasons and not (selection.reason_to_carry(name) or (alike and reasons[name])):
+            error = PairingError(f"{name}: {misfit}; exclude=[{name!r}] carries it whole")
+            if hint := layouts.advice(pairing.fine_tuned, pairing.pretrained):
+                error.add_note(hint)
+            raise error
+    names = {name: None if name in pairing.misfits else other for name, other in pairing.names.items()}
+    return replace(pairing, names=names)
 
 
 class _Seen(NamedTuple):
-    """What has been read so far of both models."""
+    """What has been read so far of both models, and what there was to say before."""
 
     ours: dict[str, Reference]
     theirs: dict[str, Reference]
+    sums: Sums
+    stood_in: dict[str, int]
+    notes: tuple[str, ...]
+
+
+def _notes(pairing: Pairing, selection: Selection, reasons: Mapping[str, str]) -> tuple[str, ...]:
+    """What is to be said before any value is read. Models the wrong way round are warned of at once."""
+    ours, theirs = pairing.fine_tuned, pairing.pretrained
+    if mixed_up := turned(signs_of_turning(ours, theirs, {**pairing.names, **pairing.namesakes})):
+        warn(mixed_up)
+    pruned = [name for name, reason in reasons.items() if not reason]
+    kept = [_kept(pairing, name, selection) for name in pruned]
+    idle = ""
+    if reasons and not pruned:
+        idle = f"nothing is pruned: all {len(reasons)} tensors are carried whole"
+    elif pruned and selection.k != 1.0 and all(kept >= n for kept, n in kept):
+        longest = max(n for _, n in kept)
+        idle = f"k = {selection.k} retains every entry, as no row is longer than {longest}: nothing is reset"
+    left = f"{ours.source}: {belongings.told(ours.left)}" if ours.left else ""
+    return tuple(dict.fromkeys(filter(None, (*ours.notes, left, *theirs.notes, *pairing.notes, mixed_up, idle))))
+
+
+def _kept(pairing: Pairing, name: str, selection: Selection) -> tuple[int, int]:
+    """How many entries of a row are retained, of how many that a rule decides about."""
+    _, n = row_shape(pairing.pretrained.tensors[str(pairing.names[name])].shape, selection.cut_of(name))
+    k = selection.k_of(name)
+    assert k is not None  # Selection.reason_to_carry has seen to it
+    return (row_budget(k, n) if n else 0), n
+
+
+def _told(net: Subnetwork, seen: _Seen) -> Subnetwork:
+    """The subnetwork, after a warning if its models are strangers to one another, or rows had no bandwidth."""
+    if seen.stood_in:
+        warn(bandwidths.note(net.recipe.bandwidth, seen.stood_in))
+    if net.relation is not None and (mixed_up := unrelated(net.relation)):
+        warn(mixed_up)
+    return net
 
 
 def _prune(
@@ -154,6 +217,7 @@ def _prune(
     raw: bool,
     sink: Collector | SubnetworkWriter,
     bar: _Bar,
+    sums: Sums,
 ) -> tuple[Reference, str, int]:
     """Prune one tensor into the sink. Returns what has been seen of its counterpart, and its own fingerprint."""
     import torch
@@ -164,10 +228,8 @@ def _prune(
     rows, n = pairing.row_shape(name)
     # The rule sees the common part alone: the common rows, and of a grown vector the common entries.
     cut = selection.cut_of(name)
-    common_rows, common_n = row_shape(pretrained.shape, cut)
-    k = selection.k_of(name)
-    assert k is not None  # Selection.reason_to_carry has seen to it
-    budget = row_budget(k, common_n) if common_n else 0
+    common_rows, _ = row_shape(pretrained.shape, cut)
+    budget, common_n = _kept(pairing, name, selection)
     retained = common_rows * budget + fine_tuned.count - pretrained.count
 
     settings = rules.Settings(recipe.on, recipe.bandwidth, recipe.kernel)
@@ -180,6 +242,7 @@ def _prune(
             values = [part[: len(theirs)].to(torch.float64).numpy().reshape(-1, common_n) for part in (ours, theirs)]
             _check_finite(values[0], "fine-tuned", first)
             _check_finite(values[1], "pretrained", first)
+            sums.add(name, len(pretrained.shape) > 1, *values)
             block = rules.RowBlock(values[0], values[1], name, first, recipe.seed, settings, stood_in)
             mask[: len(theirs)] = rules.mask_block(recipe.rule, block, budget).reshape(-1)
         return mask
@@ -192,22 +255,31 @@ def _prune(
     return there, found.fine_tuned, len(stood_in)
 
 
-def _head(pairing: Pairing, recipe: Recipe, seen: _Seen | None) -> Subnetwork:
-    """A subnetwork with everything but its tensors. Before they have been read, the models have no fingerprint."""
+def _head(pairing: Pairing, recipe: Recipe, seen: _Seen, draft: bool = False) -> Subnetwork:
+    """A subnetwork with everything but its tensors; a draft, before they have been read, as wide as it can become."""
     fine_tuned, pretrained = pairing.fine_tuned, pairing.pretrained
-    used = set(pairing.names.values())
+    tied = pretrained.tied
+    used = {*pairing.names.values(), *pairing.namesakes.values(), *pairing.lacking.values()} - {None}
+    used |= {tied.get(name or "", name) for name in used}
+    stand_ins = {name: pretrained.entries(other).reference(other) for name, other in pairing.lacking.items()}
+    relation = WIDEST if draft else seen.sums.relation()
+    last = ["" if draft else unrelated(relation)]
+    if without := bandwidths.longest(recipe.bandwidth, pairing.names) if draft else seen.stood_in:
+        last.append(bandwidths.note(recipe.bandwidth, without))
     return Subnetwork(
         {},
         recipe,
         dict(fine_tuned.tied),
-        {name: tuple(tensor.shape) for name, tensor in pretrained.tensors.items() if name not in used},
+        {name: tuple(of.shape) for name, of in pretrained.tensors.items() if not {name, tied.get(name)} & used},
         fine_tuned.architecture,
-        fine_tuned.prefix or pretrained.prefix,
-        _provenance(fine_tuned, None if seen is None else seen.ours),
-        _provenance(pretrained, None if seen is None else seen.theirs),
-        {name: path.read_bytes() for name, path in fine_tuned.files.items()},
+        pairing.prefix or fine_tuned.prefix or pretrained.prefix,
+        _provenance(fine_tuned, None if draft else seen.ours),
+        _provenance(pretrained, None if draft else seen.theirs),
+        FilesOnDisk(fine_tuned.files),
         dict(fine_tuned.shards),
-        tuple(dict.fromkeys((*fine_tuned.notes, *pretrained.notes))),
+        (*seen.notes, *filter(None, last)),
+        stand_ins,
+        relation,
     )
 
 
@@ -233,7 +305,7 @@ def _plan(pairing: Pairing, name: str, reason: str) -> tuple[Outline, Reference 
 def _reason_to_carry(pairing: Pairing, name: str, selection: Selection) -> str:
     tensor = pairing.fine_tuned.tensors[name]
     if pairing.names[name] is None:
-        return "no pretrained counterpart"
+        return pairing.apart.get(name, "no pretrained counterpart")
     if name in pairing.fine_tuned.buffers:
         return "buffer"
     if not tensor.is_floating_point():

@@ -7,8 +7,8 @@ depend on how rows are cut into blocks, on threads or on the machine.
 
 from __future__ import annotations
 
+import difflib
 import hashlib
-import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from numbers import Integral
@@ -19,7 +19,9 @@ from numpy.typing import NDArray
 from ken import bandwidths
 from ken.bandwidths import NORMAL_REFERENCE
 from ken.density import KERNELS, check_kernel
-from ken.errors import BudgetError, KenWarning, RuleError, ValuesError
+from ken.errors import BudgetError, RuleError, ValuesError
+from ken.scalars import checked_seed, plain
+from ken.telling import warn
 
 Mask = NDArray[np.bool_]
 
@@ -41,6 +43,7 @@ class Settings:
     def __post_init__(self) -> None:
         if self.on not in ("weights", "update"):
             raise RuleError(f"on must be weights or update, got {self.on!r}")
+        object.__setattr__(self, "bandwidth", plain(self.bandwidth))
         bandwidths.check(self.bandwidth)
         check_kernel(self.kernel)
 
@@ -164,14 +167,17 @@ def names() -> list[str]:
 
 def get(name: str) -> Registered:
     """The rule of that name; `RuleError` lists the known ones if there is none."""
-    try:
+    if isinstance(name, str) and name in _RULES:
         return _RULES[name]
-    except KeyError:
-        raise RuleError(f"rule must be one of {', '.join(_RULES)}; got {name!r}") from None
+    near = difflib.get_close_matches(str(name).lower(), _RULES, 1)
+    raise RuleError(
+        f"rule must be one of {', '.join(_RULES)}; got {name!r}" + (f", meant {near[0]!r}?" if near else "")
+    )
 
 
 def mask_block(rule: str, block: RowBlock, k: int) -> Mask:
     """Apply a rule to a block of rows and check what comes back: (rows, n) bool, min(k, n) True per row."""
+    k = plain(k)
     if isinstance(k, bool) or not isinstance(k, Integral):
         raise BudgetError(f"k must be a whole number of entries, got {k!r}")
     if k < 1:
@@ -220,7 +226,7 @@ def retain(
     if not np.isfinite(rows).all():
         row, column = np.argwhere(~np.isfinite(rows))[0]
         raise ValuesError(f"values must be finite, got {rows[row, column]} in row {row}, column {column}")
-    settings = Settings(on, bandwidth, kernel)
+    settings, seed = Settings(on, bandwidth, kernel), checked_seed(seed)
     check_settings(rule, settings)
     if pretrained is None and (rule in _OF_UPDATES or on == "update"):
         raise RuleError(f"rule {rule!r} on {on} needs the pretrained values, too")
@@ -230,7 +236,7 @@ def retain(
     block = RowBlock(rows, other, tensor, first_row, seed, settings, [] if stood_in is None else stood_in)
     mask = mask_block(rule, block, k).reshape(values.shape)
     if stood_in is None and block.stood_in:
-        warnings.warn(bandwidths.note(bandwidth, {tensor: len(block.stood_in)}), KenWarning, stacklevel=2)
+        warn(bandwidths.note(bandwidth, {tensor: len(block.stood_in)}))
     return mask
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
@@ -14,6 +15,7 @@ import numpy as np
 
 from ken.retained import CarriedTensor, Outline, RetainedTensor
 from ken.rows import row_shape
+from ken.tensors import Reference, dtype_name
 from ken.terminal import printable
 
 if TYPE_CHECKING:
@@ -21,6 +23,11 @@ if TYPE_CHECKING:
     import torch
 
     from ken.checkpoint import Architecture
+    from ken.relation import Relation
+
+
+#: What is not pruned is said where a subnetwork is shown if it is more than this share of a model.
+_MUCH = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +69,10 @@ class Subnetwork(Mapping[str, "RetainedTensor | CarriedTensor"]):
     maps aliases to the names they are stored under. only_pretrained are tensors of the pretrained model without a
     fine-tuned counterpart, with their shapes: nothing is stored of them. files are the configuration and tokenizer
     files of a fine-tuned checkpoint folder, shards the file names of its tensors, if it had several. notes are
-    sentences about what was guessed, looked through or passed over when the two models were read.
+    sentences about what was guessed, looked through or passed over when the two models were read, and what they look
+    like if they were mixed up. lacking are tensors that the fine-tuned checkpoint did not have though its model does:
+    the whole of each is the pretrained tensor's that is given here, and nothing is stored of it. They are not counted,
+    and no keys of the mapping. relation: the size of the update and the like, None if it was not taken down.
     """
 
     tensors: Mapping[str, RetainedTensor | CarriedTensor]
@@ -76,6 +86,8 @@ class Subnetwork(Mapping[str, "RetainedTensor | CarriedTensor"]):
     files: Mapping[str, bytes] = field(default_factory=dict)
     shards: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    lacking: Mapping[str, Reference] = field(default_factory=dict)
+    relation: Relation | None = None
 
     def __getitem__(self, name: str) -> RetainedTensor | CarriedTensor:
         """What is stored of a tensor; an alias of a tied tensor finds the tensor itself."""
@@ -152,9 +164,9 @@ class Subnetwork(Mapping[str, "RetainedTensor | CarriedTensor"]):
         """One row for every tensor of either model.
 
         Columns: tensor (index), status, reason, shape, dtype, rows, row_length, entries, retained, share. The status
-        is pruned, unchanged (pruned, too, but fine-tuning left every entry as it was), carried, tied, or only in
-        pretrained. Entries of a tied alias, and of a tensor that only the pretrained
-        model has, count as 0, so that the column adds up to the fine-tuned model; their share is NaN.
+        is pruned, unchanged (pruned, too, but fine-tuning left every entry as it was), carried, tied, from pretrained
+        (the fine-tuned checkpoint lacks it), or only in pretrained. Entries of the last three count as 0, so that the
+        column adds up to the fine-tuned checkpoint; their share is NaN.
         """
         import pandas as pd
 
@@ -167,6 +179,9 @@ class Subnetwork(Mapping[str, "RetainedTensor | CarriedTensor"]):
             lines.append((alias, "tied", f"the same tensor as {name}", of.shape, of.dtype, 0, 0))
         for name, shape in self.only_pretrained.items():
             lines.append((name, "only in pretrained", "no fine-tuned counterpart", shape, "", 0, 0))
+        for name, there in self.lacking.items():
+            why = f"not in the fine-tuned checkpoint: {there.name} stands in"
+            lines.append((name, "from pretrained", why, there.shape, dtype_name(there.dtype), 0, 0))
         columns = ["tensor", "status", "reason", "shape", "dtype", "entries", "retained"]
         table = pd.DataFrame(lines, columns=columns).set_index("tensor")
         cuts = self.cuts
@@ -193,9 +208,37 @@ class Subnetwork(Mapping[str, "RetainedTensor | CarriedTensor"]):
         return (
             f"Subnetwork(rule={self.recipe.rule!r}, k={self.recipe.k!r}: {self.retained:,} of {self.entries:,} "
             f"entries retained; {pruned} tensors pruned, {len(self) - pruned} carried"
-            f"{'; the models do not differ in what was pruned' if self.unchanged else ''})"
+            f"{'; the models do not differ in what was pruned' if self.unchanged else ''}{self._much()})"
             + "".join(f"\n  note: {printable(note)}" for note in self.notes)
         )
+
+    def _much(self) -> str:
+        """What is not pruned, if it is much of a model, and why."""
+        said = ""
+        reasons: Counter[str] = Counter()
+        for outline in self.outlines.values():
+            if outline.reason is not None:
+                reasons[outline.reason] += outline.entries
+        if reasons.total() > _MUCH * self.entries:
+            why, _ = reasons.most_common(1)[0]
+            said += f"; {_percent(reasons.total(), self.entries)} of the entries are carried, most of them: {why}"
+        if self.lacking:
+            count = sum(math.prod(there.shape) for there in self.lacking.values())
+            said += (
+                f"; {len(self.lacking)} tensors of {count:,} entries are the pretrained model's, as the fine-tuned "
+                "checkpoint lacks them"
+            )
+        unused = sum(math.prod(shape) for shape in self.only_pretrained.values())
+        if unused > _MUCH * self.pretrained.entries:
+            said += (
+                f"; {_percent(unused, self.pretrained.entries)} of the pretrained model's entries have no fine-tuned "
+                "counterpart"
+            )
+        return printable(said)
+
+
+def _percent(part: int, whole: int) -> str:
+    return f"{100 * part / max(whole, 1):.0f} %"
 
 
 class _Pruned(Mapping[str, RetainedTensor]):

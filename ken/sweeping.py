@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ken.bandwidths import NORMAL_REFERENCE
 from ken.pairs import PairOfModels
@@ -86,7 +86,12 @@ def sweep(
 
     settings = Settings(bandwidth=bandwidth, kernel=kernel)
     keys = [Key("fine-tuned"), Key("pretrained"), *jobs(rules, on, ks, seeds, settings)]
-    with trials(pair, evaluate, exclude=exclude, settings=settings, results=results, evaluation=evaluation) as trial:
+    asked: dict[str, Any] = {
+        "ks": [key.k for key in keys if key.k is not None],
+        "exclude": exclude,
+        "settings": settings,
+    }
+    with trials(pair, evaluate, **asked, results=results, evaluation=evaluation) as trial:
         done = sum(trial.known(key) is not None for key in keys)
         with tqdm(
             total=len(keys), initial=done, desc="evaluate", unit="model", disable=not progress, leave=False

@@ -22,6 +22,7 @@ from ken.encoding import Encoder, encoder, knowing
 from ken.errors import TrainingError as TrainingError
 from ken.evaluation import Evaluation as Evaluation
 from ken.examples import Labels, Texts, class_numbers, columns
+from ken.scalars import LARGEST_OF_TRAINING, checked_seed
 from ken.splits import split as split
 from ken.splits import stratified
 from ken.trainer import own_randomness, trainer
@@ -94,6 +95,7 @@ def fine_tune(
             output for, a token the model has no embedding for, a setting out of range, or a loss that is NaN or
             infinite.
     """
+    seed = checked_seed(seed, 0, LARGEST_OF_TRAINING, TrainingError)
     known, measured = _examples(model, texts, labels, text, label), None
     if isinstance(validation, Real):
         train, held_out = stratified(known[1], float(validation), seed)

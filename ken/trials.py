@@ -9,21 +9,22 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
-from numbers import Integral
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ken import rules as registry
-from ken.errors import ResultsError, RuleError, SubnetworkError
+from ken.errors import BudgetError, ResultsError, RuleError, SubnetworkError
 from ken.injection import inject
 from ken.live import swap
 from ken.pairing import open_pair
 from ken.pairs import PairOfModels
+from ken.patterns import check_patterns
 from ken.pruning import prune
 from ken.retained import CarriedTensor, RetainedTensor
-from ken.rows import K, check_k
+from ken.rows import K, Selection, plain_k
+from ken.scalars import checked_seed
 from ken.subnetwork import Subnetwork
 
 if TYPE_CHECKING:
@@ -48,12 +49,16 @@ def jobs(
     from ken.results import Key
 
     rules, on = ([of] if isinstance(of, str) else list(of) for of in (rules, on))
-    seeds = [_whole(seed) for seed in seeds]
+    if isinstance(seeds, str) or not isinstance(seeds, Iterable):
+        raise RuleError(f"seeds must be a sequence of whole numbers, such as range(5), got {seeds!r}")
+    if isinstance(ks, str | Mapping) or not isinstance(ks, Iterable):
+        raise BudgetError(f"ks must be a sequence, got {ks!r}; for one k write [{ks!r}]")
+    seeds = [checked_seed(seed, least=0) for seed in seeds]
     for what, values in (("rules", rules), ("on", on), ("seeds", seeds)):
         if not values:
             raise RuleError(f"{what} must name at least one {what.removesuffix('s')}, got none")
     found: dict[str, Key] = {}
-    ks = [_plain(k) for k in ks]
+    ks = [plain_k(k) for k in ks]
     for value in on:
         replace(settings, on=value)
     for rule in rules:
@@ -66,20 +71,6 @@ def jobs(
                     key = Key("pruned", rule, value, k, seed)
                     found.setdefault(key.text, key)
     return list(found.values())
-
-
-def _whole(seed: Any) -> int:
-    if isinstance(seed, bool) or not isinstance(seed, Integral):
-        raise RuleError(f"a seed must be a whole number, got {seed!r}")
-    return int(seed)
-
-
-def _plain(k: K) -> int | float | dict[str, int | float]:
-    """A k in numbers of Python's own, checked."""
-    check_k(k)
-    if isinstance(k, Mapping):
-        return {pattern: _plain(value) for pattern, value in k.items()}  # type: ignore[misc]
-    return int(k) if isinstance(k, Integral) else float(k)
 
 
 class Trials:
@@ -159,12 +150,16 @@ def trials(
     pair: PairOfModels,
     evaluate: Evaluate,
     *,
+    ks: Iterable[K] = (),
     exclude: Sequence[str],
     settings: registry.Settings,
     results: Any,
     evaluation: str,
 ) -> Iterator[Trials]:
-    """A block in which models are evaluated; results is the path of a file of `ken.results`, or None."""
+    """A block in which models are evaluated; results is the path of a file of `ken.results`, or None.
+
+    ks are what will be asked for: their patterns are checked before anything is evaluated.
+    """
     from ken.results import About, collecting
 
     whole = prune(
@@ -176,6 +171,8 @@ def trials(
         kernel=settings.kernel,
         progress=False,
     )
+    for k in ks:
+        check_patterns(Selection(k), whole, elsewhere=whole.only_pretrained, tied=whole.tied)
     about = About(
         fine_tuned=whole.fine_tuned.fingerprint,
         pretrained=whole.pretrained.fingerprint,
@@ -235,7 +232,7 @@ def nothing_retained(net: Subnetwork, pair: PairOfModels) -> Subnetwork:
 
     Rows that the pretrained tensor does not have stay as they are.
     """
-    pairing = open_pair(pair.fine_tuned, pair.pretrained)
+    pairing = open_pair(pair.fine_tuned, pair.pretrained, net.recipe.rows)
     tensors = dict(net.items())
     for name in net.pruned():
         ours, other = pairing.fine_tuned.tensors[name], str(pairing.names[name])

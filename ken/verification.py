@@ -6,8 +6,10 @@ from pathlib import Path
 
 from ken.checkpoint import Source, read
 from ken.errors import FormatError, KenError
+from ken.filing import parts_of
 from ken.format import load
 from ken.injection import find_places, merged_stretches
+from ken.standins import find_stand_ins, stretches
 from ken.stored import StoredCarried, StoredTensor
 from ken.subnetwork import Subnetwork
 
@@ -35,6 +37,7 @@ def verify(net: Subnetwork | str | Path, pretrained: Source | None = None, *, pr
     net = net if isinstance(net, Subnetwork) else load(net)
     theirs = None if pretrained is None else read(pretrained)
     places = {} if theirs is None else find_places(net, theirs)
+    lent = {} if theirs is None else find_stand_ins(net, theirs)
     wrong: dict[str, KenError] = {}
     with tqdm(total=net.entries, desc="verify", unit="entry", unit_scale=True, disable=not progress, delay=1.0) as bar:
         for name, outline in net.outlines.items():
@@ -48,9 +51,16 @@ def verify(net: Subnetwork | str | Path, pretrained: Source | None = None, *, pr
             except KenError as error:
                 wrong[name] = error
             bar.update(outline.entries)
+        for name, place in lent.items():
+            try:
+                for _ in stretches(net, name, theirs, place):
+                    pass
+            except KenError as error:
+                wrong[name] = error
         for name in net.files:
             try:
-                net.files[name]
+                for _ in parts_of(net.files, name):
+                    pass
             except KenError as error:
                 wrong[name] = error
     if wrong:

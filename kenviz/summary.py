@@ -22,7 +22,7 @@ _MOST_KINDS = 24
 _MOST_CELLS = 1200
 _SIDE = 12  # of a cell, in px
 _WIDEST = 480
-_ORDER = ("pruned", "unchanged", "carried", "tied", "only in pretrained")
+_ORDER = ("pruned", "unchanged", "carried", "tied", "from pretrained", "only in pretrained")
 _TEXT = "var(--jp-content-font-color1, currentColor)"
 _FAINT = "var(--jp-border-color2, currentColor)"
 

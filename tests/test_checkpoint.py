@@ -3,6 +3,7 @@ import pytest
 import torch
 from transformers import BertConfig, BertForMaskedLM
 
+import ken
 from ken.checkpoint import read
 from ken.errors import PairingError
 from ken.pairing import match, open_pair
@@ -60,12 +61,23 @@ def test_two_names_with_one_counterpart_are_refused():
 
 
 def test_shapes_that_do_not_fit_are_refused_with_name_and_both_shapes():
-    with pytest.raises(PairingError, match=r"w: fine-tuned is \(2, 3\), pretrained is \(2, 4\)"):
-        open_pair({"w": torch.ones(2, 3)}, {"w": torch.ones(2, 4)})
-    with pytest.raises(PairingError, match=r"w: fine-tuned is \(2, 3\), pretrained is \(4, 3\)"):
-        open_pair({"w": torch.ones(2, 3)}, {"w": torch.ones(4, 3)})
+    rows = r"w: fine-tuned is \(2, 3\), pretrained is \(2, 4\).*exclude=\['w'\] carries it whole"
+    with pytest.raises(PairingError, match=rows):
+        ken.prune({"w": torch.ones(2, 3)}, {"w": torch.ones(2, 4)}, 1)
+    with pytest.raises(PairingError, match=r"w: fine-tuned is \(2, 3\), pretrained is \(3,\)"):
+        ken.prune({"w": torch.ones(2, 3)}, {"w": torch.ones(3)}, 1)
     with pytest.raises(PairingError, match=r"w: fine-tuned is torch\.float32, pretrained is torch\.int64"):
-        open_pair({"w": torch.ones(2)}, {"w": torch.ones(2, dtype=torch.int64)})
+        ken.prune({"w": torch.ones(2)}, {"w": torch.ones(2, dtype=torch.int64)}, 1)
+
+
+def test_what_does_not_fit_can_be_carried():
+    for other in (torch.ones(2, 4), torch.ones(3), torch.ones(2, 3, dtype=torch.int64)):
+        net = ken.prune(
+            {"w": torch.ones(2, 3), "v": torch.ones(3)}, {"w": other, "v": torch.zeros(3)}, 1, exclude=["w"]
+        )
+        assert net["w"].reason == "excluded by 'w'"
+        assert net["w"].pretrained is None
+        assert torch.equal(ken.inject(net, {"w": other, "v": torch.zeros(3)})["w"], torch.ones(2, 3))
 
 
 def test_models_without_a_tensor_in_common_are_refused():
@@ -74,7 +86,8 @@ def test_models_without_a_tensor_in_common_are_refused():
 
 
 def test_rows_of_a_grown_tensor_have_nan_where_there_is_no_pretrained_value():
-    pairing = open_pair({"w": torch.ones(3, 2), "b": torch.ones(3)}, {"w": torch.zeros(2, 2), "b": torch.zeros(2)})
+    ours, theirs = {"w": torch.ones(3, 2), "b": torch.ones(3)}, {"w": torch.zeros(2, 2), "b": torch.zeros(2)}
+    pairing = open_pair(ours, theirs, {"*": "grown"})
     np.testing.assert_array_equal(pairing.rows("w")[1], [[0, 0], [0, 0], [np.nan, np.nan]])
     np.testing.assert_array_equal(pairing.rows("w", slice(1, 3))[1], [[0, 0], [np.nan, np.nan]])
     np.testing.assert_array_equal(pairing.rows("b")[1], [[0, 0, np.nan]])

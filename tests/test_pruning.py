@@ -130,7 +130,8 @@ def test_a_new_head_is_carried_and_a_lost_one_is_listed():
 def test_rows_added_to_an_embedding_are_retained_whole():
     generator = torch.Generator().manual_seed(0)
     fine_tuned, pretrained = torch.randn(7, 10, generator=generator), torch.randn(5, 10, generator=generator)
-    net = ken.prune({"w": fine_tuned, "b": fine_tuned[:, 0]}, {"w": pretrained, "b": pretrained[:, 0]}, 2)
+    ours, theirs = {"w": fine_tuned, "b": fine_tuned[:, 0]}, {"w": pretrained, "b": pretrained[:, 0]}
+    net = ken.prune(ours, theirs, 2, rows={"*": "grown"})
     assert net["w"].mask().sum(axis=1).tolist() == [2, 2, 2, 2, 2, 10, 10]
     assert net["b"].mask()[5:].all()
     assert net["b"].mask()[:5].sum() == 2
@@ -215,20 +216,20 @@ def test_a_pattern_says_how_a_tensor_is_cut_into_rows(tmp_path):
     theirs = {name: torch.randn(shape) for name, shape in shapes.items()}
     ours = {name: tensor + 0.1 * torch.randn(tensor.shape) for name, tensor in theirs.items()}
     theirs["grown"] = theirs["grown"][:6].clone()
-    cuts = {"a.*": "last", "b.*": "first", "fc": "whole", "grown": "whole"}
+    cuts = {"a.*": "last", "b.*": "first", "fc": "whole", "grown": "grown"}
     for rule in ("ken", "random"):
         net = ken.prune(ours, theirs, 2, rule, rows=cuts, out=tmp_path / "net")
         sums = {name: tensor.row_mask().sum(1).tolist() for name, tensor in net.pruned().items()}
-        assert sums == {"a.conv": [2] * 18, "b.conv": [2] * 4, "fc": [2], "grown": [2 + 12]}
-        assert net.cuts == {"a.conv": "last", "b.conv": "first", "fc": "whole", "grown": "whole"}
+        assert sums == {"a.conv": [2] * 18, "b.conv": [2] * 4, "fc": [2], "grown": [2] * 6 + [4] * 3}
+        assert net.cuts == {"a.conv": "last", "b.conv": "first", "fc": "whole"}
         assert net.recipe.rows == cuts
-        assert net.table()[["rows", "row_length"]].values.tolist() == [[18, 5], [4, 12], [1, 35], [1, 36]]
-        assert ken.plan(ours, 2, rows=cuts).table()["rows"].tolist() == [18, 4, 1, 1]
+        assert net.table()[["rows", "row_length"]].values.tolist() == [[18, 5], [4, 12], [1, 35], [9, 4]]
+        assert ken.plan(ours, 2, rows=cuts).table()["rows"].tolist() == [18, 4, 1, 9]
         memory = ken.prune(ours, theirs, 2, rule, rows=cuts)
         assert memory.save(tmp_path / "other").read_bytes() == (tmp_path / "net").read_bytes()
         again = ken.retention.table(net, ken.Pair(ours, theirs))
-        assert again["retained"].tolist() == [36, 8, 2, 14]
-        assert again["rows"].tolist() == [18, 4, 1, 1]
+        assert again["retained"].tolist() == [36, 8, 2, 24]
+        assert again["rows"].tolist() == [18, 4, 1, 9]
         # A row of a cut is decided as a row of a matrix of that shape is.
         for name, shape in (("a.conv", (18, 5)), ("b.conv", (4, 12)), ("fc", (1, 35))):
             like = {name: theirs[name].reshape(shape)}

@@ -392,7 +392,7 @@ def test_results_of_another_model_and_other_models_are_refused(models, nets, res
         kenviz.report(nets[0], models, tmp_path / "r.html", results=results.assign(entries=7))
     for which in models._fields:
         changed = {name: of + 1 for name, of in getattr(models, which).items()}
-        with pytest.raises(ValueError, match=f"embed.weight: the {which.replace('_', '-')} model is not the one"):
+        with pytest.raises(ValueError, match=f"the {which.replace('_', '-')} model is not the one"):
             kenviz.report(nets[0], models._replace(**{which: changed}), tmp_path / "r.html")
     assert list(tmp_path.iterdir()) == []
     other = ken.Pair(*({name: of[:-1] for name, of in side.items()} for side in models))

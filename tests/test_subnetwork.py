@@ -14,7 +14,10 @@ def test_subnetwork_is_a_mapping_that_describes_itself():
     assert net["n"].reason == "int32, not floating-point"
     assert list(net.pruned()) == ["w"]
     assert (net.retained, net.entries, net.share) == (5, 11, 5 / 11)
-    assert repr(net) == "Subnetwork(rule='ken', k=1: 5 of 11 entries retained; 1 tensors pruned, 1 carried)"
+    assert repr(net) == (
+        "Subnetwork(rule='ken', k=1: 5 of 11 entries retained; 1 tensors pruned, 1 carried; 27 % of the entries are "
+        "carried, most of them: int32, not floating-point)"
+    )
     with pytest.raises(KeyError):
         net["missing"]
 

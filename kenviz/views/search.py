@@ -47,7 +47,7 @@ class TensorSearch(ipywidgets.VBox):
     regex = traitlets.Bool(False, help="Whether the pattern is a regular expression.")
     kind = traitlets.Unicode(_ANY, help="Kind of matrix.")
     layer = traitlets.Unicode(_ANY, help="Layer, as text.")
-    status = traitlets.Unicode(_ANY, help="pruned, unchanged, carried, tied, or only in pretrained.")
+    status = traitlets.Unicode(_ANY, help="pruned, unchanged, carried, tied, from pretrained, or only in pretrained.")
     sort = traitlets.Unicode(_ORDER, help="Statistic that the list is sorted by.")
     descending = traitlets.Bool(True, help="Largest first.")
     chosen = traitlets.Unicode(help="The tensor that was picked.")
