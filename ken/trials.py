@@ -213,7 +213,7 @@ def record_of(key: Key, net: Subnetwork, result: Any) -> Record:
     except (TypeError, ValueError) as problem:
         raise ResultsError(f"an evaluation must give numbers, got {result!r}: {problem}") from problem
     for name in metrics:
-        if not isinstance(name, str) or name in {*COLUMNS, "difference", "difference_error", "outcomes"}:
+        if not isinstance(name, str) or name in {*COLUMNS, "difference", "difference_error", "paired", "outcomes"}:
             raise ResultsError(f"a further metric cannot have the name {name!r}")
     return Record(key, net.retained, net.entries, metric, standard_error, metrics, _outcomes(result))
 

@@ -101,9 +101,10 @@ LAYERS = {
     "parallel": set(),
     "bandwidths": set(),
     "density": {"bandwidths"},
-    "claims": {"kernels"},
-    "ranking": {"kernels"},
-    "kernels": set(),
+    "claims": {"kernels", "sums"},
+    "ranking": {"kernels", "sums"},
+    "sums": set(),
+    "kernels": {"sums"},
     "expand": set(),
     "ulps": {"expand"},
     "tensors": set(),
@@ -115,7 +116,7 @@ LAYERS = {
     "scalars": set(),
     "rows": {"scalars"},
     "patterns": {"rows"},
-    "rules": {"bandwidths", "claims", "density", "ranking", "scalars"},
+    "rules": {"bandwidths", "claims", "density", "ranking", "scalars", "telling"},
     "container": {"entries", "tensors"},
     "links": set(),
     "mistaken": set(),
@@ -219,7 +220,8 @@ LAYERS = {
     "examples": set(),
     "splits": {"examples", "scalars"},
     "trainer": set(),
-    "training": {"evaluation", "examples", "scalars", "splits", "trainer"},
+    "encoding": {"telling"},
+    "training": {"encoding", "evaluation", "examples", "scalars", "splits", "trainer"},
     "docstring_task": set(),
     "demo": {"evaluation", "training", "docstring_task", "scalars", "trainer"},
     "cards": {"explanation"},  # for its type alone
@@ -247,7 +249,7 @@ LAYERS = {
 }
 # Methods of Subnetwork that hand over to the modules which do the work.
 VERBS = {"subnetwork": {"format", "live"}}
-COMPILED = {"kernels", "claims", "ranking", "ulps", "masks", "planes", "expand", "tallies"}
+COMPILED = {"sums", "kernels", "claims", "ranking", "ulps", "masks", "planes", "expand", "tallies"}
 HEAVY = {
     *("torch", "transformers", "numba", "pandas", "bokeh", "ipywidgets", "sklearn", "tokenizers", "accelerate"),
     *("safetensors", "pydantic", "zstandard", "xxhash"),
