@@ -119,10 +119,10 @@ def main():
     shutil.rmtree(injected, ignore_errors=True)
     print(f"dense: {dense / 1e9:.2f} GB each; share {options.share}")
     for name, *arguments in (
-        ("prune", pretrained, fine_tuned, "-k", options.share, "-o", net),
+        ("prune", fine_tuned, pretrained, "-k", options.share, "-o", net),
         ("info", net),
         ("verify", net, pretrained),
-        ("inject", pretrained, net, "-o", injected),
+        ("inject", net, pretrained, "-o", injected),
     ):
         seconds, peak = step(name, *arguments)
         print(f"ken {name:8} {seconds:7.1f} s   {peak / 1e9:5.2f} GB resident at most", flush=True)

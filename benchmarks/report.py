@@ -64,10 +64,10 @@ def line(name, what, seconds, peak, written=None):
 def measure(name, pretrained, fine_tuned, folder, share):
     nets = {rule: folder / f"{name}-{rule}.ken.safetensors" for rule in ("ken", "random")}
     for rule, net in nets.items():
-        line(name, f"ken prune, {rule}", *step("prune", pretrained, fine_tuned, "-k", share, "--rule", rule, "-o", net))
+        line(name, f"ken prune, {rule}", *step("prune", fine_tuned, pretrained, "-k", share, "--rule", rule, "-o", net))
     out = folder / f"{name}.html"
     for what, told in (("ken report", []), ("ken report, compared with another", ["--compare", nets["random"]])):
-        found = step("report", nets["ken"], pretrained, fine_tuned, "-o", out, *told)
+        found = step("report", nets["ken"], fine_tuned, pretrained, "-o", out, *told)
         line(name, what, *found, out.stat().st_size)
 
 

@@ -10,9 +10,10 @@ import typer
 
 from ken import report_command, sweep_command
 from ken._version import __version__
-from ken.arguments import bandwidth_of, budget
+from ken.arguments import bandwidth_of, budget, budget_text
 from ken.errors import BudgetError, KenError
 from ken.telling import in_a_line
+from ken.terminal import printable
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -22,6 +23,8 @@ app = typer.Typer(
 )
 
 _MODEL = "Checkpoint folder, file of weights, or hub id."
+K_HELP = "Entries of every row (100), or share of the row (0.5 or 50%)."
+ROWS_HELP = "PATTERN=last, first or whole: cut these tensors into rows so; grown: rows were added. May be repeated."
 _SHARES = (0.75, 0.5, 0.25)
 _SHOWN = 0.5  # the share that the report of the demo looks at
 
@@ -68,9 +71,9 @@ def demo(
 
 @app.command()
 def prune(
-    pretrained: Annotated[str, typer.Argument(help=_MODEL)],
     fine_tuned: Annotated[str, typer.Argument(help=_MODEL)],
-    k: Annotated[str, typer.Option("-k", help="Entries per row (100), or share of the row (0.5).")],
+    pretrained: Annotated[str, typer.Argument(help="The model that it came from, likewise.")],
+    k: Annotated[str, typer.Option("-k", help=K_HELP)],
     out: Annotated[Path, typer.Option("-o", "--out", help="The subnetwork file to write.")],
     rule: Annotated[
         str, typer.Option(help="How entries are chosen: ken, grid, density, random, magnitude, update, della.")
@@ -90,7 +93,7 @@ def prune(
     ] = False,
     rows: Annotated[
         list[str] | None,
-        typer.Option(help="PATTERN=last, first or whole: cut these tensors into rows so; may be repeated."),
+        typer.Option(help=ROWS_HELP),
     ] = None,
     raw: Annotated[
         bool, typer.Option("--raw", help="Store retained values as they are: larger, plain tensors.")
@@ -99,10 +102,11 @@ def prune(
     """Prune FINE_TUNED against PRETRAINED and write what is retained into a file."""
     from ken.pruning import prune
 
+    entries = budget(k)
     net = prune(
         fine_tuned,
         pretrained,
-        budget(k),
+        entries,
         rule,
         seed=seed,
         on=on,
@@ -115,13 +119,13 @@ def prune(
         raw=raw,
         out=out,
     )
-    print(f"{net}\n{out}: {out.stat().st_size:,} bytes")
+    print(f"{net}\nk = {k} was taken for {budget_text(entries)}.\n{out}: {out.stat().st_size:,} bytes")
 
 
 @app.command()
 def plan(
     model: Annotated[str, typer.Argument(help="Folder, config.json, .safetensors file, or hub id.")],
-    k: Annotated[str | None, typer.Option("-k", help="Entries per row (100), or share of the row (0.5).")] = None,
+    k: Annotated[str | None, typer.Option("-k", help=K_HELP)] = None,
     total: Annotated[float | None, typer.Option(help="Find the k that retains about so many entries (80e6).")] = None,
     model_class: Annotated[
         str | None, typer.Option("--class", help="transformers class, such as BertForSequenceClassification.")
@@ -133,7 +137,7 @@ def plan(
     ] = False,
     rows: Annotated[
         list[str] | None,
-        typer.Option(help="PATTERN=last, first or whole: cut these tensors into rows so; may be repeated."),
+        typer.Option(help=ROWS_HELP),
     ] = None,
     tensors: Annotated[bool, typer.Option("--tensors", help="A line for every tensor, too.")] = False,
 ) -> None:
@@ -163,7 +167,7 @@ def _cuts(rows: list[str] | None) -> dict[str, str]:
     for text in rows or ():
         pattern, equals, cut = text.rpartition("=")
         if not equals:
-            raise BudgetError(f"rows must be PATTERN=last, first or whole, got {text!r}")
+            raise BudgetError(f"rows must be PATTERN=last, first, whole or grown, got {text!r}")
         found[pattern] = cut
     return found
 
@@ -174,16 +178,18 @@ app.command(name="report")(report_command.report)
 
 @app.command()
 def inject(
-    pretrained: Annotated[str, typer.Argument(help=_MODEL)],
     net: Annotated[Path, typer.Argument(help="The subnetwork file.")],
+    pretrained: Annotated[str, typer.Argument(help=_MODEL)],
     out: Annotated[Path, typer.Option("-o", "--out", help="The checkpoint folder to write; it must not exist yet.")],
 ) -> None:
     """Inject the subnetwork NET into PRETRAINED and write an ordinary checkpoint folder."""
     from ken.exporting import export
     from ken.format import load
 
-    folder = export(load(net), pretrained, out)
-    print(f"{folder}: {', '.join(sorted(path.name for path in folder.iterdir()))}")
+    subnetwork = load(net)
+    folder = export(subnetwork, pretrained, out)
+    written = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+    print("\n".join([f"{folder}: {', '.join(written)}", *(f"note: {printable(note)}" for note in subnetwork.notes)]))
 
 
 @app.command()
@@ -216,8 +222,13 @@ def verify(
 @app.command()
 def view(
     net: Annotated[Path, typer.Argument(help="The subnetwork file.")],
-    pretrained: Annotated[str | None, typer.Argument(help=_MODEL)] = None,
-    fine_tuned: Annotated[str | None, typer.Argument(help=_MODEL + " Without it only masks can be shown.")] = None,
+    models: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[FINE_TUNED] [PRETRAINED]",
+            help="Both models, or PRETRAINED alone: without the fine-tuned model only masks can be shown.",
+        ),
+    ] = None,
     ip: Annotated[str, typer.Option(help="Address to listen at.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 takes a free one.")] = 0,
     token: Annotated[str | None, typer.Option(help="Token to ask for: by default a random one; none if empty.")] = None,
@@ -226,7 +237,10 @@ def view(
     """Open the Explorer of the subnetwork NET in the browser, as an app; Ctrl-C ends it."""
     from kenviz.app import serve
 
-    serve(net, pretrained, fine_tuned, ip=ip, port=port, token=token, browser=browser)
+    if models is not None and len(models) > 2:
+        raise KenError(f"a subnetwork belongs to two models, FINE_TUNED and PRETRAINED, got {len(models)}")
+    *fine_tuned, pretrained = models or [None]
+    serve(net, *fine_tuned, pretrained, ip=ip, port=port, token=token, browser=browser)
 
 
 _INTERRUPTED = 130  # as shells have it

@@ -9,8 +9,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from ken.errors import BudgetError, PairingError
-from ken.folders import CONFIG, INDEX, WEIGHTS, open_path
+from ken import quantised, unmerged
+from ken.checkpoint import read
+from ken.container import Reader
+from ken.errors import BudgetError, FormatError, PairingError
+from ken.folders import CONFIG, INDEX, WEIGHTS
 from ken.injection import build_class
 from ken.patterns import check_patterns
 from ken.rows import K, Selection, row_budget, row_shape
@@ -173,10 +176,12 @@ def _shapes(model: Planned, model_class: str | None) -> Iterator[_Shape]:
 
     if isinstance(model, str | Path):
         path = Path(model)
+        _refuse_subnetwork(path)
         has_weights = path.is_file() and path.suffix in (".safetensors", ".bin")
         has_weights = has_weights or (path / WEIGHTS).is_file() or (path / INDEX).is_file()
         if has_weights and model_class is None:
-            model = open_path(path).tensors
+            checkpoint = read(path)
+            model = {name: tensor for name, tensor in checkpoint.tensors.items() if name not in checkpoint.tied}
         else:
             model = _built(_config(str(model)), model_class)
     elif not isinstance(model, torch.nn.Module | Mapping):
@@ -186,6 +191,8 @@ def _shapes(model: Planned, model_class: str | None) -> Iterator[_Shape]:
         state: Mapping[str, Any] = model.state_dict(keep_vars=True)
     else:
         trained, state = set(), model
+    unmerged.check(state)
+    quantised.check(state)
     seen: dict[int, tuple[str, torch.Tensor]] = {}  # kept, so that no other tensor can get the same identity
     for name, tensor in state.items():
         if not isinstance(tensor, torch.Tensor):
@@ -194,6 +201,20 @@ def _shapes(model: Planned, model_class: str | None) -> Iterator[_Shape]:
         buffer = bool(trained) and id(tensor) not in trained
         kind = dtype_name(tensor.dtype), tensor.is_floating_point(), buffer
         yield _Shape(name, tuple(tensor.shape), *kind, "" if first == name else first)
+
+
+def _refuse_subnetwork(path: Path) -> None:
+    from ken.record import RECORD
+
+    try:
+        known = path.is_file() and RECORD in Reader(path).metadata
+    except FormatError:  # whatever else it is
+        return
+    if known:
+        raise PairingError(
+            f"{path} is a subnetwork, and what it retains is decided already: ken info says it; a plan needs the model "
+            "that is to be pruned"
+        )
 
 
 def _config(source: str) -> PreTrainedConfig:

@@ -10,18 +10,20 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ken import layouts, rules
+from ken import belongings, layouts, rules
 from ken._version import __version__
 from ken.bandwidths import NORMAL_REFERENCE
 from ken.checkpoint import Checkpoint, Source
 from ken.collecting import Collector
 from ken.errors import PairingError, ValuesError, at_tensor
-from ken.mixups import signs_of_turning, turned, unrelated
+from ken.filing import FilesOnDisk
+from ken.mixups import unrelated
 from ken.pairing import Pairing, open_pair
 from ken.patterns import check_patterns
 from ken.relation import WIDEST, Sums
+from ken.remarks import kept_of_row, remarks
 from ken.retained import Outline
-from ken.rows import K, Selection, row_budget, row_shape
+from ken.rows import K, Selection, row_shape
 from ken.scalars import checked_seed
 from ken.subnetwork import Provenance, Recipe, Subnetwork
 from ken.taking import Subject, take
@@ -91,12 +93,13 @@ def prune(
     pairing = open_pair(fine_tuned, pretrained, selection.rows)
     ours, theirs = pairing.fine_tuned, pairing.pretrained
     check_patterns(selection, ours.tensors, tied=ours.tied, elsewhere=theirs.tensors)
+    belongings.check(ours.files)
     reasons = {
         name: _reason_to_carry(pairing, name, selection)
         for name in pairing.fine_tuned.tensors
         if name not in pairing.fine_tuned.tied
     }
-    pairing = _without_misfits(pairing, reasons)
+    pairing = _without_misfits(pairing, reasons, selection)
     recipe = Recipe(
         rule,
         selection.k,
@@ -111,7 +114,7 @@ def prune(
         kernel,
     )
     pairing = replace(pairing, cuts={name: cut for name in reasons if (cut := selection.cut_of(name))})
-    seen = _Seen({}, {}, Sums(), _notes(pairing, selection, reasons))
+    seen = _Seen({}, {}, Sums(), remarks(pairing, selection, reasons))
 
     def fill(sink: Collector | SubnetworkWriter, bar: _Bar) -> None:
         for name, reason in reasons.items():
@@ -132,7 +135,8 @@ def prune(
         if out is None:
             collector = Collector()
             fill(collector, bar)
-            return _told(replace(_head(pairing, recipe, seen), tensors=collector.tensors))
+            head = _head(pairing, recipe, seen)
+            return _told(replace(head, tensors=collector.tensors, files=dict(head.files)))
         from ken.format import load
         from ken.writing import SubnetworkWriter
 
@@ -143,10 +147,15 @@ def prune(
     return _told(load(out))
 
 
-def _without_misfits(pairing: Pairing, reasons: Mapping[str, str]) -> Pairing:
-    """What does not fit its counterpart has none if it is carried. Raises `PairingError` if it was to be pruned."""
+def _without_misfits(pairing: Pairing, reasons: Mapping[str, str], selection: Selection) -> Pairing:
+    """What does not fit its counterpart has none if it is carried. Raises `PairingError` if it was to be pruned.
+
+    Of a tensor that is floating-point on one side alone, a pattern must say that it is carried: it may be a code.
+    """
     for name, misfit in pairing.misfits.items():
-        if not reasons.get(name, "tied"):
+        ours, theirs = pairing.fine_tuned.tensors[name], pairing.pretrained.tensors[pairing.namesakes[name]]
+        alike = ours.is_floating_point() == theirs.is_floating_point()
+        if name in reasons and not (selection.reason_to_carry(name) or (alike and reasons[name])):
             error = PairingError(f"{name}: {misfit}; exclude=[{name!r}] carries it whole")
             if hint := layouts.advice(pairing.fine_tuned, pairing.pretrained):
                 error.add_note(hint)
@@ -162,30 +171,6 @@ class _Seen(NamedTuple):
     theirs: dict[str, Reference]
     sums: Sums
     notes: tuple[str, ...]
-
-
-def _notes(pairing: Pairing, selection: Selection, reasons: Mapping[str, str]) -> tuple[str, ...]:
-    """What is to be said before any value is read. Models the wrong way round are warned of at once."""
-    ours, theirs = pairing.fine_tuned, pairing.pretrained
-    if mixed_up := turned(signs_of_turning(ours, theirs, {**pairing.names, **pairing.namesakes})):
-        warn(mixed_up)
-    pruned = [name for name, reason in reasons.items() if not reason]
-    kept = [_kept(pairing, name, selection) for name in pruned]
-    idle = ""
-    if reasons and not pruned:
-        idle = f"nothing is pruned: all {len(reasons)} tensors are carried whole"
-    elif pruned and selection.k != 1.0 and all(kept >= n for kept, n in kept):
-        longest = max(n for _, n in kept)
-        idle = f"k = {selection.k} retains every entry, as no row is longer than {longest}: nothing is reset"
-    return tuple(dict.fromkeys(filter(None, (*ours.notes, *theirs.notes, *pairing.notes, mixed_up, idle))))
-
-
-def _kept(pairing: Pairing, name: str, selection: Selection) -> tuple[int, int]:
-    """How many entries of a row are retained, of how many that a rule decides about."""
-    _, n = row_shape(pairing.pretrained.tensors[str(pairing.names[name])].shape, selection.cut_of(name))
-    k = selection.k_of(name)
-    assert k is not None  # Selection.reason_to_carry has seen to it
-    return (row_budget(k, n) if n else 0), n
 
 
 def _told(net: Subnetwork) -> Subnetwork:
@@ -215,7 +200,7 @@ def _prune(
     # The rule sees the common part alone: the common rows, and of a grown vector the common entries.
     cut = selection.cut_of(name)
     common_rows, _ = row_shape(pretrained.shape, cut)
-    budget, common_n = _kept(pairing, name, selection)
+    budget, common_n = kept_of_row(pairing, name, selection)
     retained = common_rows * budget + fine_tuned.count - pretrained.count
 
     settings = rules.Settings(recipe.on, recipe.bandwidth, recipe.kernel)
@@ -243,7 +228,9 @@ def _prune(
 def _head(pairing: Pairing, recipe: Recipe, seen: _Seen, draft: bool = False) -> Subnetwork:
     """A subnetwork with everything but its tensors; a draft, before they have been read, as wide as it can become."""
     fine_tuned, pretrained = pairing.fine_tuned, pairing.pretrained
-    used = {*pairing.names.values(), *pairing.namesakes.values(), *pairing.lacking.values()}
+    tied = pretrained.tied
+    used = {*pairing.names.values(), *pairing.namesakes.values(), *pairing.lacking.values()} - {None}
+    used |= {tied.get(name or "", name) for name in used}
     stand_ins = {name: pretrained.entries(other).reference(other) for name, other in pairing.lacking.items()}
     relation = WIDEST if draft else seen.sums.relation()
     last = "" if draft else unrelated(relation)
@@ -251,12 +238,12 @@ def _head(pairing: Pairing, recipe: Recipe, seen: _Seen, draft: bool = False) ->
         {},
         recipe,
         dict(fine_tuned.tied),
-        {name: tuple(tensor.shape) for name, tensor in pretrained.tensors.items() if name not in used},
+        {name: tuple(of.shape) for name, of in pretrained.tensors.items() if not {name, tied.get(name)} & used},
         fine_tuned.architecture,
         pairing.prefix or fine_tuned.prefix or pretrained.prefix,
         _provenance(fine_tuned, None if draft else seen.ours),
         _provenance(pretrained, None if draft else seen.theirs),
-        {name: path.read_bytes() for name, path in fine_tuned.files.items()},
+        FilesOnDisk(fine_tuned.files),
         dict(fine_tuned.shards),
         (*seen.notes, last) if last else seen.notes,
         stand_ins,

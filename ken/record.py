@@ -16,6 +16,8 @@ from ken.tensors import digest
 
 #: Major and minor version of the format. Readers of the same major version can read the file.
 VERSION = (1, 2)
+#: A longer file is kept in parts.
+LONGEST_PART = 2**26
 #: Keys of the container's metadata.
 RECORD, CHECKSUM, FORMAT = "ken.record", "ken.checksum", "ken.format"
 
@@ -129,10 +131,14 @@ class ArchitectureRecord(_Part):
 
 
 class FileRecord(_Part):
-    """A configuration or tokenizer file of the fine-tuned checkpoint folder."""
+    """A configuration or tokenizer file of the fine-tuned checkpoint folder, or a part of one.
+
+    path says where it lies, if that is not its name; what has one path are the parts of one file.
+    """
 
     name: Text
-    size: Annotated[int, Field(ge=0, le=2**26)]
+    path: Text = ""
+    size: Annotated[int, Field(ge=0, le=LONGEST_PART)]
     checksum: Hash
 
 

@@ -14,8 +14,8 @@ _MODEL = "Checkpoint folder, file of weights, or hub id."
 
 def report(
     net: Annotated[Path, typer.Argument(help="The subnetwork file.")],
-    pretrained: Annotated[str, typer.Argument(help=_MODEL)],
     fine_tuned: Annotated[str, typer.Argument(help=_MODEL)],
+    pretrained: Annotated[str, typer.Argument(help="The model that it came from, likewise.")],
     out: Annotated[Path, typer.Option("-o", "--out", help="The HTML file to write.")] = Path("report.html"),
     title: Annotated[str | None, typer.Option(help="What stands at the top.")] = None,
     results: Annotated[

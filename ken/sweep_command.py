@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ken.arguments import bandwidth_of, budget
+from ken.arguments import bandwidth_of, budget, budget_text, tolerance_of
 from ken.errors import KenError
 
 if TYPE_CHECKING:
@@ -19,11 +19,12 @@ if TYPE_CHECKING:
 
 
 def sweep(
-    pretrained: Annotated[str, typer.Argument(help="Checkpoint folder, or hub id.")],
     fine_tuned: Annotated[str, typer.Argument(help="Checkpoint folder, or hub id, of a text classifier.")],
+    pretrained: Annotated[str, typer.Argument(help="The model that it came from, likewise.")],
     texts: Annotated[Path, typer.Option(help="CSV file of held-out texts with their labels.")],
     k: Annotated[
-        list[str] | None, typer.Option("-k", help="Entries per row (100), or share of the row (0.5); may be repeated.")
+        list[str] | None,
+        typer.Option("-k", help="Entries of every row (100), or share of the row (0.5 or 50%); may be repeated."),
     ] = None,
     rule: Annotated[list[str] | None, typer.Option(help="How entries are chosen; may be repeated.")] = None,
     on: Annotated[list[str] | None, typer.Option(help="weights, update, or both in two options.")] = None,
@@ -43,10 +44,8 @@ def sweep(
     ] = None,
     out: Annotated[Path | None, typer.Option("-o", "--out", help="The table to write, as CSV.")] = None,
     tolerance: Annotated[
-        float | None,
-        typer.Option(
-            help="Find the smallest share of each rule that loses no more than this (0.01: 1 % of the texts)."
-        ),
+        str | None,
+        typer.Option(help="Find the smallest share of each rule that loses no more of the texts than this (0.01, 1%)."),
     ] = None,
 ) -> None:
     """Prune FINE_TUNED against PRETRAINED with several k and rules, and count the texts that are labelled correctly."""
@@ -60,8 +59,10 @@ def sweep(
     if out is not None and not out.parent.is_dir():  # told now, not after hours
         raise FileNotFoundError(f"{out} cannot be written: there is no folder {out.parent}")
     ks = [budget(text) for text in k or ("0.75", "0.5", "0.25")]
+    most_lost = None if tolerance is None else tolerance_of(tolerance)
     rules, values = rule or ["ken", "random"], on or ["weights"]
-    pair, absent = _open(pretrained, fine_tuned)
+    print(f"k was taken for {', '.join(budget_text(number) for number in ks)}.")
+    pair, absent = _open(fine_tuned, pretrained)
     encoder = _tokenizer(tokenizer or fine_tuned)
     wanted, labels = _texts(texts, text_column, label_column, pair.fine_tuned)
     with tempfile.TemporaryDirectory(prefix="ken-") as folder:
@@ -82,14 +83,14 @@ def sweep(
             write_text(out, table.to_csv(index=False))
         draws = f" Of random rules the mean of {seeds} draws." if seeds > 1 else ""
         print(f"{summary(table)}\n\nShare of {len(wanted):,} texts labelled correctly, ± one standard error.{draws}")
-        if tolerance is not None:
+        if most_lost is not None:
             print()
             for name in dict.fromkeys(rules):
                 for value in dict.fromkeys(["weights"] if registry.get(name).fixed else values):
-                    print(smallest_k(pair, tolerance, rule=name, on=value, **told))
+                    print(smallest_k(pair, most_lost, rule=name, on=value, **told))
 
 
-def _open(pretrained: str, fine_tuned: str) -> tuple[Pair, list[str]]:
+def _open(fine_tuned: str, pretrained: str) -> tuple[Pair, list[str]]:
     """Both models as modules, so that one of them is pruned in place; and patterns of tensors to carry.
 
     A tensor that the pretrained checkpoint does not have, and the library would make up, is set to 0 and carried.
@@ -98,7 +99,7 @@ def _open(pretrained: str, fine_tuned: str) -> tuple[Pair, list[str]]:
 
     from transformers import AutoModel, AutoModelForSequenceClassification
 
-    from ken.injection import slots_of
+    from ken.copying import slots_of
     from ken.pairs import Pair
 
     ours, missing = _load(AutoModelForSequenceClassification, fine_tuned)

@@ -22,8 +22,8 @@ class AppError(KenError):
 
 def serve(
     net: str | Path,
-    pretrained: str | Path | None = None,
     fine_tuned: str | Path | None = None,
+    pretrained: str | Path | None = None,
     *,
     ip: str = "127.0.0.1",
     port: int = 0,
@@ -31,6 +31,8 @@ def serve(
     browser: bool = True,
 ) -> None:
     """Open the Explorer of a subnetwork's file in the browser, and serve it until interrupted.
+
+    Without the fine-tuned model, with pretrained= alone or with neither, only masks can be shown.
 
     It listens at the loopback address, and asks for a token that nobody can guess, unless told otherwise: token="" asks
     for none. Every page that is opened has a kernel of its own, which ends with it.
@@ -41,7 +43,7 @@ def serve(
     if importlib.util.find_spec("voila") is None:
         raise AppError(_NEEDED)
     ken.load(net)  # what is wrong with it is said here, not in a page
-    sources = [Path(net).resolve(), *(None if one is None else _absolute(one) for one in (pretrained, fine_tuned))]
+    sources = [Path(net).resolve(), *(_absolute(one) for one in (fine_tuned, pretrained) if one is not None)]
     port = _free(ip, port)
     with tempfile.TemporaryDirectory(prefix="ken-view-") as folder:
         notebook = Path(folder) / "explorer.ipynb"
@@ -75,7 +77,7 @@ def _write(path: Path, sources: list[Any]) -> None:
     """A notebook with one cell; paths are written as Python writes strings, so that nothing in them is code."""
     import nbformat
 
-    told = ", ".join(repr(None if one is None else str(one)) for one in sources)
+    told = ", ".join(repr(str(one)) for one in sources)
     code = f"import kenviz\nkenviz.explore({told})"
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(code)])
     notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}

@@ -16,15 +16,15 @@ if TYPE_CHECKING:
 def explore(
     net: ken.Subnetwork | str | Path,
     pair: PairOfModels | Study | str | Path | None = None,
-    fine_tuned: str | Path | None = None,
+    pretrained: str | Path | None = None,
     *,
     theme: str = "auto",
 ) -> Explorer:
     """The Explorer of a subnetwork.
 
-    net: a subnetwork, or the path of its file. pair: the two models; or the pretrained model alone, as a path or hub
-    id, with fine_tuned as another. Without the fine-tuned model only masks and what the subnetwork itself tells can be
-    shown: the fine-tuned value of a reset entry is nowhere else.
+    net: a subnetwork, or the path of its file. pair: the two models; or the fine-tuned model, as a path or hub id, with
+    pretrained as another; or the pretrained model's alone. Without the fine-tuned model only masks and what the
+    subnetwork itself tells can be shown: the fine-tuned value of a reset entry is nowhere else.
 
     Raises `KenError` for a file or a folder that cannot be read, `ValueError` if the models are not those of the
     subnetwork.
@@ -39,10 +39,10 @@ def explore(
     if isinstance(net, str | Path):
         net = ken.load(net)
     if isinstance(pair, str | Path):
-        if fine_tuned is None:
+        if pretrained is None:
             ken.verify(net, pair)
             return Explorer(net, None, theme=theme)
-        pair = ken.Pair(fine_tuned, pair)
-    elif fine_tuned is not None:
-        raise ValueError("fine_tuned goes with the pretrained model's path, not with a pair")
+        pair = ken.Pair(pair, pretrained)
+    elif pretrained is not None:
+        raise ValueError("pretrained goes with the fine-tuned model's path, not with a pair")
     return Explorer(net, pair, theme=theme)

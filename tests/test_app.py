@@ -30,7 +30,7 @@ def files(tmp_path):
     for name, state in (("pt", pretrained), ("ft", fine_tuned)):
         save_file(state, folder / f"{name}.safetensors")
     net = ken.prune(fine_tuned, pretrained, 2, progress=False).save(folder / "net.ken.safetensors")
-    return net, folder / "pt.safetensors", folder / "ft.safetensors"
+    return net, folder / "ft.safetensors", folder / "pt.safetensors"
 
 
 def status(url):

@@ -181,7 +181,7 @@ def test_it_is_refused_in_words_and_nothing_is_written(folders, monkeypatch, cap
         ken.prune(ours, theirs, 0.5, out=out, progress=False)
     text = "\n".join([str(error.value), *getattr(error.value, "__notes__", [])])
     assert re.search(message, text), text
-    monkeypatch.setattr("sys.argv", ["ken", "prune", str(theirs), str(ours), "-k", "0.5", "-o", str(out)])
+    monkeypatch.setattr("sys.argv", ["ken", "prune", str(ours), str(theirs), "-k", "0.5", "-o", str(out)])
     with pytest.raises(SystemExit) as code:
         main()
     assert code.value.code == 1

@@ -127,7 +127,7 @@ def run(*args):
 def test_prune_info_verify_and_inject_work_on_files(files):
     folder, pair = files
     net = folder / "net.ken.safetensors"
-    models = folder / "pretrained.safetensors", folder / "fine_tuned.safetensors"
+    models = folder / "fine_tuned.safetensors", folder / "pretrained.safetensors"
     done = run("prune", *models, "-k", "0.5", "-o", net, "--exclude", "embed.*", "--rule", "random", "--seed", "3")
     assert done.exit_code == 0, done.output
     assert "6 tensors pruned, 2 carried" in done.output
@@ -150,8 +150,8 @@ def test_prune_info_verify_and_inject_work_on_files(files):
     assert by_name["layer.0.query.weight"]["result_fingerprint"] == loaded["layer.0.query.weight"].result
 
     assert run("verify", net).output == f"{net}: all 8 tensors are whole.\n"
-    assert "and it injects into pretrained.safetensors as promised" in run("verify", net, models[0]).output
-    done = run("inject", models[0], net, "-o", folder / "model")
+    assert "and it injects into pretrained.safetensors as promised" in run("verify", net, models[1]).output
+    done = run("inject", net, models[1], "-o", folder / "model")
     assert "model: model.safetensors" in done.output
     merged, wanted = load_file(folder / "model" / "model.safetensors"), ken.inject(loaded, pair.pretrained)
     assert all(torch.equal(merged[name], tensor) for name, tensor in wanted.items())
@@ -159,9 +159,17 @@ def test_prune_info_verify_and_inject_work_on_files(files):
 
 def test_k_is_a_count_without_a_point_and_a_share_with_one(files):
     folder, _ = files
-    models = folder / "pretrained.safetensors", folder / "fine_tuned.safetensors"
-    for k, kept in (("3", 3), ("0.25", 0.25)):
-        assert run("prune", *models, "-k", k, "-o", folder / "net", "--raw").exit_code == 0
+    models = folder / "fine_tuned.safetensors", folder / "pretrained.safetensors"
+    for k, kept, words in (
+        ("1", 1, "1 entry of every row"),
+        ("3", 3, "3 entries of every row"),
+        ("1.0", 1.0, "every entry of every row"),
+        ("25%", 0.25, "25 % of every row"),
+        ("0.25", 0.25, "25 % of every row"),
+    ):
+        done = run("prune", *models, "-k", k, "-o", folder / "net", "--raw")
+        assert done.exit_code == 0
+        assert f"k = {k} was taken for {words}." in done.output
         loaded = ken.load(folder / "net")
         assert loaded.recipe.k == kept
         assert loaded["layer.0.out.weight"].raw
@@ -171,18 +179,28 @@ def test_k_is_a_count_without_a_point_and_a_share_with_one(files):
     ("args", "message"),
     [
         (
-            ["prune", "{}/pretrained.safetensors", "{}/fine_tuned.safetensors", "-k", "half", "-o", "{}/net"],
+            ["prune", "{}/fine_tuned.safetensors", "{}/pretrained.safetensors", "-k", "half", "-o", "{}/net"],
             "got 'half'",
         ),
+        (
+            ["prune", "{}/fine_tuned.safetensors", "{}/pretrained.safetensors", "-k", "x%", "-o", "{}/net"],
+            "k must be a number such as 100, 0.5 or 50%, got 'x%'",
+        ),
+        (
+            ["prune", "{}/fine_tuned.safetensors", "{}/pretrained.safetensors", "-k", "150%", "-o", "{}/net"],
+            "must be above 0 and at most 1, got 1.5",
+        ),
+        (["plan", "{}/net.ken", "-k", "0.5"], "is a subnetwork, and what it retains is decided already: ken info"),
+        (["view", "{}/net.ken", "a", "b", "c"], "two models, FINE_TUNED and PRETRAINED, got 3"),
         (["prune", "{}/none", "{}/fine_tuned.safetensors", "-k", "2", "-o", "{}/net"], "there is no file or folder"),
         (
-            ["prune", "{}/pretrained.safetensors", "{}/fine_tuned.safetensors", "-k", "2", "-o", "{}/x/y"],
+            ["prune", "{}/fine_tuned.safetensors", "{}/pretrained.safetensors", "-k", "2", "-o", "{}/x/y"],
             "there is no folder",
         ),
         (["info", "{}/pretrained.safetensors"], "not a subnetwork file"),
         (["verify", "{}/none"], "there is no file"),
-        (["inject", "{}/fine_tuned.safetensors", "{}/net.ken", "-o", "{}/out"], "not the pretrained tensor"),
-        (["inject", "{}/pretrained.safetensors", "{}/net.ken", "-o", "{}"], "is there already"),
+        (["inject", "{}/net.ken", "{}/fine_tuned.safetensors", "-o", "{}/out"], "not the pretrained tensor"),
+        (["inject", "{}/net.ken", "{}/pretrained.safetensors", "-o", "{}"], "is there already"),
     ],
 )
 def test_what_goes_wrong_on_the_command_line_is_told_in_a_line(files, args, message, monkeypatch, capsys):

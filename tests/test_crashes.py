@@ -126,10 +126,10 @@ def test_ctrl_c_in_the_middle_leaves_no_half_file(tmp_path, command):
     net = tmp_path / "net.ken.safetensors"
     if command == "inject":
         ken.prune(tmp_path / "ours.safetensors", tmp_path / "theirs.safetensors", 0.5, "grid", out=net)
-        arguments = ["inject", "theirs.safetensors", net.name, "-o", "model"]
+        arguments = ["inject", net.name, "theirs.safetensors", "-o", "model"]
     else:
         net.write_bytes(b"old")
-        arguments = ["prune", "theirs.safetensors", "ours.safetensors", "-k", "0.5", "-o", net.name]
+        arguments = ["prune", "ours.safetensors", "theirs.safetensors", "-k", "0.5", "-o", net.name]
     before = {path.name: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
     code = "import sys; from ken.cli import main; main()"
     running = subprocess.Popen(

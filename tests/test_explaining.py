@@ -190,7 +190,7 @@ def pair():
 def test_every_row_of_a_subnetwork_is_explained_as_it_was_decided(pair, rule, on):
     if on == "update" and rule not in ("ken", "grid", "density"):
         return
-    net = ken.prune(*pair, 0.4, rule, on=on, rows={"conv": "last"}, seed=5)
+    net = ken.prune(*pair, 0.4, rule, on=on, rows={"conv": "last", "*": "grown"}, seed=5)
     for name, stored in net.pruned().items():
         explained = ken.explain(net, pair, name)
         assert len(explained) == stored.row_shape[0]

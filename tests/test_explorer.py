@@ -238,12 +238,12 @@ def test_explore_takes_files(net, pair, tmp_path):
     path = net.save(tmp_path / "net.ken.safetensors")
     save_file(pair.pretrained, tmp_path / "pt.safetensors")
     save_file(pair.fine_tuned, tmp_path / "ft.safetensors")
-    explorer = kenviz.explore(path, tmp_path / "pt.safetensors", tmp_path / "ft.safetensors")
+    explorer = kenviz.explore(path, tmp_path / "ft.safetensors", tmp_path / "pt.safetensors")
     explorer.tensor = QUERY
     explorer.column = 3
     assert explorer.row_view.numbers()["retained"].tolist() == net[QUERY].mask()[0].tolist()
     assert kenviz.explore(path, tmp_path / "pt.safetensors").row_view is None
     with pytest.raises(ken.KenError):
         kenviz.explore(path, tmp_path / "ft.safetensors")
-    with pytest.raises(ValueError, match="fine_tuned goes with the pretrained model's path"):
-        kenviz.explore(net, pair, tmp_path / "ft.safetensors")
+    with pytest.raises(ValueError, match="pretrained goes with the fine-tuned model's path"):
+        kenviz.explore(net, pair, tmp_path / "pt.safetensors")

@@ -29,7 +29,7 @@ def folder(tmp_path_factory):
 
 
 def run(folder, *args):
-    paths = (folder / name for name in ("net.ken.safetensors", "pretrained.safetensors", "fine_tuned.safetensors"))
+    paths = (folder / name for name in ("net.ken.safetensors", "fine_tuned.safetensors", "pretrained.safetensors"))
     return CliRunner().invoke(cli.app, ["report", *map(str, paths), *map(str, args)])
 
 
@@ -91,7 +91,7 @@ def test_sections_and_files_of_results(folder, tmp_path):
     ],
 )
 def test_what_goes_wrong_is_told_in_a_line(folder, change, message, tmp_path, monkeypatch, capsys):
-    paths = [str(folder / f"{name}.safetensors") for name in ("net.ken", "pretrained", "fine_tuned")]
+    paths = [str(folder / f"{name}.safetensors") for name in ("net.ken", "fine_tuned", "pretrained")]
     told = [*paths, "-o", str(tmp_path / "r.html"), *(word.format(folder) for word in change)]
     monkeypatch.setattr(sys, "argv", ["ken", "report", *told])
     with pytest.raises(SystemExit) as left:

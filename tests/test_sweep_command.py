@@ -61,7 +61,7 @@ def folders(tmp_path_factory):
 
 
 def run(folder, *args):
-    told = ["sweep", folder / "pretrained", folder / "fine_tuned", "--texts", folder / "texts.csv", *args]
+    told = ["sweep", folder / "fine_tuned", folder / "pretrained", "--texts", folder / "texts.csv", *args]
     return CliRunner().invoke(cli.app, [*map(str, told)])
 
 
@@ -144,6 +144,9 @@ def test_with_a_tolerance_it_finds_the_smallest_share_of_each_rule(folders, tmp_
         (["--tokenizer", "{}/pretrained"], "name one with --tokenizer"),
         (["--rule", "kenn"], "got 'kenn'"),
         (["-k", "half"], "got 'half'"),
+        (["--tolerance", "5"], "from 0 to below 1, got 5; 5% would be 0.05"),
+        (["--tolerance", "-0.1"], "from 0 to below 1, got -0.1"),
+        (["--tolerance", "some"], "a share of the texts such as 0.01 or 1%, got 'some'"),
         (["--out", "{}/none/table.csv"], "there is no folder"),
         (["--results", "{}/texts.csv"], "texts.csv is no file of results"),
     ],
@@ -153,7 +156,7 @@ def test_what_goes_wrong_is_told_in_a_line(folders, change, message, monkeypatch
     (folder / "empty.csv").touch()
     (folder / "head.csv").write_text("text,label\n")
     before = sorted(path.name for path in folder.iterdir())
-    told = ["{}/pretrained", "{}/fine_tuned", "--texts", "{}/texts.csv", *change]
+    told = ["{}/fine_tuned", "{}/pretrained", "--texts", "{}/texts.csv", *change]
     monkeypatch.setattr(sys, "argv", ["ken", "sweep", *(arg.format(folder) for arg in told)])
     with pytest.raises(SystemExit) as left:
         cli.main()
@@ -174,7 +177,7 @@ def test_a_model_without_a_classifier_is_refused(folders, tmp_path):
 def test_after_ctrl_c_it_goes_on_where_it_was(folders, tmp_path):
     folder, _, _ = folders
     results = tmp_path / "results.jsonl"
-    args = ["sweep", folder / "pretrained", folder / "fine_tuned", "--texts", folder / "texts.csv", "--max-length", "8"]
+    args = ["sweep", folder / "fine_tuned", folder / "pretrained", "--texts", folder / "texts.csv", "--max-length", "8"]
     args += ["--results", results, "--rule", "random", "--seeds", "3000", "-k", "0.5"]
     code = "import sys; from ken.cli import main; main()"
     running = subprocess.Popen(

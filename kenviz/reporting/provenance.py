@@ -68,13 +68,13 @@ def command(net: ken.Subnetwork, told: Mapping[str, Any]) -> str:
 
     >>> import torch
     >>> print(command(ken.prune({"w": torch.ones(1, 4)}, {"w": torch.zeros(1, 4)}, 2), {"title": "A b"}))
-    ken prune PRETRAINED FINE_TUNED -k 2 -o net.ken.safetensors
-    ken report net.ken.safetensors PRETRAINED FINE_TUNED -o report.html --title 'A b'
+    ken prune FINE_TUNED PRETRAINED -k 2 -o net.ken.safetensors
+    ken report net.ken.safetensors FINE_TUNED PRETRAINED -o report.html --title 'A b'
     """
     recipe = net.recipe
     if isinstance(recipe.k, Mapping) or recipe.rule not in RULES:
         return ""
-    words = ["ken", "prune", "PRETRAINED", "FINE_TUNED", "-k", str(recipe.k)]
+    words = ["ken", "prune", "FINE_TUNED", "PRETRAINED", "-k", str(recipe.k)]
     words += [] if recipe.rule == "ken" else ["--rule", recipe.rule]
     for name in ("seed", "on", "bandwidth", "kernel"):
         words += [] if getattr(recipe, name) == _USUAL[name] else [f"--{name}", str(getattr(recipe, name))]
@@ -82,7 +82,7 @@ def command(net: ken.Subnetwork, told: Mapping[str, Any]) -> str:
         words += [word for pattern in getattr(recipe, name) for word in (f"--{name}", pattern)]
     words += ["--layers-only"] if recipe.layers_only else []
     words += [word for pattern, cut in recipe.rows.items() for word in ("--rows", f"{pattern}={cut}")]
-    again = ["ken", "report", "net.ken.safetensors", "PRETRAINED", "FINE_TUNED", "-o", "report.html"]
+    again = ["ken", "report", "net.ken.safetensors", "FINE_TUNED", "PRETRAINED", "-o", "report.html"]
     for name, value in told.items():
         values = value if isinstance(value, Sequence) and not isinstance(value, str) else [value]
         again += [word for one in values for word in (f"--{name}", str(one))]

@@ -43,7 +43,7 @@ def files(tmp_path_factory):
     save_file(pair.pretrained, folder / "pt.safetensors")
     save_file(pair.fine_tuned, folder / "ft.safetensors")
     net = ken.prune(*pair, 0.5, progress=False)
-    return net, net.save(folder / "net.ken.safetensors"), folder / "pt.safetensors", folder / "ft.safetensors"
+    return net, net.save(folder / "net.ken.safetensors"), folder / "ft.safetensors", folder / "pt.safetensors"
 
 
 def test_the_explorer_is_served_and_answers(visit, files):
