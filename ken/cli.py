@@ -10,7 +10,7 @@ import typer
 
 from ken import report_command, sweep_command
 from ken._version import __version__
-from ken.arguments import bandwidth_of, budget, budget_text
+from ken.arguments import FORCE, bandwidth_of, budget, budget_text
 from ken.errors import BudgetError, KenError
 from ken.telling import in_a_line
 from ken.terminal import printable
@@ -40,12 +40,18 @@ def _root(version: Annotated[bool, typer.Option("--version", help="Print the ver
 def demo(
     out: Annotated[Path, typer.Option(help="Folder for the table and the report.")] = Path("ken-demo"),
     seeds: Annotated[int, typer.Option(min=1, help="Draws of the random rule; the table shows their mean.")] = 1,
+    force: Annotated[bool, typer.Option("--force", help=FORCE)] = False,
 ) -> None:
     """Fine-tune a real model (or take the cached one), prune it, evaluate, write a table and a report."""
     import ken.demo
+    from ken.filekinds import PAGE, TABLE
+    from ken.files import write_text
+    from ken.outputs import check_outputs
     from ken.sweep_summary import summary
     from ken.sweeping import sweep
 
+    table, page = out / "results.csv", out / "report.html"
+    check_outputs([(table, TABLE), (page, PAGE)], ken.demo.places(), overwrite=force, new_folder=True)
     out.mkdir(parents=True, exist_ok=True)
     if ken.demo.cached():
         print("Taking the fine-tuned model from the cache.")
@@ -55,7 +61,7 @@ def demo(
     print(f"Task: which of {len(pair.label_names)} libraries wrote a docstring; {len(pair.texts):,} held-out texts.")
 
     results = sweep(pair, _SHARES, ["ken", "random"], evaluate=pair.evaluate, seeds=range(seeds))
-    results.to_csv(out / "results.csv", index=False)
+    write_text(table, results.to_csv(index=False))
     print(f"\n{summary(results)}\n")
     draws = "one draw" if seeds == 1 else f"the mean of {seeds} draws"
     print(f"± is one standard error of the held-out texts; 'random' is {draws} (--seeds takes more).")
@@ -64,8 +70,8 @@ def demo(
 
     net = ken.prune(pair.fine_tuned, pair.pretrained, _SHOWN)
     title = "What KEN kept of a fine-tuned MiniLM"
-    report = kenviz.report(net, pair, out / "report.html", title=title, results=results, metric="accuracy")
-    print(f"\nTable:  {out / 'results.csv'}\nReport: {report}")
+    report = kenviz.report(net, pair, page, title=title, results=results, metric="accuracy", overwrite=force)
+    print(f"\nTable:  {table}\nReport: {report}")
     print("Open the report in a browser; then `make lab`, and notebooks/01_quickstart.ipynb, to explore by hand.")
 
 
@@ -98,6 +104,7 @@ def prune(
     raw: Annotated[
         bool, typer.Option("--raw", help="Store retained values as they are: larger, plain tensors.")
     ] = False,
+    force: Annotated[bool, typer.Option("--force", help=FORCE)] = False,
 ) -> None:
     """Prune FINE_TUNED against PRETRAINED and write what is retained into a file."""
     from ken.pruning import prune
@@ -118,6 +125,7 @@ def prune(
         rows=_cuts(rows),
         raw=raw,
         out=out,
+        overwrite=force,
     )
     print(f"{net}\nk = {k} was taken for {budget_text(entries)}.\n{out}: {out.stat().st_size:,} bytes")
 

@@ -9,6 +9,7 @@ header and blobs fit each other.
 from __future__ import annotations
 
 import json
+import os
 import threading
 import weakref
 from collections.abc import Iterable, Mapping, Sequence
@@ -129,6 +130,12 @@ class Reader:
             self.metadata: dict[str, str] = dict(self._file.metadata() or {})
         except SafetensorError as error:
             raise FormatError(f"{path} is not a whole safetensors file: {error}") from None
+
+    @property
+    def identity(self) -> tuple[int, int]:
+        """Which file on which device this reads, whatever the path names by now."""
+        status = os.fstat(self._raw.fileno())
+        return status.st_dev, status.st_ino
 
     def layout(self, name: str) -> tuple[str, tuple[int, ...]]:
         """(dtype by safetensors' name, shape) of a blob, from the header alone."""

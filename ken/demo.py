@@ -126,6 +126,14 @@ def cached(cache_dir: str | os.PathLike[str] | None = None, *, task: str = "libr
     return _damage(_entry(cache_dir, seed, task), contents=False) is None
 
 
+def places() -> dict[str, Path]:
+    """The folders that `pair` reads, by what they are called; the cache may not be there yet. No output goes there."""
+    return {
+        "the cache of the demonstration": cache_directory() / "demo",
+        "the demonstration's pretrained model": _pretrained_path(),
+    }
+
+
 def cache_directory(cache_dir: str | os.PathLike[str] | None = None) -> Path:
     """Where fine-tuned models are kept: the argument, else KEN_CACHE (if set), else the user's cache directory.
 

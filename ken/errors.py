@@ -45,6 +45,10 @@ class ResultsError(KenError, ValueError):
     """Results that cannot be used: of an evaluation that gives no number, or in a file that is about something else."""
 
 
+class OutputError(KenError, ValueError):
+    """An output that would take the place of something that is read, or of a file that holds something else."""
+
+
 class DemoError(KenError, RuntimeError):
     """The demonstration pair cannot be made: a package is missing, or a cached file is damaged."""
 

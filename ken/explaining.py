@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ken import rules
-from ken.bandwidths import NORMAL_REFERENCE, bandwidth
+from ken.bandwidths import NORMAL_REFERENCE, widths
 from ken.belonging import check_tensor, open_for
 from ken.density import KERNELS, density, grid, levels
 from ken.errors import SubnetworkError, ValuesError
@@ -73,6 +73,7 @@ def explain_row(
         on=on,
         bandwidth=bandwidth,
         kernel=kernel,
+        stood_in=[],
     )
     python = f"ken.explain_row(fine_tuned_row, {k}{_told(locals())})"
     values = fine_tuned - pretrained if on == "update" and pretrained is not None else fine_tuned
@@ -119,10 +120,10 @@ def _explain(
     )
     if rule not in (*CLAIMING, "density") or values.size == 0:
         return found
-    h = bandwidth(values[None], settings.bandwidth)
+    h, stood_in = widths(values[None], settings.bandwidth)
     if not h[0, 0] > 0:
         return found
-    found = replace(found, bandwidth=float(h[0, 0]))
+    found = replace(found, bandwidth=float(h[0, 0]), stood_in=bool(stood_in[0]) and rule != "grid")
     if rule not in CLAIMING or k >= len(values):
         return found
     points = grid(values[None], k)[0]
@@ -216,6 +217,7 @@ class TensorExplanation(Sequence[RowExplanation]):
                 on=recipe.on,
                 bandwidth=recipe.bandwidth,
                 kernel=recipe.kernel,
+                stood_in=[],
             )
         if (again != mask).any():
             raise SubnetworkError(

@@ -14,10 +14,12 @@ from ken import belongings
 from ken.checkpoint import Checkpoint, Source, read
 from ken.container import Writer, stored_dtype
 from ken.errors import at_tensor
+from ken.filekinds import FOLDER
 from ken.files import replacing_folder
 from ken.filing import FilesOnDisk, parts_of
 from ken.folders import CONFIG, INDEX, WEIGHTS
 from ken.injection import find_places, merged_stretches
+from ken.outputs import check_outputs
 from ken.standins import find_stand_ins, stretches
 from ken.subnetwork import Subnetwork
 from ken.tensors import dtype_named
@@ -36,8 +38,8 @@ def export(net: Subnetwork, pretrained: Source, folder: str | Path, *, progress:
     A model that is no transformers model gives model.safetensors alone.
 
     The tensors are checked as `ken.inject` does, and the folder gets its name when it is complete: on any error, and
-    when it is interrupted, there is none. Raises `SubnetworkError`, `FormatError`, and `FileExistsError` if there is
-    something in the folder already.
+    when it is interrupted, there is none. Raises `SubnetworkError`, `FormatError`, `OutputError` for a folder inside
+    that of the pretrained model, and `FileExistsError` if there is something in the folder already.
 
     >>> import tempfile, torch, ken
     >>> pretrained = {"w": torch.zeros(4, 4)}
@@ -48,6 +50,7 @@ def export(net: Subnetwork, pretrained: Source, folder: str | Path, *, progress:
     """
     from tqdm.auto import tqdm
 
+    check_outputs([(folder, FOLDER)], {"the subnetwork": net, "the pretrained model": pretrained})
     theirs = read(pretrained)
     places = find_places(net, theirs)
     if not net.files and net.architecture is not None:

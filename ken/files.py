@@ -26,10 +26,7 @@ def replacing(path: str | Path) -> Iterator[BinaryIO]:
     """
     # A link is followed: the file it names is replaced, not the link.
     path = Path(os.path.realpath(path))
-    if not path.parent.is_dir():
-        raise FileNotFoundError(f"{path} cannot be written: there is no folder {path.parent}")
-    if path.is_dir():
-        raise IsADirectoryError(f"{path} cannot be written: it is a folder")
+    check_place(path)
     # Of a long name only the beginning: with what is added it must not exceed what a file system allows.
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:40]}.", suffix=".part")
     try:
@@ -58,10 +55,7 @@ def replacing_folder(path: str | Path) -> Iterator[Path]:
     ['config.json']
     """
     path = Path(os.path.realpath(path))
-    if path.exists() and (not path.is_dir() or any(path.iterdir())):
-        raise FileExistsError(f"{path} is there already, and not an empty folder; give another name, or remove it")
-    if not path.parent.is_dir():
-        raise FileNotFoundError(f"{path} cannot be made: there is no folder {path.parent}")
+    check_new_folder(path)
     part = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name[:40]}.", suffix=".part"))
     try:
         yield part
@@ -78,6 +72,24 @@ def replacing_folder(path: str | Path) -> Iterator[Path]:
         shutil.rmtree(part, ignore_errors=True)
         raise
     _sync_folder(path.parent)
+
+
+def check_place(path: Path) -> None:
+    """Raise `OSError` if a file cannot be put there: without its folder, over a folder, or over a device."""
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"{path} cannot be written: there is no folder {path.parent}")
+    if path.is_dir():
+        raise IsADirectoryError(f"{path} cannot be written: it is a folder")
+    if path.exists() and not path.is_file():
+        raise FileExistsError(f"{path} cannot be written: it is no file, but a device or the like; give another name")
+
+
+def check_new_folder(path: Path) -> None:
+    """Raise `OSError` if a folder cannot be made there: it is there, and not empty, or its own folder is not."""
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise FileExistsError(f"{path} is there already, and not an empty folder; give another name, or remove it")
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"{path} cannot be made: there is no folder {path.parent}")
 
 
 def write_text(path: Path, text: str) -> Path:

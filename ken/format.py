@@ -12,7 +12,9 @@ from ken.belongings import plain
 from ken.checkpoint import Architecture
 from ken.container import BYTES, Reader, stored_dtype
 from ken.errors import FormatError, at_tensor
+from ken.filekinds import SUBNETWORK
 from ken.filing import StoredFiles
+from ken.outputs import check_outputs
 from ken.record import CarriedRecord, PrunedRecord, Record, from_metadata
 from ken.recording import plausible
 from ken.relation import Relation
@@ -23,11 +25,14 @@ from ken.tensors import dtype_named
 from ken.writing import SubnetworkWriter
 
 
-def save(net: Subnetwork, path: str | Path, *, progress: bool = True) -> Path:
-    """Write a subnetwork into a file; an old file of that name is replaced when the new one is whole. Returns the path.
+def save(net: Subnetwork, path: str | Path, *, overwrite: bool = False, progress: bool = True) -> Path:
+    """Write a subnetwork into a file; an old subnetwork of that name is replaced when the new one is whole.
 
-    Raises `FormatError` if the subnetwork cannot be stored (a dtype or a name that safetensors does not know), before
-    anything is written, and `OSError` if the disk refuses.
+    Returns the path. A file that holds anything else is replaced only with `overwrite`, and the file that this very
+    subnetwork is read from never.
+
+    Raises `OutputError` for such a file and `FormatError` if the subnetwork cannot be stored (a dtype or a name that
+    safetensors does not know), before anything is written, and `OSError` if the disk refuses.
 
     >>> import tempfile, torch, ken
     >>> net = ken.prune({"w": torch.ones(4, 4)}, {"w": torch.zeros(4, 4)}, 2)
@@ -38,6 +43,7 @@ def save(net: Subnetwork, path: str | Path, *, progress: bool = True) -> Path:
     from tqdm.auto import tqdm
 
     path = Path(path)
+    check_outputs([(path, SUBNETWORK)], {"the file of this subnetwork": net}, overwrite=overwrite)
     plan = {name: (of, net.tensors[name].pretrained) for name, of in net.outlines.items()}
     with (
         SubnetworkWriter(path, net, plan) as writer,

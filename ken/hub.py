@@ -66,3 +66,21 @@ def locate(source: str | Path) -> Path:
             f"there is no file or folder {source}, nor a model of that name on the hub: {error}"
         ) from None
     return found
+
+
+def in_cache(source: str) -> Path | None:
+    """The folder in which the hub's cache has a model, whole or in part; None if it has none. The hub is not asked.
+
+    Example:
+        >>> in_cache("../no/id") is None
+        True
+    """
+    if not _ID.fullmatch(source) or source[0] == ".":
+        return None
+    import huggingface_hub
+    from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
+
+    try:
+        return Path(huggingface_hub.snapshot_download(source, local_files_only=True))
+    except (LocalEntryNotFoundError, HFValidationError, OSError):
+        return None

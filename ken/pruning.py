@@ -10,15 +10,18 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ken import belongings, layouts, rules
+from ken import bandwidths, belongings, layouts, rules
 from ken._version import __version__
 from ken.bandwidths import NORMAL_REFERENCE
 from ken.checkpoint import Checkpoint, Source
 from ken.collecting import Collector
 from ken.errors import PairingError, ValuesError, at_tensor
+from ken.filekinds import SUBNETWORK
 from ken.filing import FilesOnDisk
 from ken.mixups import unrelated
+from ken.outputs import check_outputs, models_of
 from ken.pairing import Pairing, open_pair
+from ken.pairs import Pair
 from ken.patterns import check_patterns
 from ken.relation import WIDEST, Sums
 from ken.remarks import kept_of_row, remarks
@@ -52,6 +55,7 @@ def prune(
     rows: Mapping[str, str] | None = None,
     raw: bool = False,
     out: str | Path | None = None,
+    overwrite: bool = False,
     progress: bool = True,
 ) -> Subnetwork:
     """Retain k entries of every row of the fine-tuned model; reset the rest to the pretrained values.
@@ -66,17 +70,19 @@ def prune(
     some cut in another way. seed is that of random rules. A progress bar appears if it takes longer than a second.
 
     rule is one of `ken.rules.names()`. on ("weights" or "update"), bandwidth and kernel are for those that estimate a
-    density, see `ken.rules.Settings`.
+    density, see `ken.rules.Settings`. Where a bandwidth rule finds none for a row, the normal reference stands in: a
+    `KenWarning` and the subnetwork's notes say for how many.
 
     Retained values are kept as their distance from the pretrained ones, which takes far less space in a file; with
     `raw` as they are. With `out` the subnetwork is written to that file as it is made, and opened from there: of models
-    on disk, no more than some rows and the mask of one tensor are in memory at a time.
+    on disk, no more than some rows and the mask of one tensor are in memory at a time. That file may not be either
+    model, nor lie in its folder; it takes the place of another subnetwork, and of any other file only with `overwrite`.
 
     Rule and words: Mastromattei & Zanzotto, "Less is KEN", arXiv 2402.03142, sec. 3.
 
     Raises `BudgetError` (k; a pattern that matches no tensor), `RuleError` (unknown rule or setting, a seed that is
-    none), `PairingError` (shapes that do not fit) and `ValuesError` (NaN or infinity; names tensor, row and column).
-    Everything but the values is checked before work begins.
+    none), `PairingError` (shapes that do not fit), `OutputError` (out) and `ValuesError` (NaN or infinity; names
+    tensor, row and column). Everything but the values is checked before work begins.
 
     Warns (`ken.KenWarning`) if the two models look as if they were the wrong way round, or unrelated;
     `Subnetwork.notes` keeps that, and `Subnetwork.relation` the numbers.
@@ -90,10 +96,11 @@ def prune(
     selection, seed = Selection(k, include, exclude, layers_only, rows or {}), checked_seed(seed)
     settings = rules.Settings(on, bandwidth, kernel)
     rules.check_settings(rule, settings)
+    check_outputs([(out, SUBNETWORK)], models_of(Pair(fine_tuned, pretrained)), overwrite=overwrite)
     pairing = open_pair(fine_tuned, pretrained, selection.rows)
     ours, theirs = pairing.fine_tuned, pairing.pretrained
-    check_patterns(selection, ours.tensors, tied=ours.tied, elsewhere=theirs.tensors)
     belongings.check(ours.files)
+    check_patterns(selection, ours.tensors, tied=ours.tied, elsewhere=theirs.tensors)
     reasons = {
         name: _reason_to_carry(pairing, name, selection)
         for name in pairing.fine_tuned.tensors
@@ -114,7 +121,7 @@ def prune(
         kernel,
     )
     pairing = replace(pairing, cuts={name: cut for name in reasons if (cut := selection.cut_of(name))})
-    seen = _Seen({}, {}, Sums(), remarks(pairing, selection, reasons))
+    seen = _Seen({}, {}, Sums(), {}, remarks(pairing, selection, reasons))
 
     def fill(sink: Collector | SubnetworkWriter, bar: _Bar) -> None:
         for name, reason in reasons.items():
@@ -126,7 +133,8 @@ def prune(
                     known = sink.carried(name, entries, reason, there)
                     bar.add(entries.count)
                 else:
-                    there, known = _prune(pairing, name, selection, recipe, raw, sink, bar, seen.sums)
+                    there, known, without = _prune(pairing, name, selection, recipe, raw, sink, bar, seen.sums)
+                    seen.stood_in.update({name: without} if without else {})
             seen.ours[name] = Reference(name, entries.shape, entries.dtype, known)
             if there is not None:
                 seen.theirs[there.name] = there
@@ -136,7 +144,7 @@ def prune(
             collector = Collector()
             fill(collector, bar)
             head = _head(pairing, recipe, seen)
-            return _told(replace(head, tensors=collector.tensors, files=dict(head.files)))
+            return _told(replace(head, tensors=collector.tensors, files=dict(head.files)), seen)
         from ken.format import load
         from ken.writing import SubnetworkWriter
 
@@ -144,7 +152,7 @@ def prune(
         with SubnetworkWriter(out, _head(pairing, recipe, seen, draft=True), plan) as writer:
             fill(writer, bar)
             writer.finish(_head(pairing, recipe, seen))
-    return _told(load(out))
+    return _told(load(out), seen)
 
 
 def _without_misfits(pairing: Pairing, reasons: Mapping[str, str], selection: Selection) -> Pairing:
@@ -170,11 +178,14 @@ class _Seen(NamedTuple):
     ours: dict[str, Reference]
     theirs: dict[str, Reference]
     sums: Sums
+    stood_in: dict[str, int]
     notes: tuple[str, ...]
 
 
-def _told(net: Subnetwork) -> Subnetwork:
-    """The subnetwork, after a warning if its models are strangers to one another."""
+def _told(net: Subnetwork, seen: _Seen) -> Subnetwork:
+    """The subnetwork, after a warning if its models are strangers to one another, or rows had no bandwidth."""
+    if seen.stood_in:
+        warn(bandwidths.note(net.recipe.bandwidth, seen.stood_in))
     if net.relation is not None and (mixed_up := unrelated(net.relation)):
         warn(mixed_up)
     return net
@@ -189,7 +200,7 @@ def _prune(
     sink: Collector | SubnetworkWriter,
     bar: _Bar,
     sums: Sums,
-) -> tuple[Reference, str]:
+) -> tuple[Reference, str, int]:
     """Prune one tensor into the sink. Returns what has been seen of its counterpart, and its own fingerprint."""
     import torch
 
@@ -204,6 +215,7 @@ def _prune(
     retained = common_rows * budget + fine_tuned.count - pretrained.count
 
     settings = rules.Settings(recipe.on, recipe.bandwidth, recipe.kernel)
+    stood_in: list[int] = []
 
     def decide(start: int, ours: torch.Tensor, theirs: torch.Tensor) -> NDArray[np.bool_]:
         mask = np.ones(len(ours), bool)
@@ -213,7 +225,7 @@ def _prune(
             _check_finite(values[0], "fine-tuned", first)
             _check_finite(values[1], "pretrained", first)
             sums.add(name, len(pretrained.shape) > 1, *values)
-            block = rules.RowBlock(values[0], values[1], name, first, recipe.seed, settings)
+            block = rules.RowBlock(values[0], values[1], name, first, recipe.seed, settings, stood_in)
             mask[: len(theirs)] = rules.mask_block(recipe.rule, block, budget).reshape(-1)
         return mask
 
@@ -222,7 +234,7 @@ def _prune(
     found = take(fine_tuned, pretrained, (rows, n), decide, tensor, raw=raw, done=bar.add)
     there = Reference(other, pretrained.shape, pretrained.dtype, found.pretrained)
     tensor.finish(there, found.fine_tuned, found.result)
-    return there, found.fine_tuned
+    return there, found.fine_tuned, len(stood_in)
 
 
 def _head(pairing: Pairing, recipe: Recipe, seen: _Seen, draft: bool = False) -> Subnetwork:
@@ -233,7 +245,9 @@ def _head(pairing: Pairing, recipe: Recipe, seen: _Seen, draft: bool = False) ->
     used |= {tied.get(name or "", name) for name in used}
     stand_ins = {name: pretrained.entries(other).reference(other) for name, other in pairing.lacking.items()}
     relation = WIDEST if draft else seen.sums.relation()
-    last = "" if draft else unrelated(relation)
+    last = ["" if draft else unrelated(relation)]
+    if without := bandwidths.longest(recipe.bandwidth, pairing.names) if draft else seen.stood_in:
+        last.append(bandwidths.note(recipe.bandwidth, without))
     return Subnetwork(
         {},
         recipe,
@@ -245,7 +259,7 @@ def _head(pairing: Pairing, recipe: Recipe, seen: _Seen, draft: bool = False) ->
         _provenance(pretrained, None if draft else seen.theirs),
         FilesOnDisk(fine_tuned.files),
         dict(fine_tuned.shards),
-        (*seen.notes, last) if last else seen.notes,
+        (*seen.notes, *filter(None, last)),
         stand_ins,
         relation,
     )

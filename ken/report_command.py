@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from ken.arguments import FORCE
 from ken.errors import KenError
 
 _MODEL = "Checkpoint folder, file of weights, or hub id."
@@ -35,13 +36,12 @@ def report(
         ),
     ] = None,
     theme: Annotated[str | None, typer.Option(help="auto, light or dark.")] = None,
+    force: Annotated[bool, typer.Option("--force", help=FORCE)] = False,
 ) -> None:
     """Write a report about the subnetwork NET: one HTML file, which needs neither a network nor a kernel."""
     from ken.format import load
     from ken.pairs import Pair
 
-    if not out.parent.is_dir():  # told now, not after the work
-        raise FileNotFoundError(f"{out} cannot be written: there is no folder {out.parent}")
     subnetwork = load(net)
     other = None if compare is None else load(compare)
     told: dict[str, Any] = {"title": title, "metric": metric, "quantiles": quantiles, "theme": theme}
@@ -58,6 +58,7 @@ def report(
             compare=other,
             tensors=tensors or None,
             sections=sections or None,
+            overwrite=force,
             **told,
         )
     except KenError:

@@ -10,17 +10,18 @@ from __future__ import annotations
 import difflib
 import hashlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from numbers import Integral
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ken import bandwidths
-from ken.bandwidths import NORMAL_REFERENCE, bandwidth
+from ken.bandwidths import NORMAL_REFERENCE
 from ken.density import KERNELS, check_kernel
 from ken.errors import BudgetError, RuleError, ValuesError
 from ken.scalars import checked_seed, plain
+from ken.telling import warn
 
 Mask = NDArray[np.bool_]
 
@@ -52,7 +53,8 @@ class RowBlock:
     """Consecutive rows of one tensor, as a rule sees them.
 
     fine_tuned, pretrained: (rows, n) float64, finite. tensor, first_row and seed say where the block comes from;
-    rules that draw at random use them, and nothing else, as their seed.
+    rules that draw at random use them, and nothing else, as their seed. stood_in takes in the number of each row for
+    which the bandwidth rule found none, so that the normal reference stands in (`ken.bandwidths.widths`).
     """
 
     fine_tuned: NDArray[np.float64]
@@ -61,6 +63,7 @@ class RowBlock:
     first_row: int = 0
     seed: int = 0
     settings: Settings = Settings()
+    stood_in: list[int] = field(default_factory=list)
 
     @property
     def values(self) -> NDArray[np.float64]:
@@ -204,12 +207,14 @@ def retain(
     on: str = "weights",
     bandwidth: str | float = NORMAL_REFERENCE,
     kernel: str = "gaussian",
+    stood_in: list[int] | None = None,
 ) -> Mask:
     """Mask of one row (n,) or of many (rows, n): exactly min(k, n) True in each.
 
     The small sibling of `ken.prune`, for arrays at hand: any floating dtype that numpy knows, finite values.
     tensor, first_row and seed are those of `RowBlock`; with them the mask is the one that `ken.prune` gives. on,
-    bandwidth and kernel are those of `Settings`; what looks at the update needs the pretrained values.
+    bandwidth and kernel are those of `Settings`; what looks at the update needs the pretrained values. stood_in, a
+    list, takes in the rows for which the bandwidth rule finds none; without it a `KenWarning` says how many there are.
 
     >>> retain(np.array([0.0, 0.4, 0.5, 0.6, 1.0]), k=3).tolist()
     [True, False, True, False, True]
@@ -228,7 +233,11 @@ def retain(
     other = rows if pretrained is None else np.atleast_2d(np.asarray(pretrained, dtype=np.float64))
     if other.shape != rows.shape:
         raise ValuesError(f"fine-tuned values have shape {rows.shape}, pretrained {other.shape}")
-    return mask_block(rule, RowBlock(rows, other, tensor, first_row, seed, settings), k).reshape(values.shape)
+    block = RowBlock(rows, other, tensor, first_row, seed, settings, [] if stood_in is None else stood_in)
+    mask = mask_block(rule, block, k).reshape(values.shape)
+    if stood_in is None and block.stood_in:
+        warn(bandwidths.note(bandwidth, {tensor: len(block.stood_in)}))
+    return mask
 
 
 def check_settings(rule: str, settings: Settings) -> None:
@@ -263,8 +272,11 @@ def _density(block: RowBlock, k: int) -> Mask:
 def _compiled(loop: Callable[..., None], block: RowBlock, k: int, kernel: int) -> Mask:
     rows = np.ascontiguousarray(block.values)
     mask = np.zeros(rows.shape, dtype=bool)
-    widths = bandwidth(rows, block.settings.bandwidth)[:, 0]
-    loop(rows, np.argsort(rows, axis=1), widths, k, kernel, mask)
+    # Without a KDE the values are checked, and their bandwidths not used.
+    needed = block.settings.bandwidth if kernel >= 0 else NORMAL_REFERENCE
+    widths, stood_in = bandwidths.widths(rows, needed)
+    block.stood_in.extend(block.first_row + int(row) for row in np.flatnonzero(stood_in))
+    loop(rows, np.argsort(rows, axis=1), widths[:, 0], k, kernel, mask)
     return mask
 
 

@@ -168,6 +168,12 @@ class Lazy(Mapping[str, Value]):
         return len(self.records)
 
 
+def readers(tensors: Mapping[str, Any]) -> list[Reader]:
+    """The files that tensors lie in, each once; none for tensors in memory. Nothing is decoded."""
+    stored = [tensor for tensor in tensors.values() if isinstance(tensor, StoredTensor | StoredCarried)]
+    return list(dict.fromkeys(tensor._reader for tensor in stored))
+
+
 def stored_file(reader: Reader, record: FileRecord) -> bytes:
     """The bytes of a file that the subnetwork brings along, checked."""
     compressed = checked(reader, blob_name("file", record.name), record.checksum)

@@ -142,11 +142,11 @@ class Subnetwork(Mapping[str, "RetainedTensor | CarriedTensor"]):
         """retained / entries; NaN for a model without entries."""
         return self.retained / self.entries if self.entries else math.nan
 
-    def save(self, path: str | Path, *, progress: bool = True) -> Path:
+    def save(self, path: str | Path, *, overwrite: bool = False, progress: bool = True) -> Path:
         """Write the subnetwork into a file; see `ken.format.save`."""
         from ken.format import save
 
-        return save(self, path, progress=progress)
+        return save(self, path, overwrite=overwrite, progress=progress)
 
     def inject_(self, model: torch.nn.Module) -> None:
         """Write the subnetwork into a model that holds the pretrained weights, in place; see `ken.live.inject_`."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ken.arguments import bandwidth_of, budget, budget_text, tolerance_of
+from ken.arguments import FORCE, bandwidth_of, budget, budget_text, tolerance_of
 from ken.errors import KenError
 
 if TYPE_CHECKING:
@@ -47,17 +47,25 @@ def sweep(
         str | None,
         typer.Option(help="Find the smallest share of each rule that loses no more of the texts than this (0.01, 1%)."),
     ] = None,
+    force: Annotated[bool, typer.Option("--force", help=FORCE)] = False,
 ) -> None:
     """Prune FINE_TUNED against PRETRAINED with several k and rules, and count the texts that are labelled correctly."""
     from ken import rules as registry
+    from ken.filekinds import RESULTS, TABLE
     from ken.files import write_text
+    from ken.outputs import check_outputs
     from ken.smallest import smallest_k
     from ken.sweep_summary import summary
     from ken.sweeping import sweep
     from ken.training import evaluate
 
-    if out is not None and not out.parent.is_dir():  # told now, not after hours
-        raise FileNotFoundError(f"{out} cannot be written: there is no folder {out.parent}")
+    read = {
+        "the fine-tuned model": fine_tuned,
+        "the pretrained model": pretrained,
+        "the tokenizer": tokenizer,
+        "the file of texts": texts,
+    }
+    check_outputs([(out, TABLE), (results, RESULTS)], read, overwrite=force)  # told now, not after hours
     ks = [budget(text) for text in k or ("0.75", "0.5", "0.25")]
     most_lost = None if tolerance is None else tolerance_of(tolerance)
     rules, values = rule or ["ken", "random"], on or ["weights"]

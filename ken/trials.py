@@ -16,8 +16,10 @@ from numpy.typing import NDArray
 
 from ken import rules as registry
 from ken.errors import BudgetError, ResultsError, RuleError, SubnetworkError
+from ken.filekinds import RESULTS
 from ken.injection import inject
 from ken.live import swap
+from ken.outputs import check_outputs, models_of
 from ken.pairing import open_pair
 from ken.pairs import PairOfModels
 from ken.patterns import check_patterns
@@ -162,6 +164,7 @@ def trials(
     """
     from ken.results import About, collecting
 
+    check_outputs([(results, RESULTS)], models_of(pair))
     whole = prune(
         pair.fine_tuned,
         pair.pretrained,
@@ -210,7 +213,7 @@ def record_of(key: Key, net: Subnetwork, result: Any) -> Record:
     except (TypeError, ValueError) as problem:
         raise ResultsError(f"an evaluation must give numbers, got {result!r}: {problem}") from problem
     for name in metrics:
-        if not isinstance(name, str) or name in {*COLUMNS, "difference", "difference_error", "outcomes"}:
+        if not isinstance(name, str) or name in {*COLUMNS, "difference", "difference_error", "paired", "outcomes"}:
             raise ResultsError(f"a further metric cannot have the name {name!r}")
     return Record(key, net.retained, net.entries, metric, standard_error, metrics, _outcomes(result))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -10,6 +11,7 @@ import pandas as pd
 import ken
 from ken.comparing import in_common
 from ken.draws import alike, same_draw
+from ken.outputs import models_of
 from ken.retention import PairOfModels
 from kenviz.figures.labels import label, rule_in_words, visible
 from kenviz.overlap_tiles import Overlap
@@ -56,6 +58,11 @@ class Comparison:
         self.vectors_left_out = len(names) - len(self.tensors)
         self.in_one_only = len(set(a.pruned()) ^ set(b.pruned()))
         self._overlap: tuple[str, Overlap] | None = None
+
+    def reads(self) -> dict[str, Any]:
+        """What is compared, by what it is called: no page may take its place."""
+        second = {f"{what} of the second task": source for what, source in models_of(self._pair_b).items()}
+        return {**self._study_a.reads(), "the second subnetwork": self.b, **second}
 
     @property
     def update_b(self) -> bool:

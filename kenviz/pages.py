@@ -25,6 +25,8 @@ _PAGE = """{% block postamble %}<style>
 def write(path: str | Path, title: str, figures: Sequence[tuple[LayoutDOM, str]], theme: str = "light") -> Path:
     """Write figures, each with its caption, as one page; returns its path. The figures must be in no document yet.
 
+    What the path may be has been checked (`ken.outputs`).
+
     >>> import tempfile
     >>> from bokeh.plotting import figure
     >>> with tempfile.TemporaryDirectory() as folder:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 import ken
 from ken.belonging import check_tensor, open_for
+from ken.outputs import models_of
 from ken.retention import PairOfModels
 from kenviz.neighbour_tiles import Neighbours
 from kenviz.quantities import reader
@@ -75,6 +76,10 @@ class Study:
         if self.pair is None:
             raise ValueError("this needs the pair of models, and only a subnetwork was given")
         return self.pair
+
+    def reads(self) -> dict[str, Any]:
+        """What is looked at, by what it is called: no page may take its place."""
+        return {"the subnetwork": self.net, **models_of(self.pair)}
 
     @property
     def tensors(self) -> list[str]:

@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import ken
+from ken.filekinds import PAGE
 from ken.files import write_text
+from ken.outputs import check_outputs, models_of
 from ken.retention import PairOfModels
 from kenviz.reporting import results as measured
 from kenviz.reporting.contents import SECTIONS as SECTIONS
@@ -39,6 +41,7 @@ def report(
     quantiles: Sequence[float] = QUANTILES,
     sections: Sequence[str] | None = None,
     theme: str = "auto",
+    overwrite: bool = False,
     progress: bool = True,
 ) -> Path:
     """Write a report about a subnetwork as one HTML file, which needs neither a network nor a kernel; returns its path.
@@ -58,7 +61,8 @@ def report(
     time. At most 400 matrices are in the map with tiles and rows, and a million tiles; the report says so if some were
     left out. Beside that a file grows by less than a kilobyte for every tensor of the models.
 
-    Names and texts are escaped. The file is written whole or not at all; interrupted, nothing is left.
+    Names and texts are escaped. The file is written whole or not at all; interrupted, nothing is left. It takes the
+    place of another page, of any other file only with overwrite, and of nothing that is read.
 
     Raises `ValueError` if the models (as the fingerprints of their tensors tell) or the results are not those of the
     subnetwork, if a tensor is not a pruned one, or for an unknown section or theme, and `OSError` if the file cannot be
@@ -73,6 +77,9 @@ def report(
     """
     from tqdm.auto import tqdm
 
+    models = models_of(pair.pair if isinstance(pair, Study) else pair)
+    read = {"the subnetwork": net, "the second subnetwork": compare, "the results": results, **models}
+    check_outputs([(path, PAGE)], read, overwrite=overwrite)
     told = _told(title=title, metric=metric, tensors=tensors, quantiles=quantiles, sections=sections, theme=theme)
     chosen = choose(sections, results, compare)
     if theme not in THEMES:
@@ -88,7 +95,6 @@ def report(
             raise ValueError(f"tensors must be pruned ones, got {name!r}")
     if not study.tensors:
         raise ValueError("the subnetwork has no pruned tensor to report on")
-    _check_folder(Path(path))
     found = None if results is None else measured.read(results, net, metric)
     total = steps(study, chosen, tensors)
     with tqdm(total=total, desc="report", unit="part", disable=not progress, delay=1.0, leave=False) as bar:
@@ -106,11 +112,3 @@ def _told(**arguments: Any) -> dict[str, Any]:
     usual = {"title": "What pruning kept", "metric": "metric", "quantiles": QUANTILES, "theme": "auto"}
     told = {name: value for name, value in arguments.items() if value is not None and usual.get(name) != value}
     return {name: value if isinstance(value, str) else list(value) for name, value in told.items()}
-
-
-def _check_folder(path: Path) -> None:
-    """Say before the work, not after it, that a file cannot be written there."""
-    if not path.parent.is_dir():
-        raise FileNotFoundError(f"{path} cannot be written: there is no folder {path.parent}")
-    if path.is_dir():
-        raise IsADirectoryError(f"{path} cannot be written: it is a folder")

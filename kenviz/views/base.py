@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +13,8 @@ import ipywidgets
 import traitlets
 from bokeh.models import LayoutDOM
 
+from ken.filekinds import PAGE
+from ken.outputs import check_outputs
 from kenviz import pages
 from kenviz.pane import BokehPane
 
@@ -121,11 +123,29 @@ class View(ipywidgets.VBox):
         """The numbers that the figure shows, as a table."""
         raise NotImplementedError
 
-    def to_html(self, path: str | Path) -> Path:
-        """Write the figure, as it is now, into one HTML file that opens without a network or a kernel."""
+    def to_html(self, path: str | Path, *, overwrite: bool = False) -> Path:
+        """Write the figure, as it is now, into one HTML file that opens without a network or a kernel.
+
+        Args:
+            path: Where to. Another page is replaced, what the view looks at never.
+            overwrite: Replace a file that holds something else, too.
+
+        Returns:
+            The path.
+
+        Raises:
+            OutputError: The view looks at that file, or there is one that holds something else.
+            OSError: The file cannot be written.
+        """
+        check_outputs([(path, PAGE)], self._reads(), overwrite=overwrite)
         with self._lock:
             title = self.caption.split(":")[0] or type(self).__name__
             return pages.write(path, title, [self.page()], self.colours)
+
+    def _reads(self) -> Mapping[str, Any]:
+        """What the view looks at, by what it is called."""
+        study = getattr(self, "_study", None)
+        return {} if study is None else study.reads()
 
     def page(self) -> tuple[LayoutDOM, str]:
         """The figure built anew, in no document, and its caption: what `to_html` writes."""

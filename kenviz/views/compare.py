@@ -251,6 +251,9 @@ class CompareView(PartView):
 
     # ---- ways out
 
+    def _reads(self) -> dict[str, Any]:
+        return self._of.reads()
+
     def _figure(self) -> LayoutDOM:
         ranges = axes.ranges(self._shape, self.rows, self.columns)
         plots = masks.build(self._tiles, self._shape, ranges, self.tensor, self._remark)

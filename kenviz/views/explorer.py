@@ -13,6 +13,8 @@ import pandas as pd
 import traitlets
 
 import ken
+from ken.filekinds import PAGE
+from ken.outputs import check_outputs
 from ken.retention import PairOfModels
 from kenviz import pages
 from kenviz.figures.labels import label
@@ -249,8 +251,12 @@ class Explorer(ipywidgets.VBox):
         """The numbers that each view shows, by view."""
         return {name: part.numbers() for name, part in self._parts().items() if isinstance(part, View)}
 
-    def to_html(self, path: str | Path) -> Path:
-        """Write all views, as they are now, into one HTML file that opens without a network or a kernel."""
+    def to_html(self, path: str | Path, *, overwrite: bool = False) -> Path:
+        """Write all views, as they are now, into one HTML file that opens without a network or a kernel.
+
+        What path and overwrite may be, and what is raised, is as for every view (`MatrixView.to_html`).
+        """
+        check_outputs([(path, PAGE)], self._study.reads(), overwrite=overwrite)
         colours = "dark" if self.theme == "dark" else "light"
         with self._lock:
             return pages.write(path, f"Explorer: {label(self.tensor)}", [view.page() for view in self.views], colours)

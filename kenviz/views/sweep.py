@@ -209,6 +209,9 @@ class SweepView(View):
         line = self._single.iloc[at]
         return {"x": np.array([figures.position(line["share"], self.scale)]), "y": np.array([line["value"]])}
 
+    def _reads(self) -> dict[str, Any]:
+        return {"the file of results": self._sweep.source}
+
     def _figure(self) -> Plot:
         return figures.build(
             self._data,
