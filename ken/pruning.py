@@ -61,13 +61,16 @@ def prune(
     """Retain k entries of every row of the fine-tuned model; reset the rest to the pretrained values.
 
     Both models are torch modules or state dicts, on any device, or paths of safetensors files or checkpoint folders;
-    neither is changed. Names are paired exactly, else by adding or stripping transformers' base-model prefix, else by
-    ties and transformers' own renames; a module and a folder are paired in the layout of the folder. k is a number of
+    neither is changed. Names are paired exactly, else by adding or stripping transformers' base-model prefix or the one
+    that the names themselves show, else by ties and transformers' own renames; what wraps a model or its parts
+    (`_orig_mod.`, `module.`) is looked through. A module and a folder are paired in the layout of the folder. Tensors
+    that a fine-tuned checkpoint lacks are the pretrained model's (`Subnetwork.lacking`). k is a number of
     entries per row (int), a share of the row (float in (0, 1]), or a mapping from name pattern to either.
     Tensors that match `exclude`, or do not match a given `include`, are carried whole, and with `layers_only` those
     whose name has no layer number; so are buffers, integers, and tensors without a pretrained counterpart. Rows are cut
     by a tensor's shape (`ken.rows.row_shape`); rows, a mapping from name pattern to "last", "first" or "whole", has
-    some cut in another way. seed is that of random rules. A progress bar appears if it takes longer than a second.
+    some cut in another way. Rows count as added, and are retained whole, behind the pretrained ones of a vocabulary (by
+    the kind of its module, by a configuration, or with rows "grown"); else a tensor of another length is new. seed is that of random rules. A progress bar appears if it takes longer than a second.
 
     rule is one of `ken.rules.names()`. on ("weights" or "update"), bandwidth and kernel are for those that estimate a
     density, see `ken.rules.Settings`. Where a bandwidth rule finds none for a row, the normal reference stands in: a
