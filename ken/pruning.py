@@ -69,8 +69,9 @@ def prune(
     Tensors that match `exclude`, or do not match a given `include`, are carried whole, and with `layers_only` those
     whose name has no layer number; so are buffers, integers, and tensors without a pretrained counterpart. Rows are cut
     by a tensor's shape (`ken.rows.row_shape`); rows, a mapping from name pattern to "last", "first" or "whole", has
-    some cut in another way. Rows count as added, and are retained whole, behind the pretrained ones of a vocabulary (by
-    the kind of its module, by a configuration, or with rows "grown"); else a tensor of another length is new. seed is that of random rules. A progress bar appears if it takes longer than a second.
+    some cut in another way. Rows count as added, and are retained whole, behind the pretrained ones of a vocabulary
+    (by the kind of its module, by a configuration, or with rows "grown"); else a tensor of another length is new. seed
+    is that of random rules. A progress bar appears if it takes longer than a second.
 
     rule is one of `ken.rules.names()`. on ("weights" or "update"), bandwidth and kernel are for those that estimate a
     density, see `ken.rules.Settings`. Where a bandwidth rule finds none for a row, the normal reference stands in: a

@@ -125,9 +125,7 @@ def test_state_dicts_and_files_give_a_new_state_dict_each_time(berts, tmp_path):
     same_words.load_state_dict(
         {name: w[: len(words)] if "word_embeddings" in name else w for name, w in berts.fine_tuned.state_dict().items()}
     )
-    states = ken.Pair(
-        same_words.state_dict(), {f"bert.{name}": w for name, w in berts.pretrained.state_dict().items()}
-    )
+    states = ken.Pair(same_words.state_dict(), {f"bert.{name}": w for name, w in berts.pretrained.state_dict().items()})
     for modules, pair in (
         (berts, ken.Pair(tmp_path / "ours", tmp_path / "theirs")),
         (ken.Pair(same_words, berts.pretrained), states),
