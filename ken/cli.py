@@ -245,10 +245,12 @@ def view(
     """Open the Explorer of the subnetwork NET in the browser, as an app; Ctrl-C ends it."""
     from kenviz.app import serve
 
-    if models is not None and len(models) > 2:
+    models = models or []
+    if len(models) > 2:
         raise KenError(f"a subnetwork belongs to two models, FINE_TUNED and PRETRAINED, got {len(models)}")
-    *fine_tuned, pretrained = models or [None]
-    serve(net, *fine_tuned, pretrained, ip=ip, port=port, token=token, browser=browser)
+    pretrained = models[-1] if models else None
+    fine_tuned = models[0] if len(models) == 2 else None
+    serve(net, fine_tuned, pretrained, ip=ip, port=port, token=token, browser=browser)
 
 
 _INTERRUPTED = 130  # as shells have it

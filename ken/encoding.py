@@ -147,7 +147,7 @@ def _embeddings(model: Any) -> int | None:
 
 def _config(model: Any) -> Any:
     """The config of the part that reads text."""
-    config = getattr(model, "config", None)
+    config: Any = getattr(model, "config", None)
     return config.get_text_config() if hasattr(config, "get_text_config") else config
 
 

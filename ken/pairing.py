@@ -31,10 +31,8 @@ def match(names: Collection[str], others: Collection[str], prefixes: Collection[
     {'bert.pooler.weight': 'pooler.weight', 'classifier.weight': None}
     """
     known = set(others)
-    wrapped: dict[str, str] = {}  # names of the others without what wraps their parts
-    for other, short in shorter_names(others).items():
-        if short not in known:
-            wrapped[short] = other
+    # Names of the others without what wraps their parts.
+    wrapped = {short: longer for longer, short in shorter_names(others).items() if short not in known}
     pairs: dict[str, str | None] = {}
     owner: dict[str, str] = {}
     for name in names:

@@ -18,14 +18,15 @@ from ken.collecting import Collector
 from ken.errors import PairingError, ValuesError, at_tensor
 from ken.filekinds import SUBNETWORK
 from ken.filing import FilesOnDisk
-from ken.mixups import signs_of_turning, turned, unrelated
+from ken.mixups import unrelated
 from ken.outputs import check_outputs, models_of
 from ken.pairing import Pairing, open_pair
 from ken.pairs import Pair
 from ken.patterns import check_patterns
 from ken.relation import WIDEST, Sums
+from ken.remarks import kept_of_row, remarks
 from ken.retained import Outline
-from ken.rows import K, Selection, row_budget, row_shape
+from ken.rows import K, Selection, row_shape
 from ken.scalars import checked_seed
 from ken.subnetwork import Provenance, Recipe, Subnetwork
 from ken.taking import Subject, take
@@ -60,13 +61,16 @@ def prune(
     """Retain k entries of every row of the fine-tuned model; reset the rest to the pretrained values.
 
     Both models are torch modules or state dicts, on any device, or paths of safetensors files or checkpoint folders;
-    neither is changed. Names are paired exactly, else by adding or stripping transformers' base-model prefix, else by
-    ties and transformers' own renames; a module and a folder are paired in the layout of the folder. k is a number of
+    neither is changed. Names are paired exactly, else by adding or stripping transformers' base-model prefix or the one
+    that the names themselves show, else by ties and transformers' own renames; what wraps a model or its parts
+    (`_orig_mod.`, `module.`) is looked through. A module and a folder are paired in the layout of the folder. Tensors
+    that a fine-tuned checkpoint lacks are the pretrained model's (`Subnetwork.lacking`). k is a number of
     entries per row (int), a share of the row (float in (0, 1]), or a mapping from name pattern to either.
     Tensors that match `exclude`, or do not match a given `include`, are carried whole, and with `layers_only` those
     whose name has no layer number; so are buffers, integers, and tensors without a pretrained counterpart. Rows are cut
     by a tensor's shape (`ken.rows.row_shape`); rows, a mapping from name pattern to "last", "first" or "whole", has
-    some cut in another way. seed is that of random rules. A progress bar appears if it takes longer than a second.
+    some cut in another way. Rows count as added, and are retained whole, behind the pretrained ones of a vocabulary (by
+    the kind of its module, by a configuration, or with rows "grown"); else a tensor of another length is new. seed is that of random rules. A progress bar appears if it takes longer than a second.
 
     rule is one of `ken.rules.names()`. on ("weights" or "update"), bandwidth and kernel are for those that estimate a
     density, see `ken.rules.Settings`. Where a bandwidth rule finds none for a row, the normal reference stands in: a
@@ -120,7 +124,7 @@ def prune(
         kernel,
     )
     pairing = replace(pairing, cuts={name: cut for name in reasons if (cut := selection.cut_of(name))})
-    seen = _Seen({}, {}, Sums(), {}, _notes(pairing, selection, reasons))
+    seen = _Seen({}, {}, Sums(), {}, remarks(pairing, selection, reasons))
 
     def fill(sink: Collector | SubnetworkWriter, bar: _Bar) -> None:
         for name, reason in reasons.items():
@@ -181,31 +185,6 @@ class _Seen(NamedTuple):
     notes: tuple[str, ...]
 
 
-def _notes(pairing: Pairing, selection: Selection, reasons: Mapping[str, str]) -> tuple[str, ...]:
-    """What is to be said before any value is read. Models the wrong way round are warned of at once."""
-    ours, theirs = pairing.fine_tuned, pairing.pretrained
-    if mixed_up := turned(signs_of_turning(ours, theirs, {**pairing.names, **pairing.namesakes})):
-        warn(mixed_up)
-    pruned = [name for name, reason in reasons.items() if not reason]
-    kept = [_kept(pairing, name, selection) for name in pruned]
-    idle = ""
-    if reasons and not pruned:
-        idle = f"nothing is pruned: all {len(reasons)} tensors are carried whole"
-    elif pruned and selection.k != 1.0 and all(kept >= n for kept, n in kept):
-        longest = max(n for _, n in kept)
-        idle = f"k = {selection.k} retains every entry, as no row is longer than {longest}: nothing is reset"
-    left = f"{ours.source}: {belongings.told(ours.left)}" if ours.left else ""
-    return tuple(dict.fromkeys(filter(None, (*ours.notes, left, *theirs.notes, *pairing.notes, mixed_up, idle))))
-
-
-def _kept(pairing: Pairing, name: str, selection: Selection) -> tuple[int, int]:
-    """How many entries of a row are retained, of how many that a rule decides about."""
-    _, n = row_shape(pairing.pretrained.tensors[str(pairing.names[name])].shape, selection.cut_of(name))
-    k = selection.k_of(name)
-    assert k is not None  # Selection.reason_to_carry has seen to it
-    return (row_budget(k, n) if n else 0), n
-
-
 def _told(net: Subnetwork, seen: _Seen) -> Subnetwork:
     """The subnetwork, after a warning if its models are strangers to one another, or rows had no bandwidth."""
     if seen.stood_in:
@@ -235,7 +214,7 @@ def _prune(
     # The rule sees the common part alone: the common rows, and of a grown vector the common entries.
     cut = selection.cut_of(name)
     common_rows, _ = row_shape(pretrained.shape, cut)
-    budget, common_n = _kept(pairing, name, selection)
+    budget, common_n = kept_of_row(pairing, name, selection)
     retained = common_rows * budget + fine_tuned.count - pretrained.count
 
     settings = rules.Settings(recipe.on, recipe.bandwidth, recipe.kernel)

@@ -52,6 +52,7 @@ def verify(net: Subnetwork | str | Path, pretrained: Source | None = None, *, pr
                 wrong[name] = error
             bar.update(outline.entries)
         for name, place in lent.items():
+            assert theirs is not None
             try:
                 for _ in stretches(net, name, theirs, place):
                     pass

@@ -137,7 +137,7 @@ def test_models_that_do_not_even_pair_the_wrong_way_round_are_told_so(pair):
     net = ken.prune(*longer, 0.5)
     with pytest.raises(ken.KenError) as caught:
         Study(net, ken.Pair(*longer[::-1]))
-    assert "the wrong way round" in "\n".join([str(caught.value), *caught.value.__notes__])
+    assert "the wrong way round" in "\n".join([str(caught.value), *getattr(caught.value, "__notes__", [])])
 
 
 def test_two_fine_tunings_are_compared_on_either_pair_and_on_no_third(pair):

@@ -156,11 +156,12 @@ LAYERS = {
         *("retained", "stored"),
         *("subnetwork", "tensors", "writing"),
     },
+    "remarks": {"belongings", "mixups", "pairing", "rows", "telling"},
     "collecting": {"entries", "retained", "taking", "tensors"},
     "pruning": {
         *("bandwidths", "checkpoint", "collecting", "entries", "filekinds", "format", "layouts", "outputs", "pairing"),
         *("belongings", "filing", "mixups", "pairs", "patterns", "relation", "retained", "rows", "rules", "scalars"),
-        *("subnetwork", "taking", "telling", "tensors", "writing"),
+        *("remarks", "subnetwork", "taking", "telling", "tensors", "writing"),
     },
     "standins": {"checkpoint", "entries", "layouts", "pairing", "subnetwork", "tensors"},
     "fitting": {"vocabularies"},
