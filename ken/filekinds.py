@@ -65,7 +65,7 @@ def kind_of(path: Path) -> str:
 
 def _of_safetensors(header: bytes) -> str:
     try:
-        metadata = json.loads(header).get("__metadata__") or {}
+        metadata = json.loads(header).get("__metadata__")
     except (ValueError, AttributeError, RecursionError):
         return "bytes of some other kind"
-    return SUBNETWORK if FORMAT in metadata else "weights"
+    return SUBNETWORK if isinstance(metadata, dict) and FORMAT in metadata else "weights"

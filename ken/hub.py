@@ -32,8 +32,7 @@ def locate(source: str | Path) -> Path:
     path = Path(source)
     if path.exists():
         return path
-    an_id = isinstance(source, str) and _ID.fullmatch(source) and source[0] != "."
-    if not an_id or path.suffix in (".safetensors", ".bin", ".json"):
+    if not an_id(source):
         raise PairingError(f"there is no file or folder {source}")
     import huggingface_hub
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
@@ -69,18 +68,36 @@ def locate(source: str | Path) -> Path:
 
 
 def in_cache(source: str) -> Path | None:
-    """The folder in which the hub's cache has a model, whole or in part; None if it has none. The hub is not asked.
+    """The folder of all that the hub's cache has of a model: its files, and which of its versions is the one.
+
+    Args:
+        source: Its hub id.
+
+    Returns:
+        The folder, None if the cache has nothing of it. The hub is not asked.
 
     Example:
         >>> in_cache("../no/id") is None
         True
     """
-    if not _ID.fullmatch(source) or source[0] == ".":
+    if not an_id(source):
         return None
     import huggingface_hub
     from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 
     try:
-        return Path(huggingface_hub.snapshot_download(source, local_files_only=True))
+        snapshot = Path(huggingface_hub.snapshot_download(source, local_files_only=True))
     except (LocalEntryNotFoundError, HFValidationError, OSError):
         return None
+    return snapshot.parents[1] if snapshot.parent.name == "snapshots" else snapshot
+
+
+def an_id(source: str | Path) -> bool:
+    """Whether a text may be the hub id of a model, if there is no file or folder of that name.
+
+    >>> an_id("org/model"), an_id("./model"), an_id("model.safetensors"), an_id(Path("org/model"))
+    (True, False, False, False)
+    """
+    if not isinstance(source, str) or not _ID.fullmatch(source) or source[0] == ".":
+        return False
+    return Path(source).suffix not in (".safetensors", ".bin", ".json")

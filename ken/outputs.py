@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 from ken.errors import OutputError
 from ken.filekinds import FOLDER, RESULTS, kind_of
 from ken.files import check_new_folder, check_place
-from ken.hub import in_cache
+from ken.hub import an_id, in_cache
 from ken.stored import readers
 from ken.subnetwork import Subnetwork
 
@@ -51,8 +51,8 @@ def check_outputs(
         new_folder: The folder of the outputs is made if it is not there.
 
     Raises:
-        OutputError: An output is, or lies inside, something that is read; two outputs are one file; or a file is there
-            that holds something else.
+        OutputError: An output is, or lies inside, something that is read, or has the name by which the hub was asked
+            for it; two outputs are one file; or a file is there that holds something else.
         OSError: There is no folder to write into, or the path is a folder or a device.
 
     Example:
@@ -92,12 +92,13 @@ def models_of(pair: PairOfModels | None) -> dict[str, Any]:
 
 
 class _Read:
-    """Everything that is read, by identity; of folders that are not there yet, the name."""
+    """Everything that is read, by identity; of folders that are not there yet, the name. Hub ids by their path."""
 
     def __init__(self) -> None:
         self._files: dict[Identity, _Input] = {}
         self._folders: dict[Identity, _Input] = {}
         self._names: list[tuple[Path, _Input]] = []
+        self._ids: dict[Path, _Input] = {}
 
     def add(self, what: str, source: Any) -> None:
         """Take in a path, a hub id or a subnetwork; anything else is in memory."""
@@ -106,14 +107,18 @@ class _Read:
                 self._files[reader.identity] = _Input(what, reader.path)
         elif isinstance(source, str | os.PathLike):
             path = Path(source)
-            if not path.exists() and isinstance(source, str):
-                path = in_cache(source) or path
+            if not path.exists() and isinstance(source, str) and an_id(source):
+                self._ids[_real(path)] = _Input(what, path)
+                found = in_cache(source)
+                if found is None:
+                    return
+                path = found
             given = _Input(what, path)
             self._names.append((_real(path), given))
             if path.is_dir():
                 self._add_folder(path, what)
-            elif (found := _identity(path)) is not None:
-                self._files[found] = given
+            elif (identity := _identity(path)) is not None:
+                self._files[identity] = given
 
     def _add_folder(self, path: Path, what: str) -> None:
         """A folder, all files that are in it or below, and those that links in it lead to."""
@@ -131,6 +136,8 @@ class _Read:
             if found is not None and found in known:
                 raise _is_read(path, known[found])
         for place in dict.fromkeys((_real(path), _real(path.parent) / path.name)):
+            if place in self._ids:
+                raise _takes_the_name(path, self._ids[place])
             for name, given in self._names:
                 if place == name:
                     raise _is_read(path, given)
@@ -145,6 +152,13 @@ class _Read:
 def _is_read(path: Path, given: _Input) -> OutputError:
     return OutputError(
         f"{path} cannot be written: it is {given.what}, {given.path}, which must stay; give another name"
+    )
+
+
+def _takes_the_name(path: Path, given: _Input) -> OutputError:
+    return OutputError(
+        f"{path} cannot be written: from then on it would be read in place of {given.what}, the hub's {given.path}; "
+        "give another name"
     )
 
 

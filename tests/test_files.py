@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 
+from ken.filekinds import kind_of
 from ken.files import replacing, replacing_folder, write_text
 
 
@@ -225,3 +226,10 @@ def test_text_is_written_as_it_is(tmp_path):
         write_text(path, "\ud800")
     assert path.read_bytes() == text.encode("utf-8")
     assert names(tmp_path) == ["a.txt"]
+
+
+@pytest.mark.parametrize("metadata", ["5", "true", "null", '"text"', "[1]", "{}", '{"format": 5}'])
+def test_whatever_a_header_has_for_metadata_it_is_told_in_words_what_the_file_holds(tmp_path, metadata):
+    header = f'{{"__metadata__": {metadata}}}'.encode()
+    (tmp_path / "file").write_bytes(len(header).to_bytes(8, "little") + header)
+    assert kind_of(tmp_path / "file") == "weights"
