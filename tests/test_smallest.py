@@ -216,7 +216,7 @@ def test_what_makes_no_sense_is_refused_before_anything_is_evaluated(told, error
 
 
 @pytest.mark.parametrize(
-    ("tolerance", "meant"), [(5, "a loss of 5 % is 0.05"), (1, "a loss of 1 % is 0.01"), (100, "")]
+    ("tolerance", "meant"), [(5, "a loss of 5 % is 0.05"), (1.5, "a loss of 1.5 % is 0.015"), (100, "")]
 )
 def test_a_tolerance_in_percent_of_a_metric_that_is_a_share_is_refused(tolerance, meant):
     seen = []
