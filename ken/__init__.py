@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from ken import rules as rules
     from ken import training as training
     from ken.errors import KenError as KenError
+    from ken.errors import KenWarning as KenWarning
     from ken.explaining import explain as explain
     from ken.explaining import explain_row as explain_row
     from ken.exporting import export as export
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
 _PUBLIC = {
     "CarriedTensor": "retained",
     "KenError": "errors",
+    "KenWarning": "errors",
     "Pair": "retention",
     "RetainedTensor": "retained",
     "SmallestK": "smallest",

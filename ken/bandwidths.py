@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from numbers import Real
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,22 +30,69 @@ def bandwidth(rows: Array, rule: str | float = NORMAL_REFERENCE) -> Array:
     - "scott": s · n^(-1/5) with the sample standard deviation (Scott 1992, as scipy's `gaussian_kde`)
     - "silverman": 0.9 · min(s, IQR/1.34) · n^(-1/5) (Silverman 1986, eq. 3.31); s alone if the IQR is 0
     - "isj": improved Sheather-Jones (Botev, Grotowski & Kroese 2010), from the package KDEpy, which the extra `isj`
-      installs. For rows of several modes; slow.
+      installs. For rows of several modes; slow. Of short rows, or of few different values, it often finds none: such a
+      row has that of the normal reference (`widths` says which).
 
-    Raises `ValuesError` if a row's range is beyond float64, or a rule finds no bandwidth, and `RuleError` for other
-    rules.
+    Raises `ValuesError` if a row's range is beyond float64, and `RuleError` for other rules.
 
     >>> bandwidth(np.array([[-1.0, 1.0], [3.0, 3.0]])).round(4).tolist()
     [[0.9228], [0.0]]
     >>> bandwidth(np.array([[-1.0, 1.0], [3.0, 3.0]]), 0.5).tolist()
     [[0.5], [0.0]]
     """
-    find = _found(rule)
+    return widths(rows, rule).bandwidths
+
+
+class Widths(NamedTuple):
+    """Bandwidths of rows, (rows, 1); stood_in, (rows,) bool: where the normal reference stands in for the rule."""
+
+    bandwidths: Array
+    stood_in: NDArray[np.bool_]
+
+
+def widths(rows: Array, rule: str | float = NORMAL_REFERENCE) -> Widths:
+    """The same, and of which rows the rule found none."""
     rows = np.asarray(rows, dtype=np.float64)
+    found = _widths(rows, rule)
+    stood_in = np.isnan(found[:, 0])
+    if stood_in.any():
+        found[stood_in] = _widths(rows[stood_in], NORMAL_REFERENCE)
+    return Widths(found, stood_in)
+
+
+def note(rule: str | float, stood_in: Mapping[str, int]) -> str:
+    """What is to be said of it: how many rows of which tensors.
+
+    >>> note("isj", {"a.bias": 1, "b.weight": 20})
+    "the bandwidth rule isj found none for 21 rows (a.bias: 1, b.weight: 20): they have that of the normal reference"
+    """
+    named = ", ".join(f"{name}: {rows:,}" for name, rows in list(stood_in.items())[:_NAMED] if name)
+    more = f" and {len(stood_in) - _NAMED:,} more tensors" if len(stood_in) > _NAMED else ""
+    where = f" ({named}{more})" if named else ""
+    count = sum(stood_in.values())
+    rows = f"{count:,} rows{where}: they have" if count > 1 else f"one row{where}: it has"
+    return f"the bandwidth rule {rule} found none for {rows} that of the normal reference"
+
+
+def longest(rule: str | float, names: Iterable[str]) -> dict[str, int]:
+    """Tensors of which, and of no others, the note is as long as any; none if the rule always finds a bandwidth."""
+    if rule not in FALLIBLE:
+        return {}
+    escaped_twice = sorted(names, key=lambda name: len(json.dumps(json.dumps(name))))
+    return dict.fromkeys([*escaped_twice[-_NAMED:], ""], 10**15)
+
+
+# Tensors that a note names.
+_NAMED = 3
+
+
+def _widths(rows: Array, rule: str | float) -> Array:
+    """As `bandwidth`; NaN where the rule finds none."""
+    find = _found(rule)
     if rows.size == 0:
         return np.zeros((rows.shape[0], 1))
     low, high = rows.min(axis=1, keepdims=True), rows.max(axis=1, keepdims=True)
-    with np.errstate(over="ignore", under="ignore", invalid="ignore"):
+    with np.errstate(all="ignore"):
         spread = high - low
         if not np.isfinite(spread).all():
             row = int(np.flatnonzero(~np.isfinite(spread[:, 0]))[0])
@@ -111,16 +161,16 @@ def _isj_of() -> Callable[[Array], float]:
 
 def _isj(rows: Array) -> Array:
     find = _isj_of()
-    widths = np.zeros((len(rows), 1))
+    widths = np.full((len(rows), 1), np.nan)
     for row, values in enumerate(rows):
         scale = float(np.ptp(values))
         if not 1e-140 < scale < 1e140:
-            continue  # constant, or about to be rescaled
-        try:
+            widths[row] = 0.0  # constant, or about to be rescaled
+            continue
+        with suppress(ValueError, ArithmeticError):  # what it raises where it finds no root
             # It has limits in units of the values, so it is given every row at the same scale.
-            widths[row] = scale / _ISJ_RANGE * find((_ISJ_RANGE * (values - values.min()) / scale)[:, None])
-        except ValueError as error:
-            raise ValuesError(f"the bandwidth rule isj found none for row {row}: {error}") from None
+            width = scale / _ISJ_RANGE * float(find((_ISJ_RANGE * (values - values.min()) / scale)[:, None]))
+            widths[row] = width if 0 < width < math.inf else math.nan
     return widths
 
 
@@ -131,3 +181,5 @@ RULES: dict[str, Callable[[Array], Array]] = {
     "silverman": _silverman,
     "isj": _isj,
 }
+#: Those that find none for some rows.
+FALLIBLE = frozenset({"isj"})

@@ -65,6 +65,9 @@ class Card:
         if of["density"] is not None:
             lines.append(f"density {of['density']:.6g}, rank {of['density_rank']} of {of['n']} in its row")
         lines.append(f"rule {of['rule']}, k = {of['k']} of {of['n']}, on {of['on']}")
+        if self._row.stood_in:
+            told = self._row.settings.bandwidth
+            lines.append(f"the bandwidth rule {told} found none for this row: it has that of the normal reference")
         lines.append(of["python"])
         return "\n".join(lines)
 

@@ -9,9 +9,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from ken import quantised, unmerged
 from ken.entries import Entries
 from ken.errors import PairingError
 from ken.folders import OnDisk, open_path
+from ken.storages import aliases
+from ken.ties import tie
 from ken.vocabularies import vocabularies
 from ken.wrappers import looked_through, plain_names, unwrapped
 
@@ -38,13 +41,14 @@ class Architecture:
 class Checkpoint:
     """The tensors of one model by name, in model order, aliases of tied tensors included.
 
-    tied maps each alias to the name under which the tensor counts. buffers are names of tensors that no
-    optimiser trains. prefix is transformers' base-model prefix ("bert"), empty if unknown. source says in a word
-    what was read. A checkpoint folder also has files (configuration, tokenizer) and shards: which file a tensor is in.
-    module is the live module itself, if transformers knows its class: it may be written in another layout than this.
-    notes are sentences about what was guessed, looked through or passed over when the source was read. live: it is a
-    module in memory, which has all its tensors; any other checkpoint may lack some. vocabularies are names of tensors
-    with a row for every word, as far as a live module tells them. config is the configuration, empty if unknown.
+    tied maps each alias to the name under which the tensor counts; of a checkpoint on disk also aliases that its files
+    lack and its class ties. buffers are names of tensors that no optimiser trains. prefix is transformers' base-model
+    prefix ("bert"), empty if unknown. source says in a word what was read. A checkpoint folder also has files
+    (configuration, tokenizer) and shards: which file a tensor is in. module is the live module itself, if transformers
+    knows its class: it may be written in another layout than this. notes are sentences about what was guessed, looked
+    through or passed over when the source was read. live: it is a module in memory, which has all its tensors; any
+    other checkpoint may lack some. vocabularies are names of tensors with a row for every word, as far as a live module
+    tells them. config is the configuration, empty if unknown.
     """
 
     tensors: Mapping[str, torch.Tensor]
@@ -58,6 +62,7 @@ class Checkpoint:
     on_disk: bool = False
     module: transformers.PreTrainedModel | None = field(default=None, repr=False)
     notes: tuple[str, ...] = ()
+    left: Mapping[str, str] = field(default_factory=dict)
     live: bool = False
     vocabularies: frozenset[str] = frozenset()
     config: Mapping[str, Any] = field(default_factory=dict)
@@ -86,7 +91,8 @@ class Checkpoint:
 def read(source: Source) -> Checkpoint:
     """Open a module, a state dict, a file or a folder. No value is copied; of files only headers are read.
 
-    Raises `PairingError` for anything else, and for tensors without values (on the meta device).
+    Raises `PairingError` for anything else, for tensors without values (on the meta device, or emptied by ZeRO-3), and
+    for what is no weight: codes of a quantised model (`ken.quantised`), adapters that are not merged (`ken.unmerged`).
 
     >>> import torch
     >>> layer = torch.nn.BatchNorm1d(2)
@@ -106,30 +112,40 @@ def read(source: Source) -> Checkpoint:
     raise PairingError(f"a model must be a torch module, a state dict or a path, got {type(source).__name__}")
 
 
+def _weights(tensors: Mapping[str, Any], config: Mapping[str, Any] | None, where: str) -> tuple[str, ...]:
+    """Refuse what is no weight. Returns what there is to note."""
+    unmerged.check(tensors, where)
+    return quantised.check(tensors, config, where)
+
+
 def _read_state_dict(state: Mapping[str, torch.Tensor]) -> Checkpoint:
+    _weights(state, None, "the state dict")
     found = _tensors_of(state)
     plain = plain_names(found)
     tensors = {short: found[name] for name, short in plain.items()}
     notes = tuple(filter(None, [looked_through(plain, found)]))
-    return Checkpoint(tensors, _ties(tensors), _running_statistics(tensors), source="a state dict", notes=notes)
+    return Checkpoint(tensors, aliases(tensors), _running_statistics(tensors), source="a state dict", notes=notes)
 
 
 def _read_module(module: torch.nn.Module) -> Checkpoint:
     module = unwrapped(module)
-    state = _tensors_of(module.state_dict())
+    raw, where = module.state_dict(), f"the module {type(module).__name__}"
+    quantised.check_module(module, where)
+    notes = _weights(raw, quantised.settings(getattr(module, "config", None)), where)
+    state = _tensors_of(raw)
     plain = plain_names(state)
     tensors = {short: state[name] for name, short in plain.items()}
     trained = {plain.get(name, name) for name, _ in module.named_parameters(remove_duplicate=False)}
     architecture = _architecture(module)
     return Checkpoint(
         tensors,
-        _ties(tensors),
+        aliases(tensors),
         frozenset(tensors) - trained,
         str(getattr(module, "base_model_prefix", "") or ""),
         architecture,
         _origin(module),
         module=_of_transformers(module),
-        notes=tuple(filter(None, [looked_through(plain, state)])),
+        notes=tuple(filter(None, [*notes, looked_through(plain, state)])),
         live=True,
         vocabularies=frozenset(plain.get(name, name) for name in vocabularies(module)),
         config=_config(module),
@@ -155,6 +171,9 @@ def _read_path(source: str | Path) -> Checkpoint:
 
     path = locate(source)
     folder = open_path(path)
+    kind = "model" if path != Path(source) else "folder" if path.is_dir() else "file"
+    where = f"{kind} {source if kind == 'model' else path.resolve().name}"
+    notes = (*folder.notes, *_weights(folder.tensors, folder.config, where))
     architecture, prefix = None, ""
     classes = (folder.config or {}).get("architectures") or ()
     if folder.config is not None and classes and isinstance(classes[0], str):
@@ -168,18 +187,19 @@ def _read_path(source: str | Path) -> Checkpoint:
     else:
         state = _tensors_of(folder.tensors)
         tensors = {short: state[name] for name, short in plain.items()}
-    kind = "model" if path != Path(source) else "folder" if path.is_dir() else "file"
+    tensors, tied, ties = tie(tensors, "" if architecture is None else architecture.class_name, folder.config)
     return Checkpoint(
         tensors,
-        _ties(tensors) if isinstance(tensors, dict) else {},
+        tied,
         _running_statistics(tensors),
         prefix,
         architecture,
-        f"{kind} {source if kind == 'model' else path.resolve().name}",
+        where,
         folder.files,
         {plain[name]: shard for name, shard in folder.shards.items() if name in plain},
         on_disk=True,
-        notes=tuple(filter(None, [looked_through(plain, folder.tensors)])),
+        notes=tuple(filter(None, [*notes, looked_through(plain, folder.tensors), *ties])),
+        left=folder.left,
         config=folder.config or {},
     )
 
@@ -204,19 +224,6 @@ def _tensors_of(state: Mapping[str, Any]) -> dict[str, torch.Tensor]:
             raise PairingError(f"{name}: tensors must be dense, got {tensor.layout} {tensor.dtype}")
         tensors[name] = tensor.detach()
     return tensors
-
-
-def _ties(tensors: Mapping[str, torch.Tensor]) -> dict[str, str]:
-    """Aliases: tensors over the very same memory count once, under the name that comes first."""
-    first: dict[tuple[object, ...], str] = {}
-    ties = {}
-    for name, tensor in tensors.items():
-        if tensor.numel() == 0:
-            continue
-        place = (tensor.device, tensor.data_ptr(), tensor.dtype, tuple(tensor.shape), tensor.stride())
-        if first.setdefault(place, name) != name:
-            ties[name] = first[place]
-    return ties
 
 
 def _architecture(module: torch.nn.Module) -> Architecture | None:

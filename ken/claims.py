@@ -6,12 +6,11 @@ left, and on its right, that still has unclaimed entries. The levels come from `
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 from numba import njit
 
-from ken.kernels import GAUSSIAN, LEFT_TO_RIGHT, levels, levels_of_other_kernels, point_at
+from ken.kernels import levels, levels_of_other_kernels, most_boxes, point_at
+from ken.sums import GAUSSIAN, LEFT_TO_RIGHT
 
 _COUNTING = 4096  # levels up to here are sorted by counting
 _AS_GIVEN = -2  # beside LEFT_TO_RIGHT
@@ -112,8 +111,7 @@ def _claim_rows(rows, order, bandwidths, k, kernel, visit, claimed, mask):
     place = np.empty(k, np.int64)
     level = np.zeros(k)
     counts = np.empty(_COUNTING + 2, np.int64)
-    # The population std of a row is at least its range / √(2n), which bounds the number of bandwidths in it.
-    moments = np.empty((int(4 * math.sqrt(2.0 * n) * n**0.2) + 16, 16))
+    moments = np.empty((most_boxes(n), 16))
     table = np.empty((16, 3 * k + 96))
 
     for r in range(m):

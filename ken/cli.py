@@ -12,6 +12,8 @@ from ken import report_command, sweep_command
 from ken._version import __version__
 from ken.arguments import FORCE, bandwidth_of, budget, budget_text
 from ken.errors import BudgetError, KenError
+from ken.telling import in_a_line
+from ken.terminal import printable
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -192,8 +194,10 @@ def inject(
     from ken.exporting import export
     from ken.format import load
 
-    folder = export(load(net), pretrained, out)
-    print(f"{folder}: {', '.join(sorted(path.name for path in folder.iterdir()))}")
+    subnetwork = load(net)
+    folder = export(subnetwork, pretrained, out)
+    written = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+    print("\n".join([f"{folder}: {', '.join(written)}", *(f"note: {printable(note)}" for note in subnetwork.notes)]))
 
 
 @app.command()
@@ -241,10 +245,12 @@ def view(
     """Open the Explorer of the subnetwork NET in the browser, as an app; Ctrl-C ends it."""
     from kenviz.app import serve
 
-    if models is not None and len(models) > 2:
+    models = models or []
+    if len(models) > 2:
         raise KenError(f"a subnetwork belongs to two models, FINE_TUNED and PRETRAINED, got {len(models)}")
-    *fine_tuned, pretrained = models or [None]
-    serve(net, *fine_tuned, pretrained, ip=ip, port=port, token=token, browser=browser)
+    pretrained = models[-1] if models else None
+    fine_tuned = models[0] if len(models) == 2 else None
+    serve(net, fine_tuned, pretrained, ip=ip, port=port, token=token, browser=browser)
 
 
 _INTERRUPTED = 130  # as shells have it
@@ -253,7 +259,8 @@ _INTERRUPTED = 130  # as shells have it
 def main() -> None:
     """Entry point: errors of ours and of the disk are told in a line; anything else is a bug, with its traceback."""
     try:
-        app()
+        with in_a_line("ken"):
+            app()
     except KenError as error:
         print("\n".join([f"ken: {error}", *getattr(error, "__notes__", [])]), file=sys.stderr)
         sys.exit(1)

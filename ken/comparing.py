@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ken.belonging import check_shape, check_tensor, open_for
+from ken.draws import alike, same_draw
 from ken.errors import SubnetworkError, at_tensor
-from ken.measuring import check_shape
 from ken.neighbours import Chance, z_score
-from ken.pairing import open_pair
+from ken.pairing import Pairing
 from ken.pairs import PairOfModels
 from ken.parallel import in_order
 from ken.places import place, role
 from ken.retained import RetainedTensor
 from ken.subnetwork import Subnetwork
+from ken.telling import warn
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -26,8 +29,10 @@ if TYPE_CHECKING:
 _COLUMNS = [
     *("tensor", "layer", "kind", "role", "paired", "retained_a", "retained_b", "both", "both_expected", "both_z"),
     *("jaccard", "jaccard_expected", "overlap", "overlap_expected"),
-    *("energy", "update_share_a", "update_share_b", "update_share_both"),
+    *("energy", "update_share_a", "update_share_b", "update_share_both", "same_draw"),
 ]
+# What chance has no say in if both are one draw.
+_BY_CHANCE = ["both_expected", "both_z", "jaccard_expected", "overlap_expected"]
 _BLOCK = 1 << 17
 
 
@@ -64,9 +69,12 @@ def compare(a: Subnetwork, b: Subnetwork, pair: PairOfModels) -> pd.DataFrame:
     both_z (its mean if both masks were drawn at random, row by row with the counts they have, and how many standard
     deviations it is away from that; NaN if chance has no choice); jaccard (both / retained by either), overlap (both /
     the smaller of the two); the same two with both_expected for both; energy (sum of squares of the update), and
-    the shares of it that a, b and both retain. Shares of nothing are NaN.
+    the shares of it that a, b and both retain; same_draw, whether both were drawn with the same random numbers (one
+    rule, one seed): then what they share says nothing, a `KenWarning` says so, and what chance would give is NaN.
+    Shares of nothing are NaN.
 
-    Raises `SubnetworkError` if a tensor has another shape, or was cut into rows in another way.
+    Raises `SubnetworkError` if a tensor has another shape, or was cut into rows in another way, and if the pretrained
+    model of the pair is not that of both, or the fine-tuned one that of neither.
 
     >>> import torch
     >>> from ken.pairs import Pair
@@ -76,9 +84,16 @@ def compare(a: Subnetwork, b: Subnetwork, pair: PairOfModels) -> pd.DataFrame:
     >>> compare(*nets, pair)[["both", "both_expected", "jaccard", "overlap"]].values.tolist()
     [[1.0, 0.5, 0.5, 1.0]]
     """
+    if a is not b and same_draw(a, b):
+        warn(alike(a, b))
+    return in_common(a, b, pair)
+
+
+def in_common(a: Subnetwork, b: Subnetwork, pair: PairOfModels) -> pd.DataFrame:
+    """What `compare` gives, for those who say themselves that both are the same draw."""
     import pandas as pd
 
-    pairing = replace(open_pair(pair.fine_tuned, pair.pretrained, a.recipe.rows), cuts=a.cuts)
+    pairing = _opened(a, b, pair)
     ours, others = a.pruned(), b.pruned()
     names = [name for name in ours if name in others]
     cuts_of_b = b.cuts
@@ -86,11 +101,13 @@ def compare(a: Subnetwork, b: Subnetwork, pair: PairOfModels) -> pd.DataFrame:
     def blocks() -> Iterator[_Block]:
         for name in names:
             first, second = ours[name], others[name]
-            check_shape(name, first, pairing)
-            check_shape(name, second, pairing)
+            check_shape(name, second.shape, pairing)
             if first.row_shape != second.row_shape:
                 ways = [repr(cuts.get(name, "")) for cuts in (pairing.cuts, cuts_of_b)]
                 raise SubnetworkError(f"{name}: rows were cut as {ways[0]} in one, as {ways[1]} in the other")
+            if first.pretrained.fingerprint != second.pretrained.fingerprint:
+                raise SubnetworkError(f"{name}: the pretrained tensor of one is another than that of the other")
+            check_tensor(name, first, pairing, also=[second.fine_tuned])
             read, (rows, n) = pairing.reader(name), first.row_shape
             step = max(1, _BLOCK // n)
             for start in range(0, rows, step):
@@ -106,7 +123,21 @@ def compare(a: Subnetwork, b: Subnetwork, pair: PairOfModels) -> pd.DataFrame:
     for name, sums in in_order(work, blocks()):
         found[name] = _Sums._make(x + y for x, y in zip(found[name], sums, strict=True))
     lines = [_line(name, sums) for name, sums in found.items()]
-    return pd.DataFrame(lines, columns=_COLUMNS).astype({"layer": "Int64"}).set_index("tensor")
+    table = pd.DataFrame(lines, columns=_COLUMNS).astype({"layer": "Int64"}).set_index("tensor")
+    table["same_draw"] = same_draw(a, b)
+    if same_draw(a, b):
+        table[_BY_CHANCE] = math.nan
+    return table
+
+
+def _opened(a: Subnetwork, b: Subnetwork, pair: PairOfModels) -> Pairing:
+    """The pair, which may be that of either: two fine-tunings of one pretrained model can be compared."""
+    try:
+        return open_for(a, pair)
+    except SubnetworkError:
+        with suppress(SubnetworkError):
+            return replace(open_for(b, pair), cuts=a.cuts)
+        raise
 
 
 def _sums(update: NDArray[np.float64], a: NDArray[np.bool_], b: NDArray[np.bool_]) -> _Sums:

@@ -38,6 +38,7 @@ from ken.docstring_task import (
     library_versions,
 )
 from ken.errors import DemoError
+from ken.scalars import LARGEST_OF_TRAINING, checked_seed
 from ken.training import Evaluation, evaluate, fine_tune, quiet_transformers
 
 if TYPE_CHECKING:
@@ -109,6 +110,7 @@ def pair(
         DemoError: there is no such task, a package of the extra ``kenviz[demo]`` is missing, or the cache directory
             cannot be written.
     """
+    seed = checked_seed(seed, 0, LARGEST_OF_TRAINING, DemoError)
     entry = _entry(cache_dir, seed, task)
     if _damage(entry) is not None:
         _make(entry, task, seed, progress)
@@ -120,6 +122,7 @@ def cached(cache_dir: str | os.PathLike[str] | None = None, *, task: str = "libr
 
     Quick: imports no torch, and checks the sizes of the files but not what is in them.
     """
+    seed = checked_seed(seed, 0, LARGEST_OF_TRAINING, DemoError)
     return _damage(_entry(cache_dir, seed, task), contents=False) is None
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from ken.format import load
 from ken.record import CarriedRecord, PrunedRecord
+from ken.relation import Relation
 from ken.stored import Lazy
 from ken.subnetwork import Provenance
 from ken.tensors import dtype_named
@@ -56,6 +58,7 @@ def describe(path: str | Path) -> dict[str, Any]:
         "only_pretrained": {name: list(shape) for name, shape in net.only_pretrained.items()},
         "files": list(net.files),
         "notes": list(net.notes),
+        "relation": None if net.relation is None else asdict(net.relation) | {"size": net.relation.size},
         "lacking": {name: list(there.shape) for name, there in net.lacking.items()},
         "tensors": tensors,
     }
@@ -79,6 +82,7 @@ def text(found: dict[str, Any]) -> str:
         ("bytes", ", ".join(f"{what} {_size(found[f'size_{what}'])}" for what in ("values", "masks", "carried"))),
         ("fine-tuned", _model_text(found["fine_tuned"])),
         ("pretrained", _model_text(found["pretrained"])),
+        ("update", _relation_text(found["relation"])),
         ("class", found["architecture"] or "not recorded"),
         ("files", ", ".join(found["files"]) or "none"),
         ("made with", ", ".join(f"{name} {version}" for name, version in recipe["versions"].items())),
@@ -136,6 +140,12 @@ def _model(of: Provenance) -> dict[str, Any]:
 
 def _model_text(of: dict[str, Any]) -> str:
     return f"{of['source']}: {of['tensors']} tensors, {of['entries']:,} entries, fingerprint {of['fingerprint']}"
+
+
+def _relation_text(of: dict[str, Any] | None) -> str:
+    if of is None:
+        return "not recorded"
+    return str(Relation(**{name: value for name, value in of.items() if name != "size"}))
 
 
 def _size(count: int) -> str:

@@ -13,11 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ken import rules
-from ken.bandwidths import NORMAL_REFERENCE, bandwidth
+from ken.bandwidths import NORMAL_REFERENCE, widths
+from ken.belonging import check_tensor, open_for
 from ken.density import KERNELS, density, grid, levels
 from ken.errors import SubnetworkError, ValuesError
 from ken.explanation import RowExplanation
-from ken.pairing import Pairing, open_pair
+from ken.pairing import Pairing
+from ken.scalars import checked_seed, plain
 
 if TYPE_CHECKING:
     from ken.retained import RetainedTensor
@@ -58,7 +60,8 @@ def explain_row(
     if fine_tuned.ndim != 1:
         raise ValuesError(f"a row must have one dimension, got shape {fine_tuned.shape}")
     pretrained = None if pretrained_row is None else np.asarray(pretrained_row, dtype=np.float64)
-    settings = rules.Settings(on, bandwidth, kernel)
+    settings, k, seed = rules.Settings(on, bandwidth, kernel), plain(k), checked_seed(seed)
+    bandwidth = settings.bandwidth
     mask = rules.retain(
         fine_tuned,
         k,
@@ -70,6 +73,7 @@ def explain_row(
         on=on,
         bandwidth=bandwidth,
         kernel=kernel,
+        stood_in=[],
     )
     python = f"ken.explain_row(fine_tuned_row, {k}{_told(locals())})"
     values = fine_tuned - pretrained if on == "update" and pretrained is not None else fine_tuned
@@ -116,10 +120,10 @@ def _explain(
     )
     if rule not in (*CLAIMING, "density") or values.size == 0:
         return found
-    h = bandwidth(values[None], settings.bandwidth)
+    h, stood_in = widths(values[None], settings.bandwidth)
     if not h[0, 0] > 0:
         return found
-    found = replace(found, bandwidth=float(h[0, 0]))
+    found = replace(found, bandwidth=float(h[0, 0]), stood_in=bool(stood_in[0]) and rule != "grid")
     if rule not in CLAIMING or k >= len(values):
         return found
     points = grid(values[None], k)[0]
@@ -170,12 +174,8 @@ def explain(
     """
     if tensor not in net.pruned():
         raise KeyError(f"{tensor!r} is no pruned tensor of the subnetwork")
-    pairing = replace(open_pair(pair.fine_tuned, pair.pretrained, net.recipe.rows), cuts=net.cuts)
-    stored = net.pruned()[tensor]
-    there = pairing.fine_tuned.tensors.get(tensor)
-    if there is None or tuple(there.shape) != stored.shape:
-        found = "is not there" if there is None else f"has shape {tuple(there.shape)}"
-        raise SubnetworkError(f"{tensor} {found} in the fine-tuned model; in the subnetwork it has {stored.shape}")
+    pairing, stored = open_for(net, pair), net.pruned()[tensor]
+    check_tensor(tensor, stored, pairing)
     rows = TensorExplanation(net, pairing, tensor, stored)
     return rows if row is None else rows[row]
 
@@ -217,6 +217,7 @@ class TensorExplanation(Sequence[RowExplanation]):
                 on=recipe.on,
                 bandwidth=recipe.bandwidth,
                 kernel=recipe.kernel,
+                stood_in=[],
             )
         if (again != mask).any():
             raise SubnetworkError(

@@ -37,7 +37,8 @@ class RowExplanation:
     All arrays are float64 of length n, or k for what grid points have; `claimed` and `order` say which entry each grid
     point claimed, and in which order the points were visited. They are empty where no point claims: for other rules,
     constant rows, k >= n. values are those the rule looked at. The last `added` entries have no pretrained value and
-    are retained whole. python is the line that makes this again.
+    are retained whole. stood_in: the bandwidth rule found none for this row, so that it has that of the normal
+    reference. python is the line that makes this again.
     """
 
     fine_tuned: Array
@@ -57,6 +58,7 @@ class RowExplanation:
     seed: int = 0
     added: int = 0
     python: str = ""
+    stood_in: bool = False
 
     @property
     def n(self) -> int:

@@ -4,23 +4,26 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from numpy.typing import NDArray
 
+from ken import belongings
 from ken.checkpoint import Checkpoint, Source, read
 from ken.container import Writer, stored_dtype
 from ken.errors import at_tensor
 from ken.filekinds import FOLDER
 from ken.files import replacing_folder
+from ken.filing import FilesOnDisk, parts_of
 from ken.folders import CONFIG, INDEX, WEIGHTS
 from ken.injection import find_places, merged_stretches
 from ken.outputs import check_outputs
 from ken.standins import find_stand_ins, stretches
 from ken.subnetwork import Subnetwork
 from ken.tensors import dtype_named
+from ken.ties import untold
 
 if TYPE_CHECKING:
     import torch
@@ -50,10 +53,14 @@ def export(net: Subnetwork, pretrained: Source, folder: str | Path, *, progress:
     check_outputs([(folder, FOLDER)], {"the subnetwork": net, "the pretrained model": pretrained})
     theirs = read(pretrained)
     places = find_places(net, theirs)
+    if not net.files and net.architecture is not None:
+        belongings.check(theirs.files)
     lent = find_stand_ins(net, theirs)
     names = [*net, *lent]
     if net.architecture is None:  # nothing else would know that these are the same tensors
         names += list(net.tied)
+    else:
+        names += untold(net.tied, net.architecture.class_name, net.architecture.config)
     kinds = {name: _kind(net, name) for name in names}
     for name, (dtype, _) in kinds.items():
         with at_tensor(name):
@@ -62,8 +69,10 @@ def export(net: Subnetwork, pretrained: Source, folder: str | Path, *, progress:
         replacing_folder(folder) as part,
         tqdm(total=net.entries, desc="export", unit="entry", unit_scale=True, disable=not progress, delay=1.0) as bar,
     ):
-        for name, data in _files(net, theirs):
-            (part / name).write_bytes(data)
+        for path, data in _files(net, theirs):
+            (part / path).parent.mkdir(parents=True, exist_ok=True)
+            with (part / path).open("wb") as file:
+                file.writelines(data)
         size, weight_map = 0, {}
         for shard, members in _shards(net, kinds).items():
             shapes = {name: kinds[name][1] for name in members}
@@ -114,14 +123,15 @@ def _shards(net: Subnetwork, kinds: Mapping[str, tuple[torch.dtype, tuple[int, .
     return shards
 
 
-def _files(net: Subnetwork, theirs: Checkpoint) -> Iterator[tuple[str, bytes]]:
-    """Configuration and tokenizer: what the subnetwork brings along, else what can be had."""
-    if net.files:
-        yield from net.files.items()
-        return
-    for name, path in theirs.files.items():
-        if net.architecture is not None and name != CONFIG:
-            yield name, path.read_bytes()
-    if net.architecture is not None:
+def _files(net: Subnetwork, theirs: Checkpoint) -> Iterator[tuple[str, Iterable[bytes]]]:
+    """Configuration and tokenizer by their path: what the subnetwork brings along, else what can be had."""
+    files: Mapping[str, bytes] = net.files
+    if not net.files and net.architecture is not None:
+        files = FilesOnDisk({path: file for path, file in theirs.files.items() if path != CONFIG})
+    for path in files:
+        # Subnetworks of before may bring it; transformers would look for an adapter that is not there.
+        if path.rpartition("/")[2] != "adapter_config.json":
+            yield path, parts_of(files, path)
+    if not net.files and net.architecture is not None:
         config: dict[str, Any] = {**net.architecture.config, "architectures": [net.architecture.class_name]}
-        yield CONFIG, (json.dumps(config, indent=2, sort_keys=True) + "\n").encode()
+        yield CONFIG, [(json.dumps(config, indent=2, sort_keys=True) + "\n").encode()]

@@ -59,9 +59,12 @@ def replacing_folder(path: str | Path) -> Iterator[Path]:
     part = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name[:40]}.", suffix=".part"))
     try:
         yield part
-        for file in part.iterdir():
-            with file.open("rb") as opened:
-                os.fsync(opened.fileno())
+        for inside in part.rglob("*"):
+            if inside.is_dir():
+                _sync_folder(inside)
+            else:
+                with inside.open("rb") as opened:
+                    os.fsync(opened.fileno())
         _sync_folder(part)
         part.chmod(_mode(path, 0o777))
         part.replace(path)

@@ -8,16 +8,18 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from ken.belongings import plain
 from ken.checkpoint import Architecture
 from ken.container import BYTES, Reader, stored_dtype
 from ken.errors import FormatError, at_tensor
 from ken.filekinds import SUBNETWORK
-from ken.folders import belongs, plain
+from ken.filing import StoredFiles
 from ken.outputs import check_outputs
 from ken.record import CarriedRecord, PrunedRecord, Record, from_metadata
 from ken.recording import plausible
+from ken.relation import Relation
 from ken.retained import CarriedTensor, Outline, RetainedTensor, check_grown
-from ken.stored import Lazy, StoredCarried, StoredTensor, blob_name, outline, stored_file, to_reference
+from ken.stored import Lazy, StoredCarried, StoredTensor, blob_name, outline, to_reference
 from ken.subnetwork import Provenance, Recipe, Subnetwork
 from ken.tensors import dtype_named
 from ken.writing import SubnetworkWriter
@@ -81,10 +83,11 @@ def load(path: str | Path) -> Subnetwork:
             record.prefix,
             Provenance(**dict(record.fine_tuned)),
             Provenance(**dict(record.pretrained)),
-            Lazy({file.name: file for file in record.files}, lambda file: stored_file(reader, file)),
+            StoredFiles(reader, record.files),
             record.shards,
             record.notes,
             {name: to_reference(there) for name, there in record.lacking.items()},
+            None if record.relation is None else Relation(**dict(record.relation)),
         )
     except FormatError as error:
         error.add_note(f"in the file {path}")
@@ -123,9 +126,6 @@ def _check_blobs(reader: Reader, record: Record) -> None:
             else:
                 values = BYTES, (sum(tensor.values.lengths),)
             expected[blob_name("values", tensor.name)] = values
-    for file in record.files:
-        if not belongs(file.name):
-            raise FormatError(f"{file.name[:80]!r} is not the name of a configuration or tokenizer file")
     for shard in set(record.shards.values()):
         if not plain(shard) or not shard.endswith(".safetensors"):
             raise FormatError(f"{shard[:80]!r} is not the name of a safetensors file")

@@ -7,9 +7,9 @@ from fnmatch import fnmatchcase
 from functools import cached_property
 from typing import NamedTuple
 
-from ken import layouts
+from ken import layouts, quantised, unmerged
 from ken.checkpoint import Checkpoint
-from ken.rows import GROWN
+from ken.rows import GROWN, layer_of
 from ken.vocabularies import sizes
 
 
@@ -32,6 +32,9 @@ def judge(ours: Checkpoint, theirs: Checkpoint, names: Mapping[str, str | None],
         names: The pretrained counterpart of every fine-tuned tensor.
         rows: Ways to cut tensors into rows by name pattern; "grown" says that rows were added to a tensor.
 
+    Raises:
+        PairingError: One of a pair has been left empty by ZeRO-3, or holds the codes of a quantised model.
+
     Example:
         >>> import torch
         >>> five, three = Checkpoint({"head": torch.ones(5, 2)}), Checkpoint({"head": torch.ones(3, 2)})
@@ -47,15 +50,22 @@ def judge(ours: Checkpoint, theirs: Checkpoint, names: Mapping[str, str | None],
             continue
         fine_tuned, pretrained = ours.tensors[name], theirs.tensors[other]
         shape, there = tuple(fine_tuned.shape), tuple(pretrained.shape)
+        unmerged.check_gathered(name, shape, there)
+        quantised.check_pair(name, fine_tuned, pretrained)
         if fine_tuned.is_floating_point() != pretrained.is_floating_point():
             found.misfits[name] = f"fine-tuned is {fine_tuned.dtype}, pretrained is {pretrained.dtype}"
         elif shape == there:
             continue
-        elif not (len(shape) == len(there) > 0 and shape[1:] == there[1:]):
+        elif not _are_rows_alike(shape, there) or (shape[0] < there[0] and layer_of(name) is not None):
+            # No head is in a layer: where rows are missing there, the models are of different sizes.
             found.misfits[name] = f"fine-tuned is {shape}, pretrained is {there}; only extra leading rows can be paired"
         elif not (shape[0] > there[0] and (_says_grown(name, rows) or words.have(name, other, shape[0], there[0]))):
             found.apart[name] = f"new: its shape is {shape}, that of the pretrained model {there}"
     return found
+
+
+def _are_rows_alike(shape: tuple[int, ...], pretrained: tuple[int, ...]) -> bool:
+    return len(shape) == len(pretrained) > 0 and shape[1:] == pretrained[1:]
 
 
 def _says_grown(name: str, rows: Mapping[str, str]) -> bool:

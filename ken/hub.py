@@ -7,8 +7,13 @@ from pathlib import Path
 
 from ken.errors import PairingError
 
-# Weights, configuration, tokenizer; never code.
-_WANTED = ["*.json", "*.txt", "*.model", "*.jinja", "*.tiktoken"]
+# Weights, configuration, tokenizer, licence and card, in folders below as well; never code.
+_WANTED = [
+    *("*.json", "*.txt", "*.model", "*.jinja", "*.tiktoken", "*.bpe", "*.spm", "*.vocab", "*.codes", "*.tokenizer"),
+    *("*tokenizer.model.v*", "*vocab", "LICENSE*", "NOTICE*", "README.md"),
+]
+# The same weights in another form, and what training has left.
+_UNWANTED = ["onnx/*", "openvino/*", "original/*", "checkpoint-*/*", "runs/*"]
 _WEIGHTS = ("*.safetensors", "*.bin")
 _ID = re.compile(r"[\w.-]+(/[\w.-]+)?", re.ASCII)
 
@@ -45,9 +50,17 @@ def locate(source: str | Path) -> Path:
             "the hub itself is not asked, because HF_HUB_OFFLINE is set"
         )
     try:
-        found = Path(huggingface_hub.snapshot_download(str(source), allow_patterns=[*_WANTED, _WEIGHTS[0]]))
+        found = Path(
+            huggingface_hub.snapshot_download(
+                str(source), allow_patterns=[*_WANTED, _WEIGHTS[0]], ignore_patterns=_UNWANTED
+            )
+        )
         if not next(found.glob(_WEIGHTS[0]), None):
-            found = Path(huggingface_hub.snapshot_download(str(source), allow_patterns=[*_WANTED, _WEIGHTS[1]]))
+            found = Path(
+                huggingface_hub.snapshot_download(
+                    str(source), allow_patterns=[*_WANTED, _WEIGHTS[1]], ignore_patterns=_UNWANTED
+                )
+            )
     except (HfHubHTTPError, LocalEntryNotFoundError, HFValidationError, OSError) as error:
         raise PairingError(
             f"there is no file or folder {source}, nor a model of that name on the hub: {error}"

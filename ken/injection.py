@@ -6,7 +6,6 @@ reset:  the fine-tuned model, with all other entries set back
 
 from __future__ import annotations
 
-import copy
 import json
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -18,6 +17,7 @@ from numpy.typing import NDArray
 
 from ken import layouts
 from ken.checkpoint import Architecture, Checkpoint, Source, read
+from ken.copying import conflict, copied, put, same, slots_of
 from ken.errors import SubnetworkError, at_tensor
 from ken.fitting import fit_modules, fit_vocabulary
 from ken.pairing import match
@@ -26,7 +26,7 @@ from ken.retained import CarriedTensor, RetainedTensor, check_grown
 from ken.standins import find_stand_ins, stand_in
 from ken.subnetwork import Subnetwork
 from ken.tensors import fingerprint
-from ken.wrappers import plain_names, unwrapped
+from ken.wrappers import unwrapped
 
 if TYPE_CHECKING:
     import torch
@@ -42,8 +42,9 @@ def inject(net: Subnetwork, pretrained: Source) -> torch.nn.Module | dict[str, t
 
     For a state dict the result is a state dict under the fine-tuned names, with new tensors. For a module it is a
     new module on the same device and in the same mode (training or evaluation): a copy of the given one or, where
-    the subnetwork carries tensors that have no place in it (a new head), one of the fine-tuned model's transformers
-    class. For a path it is a state dict (see `ken.export` for a checkpoint folder).
+    the subnetwork carries tensors that have no place in it (a new head) or the two models tie other tensors, one of the
+    fine-tuned model's transformers class. A copy of another module has apart what is to have different values, and ties
+    what the fine-tuned model ties. For a path it is a state dict (see `ken.export` for a checkpoint folder).
 
     Every pretrained tensor is checked against the fingerprint that the subnetwork has of it, and every stored one
     against its checksum. Raises `SubnetworkError` if anything does not fit; nothing has been changed by then.
@@ -87,16 +88,56 @@ def inject(net: Subnetwork, pretrained: Source) -> torch.nn.Module | dict[str, t
             model = _build(net, pretrained)
     merged = dict(zip(net, each(lambda name: merge(net, name, theirs, places[name]), net), strict=True))
     stand_ins = {name: stand_in(net, name, theirs, place) for name, place in lent.items()}
+    values = merged | stand_ins
     if model is None:
-        model = _copy(pretrained, {str(places[name]): tensor for name, tensor in merged.items()})
-        if other_shapes:
-            _fit(model, net, theirs, places)
-        return model
-    slots = slots_of(model)
-    for name, tensor in (merged | stand_ins).items():
-        slots[name].data = tensor
+        names = _names_by_place(net, theirs, places | lent, slots_of(pretrained))
+        of_transformers = theirs.module is not None
+        if not of_transformers or conflict(pretrained, names, values) is None or not _covers_its_class(net):
+            model = copied(pretrained, names, values, tie=not of_transformers)
+            if other_shapes:
+                _fit(model, net, theirs, places)
+            return model
+        model = _build(net, pretrained)
+    return _filled(model, net, values)
+
+
+def _names_by_place(
+    net: Subnetwork, theirs: Checkpoint, places: Mapping[str, str | None], slots: Mapping[str, torch.Tensor]
+) -> dict[str, str]:
+    """For every place of a module the name of the tensor that it is to have, also where that is an alias."""
+    names = {str(place): name for name, place in places.items()}
+    found = pair_with(net, theirs)
     for alias, name in net.tied.items():
-        slots[alias].data = slots[name].data
+        if (place := found[alias]) is not None and place in slots:
+            names.setdefault(place, name)
+    return names
+
+
+def _covers_its_class(net: Subnetwork) -> bool:
+    """Whether a model of the fine-tuned class would have all its tensors from the subnetwork."""
+    return net.architecture is not None and not _unset(net, build(net.architecture)[1])
+
+
+def _filled(model: torch.nn.Module, net: Subnetwork, merged: Mapping[str, torch.Tensor]) -> torch.nn.Module:
+    """A model of the fine-tuned class with the values of the subnetwork; what the class ties stays tied if it may."""
+    import torch
+
+    slots = slots_of(model)
+    names = {name: name for name in (*net, *net.lacking)} | {
+        alias: name for alias, name in net.tied.items() if alias in slots
+    }
+    given: dict[int, str] = {}
+    apart: dict[str, torch.Tensor] = {}
+    for place, name in names.items():
+        slot = slots[place]
+        if given.setdefault(id(slot), name) == name or same(merged[name], merged[given[id(slot)]]):
+            slot.data = merged[given[id(slot)]]
+        elif isinstance(slot, torch.nn.Parameter):
+            apart[place] = torch.nn.Parameter(merged[name], requires_grad=slot.requires_grad)
+        else:
+            apart[place] = merged[name]
+    if apart:
+        put(model, apart)
     return model
 
 
@@ -154,7 +195,8 @@ def find_places(net: Subnetwork, theirs: Checkpoint) -> dict[str, str | None]:
 
     Raises `SubnetworkError` if a pruned tensor has none, or one of another shape, or if the layouts differ.
     """
-    places = pair_with(net, theirs)
+    found = pair_with(net, theirs)
+    places = {name: found[name] for name in net}
     for name, outline in net.outlines.items():
         if outline.reason is not None:
             continue
@@ -167,7 +209,7 @@ def find_places(net: Subnetwork, theirs: Checkpoint) -> dict[str, str | None]:
 
 
 def pair_with(net: Subnetwork, theirs: Checkpoint) -> dict[str, str | None]:
-    """The tensor of a model that goes with each of the subnetwork, as `open_pair` pairs them; None if there is none.
+    """The tensor of a model for each name of the subnetwork, aliases too, as `open_pair` pairs them; None if none.
 
     Raises `SubnetworkError` if the subnetwork has the tensors as they are on disk and the model has others in memory,
     or the other way round.
@@ -183,7 +225,7 @@ def pair_with(net: Subnetwork, theirs: Checkpoint) -> dict[str, str | None]:
             f"{parts[0]} of the subnetwork and {parts[1]} of the pretrained model are one tensor in different layouts; "
             f"{how}"
         )
-    return {name: found[name] for name in net}
+    return found
 
 
 def merge(net: Subnetwork, name: str, theirs: Checkpoint, place: str | None) -> torch.Tensor:
@@ -208,12 +250,6 @@ def merged_stretches(net: Subnetwork, name: str, theirs: Checkpoint, place: str 
         yield from tensor.stretches(theirs.entries(place))
 
 
-def slots_of(model: torch.nn.Module) -> dict[str, torch.Tensor]:
-    """The parameters and buffers of a module by all their names, without those of what wraps it or its parts."""
-    slots = dict(model.named_parameters(remove_duplicate=False)) | dict(model.named_buffers(remove_duplicate=False))
-    return {short: slots[name] for name, short in plain_names(slots).items()}
-
-
 def _fit(model: torch.nn.Module, net: Subnetwork, theirs: Checkpoint, places: Mapping[str, str | None]) -> None:
     """Let modules and configuration of a copy say the sizes that its tensors have now."""
     fit_modules(model)
@@ -221,23 +257,6 @@ def _fit(model: torch.nn.Module, net: Subnetwork, theirs: Checkpoint, places: Ma
         old, new = tuple(theirs.tensors[str(place)].shape), net.outlines[name].shape
         if old != new and net.outlines[name].reason is None:
             fit_vocabulary(getattr(model, "config", None), old[0], new[0])
-
-
-def _copy(model: torch.nn.Module, tensors: Mapping[str, torch.Tensor]) -> torch.nn.Module:
-    """A deep copy of a module with some tensors exchanged; those are not copied first."""
-    import torch
-
-    slots, memo = slots_of(model), {}
-    for name, tensor in tensors.items():
-        old = slots.get(name)
-        if old is None:
-            raise SubnetworkError(f"the model has no parameter or buffer {name}")
-        if isinstance(old, torch.nn.Parameter):
-            new: torch.Tensor = torch.nn.Parameter(tensor, requires_grad=old.requires_grad)
-        else:
-            new = tensor
-        memo[id(old)] = new
-    return copy.deepcopy(model, memo)
 
 
 def _build(net: Subnetwork, pretrained: torch.nn.Module) -> torch.nn.Module:
@@ -249,8 +268,7 @@ def _build(net: Subnetwork, pretrained: torch.nn.Module) -> torch.nn.Module:
     like = next(iter(pretrained.parameters()), None)
     if like is not None:
         model.to(like.device)
-    known = {*net.outlines, *net.tied, *net.lacking}
-    unset = [name for name in model.state_dict() if name not in known]
+    unset = _unset(net, model)
     if unset:  # it would keep whatever it was built with
         raise SubnetworkError(f"the subnetwork has no tensor {unset[0]}, which {cls} needs ({len(unset)} such tensors)")
     slots = slots_of(model)
@@ -258,6 +276,12 @@ def _build(net: Subnetwork, pretrained: torch.nn.Module) -> torch.nn.Module:
     if absent:
         raise SubnetworkError(f"{cls} has no tensor {absent[0]} ({len(absent)} such tensors)")
     return model
+
+
+def _unset(net: Subnetwork, model: torch.nn.Module) -> list[str]:
+    """The tensors of a model that the subnetwork has none for."""
+    known = {*net.outlines, *net.tied, *net.lacking}
+    return [name for name in model.state_dict() if name not in known]
 
 
 def build_class(name: str) -> type[transformers.PreTrainedModel]:

@@ -15,6 +15,8 @@ import math
 import numpy as np
 from numba import njit
 
+from ken.sums import GAUSSIAN, densities_at, density_at
+
 _SQRT_2PI = math.sqrt(2 * math.pi)
 _LEVEL_LIMIT = 2.0**31  # as ken.density.LEVEL_BITS
 
@@ -39,40 +41,6 @@ def point_at(j, k, low, high, step):
     return low
 
 
-#: Kernels by number, in the order of `ken.density.KERNELS`; left to right is no kernel, but an order of visiting.
-LEFT_TO_RIGHT, GAUSSIAN, TOPHAT, EPANECHNIKOV, EXPONENTIAL, LINEAR, COSINE = range(-1, 6)
-_INTEGRALS = np.array([math.sqrt(2 * math.pi), 2.0, 4 / 3, 2.0, 1.0, 4 / math.pi])
-
-
-@njit(nogil=True, cache=True)
-def density_at(x, point, h, kernel):
-    """The density at one point, summed directly; x: (n,) sorted."""
-    total = 0.0
-    if kernel == GAUSSIAN:
-        for i in range(x.shape[0]):
-            u = (point - x[i]) / h
-            total += math.exp(-0.5 * u * u)
-    elif kernel == EXPONENTIAL:
-        for i in range(x.shape[0]):
-            total += math.exp(-abs(point - x[i]) / h)
-    else:
-        for i in range(np.searchsorted(x, point - h), x.shape[0]):
-            u = abs(point - x[i]) / h
-            if u >= 1.0:
-                if x[i] > point:
-                    break
-                continue
-            if kernel == TOPHAT:
-                total += 1.0
-            elif kernel == EPANECHNIKOV:
-                total += 1.0 - u * u
-            elif kernel == LINEAR:
-                total += 1.0 - u
-            else:
-                total += math.cos(math.pi / 2 * u)
-    return total / (x.shape[0] * _INTEGRALS[kernel]) / h
-
-
 @njit(nogil=True, cache=True, error_model="numpy")
 def expand(x, k, step, h, terms, cut, moments, table, out):
     """Approximate density at k even grid points; returns the bound on its error, or -1 if there is none.
@@ -82,18 +50,19 @@ def expand(x, k, step, h, terms, cut, moments, table, out):
     n = x.shape[0]
     low, high = x[0], x[n - 1]
     half = 0.5 * h
-    if not 1e-6 < half / step < 1e6:  # no bandwidth of a rule is that far from the range of the row
+    if not (half / step > 1e-6 and math.isfinite(1.0 / h)):
         return -1.0
-    # A box is s units wide, a grid step m units; one of the two is 1, so that both lattices agree.
+    # A box is s units wide, a grid step m units; one of the two is 1, so that both lattices agree. Of a bandwidth much
+    # wider than the row, boxes are a half of the row.
     s, m = 1, 1
     if step <= half:
-        s = int(half / step)
+        s = int(min(half / step, max(1.0, 0.5 * k)))
     else:
         m = math.ceil(step / half)
     unit = step / m
     width = s * unit
     boxes = (k - 1) * m // s + 1
-    reach = int(min(float((k - 1) * m), math.ceil(cut * h / unit))) + s
+    reach = math.ceil(min(float((k - 1) * m), cut * h / unit)) + s  # the least first: numba's ceil is an int64
     # Near the smallest numbers 1 / width overflows, and rounding is no longer relative: the bound would not hold.
     if boxes > moments.shape[0] or 2 * reach + 1 > table.shape[1] or not unit > 1e-290:
         return -1.0
@@ -153,8 +122,6 @@ def expand(x, k, step, h, terms, cut, moments, table, out):
 @njit(nogil=True, cache=True, error_model="numpy")
 def levels(x, k, step, h, moments, table, level):
     """The level of each of the k grid points of one sorted row; returns the highest."""
-    n = x.shape[0]
-    low, high = x[0], x[n - 1]
     peak = 1.0 / _SQRT_2PI / h  # no density is higher
     # More terms where the densities are high, that few points lie within the bound of a level boundary.
     terms, cut = 8, 6.5
@@ -163,17 +130,32 @@ def levels(x, k, step, h, moments, table, level):
     bound = -1.0
     if math.isfinite(peak) and step > 0.0:
         bound = expand(x, k, step, h, terms, cut, moments, table, level)
+    return _rounded(x, k, step, h, GAUSSIAN, 0.0 if bound >= 0.0 else -1.0, bound, level)
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def _rounded(x, k, step, h, kernel, relative, absolute, level):
+    """Densities to levels: those within their bound of a level boundary are summed again; returns the highest.
+
+    level: (k,), the densities on entry. relative, absolute: the bound on their errors; relative -1: there is none.
+    """
+    low, high = x[0], x[x.shape[0] - 1]
     highest = 0.0
     for j in range(k):
         f = level[j]
-        if bound >= 0.0 and f < _LEVEL_LIMIT:
-            below = math.floor(f)
-            beyond = f - below - 0.5
-            if abs(beyond) > bound:
-                level[j] = below + 1.0 if beyond > 0.0 else below
+        if relative == 0.0 and absolute == 0.0:
+            level[j] = _level(f)
+            highest = max(highest, level[j])
+            continue
+        if relative >= 0.0 and math.isfinite(f):
+            quantum = _quantum(f)
+            below = math.floor(f / quantum)
+            beyond = f / quantum - below - 0.5
+            if abs(beyond) * quantum > relative * f + absolute:
+                level[j] = quantum * (below + 1.0 if beyond > 0.0 else max(below, 0.0))
                 highest = max(highest, level[j])
                 continue
-        level[j] = _level(density_at(x, point_at(j, k, low, high, step), h, GAUSSIAN))
+        level[j] = _level(density_at(x, point_at(j, k, low, high, step), h, kernel))
         highest = max(highest, level[j])
     return highest
 
@@ -186,51 +168,23 @@ def _level(density):
 
 @njit(nogil=True, cache=True, error_model="numpy")
 def levels_of_other_kernels(x, k, step, h, kernel, level):
-    """The same for the other kernels: the sums of most are short, and that of the exponential one is a recursion."""
+    """The same for the other kernels, whose densities come from one pass over the row."""
     low, high = x[0], x[-1]
-    bound = _exponential(x, k, step, h, level) if kernel == EXPONENTIAL else -1.0
-    highest = 0.0
+    points = np.empty(k)
     for j in range(k):
-        f = level[j]
-        if bound >= 0.0 and f < _LEVEL_LIMIT:
-            below = math.floor(f)
-            beyond = f - below - 0.5
-            if abs(beyond) > bound * f:
-                level[j] = below + 1.0 if beyond > 0.0 else below
-                highest = max(highest, level[j])
-                continue
-        level[j] = _level(density_at(x, point_at(j, k, low, high, step), h, kernel))
-        highest = max(highest, level[j])
-    return highest
+        points[j] = point_at(j, k, low, high, step)
+    relative, absolute = densities_at(x, points, h, kernel, level)
+    return _rounded(x, k, step, h, kernel, relative, absolute, level)
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
-def _exponential(x, k, step, h, out):
-    """Density of the exponential kernel at the grid points; returns the bound on its relative error.
+@njit(nogil=True, cache=True)
+def most_boxes(n):
+    """How many boxes there is room for: as the normal reference rule needs, and for far narrower bandwidths.
 
-    What lies left of a grid point weighs there exp(-distance / h) of what it weighed at the point before; so on the
-    right. Roundings add up along the row, as do those of the direct sum, from which this may differ by the bound.
+    The population std of a row is at least its range / √(2n), which bounds the number of such bandwidths in it. Where a
+    bandwidth is too narrow for this room, direct sums are short.
     """
-    n = x.shape[0]
-    low, high = x[0], x[n - 1]
-    i, total, before = 0, 0.0, low
-    for j in range(k):
-        point = point_at(j, k, low, high, step)
-        total *= math.exp((before - point) / h)
-        while i < n and x[i] <= point:
-            total += math.exp((x[i] - point) / h)
-            i += 1
-        out[j], before = total, point
-    i, total, before = n - 1, 0.0, high
-    scale = 1.0 / (n * _INTEGRALS[EXPONENTIAL]) / h
-    for j in range(k - 1, -1, -1):
-        point = point_at(j, k, low, high, step)
-        total *= math.exp((point - before) / h)
-        while i >= 0 and x[i] > point:
-            total += math.exp((point - x[i]) / h)
-            i -= 1
-        out[j], before = (out[j] + total) * scale, point
-    return 2.3e-16 * (4.0 * (n + k) + 16.0 * (high - low) / h)
+    return max(int(4 * math.sqrt(2.0 * n) * n**0.2) + 16, min(4 * n, 1 << 16))
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
@@ -240,7 +194,7 @@ def row_levels(x, k, h, kernel):
     level = np.zeros(k)
     step = (x[n - 1] - x[0]) / (k - 1)
     if kernel == GAUSSIAN:
-        moments = np.empty((int(4 * math.sqrt(2.0 * n) * n**0.2) + 16, 16))
+        moments = np.empty((most_boxes(n), 16))
         levels(x, k, step, h, moments, np.empty((16, 3 * k + 96)), level)
     else:
         levels_of_other_kernels(x, k, step, h, kernel, level)

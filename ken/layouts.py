@@ -14,20 +14,15 @@ fit as they are.
 from __future__ import annotations
 
 import copy
-import json
 import re
-import tempfile
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, field, replace
-from functools import lru_cache
-from pathlib import Path
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from ken.checkpoint import Architecture, Checkpoint
+from ken.classes import ModelClass, class_named, legacy
 from ken.errors import PairingError
-from ken.vocabularies import vocabularies
 
 if TYPE_CHECKING:
     import transformers
@@ -81,7 +76,7 @@ def complete(pairs: Mapping[str, str | None], ours: Named, theirs: Named) -> dic
     left, free = _left(pairs, ours, theirs)
     if not left or not free:
         return pairs
-    reference = _reference(ours) or _reference(theirs) or _legacy()
+    reference = _reference(ours) or _reference(theirs) or legacy()
     here, there = reference.places(ours.tensors), reference.places(theirs.tensors)
 
     by_key: dict[str, list[str]] = {}
@@ -133,7 +128,7 @@ def advice(ours: Named, theirs: Named) -> str:
     ''
     """
     known = [reference for reference in (_reference(ours), _reference(theirs)) if reference is not None]
-    if all(len(reference.transforms) == len(_legacy().transforms) for reference in known):
+    if all(len(reference.transforms) == len(legacy().transforms) for reference in known):
         return ""
     live = any(getattr(model, "module", None) is not None for model in (ours, theirs))
     return f"if their layouts differ, {IN_FILES if live else IN_MEMORY}"
@@ -186,7 +181,7 @@ def needs(ours: Checkpoint, theirs: Checkpoint, free: Iterable[str]) -> Needs | 
             filled.add(place.target)
     absent = sorted(
         name
-        for name in reference.names - filled - set(reference.tied)
+        for name in set(reference.names) - filled - set(reference.tied)
         if not any(re.search(pattern, name) for pattern in reference.made_up)
     )
     return Needs(given, tuple(absent))
@@ -218,6 +213,15 @@ def _claim(pairs: dict[str, str | None], candidates: Mapping[str, Sequence[str]]
             pairs[name] = other
 
 
+def _reference(model: Named) -> ModelClass | None:
+    """What is known of a model's class; None if that is not a class of transformers, or cannot be made."""
+    module = getattr(model, "module", None)
+    if module is not None:
+        return ModelClass.of(module)
+    known = model.architecture
+    return None if known is None else class_named(known.class_name, known.config)
+
+
 class _Groups:
     """Names that stand for one tensor."""
 
@@ -235,115 +239,12 @@ class _Groups:
             self._leader[a] = b
 
 
-# --- what the library knows of one class
-
-
-@dataclass(frozen=True, slots=True)
-class _Place:
-    """Where a tensor belongs.
-
-    key is its name in the words of today, target the tensor of the module that it becomes, or is a part of.
-    """
-
-    key: str
-    target: str
-    converted: bool
-
-
-@dataclass(frozen=True, slots=True)
-class _Reference:
-    """A class of models: the names of its module, and how the library gets there from names on disk."""
-
-    names: frozenset[str] = frozenset()
-    prefix: str = ""
-    tied: Mapping[str, str] = field(default_factory=dict)
-    transforms: Sequence[Any] = ()
-    vocabularies: frozenset[str] = frozenset()
-    made_up: Sequence[str] = ()  # patterns of names that the library makes without a word if a checkpoint has none
-
-    @classmethod
-    def of(cls, module: transformers.PreTrainedModel) -> _Reference:
-        from transformers.conversion_mapping import get_model_conversion_mapping
-
-        return cls(
-            frozenset(module.state_dict()),
-            str(module.base_model_prefix or ""),
-            dict(getattr(module, "all_tied_weights_keys", None) or {}),
-            get_model_conversion_mapping(module),
-            vocabularies(module),
-            tuple(getattr(module, "_keys_to_ignore_on_load_missing", None) or ()),
-        )
-
-    def places(self, names: Iterable[str]) -> dict[str, _Place]:
-        from transformers.core_model_loading import WeightConverter, dot_natural_key, rename_source_key
-
-        transforms = copy.deepcopy(list(self.transforms))  # some remember what they have seen
-        converters = [transform for transform in transforms if isinstance(transform, WeightConverter)]
-        renamings = [transform for transform in transforms if not isinstance(transform, WeightConverter)]
-        known: Any = dict.fromkeys(self.names, True)
-        places = {}
-        for name in sorted(names, key=dot_natural_key):  # as the library goes through them, which it relies on
-            target, pattern = rename_source_key(name, renamings, converters, self.prefix, known)
-            key, _ = rename_source_key(name, renamings, [], self.prefix, known)
-            if target not in known and (name in known or not self._prefixed(name).isdisjoint(known)):
-                # What is in the words of the module already is not renamed again.
-                target, _ = rename_source_key(name, [], [], self.prefix, known)
-                key, pattern = target, None
-            places[name] = _Place(key.removeprefix(f"{self.prefix}."), target, pattern is not None and target in known)
-        return places
-
-    def _prefixed(self, name: str) -> set[str]:
-        return {f"{self.prefix}.{name}", name.removeprefix(f"{self.prefix}.")} if self.prefix else set()
-
-
-def _reference(model: Named) -> _Reference | None:
-    """What is known of a model's class; None if that is not a class of transformers, or cannot be made."""
-    module = getattr(model, "module", None)
-    if module is not None:
-        return _Reference.of(module)
-    if model.architecture is None:
-        return None
-    return _built(model.architecture.class_name, json.dumps(model.architecture.config, sort_keys=True))
-
-
-@lru_cache(maxsize=8)
-def _built(class_name: str, config: str) -> _Reference | None:
-    import torch
-    import transformers
-    from transformers.initialization import meta_device_safe_creation_ops, no_init_weights
-
-    cls: Any = getattr(transformers, class_name, None)
-    known = isinstance(cls, type) and issubclass(cls, transformers.PreTrainedModel)
-    if not (known and cls.config_class):
-        return None
-    with (
-        suppress(Exception),  # whatever transformers raises: then nothing is known, and names must fit as they are
-        tempfile.TemporaryDirectory() as folder,  # only the file reader knows how numbers that JSON lacks are spelled
-        torch.random.fork_rng(devices=[]),
-        torch.device("meta"),
-        meta_device_safe_creation_ops(),
-        no_init_weights(),
-    ):
-        path = Path(folder) / "config.json"
-        path.write_text(config, encoding="utf-8")
-        return _Reference.of(cls(cls.config_class.from_json_file(path)))
-    return None
-
-
-@lru_cache(maxsize=1)
-def _legacy() -> _Reference:
-    """Renames that are older than all classes."""
-    from transformers.conversion_mapping import get_checkpoint_conversion_mapping
-
-    return _Reference(transforms=get_checkpoint_conversion_mapping("legacy"))
-
-
 # --- a module in the layout of a file
 
 
 def _as_on_disk(model: Checkpoint, file: Checkpoint) -> Checkpoint:
     assert model.module is not None
-    reference = _Reference.of(model.module)
+    reference = ModelClass.of(model.module)
     wanted = {place.key for place in reference.places(file.tensors).values() if place.converted}
     if not wanted:
         return model  # whatever else the names differ in is a matter of ties and renames
@@ -383,10 +284,12 @@ def _reverted(model: Checkpoint, module: transformers.PreTrainedModel) -> Checkp
     counted = {name: tensor for name, tensor in model.tensors.items() if name not in model.tied}
     buffers = {counted[name].untyped_storage().data_ptr() for name in model.buffers if name in counted}
     with torch.no_grad():
-        tensors = revert_weight_conversion(module, counted)
+        tensors = dict(revert_weight_conversion(module, counted))
+    tied = {alias: name for alias, name in model.tied.items() if name in tensors and alias not in tensors}
+    tensors |= {alias: tensors[name] for alias, name in tied.items()}
     return replace(
         model,
         tensors=tensors,
-        tied={},
+        tied=tied,
         buffers=frozenset(name for name, tensor in tensors.items() if tensor.untyped_storage().data_ptr() in buffers),
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import groupby
 from typing import Any, NamedTuple
 
@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ken import density
-from ken.errors import SubnetworkError, at_tensor
-from ken.pairing import Pairing, open_pair
+from ken.belonging import check_tensor, open_for
+from ken.errors import at_tensor
 from ken.pairs import PairOfModels
 from ken.parallel import in_order
 from ken.retained import RetainedTensor
@@ -65,13 +65,13 @@ def tallies(net: Subnetwork, pair: PairOfModels, *, block: int = _BLOCK) -> Iter
     No more than `block` entries are read at a time (but never less than a row). Row by row the result does not depend
     on that at all; sums of a column are added in another order, so their last bits may differ.
 
-    Raises `SubnetworkError` if a tensor of the pair is missing or has another shape.
+    Raises `SubnetworkError` if a tensor of the pair is missing, or is not the one that was pruned.
     """
-    pairing = replace(open_pair(pair.fine_tuned, pair.pretrained, net.recipe.rows), cuts=net.cuts)
+    pairing = open_for(net, pair)
 
     def blocks() -> Iterator[_Block]:
         for name, tensor in net.pruned().items():
-            check_shape(name, tensor, pairing)
+            check_tensor(name, tensor, pairing)
             read, (rows, n) = pairing.reader(name), tensor.row_shape
             step = max(1, block // n)
             for start in range(0, rows, step):
@@ -83,14 +83,6 @@ def tallies(net: Subnetwork, pair: PairOfModels, *, block: int = _BLOCK) -> Iter
 
     for name, parts in groupby(in_order(work, blocks()), key=lambda counted: counted.block.name):
         yield _put_together(name, parts)
-
-
-def check_shape(name: str, tensor: RetainedTensor, pairing: Pairing) -> None:
-    """Raise `SubnetworkError` unless the pair has this tensor, in this shape."""
-    found = pairing.fine_tuned.tensors.get(name)
-    if found is None or tuple(found.shape) != tensor.shape:
-        what = "none of that name" if found is None else str(tuple(found.shape))
-        raise SubnetworkError(f"{name}: the subnetwork has shape {tensor.shape}, the fine-tuned model {what}")
 
 
 def _count(part: _Block) -> _Counted:

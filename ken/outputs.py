@@ -171,10 +171,12 @@ def _files_below(folder: Path) -> Iterator[tuple[Path, Identity]]:
 
 def _check_apart(paths: Sequence[Path]) -> None:
     """Raise `OutputError` if two outputs are one file, or would be where large and small letters are the same."""
-    seen: dict[Identity | tuple[Identity | Path, str], Path] = {}
+    seen: dict[object, Path] = {}
     for path in paths:
         place = _real(path)
-        keys = {(_identity(place.parent) or place.parent, place.name.casefold()), _identity(path)} - {None}
+        keys: set[object] = {(_identity(place.parent) or place.parent, place.name.casefold())}
+        if (identity := _identity(path)) is not None:
+            keys.add(identity)
         for key in keys & seen.keys():
             raise OutputError(f"{seen[key]} and {path} are one file; give every output a name of its own")
         seen |= dict.fromkeys(keys, path)

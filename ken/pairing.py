@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from ken import layouts
+from ken import layouts, unmerged
 from ken.checkpoint import Checkpoint, Source, read
 from ken.errors import PairingError
 from ken.growth import judge
@@ -31,10 +31,8 @@ def match(names: Collection[str], others: Collection[str], prefixes: Collection[
     {'bert.pooler.weight': 'pooler.weight', 'classifier.weight': None}
     """
     known = set(others)
-    wrapped: dict[str, str] = {}  # names of the others without what wraps their parts
-    for other, short in shorter_names(others).items():
-        if short not in known:
-            wrapped[short] = other
+    # Names of the others without what wraps their parts.
+    wrapped = {short: longer for longer, short in shorter_names(others).items() if short not in known}
     pairs: dict[str, str | None] = {}
     owner: dict[str, str] = {}
     for name in names:
@@ -145,6 +143,9 @@ def open_pair(fine_tuned: Source, pretrained: Source, rows: Mapping[str, str] | 
     ours, theirs = layouts.align(read(fine_tuned), read(pretrained))
     ours = _plain_as(ours, theirs)
     names, prefix, notes = _names(ours, theirs)
+    paired = set(names.values())
+    unmerged.check_pair([name for name, other in names.items() if other is None], theirs.tensors)
+    unmerged.check_pair([name for name in theirs.tensors if name not in paired], ours.tensors)
     parts = layouts.clash(names, ours, theirs)
     if parts is not None:
         raise PairingError(f"{parts[0]} and {parts[1]} are one tensor in different layouts; {layouts.IN_MEMORY}")
@@ -159,7 +160,8 @@ def open_pair(fine_tuned: Source, pretrained: Source, rows: Mapping[str, str] | 
     return Pairing(
         replace(ours, tied={**ours.tied, **lacks.tied}),
         theirs,
-        {name: None if name in shapes.apart else other for name, other in names.items()},
+        # Of a tied counterpart it is the name under which it counts, whichever names a module or its files have.
+        {n: None if n in shapes.apart else theirs.tied.get(other or "", other) for n, other in names.items()},
         apart=shapes.apart,
         misfits=shapes.misfits,
         namesakes={name: str(names[name]) for name in (*shapes.apart, *shapes.misfits)},

@@ -5,14 +5,17 @@ from __future__ import annotations
 import math
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from ken import quantised, unmerged
+from ken.checkpoint import read
 from ken.container import Reader
 from ken.errors import BudgetError, FormatError, PairingError
-from ken.folders import CONFIG, INDEX, WEIGHTS, open_path
+from ken.folders import CONFIG, INDEX, WEIGHTS
 from ken.injection import build_class
+from ken.patterns import check_patterns
 from ken.rows import K, Selection, row_budget, row_shape
 from ken.tensors import dtype_name
 
@@ -108,7 +111,8 @@ def plan(
     parameter is counted as pruned unless include, exclude or layers_only say otherwise: whether it has a pretrained
     counterpart is not known here.
 
-    Raises `BudgetError` for a k or a total that cannot be, and `PairingError` for what is no model.
+    Raises `BudgetError` for a k or a total that cannot be and for a pattern that matches no tensor, and `PairingError`
+    for what is no model.
 
     >>> import torch
     >>> layer = torch.nn.Linear(100, 10, device="meta")
@@ -119,12 +123,14 @@ def plan(
     """
     if (k is None) == (total is None):
         raise BudgetError("a plan needs either k or total")
-    tensors = list(_shapes(model, model_class))
+    selection = Selection(1 if k is None else k, include, exclude, layers_only, rows or {})
+    shapes = list(_shapes(model, model_class))
+    tied = {shape.name: shape.tied for shape in shapes if shape.tied}
+    check_patterns(selection, [shape.name for shape in shapes], tied=tied, model="the model")
+    tensors = [shape for shape in shapes if not shape.tied]
     if total is not None:
-        k = _k_for(total, tensors, Selection(1, include, exclude, layers_only, rows or {}))
-    assert k is not None
-    selection = Selection(k, include, exclude, layers_only, rows or {})
-    return Plan(dict(k) if isinstance(k, Mapping) else k, tuple(_planned(tensors, selection)))
+        selection = replace(selection, k=_k_for(total, tensors, selection))
+    return Plan(selection.k, tuple(_planned(tensors, selection)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +140,7 @@ class _Shape:
     dtype: str
     floating: bool
     buffer: bool
+    tied: str = ""  # the name under which it counts, if that is another
 
 
 def _planned(tensors: Sequence[_Shape], selection: Selection) -> Iterator[PlannedTensor]:
@@ -173,7 +180,8 @@ def _shapes(model: Planned, model_class: str | None) -> Iterator[_Shape]:
         has_weights = path.is_file() and path.suffix in (".safetensors", ".bin")
         has_weights = has_weights or (path / WEIGHTS).is_file() or (path / INDEX).is_file()
         if has_weights and model_class is None:
-            model = open_path(path).tensors
+            checkpoint = read(path)
+            model = {name: tensor for name, tensor in checkpoint.tensors.items() if name not in checkpoint.tied}
         else:
             model = _built(_config(str(model)), model_class)
     elif not isinstance(model, torch.nn.Module | Mapping):
@@ -183,15 +191,16 @@ def _shapes(model: Planned, model_class: str | None) -> Iterator[_Shape]:
         state: Mapping[str, Any] = model.state_dict(keep_vars=True)
     else:
         trained, state = set(), model
-    seen: dict[int, torch.Tensor] = {}  # kept, so that no other tensor can get the same identity
+    unmerged.check(state)
+    quantised.check(state)
+    seen: dict[int, tuple[str, torch.Tensor]] = {}  # kept, so that no other tensor can get the same identity
     for name, tensor in state.items():
         if not isinstance(tensor, torch.Tensor):
             raise PairingError(f"{name}: a state dict must hold tensors, got {type(tensor).__name__}")
-        if id(tensor) in seen:
-            continue  # tied
-        seen[id(tensor)] = tensor
+        first, _ = seen.setdefault(id(tensor), (name, tensor))
         buffer = bool(trained) and id(tensor) not in trained
-        yield _Shape(name, tuple(tensor.shape), dtype_name(tensor.dtype), tensor.is_floating_point(), buffer)
+        kind = dtype_name(tensor.dtype), tensor.is_floating_point(), buffer
+        yield _Shape(name, tuple(tensor.shape), *kind, "" if first == name else first)
 
 
 def _refuse_subnetwork(path: Path) -> None:

@@ -10,20 +10,27 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ken import layouts, rules
+from ken import bandwidths, belongings, layouts, rules
 from ken._version import __version__
 from ken.bandwidths import NORMAL_REFERENCE
 from ken.checkpoint import Checkpoint, Source
 from ken.collecting import Collector
 from ken.errors import PairingError, ValuesError, at_tensor
 from ken.filekinds import SUBNETWORK
+from ken.filing import FilesOnDisk
+from ken.mixups import unrelated
 from ken.outputs import check_outputs, models_of
 from ken.pairing import Pairing, open_pair
 from ken.pairs import Pair
+from ken.patterns import check_patterns
+from ken.relation import WIDEST, Sums
+from ken.remarks import kept_of_row, remarks
 from ken.retained import Outline
-from ken.rows import K, Selection, row_budget, row_shape
+from ken.rows import K, Selection, row_shape
+from ken.scalars import checked_seed
 from ken.subnetwork import Provenance, Recipe, Subnetwork
 from ken.taking import Subject, take
+from ken.telling import warn
 from ken.tensors import Reference, dtype_name, of_model
 
 if TYPE_CHECKING:
@@ -54,16 +61,20 @@ def prune(
     """Retain k entries of every row of the fine-tuned model; reset the rest to the pretrained values.
 
     Both models are torch modules or state dicts, on any device, or paths of safetensors files or checkpoint folders;
-    neither is changed. Names are paired exactly, else by adding or stripping transformers' base-model prefix, else by
-    ties and transformers' own renames; a module and a folder are paired in the layout of the folder. k is a number of
+    neither is changed. Names are paired exactly, else by adding or stripping transformers' base-model prefix or the one
+    that the names themselves show, else by ties and transformers' own renames; what wraps a model or its parts
+    (`_orig_mod.`, `module.`) is looked through. A module and a folder are paired in the layout of the folder. Tensors
+    that a fine-tuned checkpoint lacks are the pretrained model's (`Subnetwork.lacking`). k is a number of
     entries per row (int), a share of the row (float in (0, 1]), or a mapping from name pattern to either.
     Tensors that match `exclude`, or do not match a given `include`, are carried whole, and with `layers_only` those
     whose name has no layer number; so are buffers, integers, and tensors without a pretrained counterpart. Rows are cut
     by a tensor's shape (`ken.rows.row_shape`); rows, a mapping from name pattern to "last", "first" or "whole", has
-    some cut in another way. seed is that of random rules. A progress bar appears if it takes longer than a second.
+    some cut in another way. Rows count as added, and are retained whole, behind the pretrained ones of a vocabulary (by
+    the kind of its module, by a configuration, or with rows "grown"); else a tensor of another length is new. seed is that of random rules. A progress bar appears if it takes longer than a second.
 
     rule is one of `ken.rules.names()`. on ("weights" or "update"), bandwidth and kernel are for those that estimate a
-    density, see `ken.rules.Settings`.
+    density, see `ken.rules.Settings`. Where a bandwidth rule finds none for a row, the normal reference stands in: a
+    `KenWarning` and the subnetwork's notes say for how many.
 
     Retained values are kept as their distance from the pretrained ones, which takes far less space in a file; with
     `raw` as they are. With `out` the subnetwork is written to that file as it is made, and opened from there: of models
@@ -72,9 +83,12 @@ def prune(
 
     Rule and words: Mastromattei & Zanzotto, "Less is KEN", arXiv 2402.03142, sec. 3.
 
-    Raises `BudgetError` (k), `RuleError` (unknown rule or setting), `PairingError` (shapes that do not fit),
-    `OutputError` (out) and `ValuesError` (NaN or infinity; names tensor, row and column). Everything but the values is
-    checked before work begins.
+    Raises `BudgetError` (k; a pattern that matches no tensor), `RuleError` (unknown rule or setting, a seed that is
+    none), `PairingError` (shapes that do not fit), `OutputError` (out) and `ValuesError` (NaN or infinity; names
+    tensor, row and column). Everything but the values is checked before work begins.
+
+    Warns (`ken.KenWarning`) if the two models look as if they were the wrong way round, or unrelated;
+    `Subnetwork.notes` keeps that, and `Subnetwork.relation` the numbers.
 
     >>> import torch
     >>> _ = torch.manual_seed(0)
@@ -82,22 +96,35 @@ def prune(
     >>> prune(fine_tuned, pretrained, k=2)
     Subnetwork(rule='ken', k=2: 10 of 36 entries retained; 2 tensors pruned, 0 carried)
     """
-    selection = Selection(k, include, exclude, layers_only, rows or {})
+    selection, seed = Selection(k, include, exclude, layers_only, rows or {}), checked_seed(seed)
     settings = rules.Settings(on, bandwidth, kernel)
     rules.check_settings(rule, settings)
     check_outputs([(out, SUBNETWORK)], models_of(Pair(fine_tuned, pretrained)), overwrite=overwrite)
     pairing = open_pair(fine_tuned, pretrained, selection.rows)
+    ours, theirs = pairing.fine_tuned, pairing.pretrained
+    belongings.check(ours.files)
+    check_patterns(selection, ours.tensors, tied=ours.tied, elsewhere=theirs.tensors)
     reasons = {
         name: _reason_to_carry(pairing, name, selection)
         for name in pairing.fine_tuned.tensors
         if name not in pairing.fine_tuned.tied
     }
-    pairing = _without_misfits(pairing, reasons)
-    kept = dict(k) if isinstance(k, Mapping) else k
-    patterns = tuple(selection.include), tuple(selection.exclude)
-    recipe = Recipe(rule, kept, seed, *patterns, layers_only, dict(selection.rows), _versions(), on, bandwidth, kernel)
+    pairing = _without_misfits(pairing, reasons, selection)
+    recipe = Recipe(
+        rule,
+        selection.k,
+        seed,
+        tuple(selection.include),
+        tuple(selection.exclude),
+        layers_only,
+        dict(selection.rows),
+        _versions(),
+        on,
+        settings.bandwidth,
+        kernel,
+    )
     pairing = replace(pairing, cuts={name: cut for name in reasons if (cut := selection.cut_of(name))})
-    seen = _Seen({}, {})
+    seen = _Seen({}, {}, Sums(), {}, remarks(pairing, selection, reasons))
 
     def fill(sink: Collector | SubnetworkWriter, bar: _Bar) -> None:
         for name, reason in reasons.items():
@@ -109,7 +136,8 @@ def prune(
                     known = sink.carried(name, entries, reason, there)
                     bar.add(entries.count)
                 else:
-                    there, known = _prune(pairing, name, selection, recipe, raw, sink, bar)
+                    there, known, without = _prune(pairing, name, selection, recipe, raw, sink, bar, seen.sums)
+                    seen.stood_in.update({name: without} if without else {})
             seen.ours[name] = Reference(name, entries.shape, entries.dtype, known)
             if there is not None:
                 seen.theirs[there.name] = there
@@ -118,21 +146,27 @@ def prune(
         if out is None:
             collector = Collector()
             fill(collector, bar)
-            return replace(_head(pairing, recipe, seen), tensors=collector.tensors)
+            head = _head(pairing, recipe, seen)
+            return _told(replace(head, tensors=collector.tensors, files=dict(head.files)), seen)
         from ken.format import load
         from ken.writing import SubnetworkWriter
 
         plan = {name: _plan(pairing, name, reason) for name, reason in reasons.items()}
-        with SubnetworkWriter(out, _head(pairing, recipe, None), plan) as writer:
+        with SubnetworkWriter(out, _head(pairing, recipe, seen, draft=True), plan) as writer:
             fill(writer, bar)
             writer.finish(_head(pairing, recipe, seen))
-    return load(out)
+    return _told(load(out), seen)
 
 
-def _without_misfits(pairing: Pairing, reasons: Mapping[str, str]) -> Pairing:
-    """What does not fit its counterpart has none if it is carried. Raises `PairingError` if it was to be pruned."""
+def _without_misfits(pairing: Pairing, reasons: Mapping[str, str], selection: Selection) -> Pairing:
+    """What does not fit its counterpart has none if it is carried. Raises `PairingError` if it was to be pruned.
+
+    Of a tensor that is floating-point on one side alone, a pattern must say that it is carried: it may be a code.
+    """
     for name, misfit in pairing.misfits.items():
-        if not reasons.get(name, "tied"):
+        ours, theirs = pairing.fine_tuned.tensors[name], pairing.pretrained.tensors[pairing.namesakes[name]]
+        alike = ours.is_floating_point() == theirs.is_floating_point()
+        if name in reasons and not (selection.reason_to_carry(name) or (alike and reasons[name])):
             error = PairingError(f"{name}: {misfit}; exclude=[{name!r}] carries it whole")
             if hint := layouts.advice(pairing.fine_tuned, pairing.pretrained):
                 error.add_note(hint)
@@ -142,10 +176,22 @@ def _without_misfits(pairing: Pairing, reasons: Mapping[str, str]) -> Pairing:
 
 
 class _Seen(NamedTuple):
-    """What has been read so far of both models."""
+    """What has been read so far of both models, and what there was to say before."""
 
     ours: dict[str, Reference]
     theirs: dict[str, Reference]
+    sums: Sums
+    stood_in: dict[str, int]
+    notes: tuple[str, ...]
+
+
+def _told(net: Subnetwork, seen: _Seen) -> Subnetwork:
+    """The subnetwork, after a warning if its models are strangers to one another, or rows had no bandwidth."""
+    if seen.stood_in:
+        warn(bandwidths.note(net.recipe.bandwidth, seen.stood_in))
+    if net.relation is not None and (mixed_up := unrelated(net.relation)):
+        warn(mixed_up)
+    return net
 
 
 def _prune(
@@ -156,7 +202,8 @@ def _prune(
     raw: bool,
     sink: Collector | SubnetworkWriter,
     bar: _Bar,
-) -> tuple[Reference, str]:
+    sums: Sums,
+) -> tuple[Reference, str, int]:
     """Prune one tensor into the sink. Returns what has been seen of its counterpart, and its own fingerprint."""
     import torch
 
@@ -166,13 +213,12 @@ def _prune(
     rows, n = pairing.row_shape(name)
     # The rule sees the common part alone: the common rows, and of a grown vector the common entries.
     cut = selection.cut_of(name)
-    common_rows, common_n = row_shape(pretrained.shape, cut)
-    k = selection.k_of(name)
-    assert k is not None  # Selection.reason_to_carry has seen to it
-    budget = row_budget(k, common_n) if common_n else 0
+    common_rows, _ = row_shape(pretrained.shape, cut)
+    budget, common_n = kept_of_row(pairing, name, selection)
     retained = common_rows * budget + fine_tuned.count - pretrained.count
 
     settings = rules.Settings(recipe.on, recipe.bandwidth, recipe.kernel)
+    stood_in: list[int] = []
 
     def decide(start: int, ours: torch.Tensor, theirs: torch.Tensor) -> NDArray[np.bool_]:
         mask = np.ones(len(ours), bool)
@@ -181,7 +227,8 @@ def _prune(
             values = [part[: len(theirs)].to(torch.float64).numpy().reshape(-1, common_n) for part in (ours, theirs)]
             _check_finite(values[0], "fine-tuned", first)
             _check_finite(values[1], "pretrained", first)
-            block = rules.RowBlock(values[0], values[1], name, first, recipe.seed, settings)
+            sums.add(name, len(pretrained.shape) > 1, *values)
+            block = rules.RowBlock(values[0], values[1], name, first, recipe.seed, settings, stood_in)
             mask[: len(theirs)] = rules.mask_block(recipe.rule, block, budget).reshape(-1)
         return mask
 
@@ -190,27 +237,34 @@ def _prune(
     found = take(fine_tuned, pretrained, (rows, n), decide, tensor, raw=raw, done=bar.add)
     there = Reference(other, pretrained.shape, pretrained.dtype, found.pretrained)
     tensor.finish(there, found.fine_tuned, found.result)
-    return there, found.fine_tuned
+    return there, found.fine_tuned, len(stood_in)
 
 
-def _head(pairing: Pairing, recipe: Recipe, seen: _Seen | None) -> Subnetwork:
-    """A subnetwork with everything but its tensors. Before they have been read, the models have no fingerprint."""
+def _head(pairing: Pairing, recipe: Recipe, seen: _Seen, draft: bool = False) -> Subnetwork:
+    """A subnetwork with everything but its tensors; a draft, before they have been read, as wide as it can become."""
     fine_tuned, pretrained = pairing.fine_tuned, pairing.pretrained
-    used = {*pairing.names.values(), *pairing.namesakes.values(), *pairing.lacking.values()}
+    tied = pretrained.tied
+    used = {*pairing.names.values(), *pairing.namesakes.values(), *pairing.lacking.values()} - {None}
+    used |= {tied.get(name or "", name) for name in used}
     stand_ins = {name: pretrained.entries(other).reference(other) for name, other in pairing.lacking.items()}
+    relation = WIDEST if draft else seen.sums.relation()
+    last = ["" if draft else unrelated(relation)]
+    if without := bandwidths.longest(recipe.bandwidth, pairing.names) if draft else seen.stood_in:
+        last.append(bandwidths.note(recipe.bandwidth, without))
     return Subnetwork(
         {},
         recipe,
         dict(fine_tuned.tied),
-        {name: tuple(tensor.shape) for name, tensor in pretrained.tensors.items() if name not in used},
+        {name: tuple(of.shape) for name, of in pretrained.tensors.items() if not {name, tied.get(name)} & used},
         fine_tuned.architecture,
         pairing.prefix or fine_tuned.prefix or pretrained.prefix,
-        _provenance(fine_tuned, None if seen is None else seen.ours),
-        _provenance(pretrained, None if seen is None else seen.theirs),
-        {name: path.read_bytes() for name, path in fine_tuned.files.items()},
+        _provenance(fine_tuned, None if draft else seen.ours),
+        _provenance(pretrained, None if draft else seen.theirs),
+        FilesOnDisk(fine_tuned.files),
         dict(fine_tuned.shards),
-        tuple(dict.fromkeys((*fine_tuned.notes, *pretrained.notes, *pairing.notes))),
+        (*seen.notes, *filter(None, last)),
         stand_ins,
+        relation,
     )
 
 

@@ -13,11 +13,11 @@ import math
 import numpy as np
 from numba import njit
 
-from ken.kernels import GAUSSIAN, density_at, expand
+from ken.kernels import expand, most_boxes
+from ken.sums import GAUSSIAN, all_alike, densities_at, density_at
 
 _PEAK = 1 / math.sqrt(2 * math.pi)
 _A_BANDWIDTH = 8  # lattice points
-_MOST = 1 << 14  # lattice points of a row
 _TERMS, _CUT = 16, 8.3
 
 
@@ -25,7 +25,7 @@ _TERMS, _CUT = 16, 8.3
 def _approximate(x, h, moments, table, lattice, out):
     """Densities at the entries of a sorted row; returns the bound on their error, or -1 if there is none."""
     low, high = x[0], x[-1]
-    if not (high - low) / h < (_MOST - 8) / _A_BANDWIDTH or not h > 1e-290:
+    if not (high - low) / h < (lattice.shape[0] - 8) / _A_BANDWIDTH or not h > 1e-290:
         return -1.0
     points = max(6, math.ceil(_A_BANDWIDTH * (high - low) / h) + 1)
     step = (high - low) / (points - 1)
@@ -59,21 +59,23 @@ def densest_rows(rows, order, bandwidths, k, kernel, mask):
     x = np.empty(n)
     sorted_density = np.empty(n)
     density = np.empty(n)
-    moments = np.empty((int(4 * math.sqrt(2.0 * n) * n**0.2) + 16, 16))
+    moments = np.empty((most_boxes(n), 16))
     table = np.empty((16, 256))
-    lattice = np.empty(_MOST)
+    lattice = np.empty(max(1 << 14, 2 * n))
     unsure = np.empty(n, np.int64)
 
     for r in range(m):
         h = bandwidths[r]
         for i in range(n):
             x[i] = rows[r, order[r, i]]
-        if x[0] == x[n - 1]:
+        if x[0] == x[n - 1] or all_alike(x, h, kernel):
             mask[r, :k] = True
             continue
-        bound = -1.0
         if kernel == GAUSSIAN:
             bound = _approximate(x, h, moments, table, lattice, sorted_density)
+        else:
+            relative, absolute = densities_at(x, x, h, kernel, sorted_density)
+            bound = relative * sorted_density.max() + absolute if relative >= 0.0 else -1.0
         if bound < 0.0:
             for i in range(n):
                 if i > 0 and x[i] == x[i - 1]:

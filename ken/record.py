@@ -16,6 +16,8 @@ from ken.tensors import digest
 
 #: Major and minor version of the format. Readers of the same major version can read the file.
 VERSION = (1, 2)
+#: A longer file is kept in parts.
+LONGEST_PART = 2**26
 #: Keys of the container's metadata.
 RECORD, CHECKSUM, FORMAT = "ken.record", "ken.checksum", "ken.format"
 
@@ -129,11 +131,30 @@ class ArchitectureRecord(_Part):
 
 
 class FileRecord(_Part):
-    """A configuration or tokenizer file of the fine-tuned checkpoint folder."""
+    """A configuration or tokenizer file of the fine-tuned checkpoint folder, or a part of one.
+
+    path says where it lies, if that is not its name; what has one path are the parts of one file.
+    """
 
     name: Text
-    size: Annotated[int, Field(ge=0, le=2**26)]
+    path: Text = ""
+    size: Annotated[int, Field(ge=0, le=LONGEST_PART)]
     checksum: Hash
+
+
+_Norm = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
+class RelationRecord(_Part):
+    """How large the update is, and how far the two models are alike."""
+
+    entries: Count
+    update: _Norm | None
+    fine_tuned: _Norm | None
+    pretrained: _Norm | None
+    matrices: Count
+    matrix_entries: Count
+    correlation: Annotated[float, Field(ge=-1, le=1, allow_inf_nan=False)] | None
 
 
 class Record(_Part):
@@ -149,6 +170,7 @@ class Record(_Part):
     shards: dict[str, str]
     files: tuple[FileRecord, ...]
     notes: tuple[Text, ...] = ()
+    relation: RelationRecord | None = None
     lacking: dict[str, ReferenceRecord] = Field(default_factory=dict)
     tensors: tuple[Annotated[PrunedRecord | CarriedRecord, Field(discriminator="status")], ...]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import asdict
 
 from pydantic import ValidationError
 
@@ -19,6 +20,7 @@ from ken.record import (
     RecipeRecord,
     Record,
     ReferenceRecord,
+    RelationRecord,
     ValuesRecord,
 )
 from ken.retained import Outline
@@ -102,6 +104,7 @@ def to_record(
             shards=dict(head.shards),
             files=files,
             notes=head.notes,
+            relation=None if head.relation is None else RelationRecord(**asdict(head.relation)),
             lacking={name: reference(there) for name, there in head.lacking.items()},
             tensors=tensors,
         )

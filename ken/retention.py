@@ -91,7 +91,7 @@ class Retention:
 def measure(net: Subnetwork, pair: PairOfModels) -> Retention:
     """Read a subnetwork and its pair once; the tables of the result cost next to nothing.
 
-    Raises `SubnetworkError` if a tensor of the pair is missing or has another shape.
+    Raises `SubnetworkError` if a tensor of the pair is missing or is not, bit for bit, the one that was pruned.
 
     >>> import torch
     >>> from ken.pruning import prune

@@ -10,6 +10,7 @@ from numbers import Integral, Real
 from typing import TypeAlias
 
 from ken.errors import BudgetError
+from ken.scalars import plain
 
 #: Entries per row (int), share of the row (float in (0, 1]), or a mapping from name pattern to either.
 K: TypeAlias = "int | float | Mapping[str, int | float]"
@@ -63,10 +64,11 @@ def row_budget(k: int | float, n: int) -> int:
     >>> row_budget(500, 384), row_budget(0.5, 384), row_budget(0.01, 10), row_budget(1, 8), row_budget(1.0, 8)
     (384, 192, 1, 1, 8)
     """
-    check_k(k)
-    if isinstance(k, Integral):
-        return min(int(k), n)
-    return min(max(1, round(float(k) * n)), n)
+    number = plain_k(k)
+    assert not isinstance(number, dict)
+    if isinstance(number, int):
+        return min(number, n)
+    return min(max(1, round(number * n)), n)
 
 
 def layer_of(name: str) -> int | None:
@@ -78,26 +80,75 @@ def layer_of(name: str) -> int | None:
     return next((int(part) for part in name.split(".") if part.isascii() and part.isdigit()), None)
 
 
-def check_k(k: K) -> None:
-    """Raise `BudgetError` unless k is an int >= 1, a float in (0, 1], or a mapping of patterns to these."""
-    if isinstance(k, Mapping):
-        if not k:
-            raise BudgetError("k must name at least one pattern, got an empty mapping")
-        for pattern, value in k.items():
-            if isinstance(value, Mapping):
-                raise BudgetError(f"k of pattern {pattern!r} must be a number, got a mapping")
-            try:
-                check_k(value)
-            except BudgetError as error:
-                error.add_note(f"in the budget for pattern {pattern!r}")
-                raise
-    elif isinstance(k, bool) or not isinstance(k, Real):
-        raise BudgetError(f"k must be an int, a float or a mapping, got {k!r}")
-    elif isinstance(k, Integral):
-        if k < 1:
-            raise BudgetError(f"k must be at least 1, got {k}")
-    elif not 0 < float(k) <= 1:
-        raise BudgetError(f"k as a share of the row must be above 0 and at most 1, got {k}")
+def plain_k(k: K) -> int | float | dict[str, int | float]:
+    """A k in numbers of Python's own.
+
+    Args:
+        k: An int >= 1, a float in (0, 1], or a mapping of patterns to these; numpy's and torch's numbers, too.
+
+    Returns:
+        The same k: an int, a float, or a dict of these.
+
+    Raises:
+        BudgetError: It is none of these.
+
+    Example:
+        >>> import numpy as np
+        >>> plain_k(np.int64(5)), plain_k({"*.bias": 1.0, "*": np.float32(0.5)})
+        (5, {'*.bias': 1.0, '*': 0.5})
+    """
+    if not isinstance(k, Mapping):
+        return _plain_number(k)
+    if not k:
+        raise BudgetError("k must name at least one pattern, got an empty mapping")
+    found = {}
+    for pattern, value in k.items():
+        check_pattern("k", pattern)
+        if isinstance(value, Mapping):
+            raise BudgetError(f"k of pattern {pattern!r} must be a number, got a mapping")
+        try:
+            found[pattern] = _plain_number(value)
+        except BudgetError as error:
+            error.add_note(f"in the budget for pattern {pattern!r}")
+            raise
+    return found
+
+
+def _plain_number(k: object) -> int | float:
+    number = plain(k)
+    if isinstance(number, bool) or not isinstance(number, Real):
+        raise BudgetError(f"k must be an int, a float or a mapping, got {k!r}{_without_quotes(number)}")
+    if isinstance(number, Integral):
+        if number < 1:
+            raise BudgetError(f"k must be at least 1, got {number}")
+        return int(number)
+    share = float(number)
+    if not 0 < share <= 1:
+        raise BudgetError(f"k as a share of the row must be above 0 and at most 1, got {number}{_instead(share)}")
+    return share
+
+
+def _without_quotes(k: object) -> str:
+    """What to write instead of a number in quotes."""
+    try:
+        number = float(k) if isinstance(k, str) else math.nan
+    except ValueError:
+        return ""
+    return f"; write {k!s} without quotes" if math.isfinite(number) else ""
+
+
+def _instead(share: float) -> str:
+    """What may have been meant by a share above 1."""
+    if not 1 < share < math.inf:
+        return ""
+    entries = f"; {int(share)} without a point counts entries" if share == int(share) else ""
+    return entries + (f"{' and' if entries else ';'} {share / 100:g} is {share:g} %" if share <= 100 else "")
+
+
+def check_pattern(what: str, pattern: object) -> None:
+    """Raise `BudgetError` unless a pattern of that argument is a text."""
+    if not isinstance(pattern, str):
+        raise BudgetError(f"a pattern of {what} must be a text such as '*.query.weight', got {pattern!r}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,19 +172,24 @@ class Selection:
     rows: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        check_k(self.k)
+        object.__setattr__(self, "k", plain_k(self.k))
         if not isinstance(self.rows, Mapping):
             raise BudgetError(f"rows must map name patterns to ways to cut a tensor, got {self.rows!r}")
         for pattern, cut in self.rows.items():
+            check_pattern("rows", pattern)
             if cut not in (*CUTS, GROWN):
                 raise BudgetError(
                     f"rows of pattern {pattern!r} must be one of {', '.join((*CUTS, GROWN))}, got {cut!r}"
                 )
         for name in ("include", "exclude"):
             patterns = getattr(self, name)
-            if isinstance(patterns, str):
-                raise BudgetError(f"{name} must be a sequence of patterns, got the string {patterns!r}")
+            if isinstance(patterns, str) or not isinstance(patterns, Iterable):
+                one = f"; for one pattern write [{patterns!r}]" if isinstance(patterns, str) else ""
+                kind = "the string " if one else ""
+                raise BudgetError(f"{name} must be a sequence of patterns, got {kind}{patterns!r}{one}")
             object.__setattr__(self, name, tuple(patterns))
+            for pattern in getattr(self, name):
+                check_pattern(name, pattern)
 
     def k_of(self, name: str) -> int | float | None:
         """The k for a tensor, None if a mapping names no pattern that fits."""

@@ -7,18 +7,21 @@ depend on how rows are cut into blocks, on threads or on the machine.
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from numbers import Integral
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ken import bandwidths
-from ken.bandwidths import NORMAL_REFERENCE, bandwidth
+from ken.bandwidths import NORMAL_REFERENCE
 from ken.density import KERNELS, check_kernel
 from ken.errors import BudgetError, RuleError, ValuesError
+from ken.scalars import checked_seed, plain
+from ken.telling import warn
 
 Mask = NDArray[np.bool_]
 
@@ -40,6 +43,7 @@ class Settings:
     def __post_init__(self) -> None:
         if self.on not in ("weights", "update"):
             raise RuleError(f"on must be weights or update, got {self.on!r}")
+        object.__setattr__(self, "bandwidth", plain(self.bandwidth))
         bandwidths.check(self.bandwidth)
         check_kernel(self.kernel)
 
@@ -49,7 +53,8 @@ class RowBlock:
     """Consecutive rows of one tensor, as a rule sees them.
 
     fine_tuned, pretrained: (rows, n) float64, finite. tensor, first_row and seed say where the block comes from;
-    rules that draw at random use them, and nothing else, as their seed.
+    rules that draw at random use them, and nothing else, as their seed. stood_in takes in the number of each row for
+    which the bandwidth rule found none, so that the normal reference stands in (`ken.bandwidths.widths`).
     """
 
     fine_tuned: NDArray[np.float64]
@@ -58,6 +63,7 @@ class RowBlock:
     first_row: int = 0
     seed: int = 0
     settings: Settings = Settings()
+    stood_in: list[int] = field(default_factory=list)
 
     @property
     def values(self) -> NDArray[np.float64]:
@@ -161,14 +167,17 @@ def names() -> list[str]:
 
 def get(name: str) -> Registered:
     """The rule of that name; `RuleError` lists the known ones if there is none."""
-    try:
+    if isinstance(name, str) and name in _RULES:
         return _RULES[name]
-    except KeyError:
-        raise RuleError(f"rule must be one of {', '.join(_RULES)}; got {name!r}") from None
+    near = difflib.get_close_matches(str(name).lower(), _RULES, 1)
+    raise RuleError(
+        f"rule must be one of {', '.join(_RULES)}; got {name!r}" + (f", meant {near[0]!r}?" if near else "")
+    )
 
 
 def mask_block(rule: str, block: RowBlock, k: int) -> Mask:
     """Apply a rule to a block of rows and check what comes back: (rows, n) bool, min(k, n) True per row."""
+    k = plain(k)
     if isinstance(k, bool) or not isinstance(k, Integral):
         raise BudgetError(f"k must be a whole number of entries, got {k!r}")
     if k < 1:
@@ -198,12 +207,14 @@ def retain(
     on: str = "weights",
     bandwidth: str | float = NORMAL_REFERENCE,
     kernel: str = "gaussian",
+    stood_in: list[int] | None = None,
 ) -> Mask:
     """Mask of one row (n,) or of many (rows, n): exactly min(k, n) True in each.
 
     The small sibling of `ken.prune`, for arrays at hand: any floating dtype that numpy knows, finite values.
     tensor, first_row and seed are those of `RowBlock`; with them the mask is the one that `ken.prune` gives. on,
-    bandwidth and kernel are those of `Settings`; what looks at the update needs the pretrained values.
+    bandwidth and kernel are those of `Settings`; what looks at the update needs the pretrained values. stood_in, a
+    list, takes in the rows for which the bandwidth rule finds none; without it a `KenWarning` says how many there are.
 
     >>> retain(np.array([0.0, 0.4, 0.5, 0.6, 1.0]), k=3).tolist()
     [True, False, True, False, True]
@@ -215,14 +226,18 @@ def retain(
     if not np.isfinite(rows).all():
         row, column = np.argwhere(~np.isfinite(rows))[0]
         raise ValuesError(f"values must be finite, got {rows[row, column]} in row {row}, column {column}")
-    settings = Settings(on, bandwidth, kernel)
+    settings, seed = Settings(on, bandwidth, kernel), checked_seed(seed)
     check_settings(rule, settings)
     if pretrained is None and (rule in _OF_UPDATES or on == "update"):
         raise RuleError(f"rule {rule!r} on {on} needs the pretrained values, too")
     other = rows if pretrained is None else np.atleast_2d(np.asarray(pretrained, dtype=np.float64))
     if other.shape != rows.shape:
         raise ValuesError(f"fine-tuned values have shape {rows.shape}, pretrained {other.shape}")
-    return mask_block(rule, RowBlock(rows, other, tensor, first_row, seed, settings), k).reshape(values.shape)
+    block = RowBlock(rows, other, tensor, first_row, seed, settings, [] if stood_in is None else stood_in)
+    mask = mask_block(rule, block, k).reshape(values.shape)
+    if stood_in is None and block.stood_in:
+        warn(bandwidths.note(bandwidth, {tensor: len(block.stood_in)}))
+    return mask
 
 
 def check_settings(rule: str, settings: Settings) -> None:
@@ -257,8 +272,11 @@ def _density(block: RowBlock, k: int) -> Mask:
 def _compiled(loop: Callable[..., None], block: RowBlock, k: int, kernel: int) -> Mask:
     rows = np.ascontiguousarray(block.values)
     mask = np.zeros(rows.shape, dtype=bool)
-    widths = bandwidth(rows, block.settings.bandwidth)[:, 0]
-    loop(rows, np.argsort(rows, axis=1), widths, k, kernel, mask)
+    # Without a KDE the values are checked, and their bandwidths not used.
+    needed = block.settings.bandwidth if kernel >= 0 else NORMAL_REFERENCE
+    widths, stood_in = bandwidths.widths(rows, needed)
+    block.stood_in.extend(block.first_row + int(row) for row in np.flatnonzero(stood_in))
+    loop(rows, np.argsort(rows, axis=1), widths[:, 0], k, kernel, mask)
     return mask
 
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from ken.results import Record
 
-COLUMNS = ["k", "evaluations", "metric", "difference", "difference_error", "lower", "upper", "within"]
+COLUMNS = ["k", "evaluations", "metric", "difference", "difference_error", "paired", "lower", "upper", "within"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,7 +34,8 @@ class SmallestK:
     nothing is known of its error. monotone: False if the metric falls somewhere as k grows, by more than the errors
     explain; bisection may then have missed a smaller share. table: one line a share that was evaluated, from the
     smallest to 1.0 (the fine-tuned model), with the columns k, evaluations, metric (their mean), difference,
-    difference_error, lower and upper (the limits of the difference) and within (the tolerance).
+    difference_error, paired (whether its sampling error was taken item by item), lower and upper (the limits of the
+    difference) and within (the tolerance).
     """
 
     rule: str
@@ -150,7 +151,7 @@ def smallest_k(
 
         unpruned = records(Key("fine-tuned"))
         _check_scale(tolerance, _mean(unpruned))
-        lines = {1.0: _Line(1.0, repeats, _mean(unpruned), 0.0, 0.0, 0.0, 0.0, True)}
+        lines = {1.0: _Line(1.0, repeats, _mean(unpruned), 0.0, 0.0, _item_by_item([], unpruned), 0.0, 0.0, True)}
 
         def line(share: float) -> _Line:
             if share not in lines:
@@ -193,6 +194,7 @@ class _Line(NamedTuple):
     metric: float
     difference: float
     error: float
+    paired: bool
     lower: float
     upper: float
     within: bool
@@ -250,6 +252,7 @@ def _line(
         metric,
         difference,
         error,
+        _item_by_item(found, unpruned),
         difference - margin,
         difference + margin,
         _is_within(difference, tolerance, baseline),
@@ -259,6 +262,10 @@ def _line(
 def _is_within(difference: float, tolerance: float, baseline: float) -> bool:
     """Whether a metric is no more than the tolerance below the baseline; 0.752 is within 0.01 of 0.762, as on paper."""
     return difference >= -tolerance - 1e-12 * max(1.0, abs(baseline))
+
+
+def _item_by_item(found: Sequence[Sequence[Record]], unpruned: Sequence[Record]) -> bool:
+    return all(record.by_outcomes for of_seed in (*found, unpruned) for record in of_seed)
 
 
 def _error(found: Sequence[Sequence[Record]], unpruned: Sequence[Record]) -> tuple[float, float]:
@@ -278,7 +285,7 @@ def _error(found: Sequence[Sequence[Record]], unpruned: Sequence[Record]) -> tup
 
 def _sampling(found: Sequence[Record], unpruned: Sequence[Record]) -> tuple[float, float]:
     """Variance of the difference for another draw of items, and its degrees of freedom."""
-    if all(record.by_outcomes for record in (*found, *unpruned)):
+    if _item_by_item([found], unpruned):
         ours, theirs = (
             np.mean([record.outcomes for record in of if record.outcomes is not None], axis=0)
             for of in (found, unpruned)

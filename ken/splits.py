@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from ken.errors import TrainingError
 from ken.examples import Labels, Texts, columns
+from ken.scalars import LARGEST_OF_TRAINING, checked_seed
 
 
 def split(
@@ -44,12 +45,14 @@ def stratified(labels: Sequence[Hashable], share: float, seed: int) -> tuple[NDA
     all as it can, but never the last one. The same labels, share and seed give the same split.
 
     Raises:
-        TrainingError: a share that is not between 0 and 1, or one that holds nothing out; a label that is no class.
+        TrainingError: a share that is not between 0 and 1, or one that holds nothing out; a label that is no class; a
+            seed that is none.
 
     >>> train, held_out = stratified(["x", "y"] * 5, share=0.2, seed=0)
     >>> len(train), sorted(held_out % 2)
     (8, [np.int64(0), np.int64(1)])
     """
+    seed = checked_seed(seed, 0, LARGEST_OF_TRAINING, TrainingError)
     if not 0 < share < 1:
         raise TrainingError(f"share must be between 0 and 1, got {share}")
     places: dict[Hashable, list[int]] = {}

@@ -34,7 +34,8 @@ def find_stand_ins(net: Subnetwork, theirs: Checkpoint) -> dict[str, str]:
         return {}
     prefixes = (net.prefix, theirs.prefix)
     known = match([reference.name for reference in net.lacking.values()], theirs.tensors, prefixes)
-    known = layouts.complete(known, Checkpoint(known, architecture=net.architecture), theirs)
+    named = Checkpoint({reference.name: None for reference in net.lacking.values()}, architecture=net.architecture)  # type: ignore[misc]
+    known = layouts.complete(known, named, theirs)
     places = {}
     for name, reference in net.lacking.items():
         with at_tensor(name):

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     import torch
 
     from ken.checkpoint import Architecture
+    from ken.relation import Relation
 
 
 #: What is not pruned is said where a subnetwork is shown if it is more than this share of a model.
@@ -68,9 +69,10 @@ class Subnetwork(Mapping[str, "RetainedTensor | CarriedTensor"]):
     maps aliases to the names they are stored under. only_pretrained are tensors of the pretrained model without a
     fine-tuned counterpart, with their shapes: nothing is stored of them. files are the configuration and tokenizer
     files of a fine-tuned checkpoint folder, shards the file names of its tensors, if it had several. notes are
-    sentences about what was guessed, looked through or passed over when the two models were read. lacking are tensors
-    that the fine-tuned checkpoint did not have though its model does: the whole of each is the pretrained tensor's that
-    is given here, and nothing is stored of it. They are not counted, and no keys of the mapping.
+    sentences about what was guessed, looked through or passed over when the two models were read, and what they look
+    like if they were mixed up. lacking are tensors that the fine-tuned checkpoint did not have though its model does:
+    the whole of each is the pretrained tensor's that is given here, and nothing is stored of it. They are not counted,
+    and no keys of the mapping. relation: the size of the update and the like, None if it was not taken down.
     """
 
     tensors: Mapping[str, RetainedTensor | CarriedTensor]
@@ -85,6 +87,7 @@ class Subnetwork(Mapping[str, "RetainedTensor | CarriedTensor"]):
     shards: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     lacking: Mapping[str, Reference] = field(default_factory=dict)
+    relation: Relation | None = None
 
     def __getitem__(self, name: str) -> RetainedTensor | CarriedTensor:
         """What is stored of a tensor; an alias of a tied tensor finds the tensor itself."""

@@ -107,7 +107,7 @@ def _open(fine_tuned: str, pretrained: str) -> tuple[Pair, list[str]]:
 
     from transformers import AutoModel, AutoModelForSequenceClassification
 
-    from ken.injection import slots_of
+    from ken.copying import slots_of
     from ken.pairs import Pair
 
     ours, missing = _load(AutoModelForSequenceClassification, fine_tuned)
@@ -118,7 +118,9 @@ def _open(fine_tuned: str, pretrained: str) -> tuple[Pair, list[str]]:
     for name in missing:
         tensors[name].data.zero_()
     prefix = str(ours.base_model_prefix)
-    return Pair(ours, theirs), [glob.escape(of) for name in missing for of in (name, f"{prefix}.{name}")]
+    there = slots_of(ours)
+    absent = [of for name in missing for of in (name, f"{prefix}.{name}") if of in there]
+    return Pair(ours, theirs), [glob.escape(name) for name in absent]
 
 
 def _load(kind: Any, source: str) -> tuple[Any, list[str]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ken.bandwidths import NORMAL_REFERENCE
 from ken.pairs import PairOfModels
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 COLUMNS = [
     *("model", "rule", "on", "k", "seed", "retained", "entries", "share"),
-    *("metric", "standard_error", "difference", "difference_error"),
+    *("metric", "standard_error", "difference", "difference_error", "paired"),
 ]
 
 
@@ -67,6 +67,7 @@ def sweep(
       outcomes whose mean is the metric, that is the standard deviation of their differences, item by item, over
       √items: the two models are wrong about mostly the same items, so it is smaller than their standard errors
       suggest. Else it is the root of the sum of the squares of both standard errors, NaN if one is unknown.
+    - paired: whether difference_error was taken item by item
     - the further metrics
 
     Raises `BudgetError`, `RuleError`, `PairingError` and `ValuesError` as `ken.prune` does, `OutputError` for results
@@ -86,7 +87,12 @@ def sweep(
 
     settings = Settings(bandwidth=bandwidth, kernel=kernel)
     keys = [Key("fine-tuned"), Key("pretrained"), *jobs(rules, on, ks, seeds, settings)]
-    with trials(pair, evaluate, exclude=exclude, settings=settings, results=results, evaluation=evaluation) as trial:
+    asked: dict[str, Any] = {
+        "ks": [key.k for key in keys if key.k is not None],
+        "exclude": exclude,
+        "settings": settings,
+    }
+    with trials(pair, evaluate, **asked, results=results, evaluation=evaluation) as trial:
         done = sum(trial.known(key) is not None for key in keys)
         with tqdm(
             total=len(keys), initial=done, desc="evaluate", unit="model", disable=not progress, leave=False
@@ -109,14 +115,20 @@ def tabled(records: Sequence[Record]) -> pd.DataFrame:
     place = COLUMNS.index("difference")
     table.insert(place, "difference", [of.metric - base.metric if base else math.nan for of in records])
     table.insert(place + 1, "difference_error", [difference_error(of, base) if base else math.nan for of in records])
+    table.insert(place + 2, "paired", [base is not None and item_by_item(of, base) for of in records])
     return table
+
+
+def item_by_item(one: Record, other: Record) -> bool:
+    """Whether two evaluations can be compared item by item: the metrics of both are means of their outcomes."""
+    return one.by_outcomes and other.by_outcomes
 
 
 def difference_error(one: Record, other: Record) -> float:
     """Standard error of the difference of two metrics; see `sweep`."""
     if one is other:
         return 0.0
-    if one.by_outcomes and other.by_outcomes:
+    if item_by_item(one, other):
         assert one.outcomes is not None
         assert other.outcomes is not None
         differences = one.outcomes.astype(float) - other.outcomes

@@ -18,9 +18,11 @@ from dataclasses import dataclass
 from numbers import Real
 from typing import TYPE_CHECKING, Any
 
+from ken.encoding import Encoder, encoder, knowing
 from ken.errors import TrainingError as TrainingError
 from ken.evaluation import Evaluation as Evaluation
 from ken.examples import Labels, Texts, class_numbers, columns
+from ken.scalars import LARGEST_OF_TRAINING, checked_seed
 from ken.splits import split as split
 from ken.splits import stratified
 from ken.trainer import own_randomness, trainer
@@ -90,18 +92,21 @@ def fine_tune(
 
     Raises:
         TrainingError: no texts, texts and labels of unequal number, a missing text or label, a label the model has no
-            output for, a tokenizer without a padding token, a setting out of range, or a loss that is NaN or infinite.
+            output for, a token the model has no embedding for, a setting out of range, or a loss that is NaN or
+            infinite.
     """
-    known, measured = _examples(model, tokenizer, texts, labels, text, label), None
+    seed = checked_seed(seed, 0, LARGEST_OF_TRAINING, TrainingError)
+    known, measured = _examples(model, texts, labels, text, label), None
     if isinstance(validation, Real):
         train, held_out = stratified(known[1], float(validation), seed)
         known, measured = _chosen(known, train), _chosen(known, held_out)
     elif validation is not None:
-        measured = _validation(model, tokenizer, validation, text, label)
+        measured = _validation(model, validation, text, label)
     _at_least_1(epochs=epochs, batch_size=batch_size, max_length=max_length)
     if not (learning_rate > 0 and math.isfinite(learning_rate)):
         raise TrainingError(f"learning_rate must be above 0 and finite, got {learning_rate}")
 
+    taking = encoder(model, tokenizer, [*known[0], *(measured[0] if measured else ())], max_length)
     device = next(model.parameters()).device
     history: list[tuple[float, ...]] = []
     with ExitStack() as stack:
@@ -109,13 +114,16 @@ def fine_tune(
         stack.enter_context(quiet_transformers())
         stack.enter_context(own_randomness())
         copied = copy.deepcopy(model)
+        if not taking.lent and getattr(copied.config, "pad_token_id", None) is None:
+            copied.config.pad_token_id = taking.padding  # what a model was trained with belongs to it
+        stack.enter_context(knowing(copied, taking.padding))
         for parameter in copied.parameters():
             parameter.requires_grad_(parameter.is_floating_point())
 
         def collate(batch: list[tuple[str, int]]) -> Any:
             import torch
 
-            encoded = _encoded(tokenizer, [text for text, _ in batch], max_length)
+            encoded = taking.batch([text for text, _ in batch])
             encoded["labels"] = torch.tensor([number for _, number in batch])
             return encoded
 
@@ -124,9 +132,7 @@ def fine_tune(
                 history.append((len(history) + 1, loss, *[math.nan] * 4))
                 return ""
             try:
-                found, of_held_out = _measured(
-                    copied, tokenizer, *measured, _EVALUATED_AT_ONCE, max_length, progress, leave=False
-                )
+                found, of_held_out = _measured(copied, taking, *measured, _EVALUATED_AT_ONCE, progress, leave=False)
             except TrainingError as error:
                 error.add_note(f"in the validation texts, after epoch {len(history) + 1}")
                 raise
@@ -137,7 +143,7 @@ def fine_tune(
         trainer(
             copied,
             list(zip(*known, strict=True)),
-            _lengths(tokenizer, known[0], max_length),
+            taking.lengths(known[0]),
             collate,
             after_epoch=after_epoch,
             seed=seed,
@@ -179,24 +185,26 @@ def evaluate(
 ) -> Evaluation:
     """What a sequence-classification model makes of texts, measured on the model's own device.
 
-    Texts and labels as in `fine_tune`; `max_length` is in tokens. The model is left as it was, each module in its own
-    training or evaluation mode.
+    Texts and labels as in `fine_tune`; `max_length` is in tokens. A text that is longer than the model has positions is
+    cut there, and a `KenWarning` says so; where tokenizer or config have no padding token, one is lent. The model is
+    left as it was, each module in its own training or evaluation mode.
 
     Raises:
         TrainingError: as in `fine_tune`, or a model that puts out NaN, or anything but one number for each class.
     """
-    known = _examples(model, tokenizer, texts, labels, text, label)
+    known = _examples(model, texts, labels, text, label)
     _at_least_1(batch_size=batch_size, max_length=max_length)
-    return _measured(model, tokenizer, *known, batch_size, max_length, progress)[0]
+    taking = encoder(model, tokenizer, known[0], max_length)
+    with knowing(model, taking.padding):
+        return _measured(model, taking, *known, batch_size, progress)[0]
 
 
 def _measured(
     model: Any,
-    tokenizer: PreTrainedTokenizerBase,
+    taking: Encoder,
     texts: list[str],
     numbers: list[int],
     batch_size: int,
-    max_length: int,
     progress: bool,
     leave: bool = True,
 ) -> tuple[Evaluation, float]:
@@ -205,7 +213,7 @@ def _measured(
     from tqdm.auto import tqdm
 
     device, classes = next(model.parameters()).device, model.config.num_labels
-    by_length = sorted(range(len(texts)), key=_lengths(tokenizer, texts, max_length).__getitem__)
+    by_length = sorted(range(len(texts)), key=taking.lengths(texts).__getitem__)
     modes = [(module, module.training) for module in model.modules()]
     predicted, loss = torch.zeros(len(texts), dtype=torch.int64), 0.0
     try:
@@ -217,7 +225,7 @@ def _measured(
         ):
             for start in range(0, len(texts), batch_size):
                 batch = by_length[start : start + batch_size]
-                encoded = _encoded(tokenizer, [texts[i] for i in batch], max_length).to(device)
+                encoded = taking.batch([texts[i] for i in batch]).to(device)
                 logits = model(**encoded).logits
                 if logits.shape != (len(batch), classes):
                     shapes = f"be {(len(batch), classes)}, got {tuple(logits.shape)}"
@@ -235,13 +243,9 @@ def _measured(
     return Evaluation.of(numbers, predicted.numpy(), classes), loss / len(texts)
 
 
-def _examples(
-    model: torch.nn.Module, tokenizer: PreTrainedTokenizerBase, texts: Texts, labels: Labels, text: str, label: str
-) -> Examples:
+def _examples(model: torch.nn.Module, texts: Texts, labels: Labels, text: str, label: str) -> Examples:
     """Texts and class numbers, once everything fits together."""
     found, named = columns(texts, labels, text, label)
-    if tokenizer.pad_token is None:
-        raise TrainingError("the tokenizer has no padding token: set tokenizer.pad_token")
     config: Any = getattr(model, "config", None)
     classes: int | None = getattr(config, "num_labels", None)
     if classes is None or classes < 2:
@@ -252,7 +256,7 @@ def _examples(
     return found, class_numbers(named, classes, getattr(config, "label2id", None) or {})
 
 
-def _validation(model: Any, tokenizer: Any, given: Any, text: str, label: str) -> Examples:
+def _validation(model: Any, given: Any, text: str, label: str) -> Examples:
     if hasattr(given, "columns"):
         texts, labels = given, None
     elif isinstance(given, tuple | list) and len(given) == 2:
@@ -260,7 +264,7 @@ def _validation(model: Any, tokenizer: Any, given: Any, text: str, label: str) -
     else:
         raise TrainingError(f"validation must be a share, a pair (texts, labels) or a pandas DataFrame, got {given!r}")
     try:
-        return _examples(model, tokenizer, texts, labels, text, label)
+        return _examples(model, texts, labels, text, label)
     except TrainingError as error:
         error.add_note("in the validation texts")
         raise
@@ -281,17 +285,3 @@ def _at_least_1(**settings: int) -> None:
     for name, value in settings.items():
         if value < 1:
             raise TrainingError(f"{name} must be at least 1, got {value}")
-
-
-def _encoded(tokenizer: PreTrainedTokenizerBase, texts: list[str], max_length: int) -> Any:
-    """Token ids and masks, each (texts, tokens of the longest)."""
-    return tokenizer(texts, truncation=True, max_length=max_length, padding=True, return_tensors="pt")
-
-
-def _lengths(tokenizer: PreTrainedTokenizerBase, texts: list[str], max_length: int) -> list[int]:
-    """Tokens of each text, at least one."""
-    lengths = [len(ids) for ids in tokenizer(texts, truncation=True, max_length=max_length)["input_ids"]]
-    if 0 in lengths:
-        place = lengths.index(0)
-        raise TrainingError(f"each text must have at least one token, but text {place} is {texts[place]!r}")
-    return lengths

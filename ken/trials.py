@@ -9,23 +9,24 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
-from numbers import Integral
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ken import rules as registry
-from ken.errors import ResultsError, RuleError, SubnetworkError
+from ken.errors import BudgetError, ResultsError, RuleError, SubnetworkError
 from ken.filekinds import RESULTS
 from ken.injection import inject
 from ken.live import swap
 from ken.outputs import check_outputs, models_of
 from ken.pairing import open_pair
 from ken.pairs import PairOfModels
+from ken.patterns import check_patterns
 from ken.pruning import prune
 from ken.retained import CarriedTensor, RetainedTensor
-from ken.rows import K, check_k
+from ken.rows import K, Selection, plain_k
+from ken.scalars import checked_seed
 from ken.subnetwork import Subnetwork
 
 if TYPE_CHECKING:
@@ -50,12 +51,16 @@ def jobs(
     from ken.results import Key
 
     rules, on = ([of] if isinstance(of, str) else list(of) for of in (rules, on))
-    seeds = [_whole(seed) for seed in seeds]
+    if isinstance(seeds, str) or not isinstance(seeds, Iterable):
+        raise RuleError(f"seeds must be a sequence of whole numbers, such as range(5), got {seeds!r}")
+    if isinstance(ks, str | Mapping) or not isinstance(ks, Iterable):
+        raise BudgetError(f"ks must be a sequence, got {ks!r}; for one k write [{ks!r}]")
+    seeds = [checked_seed(seed, least=0) for seed in seeds]
     for what, values in (("rules", rules), ("on", on), ("seeds", seeds)):
         if not values:
             raise RuleError(f"{what} must name at least one {what.removesuffix('s')}, got none")
     found: dict[str, Key] = {}
-    ks = [_plain(k) for k in ks]
+    ks = [plain_k(k) for k in ks]
     for value in on:
         replace(settings, on=value)
     for rule in rules:
@@ -68,20 +73,6 @@ def jobs(
                     key = Key("pruned", rule, value, k, seed)
                     found.setdefault(key.text, key)
     return list(found.values())
-
-
-def _whole(seed: Any) -> int:
-    if isinstance(seed, bool) or not isinstance(seed, Integral):
-        raise RuleError(f"a seed must be a whole number, got {seed!r}")
-    return int(seed)
-
-
-def _plain(k: K) -> int | float | dict[str, int | float]:
-    """A k in numbers of Python's own, checked."""
-    check_k(k)
-    if isinstance(k, Mapping):
-        return {pattern: _plain(value) for pattern, value in k.items()}  # type: ignore[misc]
-    return int(k) if isinstance(k, Integral) else float(k)
 
 
 class Trials:
@@ -161,12 +152,16 @@ def trials(
     pair: PairOfModels,
     evaluate: Evaluate,
     *,
+    ks: Iterable[K] = (),
     exclude: Sequence[str],
     settings: registry.Settings,
     results: Any,
     evaluation: str,
 ) -> Iterator[Trials]:
-    """A block in which models are evaluated; results is the path of a file of `ken.results`, or None."""
+    """A block in which models are evaluated; results is the path of a file of `ken.results`, or None.
+
+    ks are what will be asked for: their patterns are checked before anything is evaluated.
+    """
     from ken.results import About, collecting
 
     check_outputs([(results, RESULTS)], models_of(pair))
@@ -179,6 +174,8 @@ def trials(
         kernel=settings.kernel,
         progress=False,
     )
+    for k in ks:
+        check_patterns(Selection(k), whole, elsewhere=whole.only_pretrained, tied=whole.tied)
     about = About(
         fine_tuned=whole.fine_tuned.fingerprint,
         pretrained=whole.pretrained.fingerprint,
@@ -216,7 +213,7 @@ def record_of(key: Key, net: Subnetwork, result: Any) -> Record:
     except (TypeError, ValueError) as problem:
         raise ResultsError(f"an evaluation must give numbers, got {result!r}: {problem}") from problem
     for name in metrics:
-        if not isinstance(name, str) or name in {*COLUMNS, "difference", "difference_error", "outcomes"}:
+        if not isinstance(name, str) or name in {*COLUMNS, "difference", "difference_error", "paired", "outcomes"}:
             raise ResultsError(f"a further metric cannot have the name {name!r}")
     return Record(key, net.retained, net.entries, metric, standard_error, metrics, _outcomes(result))
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from ken.checkpoint import Source, read
 from ken.errors import FormatError, KenError
+from ken.filing import parts_of
 from ken.format import load
 from ken.injection import find_places, merged_stretches
 from ken.standins import find_stand_ins, stretches
@@ -51,6 +52,7 @@ def verify(net: Subnetwork | str | Path, pretrained: Source | None = None, *, pr
                 wrong[name] = error
             bar.update(outline.entries)
         for name, place in lent.items():
+            assert theirs is not None
             try:
                 for _ in stretches(net, name, theirs, place):
                     pass
@@ -58,7 +60,8 @@ def verify(net: Subnetwork | str | Path, pretrained: Source | None = None, *, pr
                 wrong[name] = error
         for name in net.files:
             try:
-                net.files[name]
+                for _ in parts_of(net.files, name):
+                    pass
             except KenError as error:
                 wrong[name] = error
     if wrong:

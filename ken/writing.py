@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 from types import TracebackType
@@ -22,8 +23,9 @@ from ken.container import BYTES, Writer, stored_dtype
 from ken.entries import Entries
 from ken.errors import FormatError, at_tensor
 from ken.files import replacing
-from ken.folders import belongs
-from ken.record import CarriedRecord, FileRecord, MaskRecord, PrunedRecord, ValuesRecord, to_metadata
+from ken.filing import names_of, parts_of
+from ken.mixups import widest
+from ken.record import LONGEST_PART, CarriedRecord, FileRecord, MaskRecord, PrunedRecord, ValuesRecord, to_metadata
 from ken.recording import NO_HASH, draft, plausible, reference, to_record
 from ken.retained import CarriedTensor, Outline, RetainedTensor
 from ken.spools import Spool
@@ -43,7 +45,8 @@ Plan: TypeAlias = Mapping[str, tuple[Outline, Reference | None]]
 class SubnetworkWriter:
     """Writes a subnetwork tensor by tensor. Use it in a `with` block; without `finish` no file is left.
 
-    head gives all but the tensors; what it says may change until `finish`, in fields of fixed width (fingerprints).
+    head gives all but the tensors; what it says may change until `finish`, in fields of fixed width (fingerprints), and
+    in what only the values tell: its relation, and a note about that.
     """
 
     def __init__(self, path: str | Path, head: Subnetwork, plan: Plan) -> None:
@@ -54,12 +57,11 @@ class SubnetworkWriter:
                 blobs |= {blob_name("mask", expected.name): (0,), blob_name("values", expected.name): (0,)}
             else:
                 blobs[blob_name("carried", expected.name)] = expected.shape
-        for name in head.files:
-            if not belongs(name):
-                raise FormatError(f"{name!r} is not the name of a configuration or tokenizer file")
-            blobs[blob_name("file", name)] = (0,)
-        files = tuple(FileRecord(name=name, size=2**26, checksum=NO_HASH) for name in head.files)
-        metadata = to_metadata(to_record(head, drafts, files))
+        self._names = list(names_of(head.files))
+        blobs |= {blob_name("file", name): (0,) for _, name in self._names}
+        files = tuple(FileRecord(name=n, path=path, size=LONGEST_PART, checksum=NO_HASH) for path, n in self._names)
+        notes, relation = widest(head.notes, head.relation)
+        metadata = to_metadata(to_record(replace(head, notes=notes, relation=relation), drafts, files))
 
         self._stack = ExitStack()
         self._container = Writer(self._stack.enter_context(replacing(path)), blobs, metadata)
@@ -101,14 +103,21 @@ class SubnetworkWriter:
 
     def finish(self, head: Subnetwork) -> None:
         """Write the files and the record; the file takes its name when the block ends."""
-        files = tuple(self._file(name, data) for name, data in head.files.items())
+        names = iter(self._names)
+        files = tuple(
+            self._file(path, data, next(names, None)) for path in head.files for data in parts_of(head.files, path)
+        )
+        if next(names, None) is not None:
+            raise FormatError("a file of the fine-tuned model has become shorter while it was read")
         self._container.finish(to_metadata(to_record(head, tuple(self._records), files)))
         self._finished = True
 
-    def _file(self, name: str, data: bytes) -> FileRecord:
-        packed = frames.pack(data)
+    def _file(self, path: str, data: bytes, drafted: tuple[str, str] | None) -> FileRecord:
+        if drafted is None or drafted[0] != path:
+            raise FormatError(f"{path!r} has become longer or shorter while it was read")
+        packed, name = frames.pack(data), drafted[1]
         self._container.add(blob_name("file", name), BYTES, (len(packed),), [packed])
-        return FileRecord(name=name, size=len(data), checksum=digest(packed))
+        return FileRecord(name=name, path="" if path == name else path, size=len(data), checksum=digest(packed))
 
     def __enter__(self) -> SubnetworkWriter:
         return self

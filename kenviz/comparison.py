@@ -9,6 +9,8 @@ import numpy as np
 import pandas as pd
 
 import ken
+from ken.comparing import in_common
+from ken.draws import alike, same_draw
 from ken.outputs import models_of
 from ken.retention import PairOfModels
 from kenviz.figures.labels import label, rule_in_words, visible
@@ -86,14 +88,25 @@ class Comparison:
         own: of another fine-tuned model, update_share_b is that of its own pair, or NaN without; what both retain of
         the update, and so update_share_both, has no meaning then and is NaN.
         """
-        table = ken.retention.compare(self.a, self.b, self._pair)
+        table = in_common(self.a, self.b, self._pair)
         if not self.one_task:
             table["update_share_both"] = np.nan
             table["update_share_b"] = np.nan
             if self._pair_b is not None:
-                table["update_share_b"] = ken.retention.compare(self.a, self.b, self._pair_b)["update_share_b"]
+                table["update_share_b"] = in_common(self.a, self.b, self._pair_b)["update_share_b"]
         table["update_share_difference"] = table["update_share_a"] - table["update_share_b"]
         return table.loc[self.tensors]
+
+    @cached_property
+    def alike(self) -> str:
+        """Why the two are alike whatever their models, in a sentence; empty if nothing says so (`ken.draws.alike`)."""
+        found = alike(self.a, self.b)
+        return f"{found[0].upper()}{found[1:]}." if found else ""
+
+    @property
+    def same_draw(self) -> bool:
+        """Whether chance has no say in what the two share, as both were drawn with the same random numbers."""
+        return same_draw(self.a, self.b)
 
     def overlap(self, tensor: str) -> Overlap:
         """Counts of a tensor's masks for any zoom. Those asked for last are kept."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from functools import cached_property, partial
 from typing import Any, Generic, TypeVar
 
@@ -14,6 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 import ken
+from ken.belonging import check_tensor, open_for
 from ken.outputs import models_of
 from ken.retention import PairOfModels
 from kenviz.neighbour_tiles import Neighbours
@@ -30,7 +30,8 @@ T = TypeVar("T")
 class Study:
     """What is looked at: net, and pair, None if there is only a subnetwork. Views of one study share what it holds.
 
-    Raises `ValueError` if the models are not those of the subnetwork.
+    Raises `ValueError` (`ken.KenError`) if the models are not those of the subnetwork: as far as a quick look at its
+    smallest tensors tells at once, of any other tensor when its values are first looked at.
 
     >>> import torch
     >>> pair = ken.Pair({"w": torch.arange(8.0).reshape(2, 4)}, {"w": torch.zeros(2, 4)})
@@ -44,7 +45,8 @@ class Study:
     def __init__(self, net: ken.Subnetwork, pair: PairOfModels | None = None) -> None:
         self.net, self.pair = net, pair
         self._outlines = {name: of for name, of in net.outlines.items() if of.reason is None}
-        self.models: Any = None if pair is None else _opened(net, pair)
+        self.models: Any = None if pair is None else open_for(net, pair)
+        self._recognised: set[str] = set()
         self._tensors: _Recent[ken.RetainedTensor] = _Recent(lambda tensor: tensor.bits.nbytes + tensor.ulps.nbytes)
         self._pyramids: _Recent[Pyramid] = _Recent(lambda pyramid: pyramid.nbytes)
         self._values: _Recent[Values] = _Recent(lambda values: values.nbytes)
@@ -128,9 +130,16 @@ class Study:
 
     def rows(self, tensor: str, wanted: slice) -> tuple[NDArray[Any], NDArray[Any]]:
         """Fine-tuned and pretrained rows, each (rows, n) float64; NaN where there is no pretrained value."""
-        self._pair()
+        self.recognise(tensor)
         found: tuple[NDArray[Any], NDArray[Any]] = self.models.rows(self.check(tensor), wanted)
         return found
+
+    def recognise(self, tensor: str) -> None:
+        """Raise `ValueError` if a tensor of the pair is not, bit for bit, the one that was pruned. It is read once."""
+        self._pair()
+        if self.check(tensor) not in self._recognised:
+            check_tensor(tensor, self.net.pruned()[tensor], self.models)
+            self._recognised.add(tensor)
 
     @cached_property
     def shares(self) -> pd.DataFrame:
@@ -161,17 +170,6 @@ class Study:
     @cached_property
     def _table(self) -> pd.DataFrame:
         return self.retention.table()
-
-
-def _opened(net: ken.Subnetwork, pair: PairOfModels) -> Any:
-    """The models of a pair, matched; raises `ValueError` if they are not those of the subnetwork."""
-    opened = replace(ken.open_pair(pair.fine_tuned, pair.pretrained, net.recipe.rows), cuts=net.cuts)
-    for name, of in net.outlines.items():
-        there = opened.fine_tuned.tensors.get(name)
-        if of.reason is None and (there is None or tuple(there.shape) != of.shape):
-            found = "not there" if there is None else f"of shape {tuple(there.shape)}"
-            raise ValueError(f"{name}: the subnetwork has shape {of.shape}; in the fine-tuned model it is {found}")
-    return opened
 
 
 class _Recent(Generic[T]):

@@ -16,7 +16,10 @@ from kenviz.figures.labels import label
 
 _NEEDED = ["model", "rule", "on", "k", "seed", "share", "metric"]
 #: Columns that are no metrics, though they may be numbers.
-_OTHER = {*_NEEDED, "repeat", "retained", "entries", "standard_error", "difference", "difference_error", "outcomes"}
+_OTHER = {
+    *(*_NEEDED, "repeat", "retained", "entries", "standard_error"),
+    *("difference", "difference_error", "paired", "outcomes"),
+}
 MODELS = ("fine-tuned", "pretrained", "pruned")
 QUANTITIES = ("metric", "difference")
 
@@ -112,6 +115,15 @@ class Sweep:
         """Whether differences can be told: there is a line of the fine-tuned model."""
         return bool((self._table["model"] == "fine-tuned").any())
 
+    def paired(self, at: int) -> bool | None:
+        """Whether the difference of that pruned model was measured item by item; None if the table does not say."""
+        line = self.pruned.iloc[at]
+        if "paired" in self.pruned:
+            return truths(self.pruned["paired"]).iloc[at]
+        if "outcomes" in self.pruned and self.has_base():
+            return _by_items(line) and _by_items(self._table[self._table["model"] == "fine-tuned"].iloc[0])
+        return None
+
     def _values(self, lines: pd.DataFrame, metric: str, quantity: str) -> tuple[pd.Series, pd.Series]:
         unknown = pd.Series(np.nan, lines.index)
         if quantity == "difference" and metric == "metric" and "difference" in lines:
@@ -136,6 +148,16 @@ class Sweep:
                 differences = line["outcomes"].astype(float) - base["outcomes"]
                 found[at] = float(differences.std()) / math.sqrt(len(differences))
         return pd.Series(found, lines.index)
+
+
+def truths(column: pd.Series) -> pd.Series:
+    """A column of yes and no as True, False, and None where it says neither; texts are as programs write them.
+
+    >>> truths(pd.Series([True, "FALSE", "", None, 1.0])).tolist()
+    [True, False, None, None, True]
+    """
+    known = {"true": True, "1": True, "1.0": True, "false": False, "0": False, "0.0": False}
+    return pd.Series([known.get(str(value).lower()) for value in column], column.index, dtype=object)
 
 
 def _by_items(line: pd.Series) -> bool:

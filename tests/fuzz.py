@@ -20,6 +20,7 @@ import signal
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -66,6 +67,7 @@ def honest_files(folder):
     for raw in (False, True):
         path = Path(folder) / "honest"
         net = ken.prune(fine_tuned, pretrained, K, "random", exclude=["wide"] if raw else (), raw=raw)
+        net = replace(net, files={"config.json": b"{}", "1_Pooling/config.json": b"[1]", "bpe.codes": b"a b\n" * 99})
         net.save(path)
         files.append(path.read_bytes())
     return files, pretrained
@@ -160,6 +162,30 @@ def edit_header(rng, data):
     return join(edit(rng, header), blobs)
 
 
+def edit_path(rng, data):
+    """A file that would lie elsewhere, or be another one."""
+    header, blobs = split(data)
+    record = json.loads(header["__metadata__"]["ken.record"])
+    file = record["files"][rng.integers(len(record["files"]))]
+    words = [
+        "..",
+        "",
+        ".",
+        "a",
+        "b.json",
+        "config.json",
+        "run.py",
+        "1_Pooling",
+        "x.safetensors",
+        "nul",
+        "\\",
+        "c:",
+        "~",
+    ]
+    file["path"] = "/".join(words[rng.integers(len(words))] for _ in range(rng.integers(1, 5)))
+    return join(sealed(header, record), blobs)
+
+
 def edit_record(rng, data):
     header, blobs = split(data)
     record = json.loads(header["__metadata__"]["ken.record"])
@@ -180,6 +206,8 @@ def rebuilt(rng, data, change):
         if header[name]["dtype"] == "U8":
             header[name]["shape"] = [len(blob)]
         end += out.write(blob)
+    for file in record["files"]:
+        file["checksum"] = xxhash.xxh3_128(blobs[f"file:{file['name']}"]).hexdigest()
     for tensor in record["tensors"]:
         for kind in ("mask", "values", "carried"):
             blob = blobs.get(f"{kind}:{tensor['name']}")
@@ -271,7 +299,7 @@ def same(rng, data):
 
 
 BLIND = [flip, flip_header, cut, lengthen, overwrite, header_length]
-KNOWING = [edit_header, edit_record, edit_record, exchange, damage, inside, bomb]
+KNOWING = [edit_header, edit_path, edit_record, edit_record, exchange, damage, inside, bomb]
 
 
 def attempt(path, pretrained, live):
@@ -285,6 +313,15 @@ def attempt(path, pretrained, live):
         for name, tensor in net.items():
             expected = fingerprint(tensor.value) if isinstance(tensor, ken.CarriedTensor) else tensor.result
             assert fingerprint(state[name]) == expected, name
+        live.load_state_dict(pretrained)  # the files beside the tensors may be refused all the same
+
+    def export():
+        with tempfile.TemporaryDirectory(dir=path.parent) as outer:
+            beside = Path(outer) / "beside"
+            beside.mkdir()
+            ken.export(net, pretrained, Path(outer) / "out", progress=False)
+            assert not list(beside.iterdir()), "something was written outside"
+            assert {file.name for file in Path(outer).iterdir()} == {"beside", "out"}
 
     for use in (
         net.table,
@@ -292,6 +329,7 @@ def attempt(path, pretrained, live):
         lambda: ken.verify(net, progress=False),
         lambda: ken.verify(net, pretrained, progress=False),
         lambda: ken.inject(net, pretrained),
+        export,
         inject_in_place,
     ):
         try:
@@ -335,7 +373,6 @@ def run(count, seed, report=lambda line: None):
             try:
                 attempt(path, pretrained, model)
                 ends[kind.__name__, "accepted"] += 1
-                model.load_state_dict(pretrained)
                 assert kind is not flip or path.read_bytes() == data or harmless(data, path.read_bytes()), "unnoticed"
             except ken.KenError:
                 ends[kind.__name__, "refused"] += 1

@@ -5,7 +5,7 @@ wide as the entries: so bfloat16 and float8 need no library, and nothing is roun
 
 `read` checks the version, the record and every blob; `inject` the pretrained tensors and the results; what does not fit
 is a ValueError. That finds accidents; against files made to do harm it does not guard. `places` decodes a mask to the
-positions of the retained entries, `move` decodes distances and adds them to the base.
+positions of the retained entries, `move` decodes distances and adds them to the base. `files` gives what came along.
 """
 
 import json
@@ -81,3 +81,12 @@ def inject(path: str | Path, pretrained: dict[str, np.ndarray]) -> dict[str, np.
         check(digest(entries.tobytes()) == t["result"], f"{name}: the result is not the recorded one (fingerprint)")
         result[name] = entries.reshape(t["shape"])
     return result | {alias: result[name] for alias, name in record["tied"].items()}
+
+
+def files(path: str | Path) -> dict[str, bytes]:
+    """Give the configuration and tokenizer files by their path; a long one lies in several parts."""
+    (record, blobs), result = read(path).values(), {}
+    for file in record["files"]:
+        content = unzstd(blobs[f"file:{file['name']}"], file["size"]).tobytes() if file["size"] else b""
+        result[file.get("path") or file["name"]] = result.get(file.get("path") or file["name"], b"") + content
+    return result

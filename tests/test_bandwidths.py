@@ -1,14 +1,20 @@
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import scipy.stats
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from KDEpy.bw_selection import improved_sheather_jones
+from safetensors.torch import save_file
 from strategies import rows
 
+import ken
 from ken import bandwidths
 from ken.bandwidths import RULES, bandwidth
-from ken.errors import RuleError, ValuesError
+from ken.errors import KenWarning, RuleError
 
 
 @given(st.integers(2, 400), st.integers(0, 2**32 - 1))
@@ -77,10 +83,108 @@ def test_without_kdepy_its_rule_says_what_to_install(monkeypatch):
         bandwidths.check("isj")
 
 
-def test_a_row_for_which_a_rule_finds_nothing_is_named(monkeypatch):
-    def fail(data):
-        raise ValueError("root finding did not converge")
+def test_a_row_for_which_a_rule_finds_nothing_has_the_normal_reference():
+    rng = np.random.default_rng(0)
+    values = np.stack([rng.normal(size=4), rng.normal(size=4) * 1e-200, np.full(4, 3.0), [0.0, 0.0, 0.0, 1.0]])
+    found = bandwidths.widths(values, "isj")
+    assert found.stood_in.tolist() == [True, True, False, True]
+    np.testing.assert_array_equal(found.bandwidths, bandwidth(values))
+    long = rng.normal(size=(2, 400))
+    long[1] = long[1] > 0
+    found = bandwidths.widths(long, "isj")
+    assert found.stood_in.tolist() == [False, True]
+    np.testing.assert_array_equal(found.bandwidths[1], bandwidth(long)[1])
+    assert found.bandwidths[0] != bandwidth(long)[0]
 
-    monkeypatch.setattr(bandwidths, "_isj_of", lambda: fail)
-    with pytest.raises(ValuesError, match="isj found none for row 1: root finding did not converge"):
-        bandwidth(np.array([[2.0, 2.0], [0.0, 1.0]]), "isj")
+
+@pytest.mark.parametrize("nothing", [np.nan, np.inf, 0.0, -1.0, ValueError("no root"), ZeroDivisionError()])
+def test_nothing_is_whatever_is_no_width(monkeypatch, nothing):
+    def find(data):
+        if isinstance(nothing, Exception):
+            raise nothing
+        return nothing
+
+    monkeypatch.setattr(bandwidths, "_isj_of", lambda: find)
+    row = np.array([[0.0, 1.0, 5.0]])
+    found = bandwidths.widths(row, "isj")
+    assert found.stood_in.all()
+    np.testing.assert_array_equal(found.bandwidths, bandwidth(row))
+
+
+def with_short_rows(seed):
+    generator = torch.Generator().manual_seed(seed)
+    shapes = {"a.weight": (3, 40), "a.bias": (5,), "b.weight": (4, 6), "c.bias": (4,), "d.bias": (4,)}
+    return {name: torch.randn(shape, generator=generator) for name, shape in shapes.items()}
+
+
+@pytest.mark.parametrize("rule", ["ken", "density"])
+@pytest.mark.parametrize("streamed", [False, True])
+def test_short_rows_do_not_stop_a_model_and_are_said_once(tmp_path, rule, streamed):
+    pair = ken.Pair(with_short_rows(0), with_short_rows(1))
+    out = tmp_path / "net.ken.safetensors" if streamed else None
+    with pytest.warns(KenWarning) as warned:
+        net = ken.prune(*pair, 0.5, rule, bandwidth="isj", out=out)
+    [said] = [str(warning.message) for warning in warned]
+    assert net.notes == (said,)
+    assert said.startswith("the bandwidth rule isj found none for ")
+    assert "a.bias: 1, b.weight: " in said
+    if not streamed:
+        net = ken.load(net.save(tmp_path / "saved.ken.safetensors"))
+    assert net.notes == (said,)
+    assert said in capture_info(tmp_path / ("net.ken.safetensors" if streamed else "saved.ken.safetensors"))
+    for name in net.pruned():  # explaining finds the same masks
+        rows = ken.explain(net, pair, name)
+        stood_in = [why.stood_in for why in rows]
+        assert any(stood_in) == (name != "a.weight" or rows[0].stood_in)
+        for why in rows:
+            line = "the bandwidth rule isj found none for this row: it has that of the normal reference"
+            assert (line in why.entry(0).text) == why.stood_in
+
+
+def capture_info(path):
+    from ken.describing import describe, text
+
+    return text(describe(path))
+
+
+def test_long_names_have_room_for_what_is_said_of_them(tmp_path):
+    ours, theirs = (
+        {f"\u00e9{i}\u2028{'n' * i}": value for i, value in enumerate(with_short_rows(seed).values())}
+        for seed in (0, 1)
+    )
+    with pytest.warns(KenWarning, match="more tensors"):
+        net = ken.prune(ours, theirs, 0.5, bandwidth="isj", out=tmp_path / "net.ken.safetensors")
+    assert len(net.notes) == 1
+
+
+def test_arrays_at_hand_are_told_of_too():
+    row = np.array([0.1, 0.4, 0.2, 0.9])
+    with pytest.warns(KenWarning, match="found none for one row: it has that of the normal reference"):
+        mask = ken.rules.retain(row, 2, bandwidth="isj")
+    np.testing.assert_array_equal(mask, ken.rules.retain(row, 2))
+    ken.rules.retain(row, 2, "grid", bandwidth="isj")  # it has no use for a bandwidth
+
+
+def test_a_sweep_with_short_rows_goes_on():
+    pair = ken.Pair(with_short_rows(0), with_short_rows(1))
+    with pytest.warns(KenWarning):
+        table = ken.sweep(
+            pair, [0.5], ["ken"], bandwidth="isj", evaluate=lambda state: float(state["a.bias"].sum()), progress=False
+        )
+    assert len(table) == 3
+
+
+def test_the_command_line_says_it_too(tmp_path):
+    for name, seed in (("fine_tuned", 0), ("pretrained", 1)):
+        save_file(with_short_rows(seed), tmp_path / f"{name}.safetensors")
+    out = tmp_path / "net.ken.safetensors"
+    pair = [str(tmp_path / f"{name}.safetensors") for name in ("fine_tuned", "pretrained")]
+    done = subprocess.run(
+        [sys.executable, "-m", "ken.cli", "prune", *pair, "-k", "0.5", "--bandwidth", "isj", "-o", str(out)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "note: the bandwidth rule isj found none for" in done.stdout
+    assert "Traceback" not in done.stderr

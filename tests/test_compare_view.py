@@ -10,6 +10,7 @@ from kenviz_models import HOSTILE, small_pair
 
 import ken
 import kenviz
+import kenviz.comparison
 from kenviz import CompareView
 from kenviz.figures import compare as figures
 from kenviz.figures import overlap
@@ -74,8 +75,8 @@ class TestDots:
 
     def test_one_pass_over_the_models_serves_all_measures(self, net, other, pair, monkeypatch):
         calls = []
-        compare = ken.retention.compare
-        monkeypatch.setattr(ken.retention, "compare", lambda *given: calls.append(given) or compare(*given))
+        compare = kenviz.comparison.in_common
+        monkeypatch.setattr(kenviz.comparison, "in_common", lambda *given: calls.append(given) or compare(*given))
         view = CompareView(net, other, pair)
         view.measure, view.tensor, view.rows = "both_z", QUERY, (2, 5)
         view.numbers()
@@ -193,7 +194,7 @@ def test_what_cannot_be_compared_is_refused(net, pair):
         CompareView(net, ken.prune(*pair, 3, rows={QUERY: "whole"}), pair)
     with pytest.raises(ValueError, match="no pruned tensor in common"):
         CompareView(net, ken.prune(*pair, 3, exclude=["*"]), pair)
-    with pytest.raises(ValueError, match=r"in the fine-tuned model it is of shape \(12, 24\)"):
+    with pytest.raises(ValueError, match=r"the subnetwork has shape \(24, 24\), the fine-tuned model \(12, 24\)"):
         CompareView(net, net, ken.Pair(*(of | {QUERY: of[QUERY][:12]} for of in pair)))
     part = CompareView(net, ken.prune(*pair, 3, exclude=["layer.0.*"]), pair)
     assert "Left out: 1 vector and 3 tensors that only one of the two has pruned." in part.caption

@@ -39,7 +39,8 @@ def test_two_subnetworks_compared_as_whole_arrays(shape, k, other, more, seed):
     grown = (shape[0] + more, *shape[1:]) if shape else ()
     ours, theirs = rng.normal(size=grown), rng.normal(size=shape)
     pair = ken.Pair({"w": torch.from_numpy(np.array(ours))}, {"w": torch.from_numpy(np.array(theirs))})
-    a, b = ken.prune(*pair, k, "grid", progress=False), ken.prune(*pair, other, "random", progress=False)
+    told = {"rows": {"w": "grown"}, "progress": False}
+    a, b = ken.prune(*pair, k, "grid", **told), ken.prune(*pair, other, "random", **told)
     line = compare(a, b, pair).loc["w"]
     update = ours.reshape(-1) - np.append(theirs.reshape(-1), [np.nan] * (ours.size - theirs.size))
     want = by_definition(a["w"].mask().reshape(-1), b["w"].mask().reshape(-1), update)

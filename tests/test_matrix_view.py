@@ -99,7 +99,7 @@ def test_zoomed_out_a_tile_is_the_mean_of_its_entries_of_any_dtype(monkeypatch):
     pretrained = torch.randn(1000, 70, generator=generator).to(torch.bfloat16)
     fine_tuned = torch.cat([pretrained + 0.5, torch.ones(7, 70, dtype=torch.bfloat16)])  # seven rows were added
     pair = ken.Pair({"w": fine_tuned}, {"w": pretrained})
-    net = ken.prune(*pair, 20)
+    net = ken.prune(*pair, 20, rows={"w": "grown"})
     view = MatrixView(net, pair, "w", show="update")
     assert (view.tiles.tile_rows, view.tiles.tile_columns) == (4, 4)
     padded = np.full((1007, 70), np.nan)

@@ -217,9 +217,8 @@ class TestNeighbourView:
 
     def test_rows_added_in_fine_tuning_are_told(self, pair):
         pair.pretrained[EMBED] = pair.pretrained[EMBED][:290]
-        assert (
-            ", 240 of them because fine-tuning added them" in NeighbourView(ken.prune(*pair, 3), tensor=EMBED).caption
-        )
+        net = ken.prune(*pair, 3, rows={EMBED: "grown"})
+        assert ", 240 of them because fine-tuning added them" in NeighbourView(net, tensor=EMBED).caption
 
     def test_what_is_not_there_is_refused_and_nothing_moves(self, net, view):
         before = view.state

@@ -12,7 +12,8 @@ import ken
 from ken import rules
 from ken.density import KERNELS, bandwidth, density, grid, levels
 from ken.errors import RuleError, ValuesError
-from ken.kernels import EXPONENTIAL, density_at, point_at, row_levels
+from ken.kernels import point_at, row_levels
+from ken.sums import EXPONENTIAL, density_at
 
 ALL = ["ken", "grid", "density", "random", "magnitude", "update", "della"]
 

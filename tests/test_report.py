@@ -135,6 +135,34 @@ def test_every_number_in_the_prose_is_found_in_the_tables(page, models, nets, re
         assert not re.search(r"\d", line.replace("rule random, k = 0.5, seed 3", "")), line
 
 
+def test_the_error_of_a_sweep_with_outcomes_is_that_of_its_differences(models, nets, tmp_path):
+    """Models that are wrong independently of each other: that error is nearly the one of two separate measurements."""
+    draws = iter(np.random.default_rng(0).random((9, 200)) < 0.5)
+
+    class Scored(float):
+        pass
+
+    def evaluate(_):
+        outcomes = next(draws)
+        found = Scored(outcomes.mean())
+        found.outcomes, found.standard_error = outcomes, float(outcomes.std() / np.sqrt(200))
+        return found
+
+    path = tmp_path / "sweep.jsonl"
+    table = ken.sweep(models, [0.5], ["ken"], evaluate=evaluate, results=path, progress=False)
+    separate = np.hypot(table["standard_error"].iloc[-1], table["standard_error"].iloc[0])
+    exact = table.assign(difference_error=separate)
+    table.to_csv(tmp_path / "sweep.csv", index=False)
+    exact.assign(paired="TRUE").to_csv(tmp_path / "spreadsheet.csv", index=False)
+    for source in (table, exact, path, tmp_path / "sweep.csv", tmp_path / "spreadsheet.csv"):
+        told = kenviz.report(nets[0], models, tmp_path / "r.html", results=source, sections=["summary"])
+        said = " ".join(read(told).said)
+        assert "Measured by metric" in said
+        assert "taken as two separate measurements" not in said
+    told = kenviz.report(nets[0], models, tmp_path / "r.html", results=exact.assign(paired=False), sections=["summary"])
+    assert "taken as two separate measurements" in " ".join(read(told).said)
+
+
 def test_what_is_said_of_a_difference_follows_from_its_standard_error(models, nets, results, tmp_path):
     def said(frame, net=nets[0]):
         path = kenviz.report(net, models, tmp_path / "r.html", results=frame, sections=["summary"], metric="accuracy")
@@ -145,11 +173,14 @@ def test_what_is_said_of_a_difference_follows_from_its_standard_error(models, ne
     assert "Measured by accuracy" in said(results)
     # These evaluations have no outcomes: the error of a difference in the table is but that of two measurements.
     assert [said(results).count(words) for words in (both, apart, separate)] == [1, 1, 2]
-    # One that was measured item by item counts, and no other.
-    vague = results.assign(difference_error=0.3)
+    # One that was measured item by item counts, and no other; it may be just that of two separate measurements.
+    assert [said(results.assign(paired=True)).count(words) for words in (both, apart, separate)] == [1, 1, 1]
+    assert [said(results.assign(difference_error=0.3)).count(words) for words in (both, apart)] == [1, 1]
+    # Tables older than the column that says so are read by their numbers.
+    vague = results.assign(difference_error=0.3).drop(columns="paired")
     assert [said(vague).count(words) for words in (both, apart, separate)] == [2, 0, 1]
     assert f"(standard error #), {both}" in said(vague)
-    unpaired = results.drop(columns=["difference", "difference_error"])
+    unpaired = results.drop(columns=["difference", "difference_error", "paired"])
     assert [said(unpaired).count(words) for words in (both, apart, separate)] == [1, 1, 2]
     assert said(unpaired) == said(results)
     assert [said(unpaired.assign(standard_error=0.5)).count(words) for words in (both, apart)] == [2, 0]
@@ -361,7 +392,7 @@ def test_results_of_another_model_and_other_models_are_refused(models, nets, res
         kenviz.report(nets[0], models, tmp_path / "r.html", results=results.assign(entries=7))
     for which in models._fields:
         changed = {name: of + 1 for name, of in getattr(models, which).items()}
-        with pytest.raises(ValueError, match=f"embed.weight: the {which.replace('_', '-')} model is not the one"):
+        with pytest.raises(ValueError, match=f"the {which.replace('_', '-')} model is not the one"):
             kenviz.report(nets[0], models._replace(**{which: changed}), tmp_path / "r.html")
     assert list(tmp_path.iterdir()) == []
     other = ken.Pair(*({name: of[:-1] for name, of in side.items()} for side in models))

@@ -178,7 +178,7 @@ def test_shares_add_up_and_tables_agree_with_each_other(model, k, rule):
 
 def test_grown_and_unchanged_tensors():
     pair = ken.Pair({"w": torch.ones(3, 4), "v": torch.ones(2, 2)}, {"w": torch.zeros(2, 4), "v": torch.ones(2, 2)})
-    table = ken.retention.table(ken.prune(*pair, 2), pair)
+    table = ken.retention.table(ken.prune(*pair, 2, rows={"w": "grown"}), pair)
     assert table.loc["w", ["changed", "update_rms", "update_share"]].tolist() == [8, 1.0, 0.5]
     assert table.loc["w", ["entries", "retained", "paired", "paired_retained"]].tolist() == [12, 8, 8, 4]
     # Constant rows: the first two of each row are retained.
@@ -190,7 +190,7 @@ def test_grown_and_unchanged_tensors():
 
 def test_a_grown_vector_is_looked_at_as_far_as_it_was_pruned():
     pair = ken.Pair({"b": torch.tensor([1.0, 2.0, 3.0, 4.0, torch.nan])}, {"b": torch.zeros(4)})
-    line = ken.retention.table(ken.prune(*pair, 2, "random"), pair).loc["b"]
+    line = ken.retention.table(ken.prune(*pair, 2, "random", rows={"b": "grown"}), pair).loc["b"]
     assert line[["entries", "retained", "paired", "paired_retained"]].tolist() == [5, 3, 4, 2]
     assert line["pairs_expected"] == 0.5  # 3 of 6 masks have one pair
     np.testing.assert_allclose(line["bandwidth"], 1.06 * np.std([1, 2, 3, 4]) * 4**-0.2)

@@ -294,3 +294,12 @@ def test_a_sweep_of_a_real_pair_opens():
     found = Sweep(table)
     assert found.series == [("ken", "weights")]
     assert np.isnan(SweepView(table).numbers()["error"]).all()
+
+
+def test_the_card_says_whether_a_difference_was_measured_item_by_item():
+    table = made_up()
+    for told, words in ((None, ""), (True, ", measured item by item"), (False, ", as of two separate measurements")):
+        frame = table if told is None else table.assign(paired=told)
+        view = kenviz.SweepView(frame, point=("ken", "weights", 0.5, -1))
+        assert f"-0.2 ± 0.011{words}\n" in view._card.value.replace("<br>", "\n")
+        assert "paired" not in kenviz.sweeps.Sweep(frame).metrics

@@ -43,6 +43,7 @@ def test_sweep_has_one_line_for_each_combination_and_two_to_compare_with(pair):
     assert table["difference"].tolist() == table["metric"].tolist()
     assert table["difference_error"][0] == 0
     assert table["difference_error"][1:].isna().all()
+    assert not table["paired"].any()
     assert [repr(k) for k in table["k"]] == ["nan", "nan", "0.5", "0.5", "0.5", "3", "3", "3"]
 
 
@@ -125,6 +126,7 @@ def test_an_evaluation_may_know_more_than_a_number(pair):
         spread = math.sqrt(sum((d - mean) ** 2 for d in differences) / 10)
         assert line.difference_error == pytest.approx(spread / math.sqrt(10))
     assert table["difference_error"][0] == 0
+    assert table["paired"].tolist() == [True] * 3
 
 
 @pytest.mark.parametrize(
@@ -140,6 +142,7 @@ def test_without_outcomes_the_errors_are_added_as_if_independent(pair, results):
     given_back = iter([results[0], results[1], results[1]])
     table = ken.sweep(pair, [0.5], ["ken"], evaluate=lambda _: next(given_back))
     assert table["difference_error"].tolist() == [0, pytest.approx(0.05), pytest.approx(0.05)]
+    assert table["paired"].tolist() == [results[0].outcomes is not None, False, False]
 
 
 @pytest.mark.parametrize(

@@ -128,7 +128,7 @@ class TestRowView:
     def test_models_of_another_shape_are_refused(self, net, pair):
         pair.fine_tuned[QUERY] = pair.fine_tuned[QUERY][:, :12]
         pair.pretrained[QUERY] = pair.pretrained[QUERY][:, :12]
-        with pytest.raises(ValueError, match=r"shape \(24, 24\); in the fine-tuned model it is of shape \(24, 12\)"):
+        with pytest.raises(ValueError, match=r"the subnetwork has shape \(24, 24\), the fine-tuned model \(24, 12\)"):
             RowView(net, pair)
 
     def test_numbers_are_those_of_the_models(self, net, pair):

@@ -30,6 +30,8 @@ class Measure(NamedTuple):
         return self.title.replace("\n", " ")
 
 
+#: What stands in a picture of two subnetworks that were drawn with the same random numbers.
+ONE_DRAW = "both are the same draw:\nwhat they share is no finding"
 _RANDOM = "two random masks with as many entries in each row"
 _BLIND = "a mask that has nothing to do with the update"
 #: Column of the table of a `Comparison` -> what it is.
@@ -45,6 +47,14 @@ MEASURES = {
     ),
 }
 _OUTSIDE = "–"
+# What is measured of both at once, and says nothing if both are one draw.
+_OF_BOTH = {"jaccard", "overlap", "both_z", "update_share_both"}
+
+
+def title(table: pd.DataFrame, measure: str) -> str:
+    """What the dots are, in short lines; and that they are no finding, if both subnetworks are one draw."""
+    words = MEASURES[measure].title
+    return f"{words}\n{ONE_DRAW}" if measure in _OF_BOTH and table["same_draw"].any() else words
 
 
 def by_chance(table: pd.DataFrame, measure: str) -> NDArray[np.float64]:
@@ -130,7 +140,7 @@ def dots(table: pd.DataFrame, measure: str, at: int | None = None) -> Plot:
         y_range=Range1d(len(kinds) - 0.5, -0.5),
         tools="xpan,xwheel_zoom,reset",
         active_scroll=None,
-        title=Title(text=MEASURES[measure].title, name="title", text_font_size="12px"),
+        title=Title(text=title(table, measure), name="title", text_font_size="12px"),
     )
     plot.xaxis.axis_label = "press a dot to see its masks" + "\nlayers: the first on top" * (layers > 1)
     plot.xaxis[0].axis_label_text_font_style = "normal"

@@ -54,23 +54,29 @@ def mixed(shares: NDArray[np.float64]) -> NDArray[np.uint32]:
     return rgb[0] | rgb[1] << 8 | rgb[2] << 16 | np.uint32(0xFF000000)
 
 
-def note(tiles: OverlapTiles, shape: tuple[int, int]) -> str:
-    """What one tile of the pictures stands for, in two short lines."""
+def note(tiles: OverlapTiles, shape: tuple[int, int], remark: str = "") -> str:
+    """What one tile of the pictures stands for, in two short lines; a remark comes after them."""
+    if remark:
+        return f"{note(tiles, shape)}\n{remark}"
     whole = f"{shape[0]:,} rows × {shape[1]:,} columns"
     if tiles.exact:
         return f"{whole}\nexact: one tile is one entry"
     return f"{whole}\na tile mixes {tiles.a.tile_rows:,} × {tiles.a.tile_columns:,} entries: zoom in"
 
 
-def build(tiles: OverlapTiles, shape: tuple[int, int], ranges: tuple[Range1d, Range1d], name: str) -> list[LayoutDOM]:
+def build(
+    tiles: OverlapTiles, shape: tuple[int, int], ranges: tuple[Range1d, Range1d], name: str, remark: str = ""
+) -> list[LayoutDOM]:
     """The states of masks of that shape, over ranges (columns, rows); below them what a and what b retain.
+
+    remark: what is to be known of both masks, in short lines.
 
     Named models: source tiles; titles name and note; figures states, mask_a, mask_b.
     """
     source = ColumnDataSource(columns(tiles), name="tiles")
     title = Title(text=label(name, NARROW), name="name", text_font_size="13px")
     states = axes.build("states", ranges, height=330, title=title, **_LABELLED)
-    words = Title(text=note(tiles, shape), name="note", text_font_style="normal", text_font_size="12px")
+    words = Title(text=note(tiles, shape, remark), name="note", text_font_style="normal", text_font_size="12px")
     states.add_layout(words, "above")
     states.add_layout(_legend(states), "above")
     image = states.image_rgba("states", "x", "y", "dw", "dh", source=source)

@@ -64,9 +64,9 @@ def report(
     Names and texts are escaped. The file is written whole or not at all; interrupted, nothing is left. It takes the
     place of another page, of any other file only with overwrite, and of nothing that is read.
 
-    Raises `ValueError` if the models (as the fingerprints of the tensors in detail tell) or the results are not those
-    of the subnetwork, if a tensor is not a pruned one,
-    or for an unknown section or theme, and `OSError` if the file cannot be written.
+    Raises `ValueError` if the models (as the fingerprints of their tensors tell) or the results are not those of the
+    subnetwork, if a tensor is not a pruned one, or for an unknown section or theme, and `OSError` if the file cannot be
+    written.
 
     >>> import tempfile, torch
     >>> pair = ken.Pair({"w": torch.arange(8.0).reshape(2, 4)}, {"w": torch.zeros(2, 4)})

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import pandas as pd
 from markupsafe import Markup
 
 import ken
+from ken.comparing import in_common
+from ken.draws import alike
 from kenviz.figures.labels import rule_in_words, visible
 from kenviz.reporting.numbers import count, percent
 
@@ -19,7 +22,8 @@ _ENERGIES = {f"energy_{which}": f"update_share_{which}" for which in ("a", "b", 
 class Comparison:
     """by_tensor: `ken.retention.compare`; by_role: its sums, with jaccard and shares of the update made of the sums.
 
-    elsewhere: the other subnetwork was made of another fine-tuned model, such as one for another task.
+    elsewhere: the other subnetwork was made of another fine-tuned model, such as one for another task. alike: why the
+    two are alike whatever their models, as if they were one draw; empty if nothing says so.
     """
 
     other: str
@@ -27,31 +31,44 @@ class Comparison:
     by_tensor: pd.DataFrame
     by_role: pd.DataFrame
     total: pd.Series
+    alike: str = ""
+
+    @property
+    def same_draw(self) -> bool:
+        """Whether chance has no say in what the two share."""
+        return bool(self.by_tensor["same_draw"].any())
 
     def summary(self) -> Markup:
         """What the two have in common, in sentences."""
         total = self.total
         expected = float(total["jaccard_expected"])
         said = Markup(
-            "The other subnetwork was made with {}. Of the {} entries that either retains, both retain {} ({}). If "
-            "each had drawn its entries at random, row by row, it would be {}. The first holds {} of the update’s "
-            "energy, the second {}."
+            "The other subnetwork was made with {}. Of the {} entries that either retains, both retain {} ({}). {} The "
+            "first holds {} of the update’s energy, the second {}."
         ).format(
             self.other,
             count("compare.either", round(total["retained_a"] + total["retained_b"] - total["both"])),
             count("compare.both", round(total["both"])),
             percent("compare.jaccard", float(total["jaccard"])),
-            percent("compare.jaccard_expected", expected),
+            self._by_chance(expected),
             percent("compare.update_share_a", float(total["update_share_a"])),
             percent("compare.update_share_b", float(total["update_share_b"])),
         )
         other = " It was made of another fine-tuned model; the update here is that of the first one."
         return said + other if self.elsewhere else said
 
+    def _by_chance(self, expected: float) -> Markup:
+        """What that is to be compared with, or why there is nothing to compare it with."""
+        alike = Markup("This is no finding, as {}.").format(visible(self.alike)) if self.alike else Markup("")
+        if self.same_draw:
+            return alike
+        chance = Markup("If each had drawn its entries at random, row by row, it would be {}.")
+        return alike + " " * bool(alike) + chance.format(percent("compare.jaccard_expected", expected))
+
 
 def compared(net: ken.Subnetwork, other: ken.Subnetwork, pair: ken.retention.PairOfModels) -> Comparison:
     """Read both models once more. Raises what `ken.retention.compare` does, and `ValueError` if nothing is common."""
-    by_tensor = ken.retention.compare(net, other, pair)
+    by_tensor = in_common(net, other, pair)
     if by_tensor.empty:
         raise ValueError("the two subnetworks have no pruned tensor in common")
     energies = {name: (by_tensor[share] * by_tensor["energy"]).fillna(0.0) for name, share in _ENERGIES.items()}
@@ -59,11 +76,14 @@ def compared(net: ken.Subnetwork, other: ken.Subnetwork, pair: ken.retention.Pai
     added = [*_ADDED, *_ENERGIES]
     by_role = _shares(table.groupby("role", sort=False)[added].sum())
     total = _shares(table[added].sum().to_frame().T).iloc[0]
+    if by_tensor["same_draw"].any():  # what is not known adds up to 0
+        unknown = ["both_expected", "jaccard_expected"]
+        by_role[unknown], total[unknown] = np.nan, np.nan
     recipe = other.recipe
     k = f"{recipe.k:g}" if isinstance(recipe.k, float) else str(recipe.k)
     words = f"rule {rule_in_words(recipe.rule, recipe.on, recipe.bandwidth, recipe.kernel)}, k = {visible(k)}, "
     elsewhere = other.fine_tuned.fingerprint != net.fine_tuned.fingerprint
-    return Comparison(f"{words}seed {recipe.seed}", elsewhere, by_tensor, by_role, total)
+    return Comparison(f"{words}seed {recipe.seed}", elsewhere, by_tensor, by_role, total, alike(net, other))
 
 
 def _shares(sums: pd.DataFrame) -> pd.DataFrame:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -113,7 +113,6 @@ def gather(
     step("measuring")
     retained = study.retention.table()
     chosen = detailed(retained) if tensors is None else dict.fromkeys(tensors, "chosen for this report")
-    _recognise(study, chosen)
     details: list[Detail] = []
     if {"details", "summary"} & set(sections):
         for name, reason in chosen.items():
@@ -141,23 +140,6 @@ def steps(study: Study, sections: Sequence[str], tensors: Sequence[str] | None) 
     """About how often `gather` calls step."""
     matrices = sum(1 for name in study.tensors if study.shape(name)[0] > 1)
     return 3 + (3 if tensors is None else len(tensors)) + (matrices if "map" in sections else 0)
-
-
-def _recognise(study: Study, names: Iterable[str]) -> None:
-    """Raise `ValueError` if tensors of the pair are not, bit for bit, those that the subnetwork was made of."""
-    models = study.models
-    for name in names:
-        tensor, other = study.net.pruned()[name], models.names[name]
-        found = [("fine-tuned", tensor.fine_tuned, models.fine_tuned.entries(name).fingerprint())]
-        if other is not None:
-            pretrained = models.pretrained.entries(other).fingerprint()
-            found.append(("pretrained", tensor.pretrained.fingerprint, pretrained))
-        for which, wanted, there in found:
-            if wanted != there:
-                raise ValueError(
-                    f"{name}: the {which} model is not the one that the subnetwork was made of: the fingerprint of "
-                    f"this tensor is {there}, it should be {wanted}"
-                )
 
 
 def _detail(study: Study, name: str, reason: str, quantiles: Sequence[float]) -> Detail:

@@ -218,10 +218,14 @@ def _comparison(of: Contents, data: dict[str, Any]) -> dict[str, Any]:
     found = of.comparison
     assert found is not None
     data["comparison"] = downloads.table(found.by_tensor.reset_index())
+    bar = (
+        "both are the same draw, so that it is no finding and chance has no say in it"
+        if found.same_draw
+        else "the upright bar is what chance would give if each had drawn as many entries of every row at random"
+    )
     caption = (
-        "Of the entries that either subnetwork retains, the share that both retain, by role of the tensor; the upright "
-        "bar is what chance would give if each had drawn as many entries of every row at random. The download has "
-        "a line for every tensor."
+        "Of the entries that either subnetwork retains, the share that both retain, by role of the tensor; "
+        f"{bar}. The download has a line for every tensor."
     )
     recipe = of.net.recipe
     return {

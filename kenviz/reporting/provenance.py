@@ -24,6 +24,7 @@ def facts(net: ken.Subnetwork) -> list[tuple[str, str]]:
         ("included", visible(", ".join(recipe.include)) or "everything"),
         ("carried by pattern", visible(", ".join(recipe.exclude)) or "nothing"),
         ("model class", visible(net.architecture.class_name) if net.architecture else "not recorded"),
+        ("size of the update", "not recorded" if net.relation is None else str(net.relation)),
         *(("note", visible(note)) for note in net.notes),
         ("subnetwork made with", _versions(recipe.versions)),
         ("report made with", f"kenviz {ken.__version__}"),

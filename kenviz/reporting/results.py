@@ -12,6 +12,7 @@ import numpy as np
 
 import ken
 from ken.sweeping import tabled
+from kenviz.sweeps import truths
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -99,11 +100,8 @@ def read(results: pd.DataFrame | str | Path, net: ken.Subnetwork, metric: str = 
             f"the results are of another model: of one with {others[0]:,} entries, the subnetwork has {net.entries:,}"
         )
     fine_tuned, pretrained = (_bound(table[table["model"] == model]) for model in ("fine-tuned", "pretrained"))
-    pruned = table[table["model"] == "pruned"].reindex(columns=[*NEEDED, "difference_error"])
-    if fine_tuned:
-        # What `ken.sweep` writes of models without outcomes: nothing was compared item by item.
-        separate = np.hypot(pruned["standard_error"], fine_tuned.error)
-        pruned["difference_error"] = pruned["difference_error"].mask(np.isclose(pruned["difference_error"], separate))
+    pruned = table[table["model"] == "pruned"].reindex(columns=[*NEEDED, "difference_error", "paired"])
+    pruned["difference_error"] = pruned["difference_error"].where(_paired(pruned, fine_tuned))
     lines = []
     for (rule, on, _), of in pruned.groupby([pruned["rule"], pruned["on"], pruned["k"].map(repr)], sort=False):
         first = of.iloc[0]
@@ -111,6 +109,19 @@ def read(results: pd.DataFrame | str | Path, net: ken.Subnetwork, metric: str = 
         told = (str(rule), str(on), _plain(first["k"]), float(share), int(first["retained"]))
         lines.append(Line(*told, float(value), float(error), float(loss_error), int(of["seed"].nunique())))
     return Results(table.head(MOST_LINES), tuple(lines), fine_tuned, pretrained, metric)
+
+
+def _paired(pruned: pd.DataFrame, fine_tuned: Bound | None) -> pd.Series:
+    """Whether the error of each difference was measured item by item.
+
+    The table says so itself, unless it is older than its column `paired`: then it was if it is another than that of two
+    separate measurements.
+    """
+    told = truths(pruned["paired"])
+    if fine_tuned is None:
+        return told.eq(True) | told.isna()
+    separate = np.isclose(pruned["difference_error"], np.hypot(pruned["standard_error"], fine_tuned.error))
+    return told.eq(True) | (told.isna() & ~separate)
 
 
 def _plain(k: Any) -> Any:

@@ -175,8 +175,11 @@ def _told(of: str, found: Difference, results: Results) -> Markup:
 
 
 def caveats(net: ken.Subnetwork, turned: Sequence[float]) -> list[Markup]:
-    """What holds of the method. turned: shares of rows that flip if grid points are visited in reverse order."""
-    found = []
+    """What holds of the method, after what was noted of the models.
+
+    turned: shares of rows that flip if grid points are visited in reverse order.
+    """
+    found = [Markup("Of the models it was noted: {}.").format(visible(note)) for note in net.notes]
     if turned:
         found.append(
             Markup(

@@ -135,23 +135,24 @@ class CompareView(PartView):
         written = "{:.1%}".format if of.percent else "{:,.1f}".format
         if len(known):
             chance = figures.by_chance(table.loc[known.index], self.measure)
-            spread = (
-                f"{_span(written(known.min()), written(known.max()))}; "
-                f"chance ({of.meaning}) would give {_span(written(chance.min()), written(chance.max()))}"
-            )
+            spread = _span(written(known.min()), written(known.max()))
+            if not np.isnan(chance).all():
+                spread += f"; chance ({of.meaning}) would give {_span(written(chance.min()), written(chance.max()))}"
         else:
             spread = "not known" if self.measure.startswith("update") else "not defined"
         line = table.loc[self.tensor]
+        by_chance = "the same draw" if self._of.same_draw else f"by chance {line['both_expected']:,.0f}"
         self.caption = " ".join(
             filter(
                 None,
                 [
                     f"Two subnetworks: a is {names[0]}; b is {names[1]}.",
+                    self._of.alike,
                     f"In {_counted(len(table), 'tensor')}, {of.words}: {spread}.",
                     self._left_out(),
                     self._whose_update(),
                     f"Masks of {label(self.tensor)}: a retains {line['retained_a']:,}, b {line['retained_b']:,} of "
-                    f"{line['paired']:,} entries, both {line['both']:,} (by chance {line['both_expected']:,.0f}).",
+                    f"{line['paired']:,} entries, both {line['both']:,} ({by_chance}).",
                     f"Shown: {masks.note(self._tiles, self._shape).replace(chr(10), '; ')}.",
                 ],
             )
@@ -184,7 +185,7 @@ class CompareView(PartView):
             low, high = figures.limits(data, self.measure)
             self.pane.set("values", start=low, end=high, reset_start=low, reset_end=high)
             self.pane.set("unit", args={"percent": figures.MEASURES[self.measure].percent})
-            self.pane.set("title", text=figures.MEASURES[self.measure].title)
+            self.pane.set("title", text=figures.title(self._of.table, self.measure))
             self.pane.patch("dots", **data)
             self.pane.patch("ring", **figures.ring(data, self._at()))
             self._describe()
@@ -215,7 +216,11 @@ class CompareView(PartView):
     def _redraw(self) -> None:
         self._read()
         self.pane.patch("tiles", **masks.columns(self._tiles))
-        self.pane.set("note", text=masks.note(self._tiles, self._shape))
+        self.pane.set("note", text=masks.note(self._tiles, self._shape, self._remark))
+
+    @property
+    def _remark(self) -> str:
+        return figures.ONE_DRAW if self._of.same_draw else ""
 
     def _at(self) -> int:
         return self._of.tensors.index(self.tensor)
@@ -250,7 +255,8 @@ class CompareView(PartView):
         return self._of.reads()
 
     def _figure(self) -> LayoutDOM:
-        plots = masks.build(self._tiles, self._shape, axes.ranges(self._shape, self.rows, self.columns), self.tensor)
+        ranges = axes.ranges(self._shape, self.rows, self.columns)
+        plots = masks.build(self._tiles, self._shape, ranges, self.tensor, self._remark)
         return figures.build(self._of.table, self.measure, self._at(), self.colours, plots)
 
     def code(self) -> str:

@@ -13,6 +13,8 @@ from kenviz.figures.sweep import axis_label
 from kenviz.sweeps import QUANTITIES, Level, Series, Sweep, in_words
 
 _MOST_TOLD = 8
+# Of the error of a difference.
+_HOW = {True: ", measured item by item", False: ", as of two separate measurements", None: ""}
 
 #: (rule, on, k, seed) of an evaluation; () for none.
 Point = tuple[Any, ...]
@@ -63,7 +65,8 @@ def evaluation(sweep: Sweep, metric: str, point: Point, at: int) -> str:
     for quantity in QUANTITIES if sweep.has_base() else QUANTITIES[:1]:
         of = sweep.evaluations(metric, quantity).iloc[at]
         error = "" if math.isnan(of["error"]) else f" ± {of['error']:.2g}"
-        lines.append(f"{axis(metric, quantity)}: {of['value']:.6g}{error}")
+        how = _HOW[sweep.paired(at)] if error and quantity == "difference" and metric == "metric" else ""
+        lines.append(f"{axis(metric, quantity)}: {of['value']:.6g}{error}{how}")
     lines.append("This makes the subnetwork, with the sweep's own exclude, bandwidth and kernel, if it had any:")
     return "\n".join([*lines, python(point)])
 
