@@ -6,6 +6,7 @@ outputs, inputs ──► files and folders by their identity on the disk ──
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -124,10 +125,8 @@ class _Read:
         """A folder, all files that are in it or below, and those that links in it lead to."""
         if (found := _identity(path)) is not None:
             self._folders[found] = _Input(what, path)
-        for entry in _files_below(path):
-            with suppress(OSError):  # a link that leads nowhere
-                status = entry.stat()
-                self._files.setdefault((status.st_dev, status.st_ino), _Input(what, Path(entry.path)))
+        for file, identity in _files_below(path):
+            self._files.setdefault(identity, _Input(what, file))
 
     def check(self, path: Path) -> None:
         """Raise `OutputError` if the path is something that is read, or lies inside of it."""
@@ -169,19 +168,19 @@ def _lies_inside(path: Path, given: _Input) -> OutputError:
     )
 
 
-def _files_below(folder: Path) -> Iterator[os.DirEntry[str]]:
+def _files_below(folder: Path) -> Iterator[tuple[Path, Identity]]:
     """The files in a folder and in those below. Links to folders are passed over: they are not read either."""
     waiting = [str(folder)]
     while waiting:
-        try:
-            entries = list(os.scandir(waiting.pop()))
-        except OSError:  # not ours to look into, and so nothing that will be read
-            continue
-        for entry in entries:
-            if entry.is_dir(follow_symlinks=False):
-                waiting.append(entry.path)
-            elif not entry.is_dir():
-                yield entry
+        with suppress(OSError):  # not ours to look into, and so nothing that will be read
+            for entry in os.scandir(waiting.pop()):
+                if entry.is_dir(follow_symlinks=False):
+                    waiting.append(entry.path)
+                    continue
+                with suppress(OSError):  # a link that leads nowhere, or in a circle
+                    status = entry.stat()
+                    if not stat.S_ISDIR(status.st_mode):
+                        yield Path(entry.path), (status.st_dev, status.st_ino)
 
 
 def _check_apart(paths: Sequence[Path]) -> None:

@@ -110,8 +110,9 @@ def smallest_k(
 
     The other arguments are those of `ken.sweep`; the file of results may be the same, and nothing is evaluated twice.
 
-    Raises `BudgetError` for a tolerance, resolution, confidence or number of repeats that makes no sense, and
-    `ResultsError` for a metric that is NaN or infinite; else as `ken.sweep`.
+    Raises `BudgetError` for a tolerance, resolution, confidence or number of repeats that makes no sense (such as a
+    tolerance of 5 where the unpruned metric lies between 0 and 1, as soon as that is known), `OutputError` for results
+    that may not be written there, and `ResultsError` for a metric that is NaN or infinite; else as `ken.sweep`.
 
     >>> import torch
     >>> from ken.pairs import Pair
@@ -149,6 +150,7 @@ def smallest_k(
             return found
 
         unpruned = records(Key("fine-tuned"))
+        _check_scale(tolerance, _mean(unpruned))
         lines = {1.0: _Line(1.0, repeats, _mean(unpruned), 0.0, 0.0, _item_by_item([], unpruned), 0.0, 0.0, True)}
 
         def line(share: float) -> _Line:
@@ -207,6 +209,16 @@ def _check(tolerance: float, resolution: float, confidence: float, repeats: int)
     ):
         if isinstance(value, bool) or not isinstance(value, Real) or math.isnan(value) or not fine(value):
             raise BudgetError(f"{name} must be {limit}, got {value!r}")
+
+
+def _check_scale(tolerance: float, baseline: float) -> None:
+    """Of a metric that is a share, no more than 1 can be lost: whoever asks for 5 means 5 %."""
+    if 0 <= baseline <= 1 < tolerance:
+        meant = f"; a loss of {tolerance:g} % is {tolerance / 100:g}" if tolerance < 100 else ""
+        raise BudgetError(
+            f"tolerance must be at most 1 for a metric from 0 to 1, such as the unpruned model's {baseline:.4g}, "
+            f"got {tolerance:g}{meant}"
+        )
 
 
 def _bisect(shares: Sequence[float], within: Callable[[float], bool]) -> float:

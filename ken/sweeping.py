@@ -70,8 +70,9 @@ def sweep(
     - paired: whether difference_error was taken item by item
     - the further metrics
 
-    Raises `BudgetError`, `RuleError`, `PairingError` and `ValuesError` as `ken.prune` does, and `ResultsError` for a
-    file it cannot use, all before anything is evaluated; and `ResultsError` for evaluations that give no number.
+    Raises `BudgetError`, `RuleError`, `PairingError` and `ValuesError` as `ken.prune` does, `OutputError` for results
+    that are something else or would lie in a model's folder, and `ResultsError` for a file it cannot use, all before
+    anything is evaluated; and `ResultsError` for evaluations that give no number.
 
     >>> import torch
     >>> from ken.pairs import Pair

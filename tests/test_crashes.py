@@ -128,7 +128,7 @@ def test_ctrl_c_in_the_middle_leaves_no_half_file(tmp_path, command):
         ken.prune(tmp_path / "ours.safetensors", tmp_path / "theirs.safetensors", 0.5, "grid", out=net)
         arguments = ["inject", net.name, "theirs.safetensors", "-o", "model"]
     else:
-        net.write_bytes(b"old")
+        ken.prune({"w": torch.ones(2, 4)}, {"w": torch.zeros(2, 4)}, 1).save(net)
         arguments = ["prune", "ours.safetensors", "theirs.safetensors", "-k", "0.5", "-o", net.name]
     before = {path.name: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
     code = "import sys; from ken.cli import main; main()"

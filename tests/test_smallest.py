@@ -215,6 +215,17 @@ def test_what_makes_no_sense_is_refused_before_anything_is_evaluated(told, error
         found(lambda _: pytest.fail("evaluated"), **{"tolerance": 0.1, **told})
 
 
+@pytest.mark.parametrize(
+    ("tolerance", "meant"), [(5, "a loss of 5 % is 0.05"), (1.5, "a loss of 1.5 % is 0.015"), (100, "")]
+)
+def test_a_tolerance_in_percent_of_a_metric_that_is_a_share_is_refused(tolerance, meant):
+    seen = []
+    with pytest.raises(BudgetError, match=f"at most 1 for a metric from 0 to 1, .* 0.8, got {tolerance}.*{meant}"):
+        found(lambda state: seen.append(kept(state)) or 0.8, tolerance)
+    assert seen == [N]  # nothing but the model that tells the scale
+    assert found(lambda state: 80.0 if kept(state) > 30 else 70.0, tolerance).tolerance == tolerance
+
+
 def test_a_metric_must_be_a_finite_number():
     with pytest.raises(ResultsError, match="the metric must be finite, got nan of pruned 0.5"):
         found(lambda state: math.nan if kept(state) < N else 1.0, 0.1)

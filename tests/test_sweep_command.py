@@ -148,7 +148,8 @@ def test_with_a_tolerance_it_finds_the_smallest_share_of_each_rule(folders, tmp_
         (["--tolerance", "-0.1"], "from 0 to below 1, got -0.1"),
         (["--tolerance", "some"], "a share of the texts such as 0.01 or 1%, got 'some'"),
         (["--out", "{}/none/table.csv"], "there is no folder"),
-        (["--results", "{}/texts.csv"], "texts.csv is no file of results"),
+        (["--results", "{}/texts.csv"], "texts.csv cannot be written: it is the file of texts"),
+        (["--results", "{}/head.csv"], "head.csv is there already and holds text, not a file of results"),
     ],
 )
 def test_what_goes_wrong_is_told_in_a_line(folders, change, message, monkeypatch, capsys):
