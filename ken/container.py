@@ -12,14 +12,14 @@ import json
 import os
 import threading
 import weakref
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from ken.entries import Entries
 from ken.errors import FormatError
-from ken.tensors import bytes_of
+from ken.tensors import bytes_of, digest
 
 if TYPE_CHECKING:
     import torch
@@ -176,11 +176,48 @@ class Reader:
     def _read(self, at: int, length: int) -> bytearray:
         data = bytearray(length)
         room, done = memoryview(data), 0
+        while done < length:
+            got = self._read_into(room[done:], at + done)
+            if not got:
+                raise FormatError(f"{self.path} has been cut short: it ends before byte {at + length}")
+            done += got
+        return data
+
+    def _read_into(self, room: memoryview, at: int) -> int:
+        if hasattr(os, "preadv"):  # a process that was forked has the same file, and its place in it, too
+            return os.preadv(self._raw.fileno(), [room], at)
         with self._reading:
             self._raw.seek(at)
-            while done < length:
-                got = self._raw.readinto(room[done:])
-                if not got:
-                    raise FormatError(f"{self.path} has been cut short: it ends before byte {at + length}")
-                done += got
-        return data
+            return self._raw.readinto(room) or 0
+
+    @property
+    def fingerprint(self) -> str:
+        """That of the header: of a subnetwork file, which has the checksums of all blobs there, that of the whole."""
+        length = int.from_bytes(self._read(0, 8), "little")
+        return digest(bytes(self._read(0, 8 + length)))
+
+    def __copy__(self) -> Reader:
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Reader:
+        return self
+
+    def __reduce__(self) -> tuple[Callable[..., Reader], tuple[str, str]]:
+        """For another process: there the file is opened again."""
+        return _reopened, (str(self.path.absolute()), self.fingerprint)
+
+
+def _reopened(path: str, fingerprint: str) -> Reader:
+    """The reader of a file that another process had open. Raises `FormatError` if it is gone, or is another one."""
+    remedy = "a subnetwork can be sent without its file as net.in_memory"
+    try:
+        reader = Reader(path)
+        found = reader.fingerprint
+    except (OSError, FormatError) as error:
+        raise FormatError(f"this relies on the file {path}, which cannot be opened here ({error}); {remedy}") from error
+    if found != fingerprint:
+        raise FormatError(
+            f"this relies on the file {path}, which has become another since (header {found}, expected {fingerprint}); "
+            f"{remedy}"
+        )
+    return reader

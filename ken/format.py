@@ -6,6 +6,7 @@ container ──► record ──► Subnetwork whose tensors are decoded on dem
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 from ken.belongings import plain
@@ -61,7 +62,8 @@ def load(path: str | Path) -> Subnetwork:
     """Open a subnetwork file. Only its header is read; tensors are decoded, and checked, when they are asked for.
 
     The file must stay where it is while the subnetwork is in use (`Subnetwork.in_memory` does without it); replacing
-    it by another one does no harm. Opening a file runs no code of it.
+    it by another one does no harm. A subnetwork that is sent to another process, or pickled, opens it there again.
+    Opening a file runs no code of it.
 
     Raises `FormatError` if it is not a subnetwork file, is damaged, or of a newer major version.
     """
@@ -74,7 +76,7 @@ def load(path: str | Path) -> Subnetwork:
         return Subnetwork(
             _StoredTensors(
                 tensors,
-                lambda of: StoredTensor(reader, of) if isinstance(of, PrunedRecord) else StoredCarried(reader, of),
+                partial(_stored, reader),
             ),
             Recipe(**dict(record.recipe)),
             record.tied,
@@ -92,6 +94,10 @@ def load(path: str | Path) -> Subnetwork:
     except FormatError as error:
         error.add_note(f"in the file {path}")
         raise
+
+
+def _stored(reader: Reader, record: PrunedRecord | CarriedRecord) -> RetainedTensor | CarriedTensor:
+    return StoredTensor(reader, record) if isinstance(record, PrunedRecord) else StoredCarried(reader, record)
 
 
 class _StoredTensors(Lazy[RetainedTensor | CarriedTensor]):

@@ -64,6 +64,23 @@ class RetainedTensor:
             )
         check_grown(self.shape, self.pretrained.shape)
 
+    def __eq__(self, other: object) -> bool:
+        """Whether the same entries of the same tensor are retained, at the same values; however they are stored."""
+        if not isinstance(other, RetainedTensor):
+            return NotImplemented
+        if self._about != other._about:
+            return False
+        return np.array_equal(self.bits, other.bits) and (
+            self.raw != other.raw or np.array_equal(self.ulps, other.ulps)
+        )
+
+    def __hash__(self) -> int:
+        return hash(self._about)
+
+    @property
+    def _about(self) -> tuple[Any, ...]:
+        return self.shape, self.dtype, self.cut, self.retained, self.pretrained, self.fine_tuned, self.result
+
     @classmethod
     def of(
         cls,
@@ -95,6 +112,10 @@ class RetainedTensor:
         there = Reference(name, tuple(pretrained.shape), pretrained.dtype, found.pretrained)
         shape, dtype = tuple(fine_tuned.shape), fine_tuned.dtype
         return cls(shape, dtype, sink.bits, sink.ulps, there, found.fine_tuned, found.result, raw)
+
+    def decoded(self) -> RetainedTensor:
+        """The same in memory, without any file."""
+        return self
 
     @property
     def entries(self) -> int:
@@ -281,6 +302,23 @@ class CarriedTensor:
     value: torch.Tensor
     reason: str
     pretrained: Reference | None = None
+
+    def __eq__(self, other: object) -> bool:
+        """Whether it is the same tensor, bit for bit, carried for the same reason."""
+        if not isinstance(other, CarriedTensor):
+            return NotImplemented
+        return self._about == other._about and bytes_of(self.value) == bytes_of(other.value)
+
+    def __hash__(self) -> int:
+        return hash(self._about)
+
+    @property
+    def _about(self) -> tuple[Any, ...]:
+        return self.shape, self.dtype, self.reason, self.pretrained
+
+    def decoded(self) -> CarriedTensor:
+        """The same in memory, without any file."""
+        return self
 
     def stretches(self) -> Iterator[NDArray[Any]]:
         """The tensor's bytes, a stretch at a time; with the last of them, all has been checked."""

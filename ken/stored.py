@@ -72,6 +72,11 @@ class StoredTensor(RetainedTensor):
 
             return keys(np.frombuffer(data, dtype))
 
+    def decoded(self) -> RetainedTensor:
+        """The same in memory, without the file."""
+        head = self.shape, self.dtype, self.bits, self.ulps, self.pretrained
+        return RetainedTensor(*head, self.fine_tuned, self.result, self.raw, self.cut)
+
     def distances(self) -> Callable[[int], NDArray[Any]]:
         """A function that gives the distances one after the other; no more of them than that are in memory."""
         values = self._record.values
@@ -110,6 +115,10 @@ class StoredCarried(CarriedTensor):
         """The tensor."""
         with at_tensor(self._record.name):
             return self._tensor().clone()
+
+    def decoded(self) -> CarriedTensor:
+        """The same in memory, without the file."""
+        return CarriedTensor(self.value, self.reason, self.pretrained)
 
     def stretches(self) -> Iterator[NDArray[Any]]:
         """The tensor's bytes, a stretch at a time; with the last of them, all has been checked."""

@@ -6,7 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -99,6 +99,33 @@ class Subnetwork(Mapping[str, "RetainedTensor | CarriedTensor"]):
     def __len__(self) -> int:
         return len(self.tensors)
 
+    def __eq__(self, other: object) -> bool:
+        """Whether both were made alike, of the same models, and hold the same; in memory or in a file.
+
+        Notes, and versions of what computed it, are no part of that.
+        """
+        if not isinstance(other, Subnetwork):
+            return NotImplemented
+        if self is other:
+            return True
+        return self._about == other._about and all(self.tensors[name] == other.tensors[name] for name in self.tensors)
+
+    def __hash__(self) -> int:
+        return hash((self.fine_tuned, self.pretrained, self.recipe.rule, self.recipe.seed, len(self.tensors)))
+
+    @property
+    def _about(self) -> tuple[Any, ...]:
+        """All but the tensors, whose outlines stand for them."""
+        return (
+            *(replace(self.recipe, versions={}), self.fine_tuned, self.pretrained, self.prefix),
+            self.architecture and self.architecture.class_name,
+            *map(dict, (self.outlines, self.tied, self.only_pretrained, self.lacking, self.shards, self.files)),
+        )
+
+    def __getstate__(self) -> dict[str, Any]:
+        """The fields alone: what has been decoded of a file is not sent along with it."""
+        return {of.name: getattr(self, of.name) for of in fields(self)}
+
     @cached_property
     def outlines(self) -> Mapping[str, Outline]:
         """What is known of every tensor without decoding any."""
@@ -122,10 +149,8 @@ class Subnetwork(Mapping[str, "RetainedTensor | CarriedTensor"]):
         from ken.parallel import each
 
         names = list(self.tensors)
-        decoded = dict(zip(names, each(lambda name: self.tensors[name], names), strict=True))
-        for tensor in decoded.values():
-            tensor.retained  # noqa: B018 - decodes and checks
-        return replace(self, tensors=decoded)
+        decoded = dict(zip(names, each(lambda name: self.tensors[name].decoded(), names), strict=True))
+        return replace(self, tensors=decoded, files=dict(self.files))
 
     @property
     def entries(self) -> int:

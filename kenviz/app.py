@@ -5,9 +5,14 @@ from __future__ import annotations
 import importlib.util
 import os
 import secrets
+import signal
 import socket
 import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import ken
@@ -30,7 +35,7 @@ def serve(
     token: str | None = None,
     browser: bool = True,
 ) -> None:
-    """Open the Explorer of a subnetwork's file in the browser, and serve it until interrupted.
+    """Open the Explorer of a subnetwork's file in the browser, and serve it until interrupted, or told to end (SIGTERM).
 
     Without the fine-tuned model, with pretrained= alone or with neither, only masks can be shown.
 
@@ -45,7 +50,7 @@ def serve(
     ken.load(net)  # what is wrong with it is said here, not in a page
     sources = [Path(net).resolve(), *(_absolute(one) for one in (fine_tuned, pretrained) if one is not None)]
     port = _free(ip, port)
-    with tempfile.TemporaryDirectory(prefix="ken-view-") as folder:
+    with _ended_by_sigterm(), tempfile.TemporaryDirectory(prefix="ken-view-") as folder:
         notebook = Path(folder) / "explorer.ipynb"
         _write(notebook, sources)
         token = secrets.token_urlsafe(24) if token is None else token
@@ -55,6 +60,29 @@ def serve(
             flush=True,
         )
         _run(notebook, ip, port, token, browser)
+
+
+@contextmanager
+def _ended_by_sigterm() -> Iterator[None]:
+    """A block that SIGTERM ends in order: nothing is left of it. Under nohup that is the only way to end it."""
+    if threading.current_thread() is not threading.main_thread():  # signals are not for others
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, _end)
+    try:
+        yield
+    except _EndedError:
+        pass
+    finally:
+        signal.signal(signal.SIGTERM, before or signal.SIG_DFL)
+
+
+class _EndedError(BaseException):
+    """Raised where the process is when it is told to end; no handler of errors is to stop it."""
+
+
+def _end(signum: int, frame: FrameType | None) -> None:
+    raise _EndedError
 
 
 def _absolute(source: str | Path) -> str:

@@ -13,6 +13,7 @@ from pathlib import Path
 import nbformat
 import pytest
 import torch
+from processes import end, heeding, ignoring
 
 import ken
 from kenviz import app
@@ -50,7 +51,7 @@ app._run(Path(sys.argv[1]), "127.0.0.1", port, "t", False)
 
 
 @contextlib.contextmanager
-def served(*arguments, notebook=None):
+def served(*arguments, notebook=None, start=heeding, ending=signal.SIGINT):
     """The running app and its address; at the end it is interrupted, as by Ctrl-C, and nothing of it is left.
 
     With notebook, that notebook is served in place of the Explorer.
@@ -58,17 +59,18 @@ def served(*arguments, notebook=None):
     command = [sys.executable, "-m", "ken.cli", "view", *map(str, arguments), "--no-browser"]
     if notebook is not None:
         command = [sys.executable, "-c", _OTHER, str(notebook)]
-    process = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, start_new_session=True
-    )
+    process = start(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, start_new_session=True)
     children = []
     try:
         yield process, _address(process)
         children = _children(process)
     finally:
         process.stdout.close()
-        process.send_signal(signal.SIGINT)
-        assert process.wait(60) is not None
+        process.send_signal(ending)
+        try:
+            assert process.wait(60) is not None
+        finally:
+            end(process)
     assert not any(Path(f"/proc/{child}").exists() for child in children)
 
 
@@ -107,6 +109,35 @@ def test_it_asks_for_its_token_and_ends_with_its_kernels(files):
         assert "Explorer" in page  # the cell ran: its text form is in the page
         assert not re.findall(r"<(?:link|script)[^>]*(?:href|src)=\"https?:", page)
         assert len(_children(process)) == 1  # a kernel
+
+
+def test_in_the_background_it_ends_with_its_kernels_when_it_is_told_to(files, tmp_path, monkeypatch):
+    """As under nohup: Ctrl-C is ignored, and SIGTERM is what ends it."""
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    with served(*files, start=ignoring, ending=signal.SIGTERM) as (process, url):
+        assert status(url)[0] == 200
+        assert len(_children(process)) == 1
+        assert list(tmp_path.glob("ken-view-*"))
+        process.send_signal(signal.SIGINT)
+        assert status(url)[0] == 200
+    assert process.returncode == 0
+    assert not list(tmp_path.glob("ken-view-*"))
+
+
+def test_told_to_end_before_it_serves_it_leaves_nothing(files, tmp_path):
+    code = """
+import os, signal, sys, tempfile
+from kenviz import app
+tempfile.tempdir = sys.argv[2]
+app._run = lambda *_: os.kill(os.getpid(), signal.SIGTERM)
+app.serve(sys.argv[1], browser=False)
+"""
+    process = ignoring([sys.executable, "-c", code, str(files[0]), str(tmp_path)], start_new_session=True)
+    try:
+        assert process.wait(60) == 0
+    finally:
+        end(process)
+    assert not list(tmp_path.iterdir())
 
 
 def test_no_token_if_told_so(files):

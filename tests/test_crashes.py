@@ -8,6 +8,7 @@ import time
 
 import pytest
 import torch
+from processes import heeding
 from safetensors.torch import save_file
 
 import ken
@@ -132,7 +133,7 @@ def test_ctrl_c_in_the_middle_leaves_no_half_file(tmp_path, command):
         arguments = ["prune", "ours.safetensors", "theirs.safetensors", "-k", "0.5", "-o", net.name]
     before = {path.name: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
     code = "import sys; from ken.cli import main; main()"
-    running = subprocess.Popen(
+    running = heeding(
         [sys.executable, "-c", code, *arguments],
         cwd=tmp_path,
         stderr=subprocess.PIPE,

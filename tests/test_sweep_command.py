@@ -11,6 +11,7 @@ import time
 import pandas as pd
 import pytest
 import torch
+from processes import heeding
 from test_training import WORDS
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
@@ -181,7 +182,7 @@ def test_after_ctrl_c_it_goes_on_where_it_was(folders, tmp_path):
     args = ["sweep", folder / "fine_tuned", folder / "pretrained", "--texts", folder / "texts.csv", "--max-length", "8"]
     args += ["--results", results, "--rule", "random", "--seeds", "3000", "-k", "0.5"]
     code = "import sys; from ken.cli import main; main()"
-    running = subprocess.Popen(
+    running = heeding(
         [sys.executable, "-c", code, *map(str, args)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
