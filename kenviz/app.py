@@ -35,7 +35,7 @@ def serve(
     token: str | None = None,
     browser: bool = True,
 ) -> None:
-    """Open the Explorer of a subnetwork's file in the browser, and serve it until interrupted, or told to end (SIGTERM).
+    """Open the Explorer of a subnetwork's file in the browser; serve it until interrupted, or told to end (SIGTERM).
 
     Without the fine-tuned model, with pretrained= alone or with neither, only masks can be shown.
 
