@@ -13,7 +13,7 @@ from ken._version import __version__
 from ken.arguments import FORCE, bandwidth_of, budget, budget_text
 from ken.errors import BudgetError, KenError
 from ken.telling import in_a_line
-from ken.terminal import printable
+from ken.terminal import printable, show_anything
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -258,6 +258,7 @@ _INTERRUPTED = 130  # as shells have it
 
 def main() -> None:
     """Entry point: errors of ours and of the disk are told in a line; anything else is a bug, with its traceback."""
+    show_anything()
     try:
         with in_a_line("ken"):
             app()

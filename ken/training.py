@@ -113,7 +113,7 @@ def fine_tune(
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="ken-"))
         stack.enter_context(quiet_transformers())
         stack.enter_context(own_randomness())
-        copied = copy.deepcopy(model)
+        copied = _copy(model)
         if not taking.lent and getattr(copied.config, "pad_token_id", None) is None:
             copied.config.pad_token_id = taking.padding  # what a model was trained with belongs to it
         stack.enter_context(knowing(copied, taking.padding))
@@ -169,6 +169,17 @@ def fine_tune(
         if hasattr(model.config, "use_cache"):
             copied.config.use_cache = model.config.use_cache
         return FineTuned(copied.to(device).eval(), _table(history), measured)
+
+
+def _copy(model: PreTrainedModel) -> PreTrainedModel:
+    try:
+        return copy.deepcopy(model)
+    except Exception as error:  # whatever the module's own code, or torch, raises
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise TrainingError(
+            f"the model {type(model).__name__} cannot be copied ({reason}); take out what its modules hold besides "
+            "parameters and buffers (results of a forward pass, locks, open files), or load it anew"
+        ) from error
 
 
 def evaluate(

@@ -35,7 +35,7 @@ def serve(
     token: str | None = None,
     browser: bool = True,
 ) -> None:
-    """Open the Explorer of a subnetwork's file in the browser; serve it until interrupted, or told to end (SIGTERM).
+    """Open the Explorer of a subnetwork's file in the browser, and serve it until interrupted, or ended by SIGTERM.
 
     Without the fine-tuned model, with pretrained= alone or with neither, only masks can be shown.
 
@@ -55,8 +55,10 @@ def serve(
         _write(notebook, sources)
         token = secrets.token_urlsafe(24) if token is None else token
         host = f"[{ip}]" if ":" in ip else ip
+        ignored = signal.getsignal(signal.SIGINT) is signal.SIG_IGN  # in the background of a script, or under nohup
+        how = f"kill {os.getpid()}" if ignored else "Ctrl-C"
         print(
-            f"The Explorer is at http://{host}:{port}/{f'?token={token}' if token else ''} (Ctrl-C ends it).",
+            f"The Explorer is at http://{host}:{port}/{f'?token={token}' if token else ''} ({how} ends it).",
             flush=True,
         )
         _run(notebook, ip, port, token, browser)

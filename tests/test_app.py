@@ -80,7 +80,7 @@ def _children(process):
 
 
 def _address(process):
-    line = process.stdout.readline()
+    process.told = line = process.stdout.readline()
     url = re.search(r"http://127\.0\.0\.1:\d+/\S*", line).group()
     deadline = time.monotonic() + 60
     while True:
@@ -120,6 +120,7 @@ def test_in_the_background_it_ends_with_its_kernels_when_it_is_told_to(files, tm
         assert list(tmp_path.glob("ken-view-*"))
         process.send_signal(signal.SIGINT)
         assert status(url)[0] == 200
+        assert process.told.endswith(f"(kill {process.pid} ends it).\n")
     assert process.returncode == 0
     assert not list(tmp_path.glob("ken-view-*"))
 
@@ -137,7 +138,7 @@ app.serve(sys.argv[1], browser=False)
         assert process.wait(60) == 0
     finally:
         end(process)
-    assert not list(tmp_path.iterdir())
+    assert not list(tmp_path.glob("ken-view-*"))
 
 
 def test_no_token_if_told_so(files):

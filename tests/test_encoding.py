@@ -3,6 +3,7 @@
 import copy
 import subprocess
 import sys
+import threading
 import warnings
 
 import pandas as pd
@@ -25,6 +26,7 @@ from transformers import (
     RobertaForSequenceClassification,
 )
 
+import ken
 from ken.encoding import encoder, positions
 from ken.errors import KenWarning, TrainingError
 from ken.training import evaluate, fine_tune
@@ -168,3 +170,26 @@ def test_the_command_line_sweeps_a_gpt2_without_a_padding_token(tmp_path):
     assert "fine-tuned model" in done.stdout
     assert "1 of 8 texts have more than the 12 tokens" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("what", ["non-leaf", "lock", "generator", "file"])
+def test_a_model_that_cannot_be_copied_is_an_error_with_the_remedy(what, tmp_path):
+    model, tokenizer = model_of("bert"), words(pad_token="<pad>")
+    (tmp_path / "file").write_text("")
+    with (tmp_path / "file").open() as opened:
+        model.bert.kept = {
+            "non-leaf": model.classifier.weight * 2,
+            "lock": threading.Lock(),
+            "generator": (i for i in range(3)),
+            "file": opened,
+        }[what]
+        with pytest.raises(TrainingError, match=r"cannot be copied \(.*\); take out what its modules hold"):
+            fine_tune(model, tokenizer, TEXTS, LABELS, progress=False)
+        pair = ken.Pair(model_of("bert"), model)
+        net = ken.prune(*pair, 0.5)
+        with pytest.raises(ken.KenError, match=r"cannot be copied \(.*\); .*net\.inject_\(model\)"):
+            ken.inject(net, model)
+        with net.injected(model):
+            evaluate(model, tokenizer, TEXTS, LABELS)
+        with pytest.raises(ken.KenError, match="cannot be copied"):
+            ken.sweep(pair, [0.5], ["ken"], evaluate=lambda _: 1.0, progress=False)
