@@ -108,7 +108,6 @@ def ways():
         "prune": (FOLDERS, lambda of, out: ken.prune(*of.pair, 0.5, out=out, overwrite=True)),
         "prune files": (FILES, lambda of, out: ken.prune(*models(of, FILES), 0.5, out=out, overwrite=True)),
         "save": (("net",), lambda of, out: of.net.save(out, overwrite=True)),
-        "save in memory": (("net",), lambda of, out: of.net.in_memory.save(out, overwrite=True)),
         "export": (("net", "pretrained"), lambda of, out: ken.export(of.net, of.pair.pretrained, out)),
         "sweep": (FOLDERS, sweep(ken.sweep, [0.5])),
         "smallest_k": (FOLDERS, sweep(ken.smallest_k, 0.1)),
@@ -436,3 +435,12 @@ def test_links_that_lead_nowhere_or_in_circles_are_no_obstacle(world, tmp_path):
     check_outputs([(tmp_path.parent / "beside", SUBNETWORK)], read)
     with pytest.raises(OutputError, match="lies inside the fine-tuned model"):
         check_outputs([(tmp_path / "up" / tmp_path.name / "new", SUBNETWORK)], read)
+
+
+def test_a_subnetwork_that_is_all_in_memory_may_replace_the_file_it_came_from(net, pair, tmp_path):
+    path = net.save(tmp_path / "net")
+    loaded = ken.load(path)
+    with pytest.raises(ken.KenError, match="which must stay"):
+        loaded.save(path, overwrite=True)
+    loaded.in_memory.save(path)
+    assert ken.load(path).share == net.share
