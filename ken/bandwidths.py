@@ -64,7 +64,7 @@ def note(rule: str | float, stood_in: Mapping[str, int]) -> str:
     """What is to be said of it: how many rows of which tensors.
 
     >>> note("isj", {"a.bias": 1, "b.weight": 20})
-    "the bandwidth rule isj found none for 21 rows (a.bias: 1, b.weight: 20): they have that of the normal reference"
+    'the bandwidth rule isj found none for 21 rows (a.bias: 1, b.weight: 20): they have that of the normal reference'
     """
     named = ", ".join(f"{name}: {rows:,}" for name, rows in list(stood_in.items())[:_NAMED] if name)
     more = f" and {len(stood_in) - _NAMED:,} more tensors" if len(stood_in) > _NAMED else ""

@@ -14,7 +14,7 @@ def plainly(error: UnicodeError) -> tuple[str, int]:
 
     >>> codecs.register_error("ken", plainly)
     >>> "1.5 ± 0.5 of né".encode("ascii", "ken")
-    b'1.5 +/- 0.5 of n\\xe9'
+    b'1.5 +/- 0.5 of n\\\\xe9'
     """
     assert isinstance(error, UnicodeEncodeError)
     missing = error.object[error.start : error.end]
