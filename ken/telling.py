@@ -20,6 +20,7 @@ def warn(text: str) -> None:
 
     Example:
         >>> with warnings.catch_warnings(record=True) as caught:
+        ...     warnings.simplefilter("always")
         ...     warn("the two models may be the wrong way round")
         >>> caught[0].category.__name__
         'KenWarning'

@@ -37,6 +37,9 @@ KNOWN_BUGS_IN_FOLDERS: dict[str, str] = {}
 NO_FOLDERS: dict[str, str] = {"layoutlmv2": "needs detectron2"}
 
 #: What this test has reached, and may not lose.
+# Two random models are what the warning is for.
+pytestmark = pytest.mark.filterwarnings("ignore:the two models look unrelated:ken.errors.KenWarning")
+
 LEAST_BUILT = 778
 LEAST_PRUNED_BY_KEN = 545
 LEAST_RUN = 485
@@ -162,7 +165,8 @@ def check_net(
     theirs: Mapping[str, torch.Tensor],
 ) -> dict[str, torch.Tensor]:
     """The laws on a subnetwork of half of every row; gives the state dict that must come of it."""
-    assert {*net, *net.tied} == set(ours), "names of the subnetwork"
+    # Files do not have the names that their class ties.
+    assert set(net) <= set(ours) <= {*net, *net.tied}, "names of the subnetwork"
     assert not set(net) & set(net.tied), "a tied name has an entry of its own"
     places = {name: (tensor.data_ptr(), tensor.shape) for name, tensor in ours.items() if tensor.numel()}
     once = {place: ours[name].numel() for name, place in places.items()}

@@ -175,7 +175,8 @@ def test_it_is_refused_in_words_and_nothing_is_written(folders, monkeypatch, cap
     theirs, ours = folders
     message = spoil(theirs, ours)
     out = ours.parent / "out.ken.safetensors"
-    out.write_bytes(b"old")
+    ken.prune({"w": torch.ones(4)}, {"w": torch.zeros(4)}, 1).save(out)
+    before = out.read_bytes()
     there = sorted(ours.parent.rglob("*"))
     with pytest.raises(KenError) as error:
         ken.prune(ours, theirs, 0.5, out=out, progress=False)
@@ -186,7 +187,7 @@ def test_it_is_refused_in_words_and_nothing_is_written(folders, monkeypatch, cap
         main()
     assert code.value.code == 1
     assert text in capsys.readouterr().err
-    assert out.read_bytes() == b"old"
+    assert out.read_bytes() == before
     assert sorted(ours.parent.rglob("*")) == there
 
 

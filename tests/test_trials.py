@@ -45,9 +45,18 @@ def with_statistics(seed):
         return model.half().eval() if seed else model.eval()
 
 
-@pytest.mark.parametrize("kind", ["berts", "statistics"])
-@pytest.mark.parametrize("exclude", [(), ("*embeddings*", "0.*")])
-def test_one_model_holds_what_inject_gives_and_goes_back(request, kind, exclude):
+@pytest.mark.parametrize(
+    ("kind", "exclude", "patterns"),
+    [
+        (kind, exclude, patterns)
+        for kind, carried, patterns in (
+            ("berts", ("*embeddings*",), {"*attention*": 3, "*bias": 0.5}),
+            ("statistics", ("0.*",), {"2.weight": 2, "*bias": 0.5}),
+        )
+        for exclude in ((), carried)
+    ],
+)
+def test_one_model_holds_what_inject_gives_and_goes_back(request, kind, exclude, patterns):
     pair = request.getfixturevalue("berts") if kind == "berts" else ken.Pair(with_statistics(1), with_statistics(0))
     before = [fingerprint(model.state_dict()) for model in pair]
     seen = []
@@ -56,7 +65,6 @@ def test_one_model_holds_what_inject_gives_and_goes_back(request, kind, exclude)
         seen.append((model, fingerprint(model.state_dict())))
         return 0.0
 
-    patterns = {"*attention*": 3, "0.weight": 2, "*bias": 0.5}
     ks = [0.5, patterns, 1, 1.0, patterns, {"*": 2}]
     table = ken.sweep(pair, ks, ["ken", "random"], evaluate=evaluate, exclude=exclude, progress=False)
     models, prints = zip(*seen, strict=True)
