@@ -51,7 +51,7 @@ def with_statistics(seed):
         (kind, exclude, patterns)
         for kind, carried, patterns in (
             ("berts", ("*embeddings*",), {"*attention*": 3, "*bias": 0.5}),
-            ("statistics", ("0.*",), {"2.weight": 2, "*bias": 0.5}),
+            ("statistics", ("0.*",), {"2.weight": 3, "*bias": 0.5}),
         )
         for exclude in ((), carried)
     ],
