@@ -247,7 +247,12 @@ def _head(pairing: Pairing, recipe: Recipe, seen: _Seen, draft: bool = False) ->
     tied = pretrained.tied
     used = {*pairing.names.values(), *pairing.namesakes.values(), *pairing.lacking.values()} - {None}
     used |= {tied.get(name or "", name) for name in used}
-    stand_ins = {name: pretrained.entries(other).reference(other) for name, other in pairing.lacking.items()}
+    if not draft:
+        # Taken down among what has been read, so that the fingerprint of the whole model does not read them again.
+        seen.theirs.update({other: pretrained.entries(other).reference(other) for other in pairing.lacking.values()})
+    stand_ins = {
+        name: _unread(pretrained, other) if draft else seen.theirs[other] for name, other in pairing.lacking.items()
+    }
     relation = WIDEST if draft else seen.sums.relation()
     last = ["" if draft else unrelated(relation)]
     if without := bandwidths.longest(recipe.bandwidth, pairing.names) if draft else seen.stood_in:
@@ -269,6 +274,12 @@ def _head(pairing: Pairing, recipe: Recipe, seen: _Seen, draft: bool = False) ->
     )
 
 
+def _unread(model: Checkpoint, name: str) -> Reference:
+    """A reference as wide as that of the tensor will be when it has been read."""
+    entries = model.entries(name)
+    return Reference(name, entries.shape, entries.dtype, "0" * 32)
+
+
 def _provenance(model: Checkpoint, seen: Mapping[str, Reference] | None) -> Provenance:
     """The fingerprint covers all tensors of the model, also those that pruning had no need of."""
     tensors = {name: model.entries(name) for name in model.tensors if name not in model.tied}
@@ -280,10 +291,7 @@ def _provenance(model: Checkpoint, seen: Mapping[str, Reference] | None) -> Prov
 def _plan(pairing: Pairing, name: str, reason: str) -> tuple[Outline, Reference | None]:
     """What is known of a tensor before it is read."""
     tensor, other = pairing.fine_tuned.tensors[name], pairing.names[name]
-    there = None
-    if other is not None:
-        counterpart = pairing.pretrained.tensors[other]
-        there = Reference(other, tuple(counterpart.shape), counterpart.dtype, "0" * 32)
+    there = None if other is None else _unread(pairing.pretrained, other)
     outline = Outline(tuple(tensor.shape), dtype_name(tensor.dtype), tensor.numel(), reason or None)
     return outline._replace(cut=pairing.cuts.get(name, "")), there
 

@@ -212,3 +212,15 @@ def test_what_is_live_is_whole():
         {"0." + n: w for n, w in base.model.layers[0].state_dict().items()} | {"x": torch.ones(1)},
         1,
     ).lacking
+
+
+def test_what_stands_in_is_read_once(folders, tmp_path, monkeypatch):
+    from ken.entries import Entries
+
+    part, _, pretrained = folders
+    read = []
+    monkeypatch.setattr(
+        Entries, "reference", lambda self, name, of=Entries.reference: read.append(name) or of(self, name)
+    )
+    net = ken.prune(part, pretrained, 0.5, out=tmp_path / "net")
+    assert sorted(read) == sorted(reference.name for reference in net.lacking.values())
