@@ -272,8 +272,11 @@ def main() -> None:
         # typer turns Ctrl-C into this code, and says nothing.
         if isinstance(end, SystemExit) and end.code != _INTERRUPTED:
             raise
-        print("ken: interrupted; nothing was left half done", file=sys.stderr)
-        sys.exit(_INTERRUPTED)
+    else:
+        return
+    # Here, and not above: where the exception is let go of, all that was under way has been taken back.
+    print("ken: interrupted; nothing was left half done", file=sys.stderr)
+    sys.exit(_INTERRUPTED)
 
 
 if __name__ == "__main__":

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
+import secrets
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +18,7 @@ def replacing(path: str | Path) -> Iterator[BinaryIO]:
     Whoever opens the path meanwhile, or after a crash, finds the old file or the new one, never a part. Raises
     `OSError` if the folder is not there, the path is a folder, or the disk refuses.
 
+    >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     with replacing(Path(folder) / "a.bin") as file:
     ...         _ = file.write(b"whole")
@@ -27,17 +28,16 @@ def replacing(path: str | Path) -> Iterator[BinaryIO]:
     # A link is followed: the file it names is replaced, not the link.
     path = Path(os.path.realpath(path))
     check_place(path)
-    # Of a long name only the beginning: with what is added it must not exceed what a file system allows.
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:40]}.", suffix=".part")
+    part = _part_of(path)
     try:
-        with os.fdopen(handle, "wb") as file:
+        with open(part, "xb", opener=_private) as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(name, _mode(path, 0o666))  # noqa: PTH101 - mkstemp's files are private
-        os.replace(name, path)  # noqa: PTH105
+        part.chmod(_mode(path, 0o666))
+        part.replace(path)
     except BaseException:
-        Path(name).unlink(missing_ok=True)
+        part.unlink(missing_ok=True)
         raise
     _sync_folder(path.parent)
 
@@ -48,6 +48,7 @@ def replacing_folder(path: str | Path) -> Iterator[Path]:
 
     The folder must not exist yet, or be empty: raises `FileExistsError` otherwise, before anything is written.
 
+    >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as parent:
     ...     with replacing_folder(Path(parent) / "model") as folder:
     ...         _ = (folder / "config.json").write_text("{}")
@@ -56,8 +57,9 @@ def replacing_folder(path: str | Path) -> Iterator[Path]:
     """
     path = Path(os.path.realpath(path))
     check_new_folder(path)
-    part = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name[:40]}.", suffix=".part"))
+    part = _part_of(path)
     try:
+        part.mkdir(mode=0o700)
         yield part
         for inside in part.rglob("*"):
             if inside.is_dir():
@@ -95,6 +97,7 @@ def check_new_folder(path: Path) -> None:
 def write_text(path: Path, text: str) -> Path:
     """Write UTF-8 text whole or not at all, as `replacing` does. Returns the path.
 
+    >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     write_text(Path(folder) / "a.txt", "σ").read_text(encoding="utf-8")
     'σ'
@@ -102,6 +105,20 @@ def write_text(path: Path, text: str) -> Path:
     with replacing(path) as file:
         file.write(text.encode("utf-8"))
     return path
+
+
+def _part_of(path: Path) -> Path:
+    """A name for the part of a file or folder, beside it, that nothing has.
+
+    The name is known before anything bears it, so that Ctrl-C just after it was made finds what to remove. Of a long
+    name only the beginning: with what is added it must not exceed what a file system allows.
+    """
+    return path.with_name(f".{path.name[:40]}.{secrets.token_hex(8)}.part")
+
+
+def _private(name: str, flags: int) -> int:
+    """Open a new file that nobody else may read until it is complete."""
+    return os.open(name, flags, 0o600)
 
 
 def _mode(path: Path, new: int) -> int:

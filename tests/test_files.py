@@ -1,8 +1,12 @@
+import contextlib
+import itertools
 import os
+import sys
 from pathlib import Path
 
 import pytest
 
+import ken.files
 from ken.filekinds import kind_of
 from ken.files import replacing, replacing_folder, write_text
 
@@ -233,3 +237,77 @@ def test_whatever_a_header_has_for_metadata_it_is_told_in_words_what_the_file_ho
     header = f'{{"__metadata__": {metadata}}}'.encode()
     (tmp_path / "file").write_bytes(len(header).to_bytes(8, "little") + header)
     assert kind_of(tmp_path / "file") == "weights"
+
+
+def interrupted_at(number, act):
+    """Do it with Ctrl-C at one instruction of the writing; whether it came to that one."""
+    seen = 0
+
+    def trace(frame, event, _):
+        nonlocal seen
+        if frame.f_code.co_filename not in WRITING:
+            return None
+        frame.f_trace_opcodes = True
+        if event == "opcode":
+            seen += 1
+            if seen == number:
+                raise KeyboardInterrupt
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        act()
+    except KeyboardInterrupt:
+        return True
+    finally:
+        sys.settrace(before)
+    return seen >= number
+
+
+# A file opened a moment before Ctrl-C is closed by Python itself, which says so.
+INTERRUPTED = pytest.mark.filterwarnings(
+    "ignore:unclosed file:ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning"
+)
+WRITING = {ken.files.__file__, contextlib.__file__}
+
+
+@INTERRUPTED
+def test_ctrl_c_at_any_instruction_leaves_the_old_or_the_new_file_and_nothing_else(tmp_path):
+    path = tmp_path / "a.bin"
+    found = []
+    for number in itertools.count(1):
+        path.write_bytes(b"old")
+
+        def act():
+            with replacing(path) as file:
+                file.write(b"new")
+
+        if not interrupted_at(number, act):
+            break
+        assert names(tmp_path) == ["a.bin"], number
+        found.append(path.read_bytes())
+    assert len(found) > 50
+    assert sorted(set(found)) == [b"new", b"old"]
+    assert found == sorted(found, reverse=True)
+
+
+@INTERRUPTED
+def test_ctrl_c_at_any_instruction_leaves_a_whole_folder_or_none(tmp_path):
+    found = []
+    for number in itertools.count(1):
+
+        def act():
+            with replacing_folder(tmp_path / "model") as folder:
+                (folder / "a.txt").write_text("a")
+
+        if not interrupted_at(number, act):
+            break
+        assert names(tmp_path) in ([], ["model"]), number
+        found.append(names(tmp_path) == ["model"])
+        if found[-1]:
+            assert (tmp_path / "model" / "a.txt").read_text() == "a"
+            (tmp_path / "model" / "a.txt").unlink()
+            (tmp_path / "model").rmdir()
+    assert len(found) > 50
+    assert found == sorted(found)
