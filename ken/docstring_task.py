@@ -28,6 +28,7 @@ import importlib.metadata
 import importlib.util
 import re
 import warnings
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -244,7 +245,7 @@ def first_paragraphs(source: bytes) -> list[Paragraph]:
     except (SyntaxError, ValueError, RecursionError):  # written for another Python, or no text at all
         return []
     found, in_classes = [], set()
-    for node in ast.walk(tree):  # a class comes before what is in it
+    for node in _statements(tree):  # a class comes before what is in it
         if isinstance(node, ast.ClassDef):
             in_classes.update(node.body)
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
@@ -253,6 +254,16 @@ def first_paragraphs(source: bytes) -> list[Paragraph]:
             if text:
                 found.append(Paragraph(text, _kind(node, node in in_classes)))
     return found
+
+
+def _statements(tree: ast.Module) -> Iterator[ast.AST]:
+    """Every statement, breadth first, as `ast.walk` has them; it looks into every expression, where none can be."""
+    todo = deque[ast.AST](tree.body)
+    while todo:
+        node = todo.popleft()
+        yield node
+        for block in ("body", "handlers", "orelse", "finalbody", "cases"):
+            todo.extend(getattr(node, block, ()))
 
 
 def _kind(node: ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef, in_class: bool) -> str:

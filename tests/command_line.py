@@ -4,30 +4,48 @@ import contextlib
 import inspect
 import io
 import sys
+import warnings
 from typing import NamedTuple
 
 from ken import cli
+from ken.errors import KenWarning
 
 
 class Ended(NamedTuple):
     """How a command ended, and what it said."""
 
     status: int
-    said: str
+    out: str
+    err: str
+
+    @property
+    def said(self):
+        """All of it."""
+        return self.out + self.err
 
 
-def ken(*words):
-    """Run ``ken`` with these words."""
-    out, before = io.StringIO(), sys.argv
+def ken(*words, encoding="utf-8", cwd=None):
+    """Run ``ken`` with these words as a process would, within this one, which has torch in memory already.
+
+    What it prints goes through bytes of the terminal's encoding, and a warning of ours is not an error.
+    """
+    out, err = (io.TextIOWrapper(io.BytesIO(), encoding, errors="strict", write_through=True) for _ in range(2))
+    before, status = sys.argv, 0
     sys.argv = ["ken", *map(str, words)]
-    try:
-        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(out):
+    with (
+        contextlib.chdir(cwd or "."),
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(err),
+        warnings.catch_warnings(),
+    ):
+        warnings.simplefilter("default", KenWarning)
+        try:
             cli.main()
-        return Ended(0, out.getvalue())
-    except SystemExit as end:
-        return Ended(int(end.code or 0), out.getvalue())
-    finally:
-        sys.argv = before
+        except SystemExit as end:
+            status = int(end.code or 0)
+        finally:
+            sys.argv = before
+    return Ended(status, *(stream.detach().getvalue().decode(encoding) for stream in (out, err)))
 
 
 def _in_order(command, **arguments):

@@ -1,3 +1,5 @@
+import gc
+
 import pytest
 from hypothesis import HealthCheck, settings
 
@@ -27,3 +29,10 @@ def net(pair):
     import ken
 
     return ken.prune(*pair, 0.5)
+
+
+def pytest_collection_finish():
+    """What was imported until now stays: the collector need not look through torch and transformers every time."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)

@@ -1,6 +1,4 @@
-import subprocess
-import sys
-
+import command_line
 import numpy as np
 import pytest
 import scipy.stats
@@ -179,12 +177,6 @@ def test_the_command_line_says_it_too(tmp_path):
         save_file(with_short_rows(seed), tmp_path / f"{name}.safetensors")
     out = tmp_path / "net.ken.safetensors"
     pair = [str(tmp_path / f"{name}.safetensors") for name in ("fine_tuned", "pretrained")]
-    done = subprocess.run(
-        [sys.executable, "-m", "ken.cli", "prune", *pair, "-k", "0.5", "--bandwidth", "isj", "-o", str(out)],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    assert "note: the bandwidth rule isj found none for" in done.stdout
-    assert "Traceback" not in done.stderr
+    done = command_line.ken("prune", *pair, "-k", "0.5", "--bandwidth", "isj", "-o", out)
+    assert done.status == 0, done.err
+    assert "note: the bandwidth rule isj found none for" in done.out

@@ -1,8 +1,6 @@
 """A pair that is not the subnetwork's is refused by statistics, explanations, views and the report alike."""
 
-import subprocess
-import sys
-
+import command_line
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -164,8 +162,8 @@ def test_the_report_refuses_by_python_and_by_the_command_line(net, pair, tmp_pat
         save_file(state, tmp_path / f"{name}.safetensors")
     models = [str(tmp_path / f"{name}.safetensors") for name in ("fine_tuned", "pretrained")]
     words = ["report", str(net.save(tmp_path / "net")), *models, "-o", str(tmp_path / "report.html")]
-    ran = subprocess.run([sys.executable, "-m", "ken.cli", *words], capture_output=True, text=True, check=False)
-    assert ran.returncode == 1
-    assert "the fine-tuned model is not the one" in ran.stderr
-    assert "Traceback" not in ran.stderr
+    ran = command_line.ken(*words)
+    assert ran.status == 1
+    assert "the fine-tuned model is not the one" in ran.err
+    assert "Traceback" not in ran.err
     assert not (tmp_path / "report.html").exists()

@@ -2,44 +2,24 @@
 
 from __future__ import annotations
 
-import json
-import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
 import pytest
 import torch
 import transformers
-from architectures import build, quiet, tiny_config, tiny_models
+from architectures import build, quiet, tiny_config
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from safetensors.torch import load_file, save_file
-from test_architectures import check_net, expect_same, fine_tune, same
+from laws import check_net, expect_same, fine_tune, on_disk, same, save
 from transformers import core_model_loading
 
 import ken
 from ken.checkpoint import Checkpoint, read
 from ken.errors import PairingError, SubnetworkError
-from ken.layouts import IN_MEMORY, align, clash, complete
+from ken.layouts import align, clash, complete
 from ken.pairing import match, open_pair
-
-#: Types whose names on disk are not those in memory.
-OTHER_ON_DISK = 177
-#: Among them those that have other tensors on disk: only in the layout of the file can the two be paired.
-OTHER_TENSORS_ON_DISK = 81
-#: All of these are paired in both ways; on every so many the laws are checked as well, to keep within a minute.
-EVERY = 12
-#: Types whose tiny configuration transformers itself refuses when it is read again, so that nothing is known of a
-#: folder alone, and two classes that are no names of the library. Their modules are paired with folders all the same.
-NOT_RELOADED = {
-    *("beit", "chmv2", "cosmos3_edge", "depth_anything", "depth_pro", "dinov2", "dinov2_with_registers", "dinov3_vit"),
-    *("dots3_note", "dots3_note_text", "dots3_note_vision_encoder", "glm5_next", "glm5_next_text", "granitemoehybrid"),
-    *("lw_detr", "pixio", "prompt_depth_anything", "rf_detr", "sapiens2", "tipsv2", "tipsv2_dpt"),
-    *("tipsv2_vision_model", "unlimited_ocr_sam_vision_model", "unlimited_ocr_vision_encoder", "zoedepth"),
-}
-#: Types of which a module cannot be paired with a folder, and why. Checked in both directions.
-NOT_PAIRED: dict[str, str] = {}
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -48,23 +28,6 @@ def _one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
-
-
-def save(model: torch.nn.Module, folder: Path, rename: Mapping[str, str] | None = None) -> Path:
-    """A folder as `save_pretrained` writes it, which refuses some of the tiny configurations; with some words changed.
-
-    Aliases go as they do there.
-    """
-    with quiet():
-        kept = transformers.modeling_utils.remove_tied_weights_from_state_dict(dict(model.state_dict()), model)
-        tensors = core_model_loading.revert_weight_conversion(model, kept)
-    for old, new in (rename or {}).items():
-        tensors = {name.replace(old, new): tensor for name, tensor in tensors.items()}
-    folder.mkdir()
-    save_file({name: tensor.contiguous().clone() for name, tensor in tensors.items()}, folder / "model.safetensors")
-    config = {**json.loads(model.config.to_json_string()), "architectures": [type(model).__name__]}
-    (folder / "config.json").write_text(json.dumps(config))
-    return folder
 
 
 def made(model_type: str, class_name: str, **changes: object) -> torch.nn.Module:
@@ -86,10 +49,6 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     root = tmp_path_factory.mktemp("mixtral")
     fine_tuned, pretrained = mixtral()
     return save(fine_tuned, root / "fine_tuned"), save(pretrained, root / "pretrained")
-
-
-def on_disk(folder: Path) -> dict[str, torch.Tensor]:
-    return load_file(folder / "model.safetensors")
 
 
 # --- a module and a file in two layouts
@@ -367,104 +326,3 @@ def test_an_untied_head_has_no_counterpart_in_the_embedding_that_is_that_of_anot
     names = open_pair(ours, theirs | {"pooler": torch.ones(1)}).names
     assert names["lm_head.weight"] is None
     assert names["transformer.wte.weight"] == "transformer.wte.weight"
-
-
-# --- every type
-
-
-def test_a_module_is_paired_with_a_folder_whatever_its_names_on_disk_are(tmp_path):
-    other_names, other_tensors, failures, not_reloaded = 0, 0, {}, set()
-    for model_type, model, _ in tiny_models():
-        if not isinstance(model, transformers.PreTrainedModel):
-            continue
-        with quiet():
-            written = core_model_loading.revert_weight_conversion(model, dict(model.state_dict()))
-        if set(written) == set(model.state_dict()):
-            continue
-        other_names += 1
-        fine_tuned = fine_tune(model)
-        ours, theirs = save(fine_tuned, tmp_path / "fine_tuned"), save(model, tmp_path / "pretrained")
-        try:
-            check_pairs(fine_tuned, model, ours, theirs)
-            differ = has_other_tensors(model, theirs)
-            other_tensors += differ
-            if reloads(model, theirs):
-                assert not differ or is_refused(model.state_dict(), theirs), "a state dict in another layout was taken"
-                if other_names % EVERY == 0:
-                    check_laws(fine_tuned, model, ours, theirs)
-            else:
-                not_reloaded.add(model_type)
-        except (AssertionError, ken.KenError) as error:
-            failures[model_type] = f"{type(error).__name__}: {error}"
-        shutil.rmtree(ours)
-        shutil.rmtree(theirs)
-    assert {name: failure for name, failure in failures.items() if name not in NOT_PAIRED} == {}
-    assert sorted(set(NOT_PAIRED) - set(failures)) == [], "listed as not paired, but passes"
-    assert not_reloaded == NOT_RELOADED
-    assert (other_names, other_tensors) == (OTHER_ON_DISK, OTHER_TENSORS_ON_DISK)
-
-
-def reloads(model: torch.nn.Module, folder: Path) -> bool:
-    """Whether the library makes a model of the configuration of a folder."""
-    try:
-        with quiet(), torch.device("meta"):
-            type(model)(type(model.config).from_json_file(folder / "config.json"))
-    except Exception:  # whatever transformers raises
-        return False
-    return hasattr(transformers, type(model).__name__)
-
-
-def check_pairs(fine_tuned: torch.nn.Module, pretrained: torch.nn.Module, ours: Path, theirs: Path) -> None:
-    """Whatever the layout, a module is paired with a folder as a folder is, and every tensor has its counterpart."""
-    files = on_disk(ours), on_disk(theirs)
-    assert set(files[0]) == set(files[1])
-    for here, there in ((fine_tuned, theirs), (ours, pretrained)):
-        pairing = open_pair(here, there)
-        counted = [name for name in pairing.names if name not in pairing.fine_tuned.tied]
-        assert len(counted) >= len(files[0]) or here is fine_tuned
-        for name in counted:
-            other = pairing.names[name]
-            assert other is not None, f"{name} has no counterpart"
-            on_file = other if here is fine_tuned else name
-            for side, tensor in zip(
-                files, (pairing.fine_tuned.tensors[name], pairing.pretrained.tensors[other]), strict=True
-            ):
-                assert same(tensor.contiguous(), side[on_file]), f"{name} and {other} are not {on_file}"
-
-
-def has_other_tensors(model: torch.nn.Module, folder: Path) -> bool:
-    """Whether a folder has other tensors than the module, and not just other names."""
-    return not set(align(read(model), read(folder))[0].tensors) <= set(model.state_dict())
-
-
-def is_refused(state: Mapping[str, torch.Tensor], folder: Path) -> bool:
-    """Whether a pair is refused since its layouts differ; with a state dict, nobody can bring them together."""
-    try:
-        open_pair(state, folder)
-    except PairingError as error:
-        return IN_MEMORY in "".join([str(error), *getattr(error, "__notes__", ())])
-    return False
-
-
-def check_laws(fine_tuned: torch.nn.Module, pretrained: torch.nn.Module, ours: Path, theirs: Path) -> None:
-    files = on_disk(ours), on_disk(theirs)
-    for here, there in ((fine_tuned, theirs), (ours, pretrained)):
-        net = ken.prune(here, there, 0.5, "random", progress=False)
-        pairing = open_pair(here, there)
-        mine = {name: pairing.fine_tuned.tensors[name] for name in [*net, *net.tied]}
-        want = check_net(net, mine, pairing.pretrained.tensors)
-        for name, stored in net.items():
-            if isinstance(stored, ken.RetainedTensor):
-                on_file = stored.pretrained.name if here is fine_tuned else name
-                mask = torch.from_numpy(stored.mask())
-                assert same(torch.where(mask, files[0][on_file], files[1][on_file]), want[name]), name
-        expect_same(ken.inject(net, theirs), want, "inject")
-        if not has_other_tensors(pretrained, theirs):
-            injected = ken.inject(net, pretrained).state_dict()
-            if here is fine_tuned:
-                expect_same(injected, want, "inject into the module")
-            else:
-                expect_same({n: injected[pairing.names[n]] for n in net}, {n: want[n] for n in net}, "into the module")
-        else:
-            with pytest.raises(SubnetworkError, match="different layouts; inject into the checkpoint folder"):
-                ken.inject(net, pretrained)

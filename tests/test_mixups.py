@@ -1,10 +1,9 @@
 """Models the wrong way round, and strangers, are warned of; the size of the update is taken down and shown."""
 
 import json
-import subprocess
-import sys
 import warnings
 
+import command_line
 import numpy as np
 import pytest
 import torch
@@ -204,11 +203,11 @@ def test_the_command_line_tells_warnings_in_a_line(tmp_path):
     for first, second in (("sst2", "base"), ("base", "sst2")):
         models = [str(tmp_path / first), str(tmp_path / second)]
         words = ["prune", *models, "-k", "0.5", "-o", str(tmp_path / f"{first}.net")]
-        ran = subprocess.run([sys.executable, "-m", "ken.cli", *words], capture_output=True, text=True, check=False)
-        assert ran.returncode == 0, ran.stderr
-        told[first] = [line for line in ran.stderr.splitlines() if "warning" in line.lower()]
+        ran = command_line.ken(*words)
+        assert ran.status == 0, ran.err
+        told[first] = [line for line in ran.err.splitlines() if "warning" in line.lower()]
         if told[first]:
-            assert "note: the two models may be the wrong way round" in ran.stdout
+            assert "note: the two models may be the wrong way round" in ran.out
     # One of the two orders is the right one.
     (one,) = [lines for lines in told.values() if lines]
     assert len(one) == 1

@@ -5,12 +5,14 @@ import shutil
 import subprocess
 import sys
 
+import command_line
 import pandas as pd
 import pytest
 import torch
 from safetensors.torch import save_file
 from test_sweep_command import LABELS, NAMES, TEXTS, folders
 
+import ken
 from ken.terminal import plainly, printable
 
 __all__ = ["folders"]  # a fixture
@@ -22,7 +24,13 @@ TERMINALS = {
 }
 
 
-def run(terminal, *arguments, cwd):
+def run(*arguments, cwd):
+    """The command in this process, on a terminal of ASCII."""
+    return command_line.ken(*arguments, encoding="ascii", cwd=cwd)
+
+
+def run_apart(terminal, *arguments, cwd):
+    """The command in a process of its own, since Python itself looks at the environment when it starts."""
     env = {
         name: value
         for name, value in os.environ.items()
@@ -46,8 +54,7 @@ def place(tmp_path):
     return place
 
 
-@pytest.mark.parametrize("terminal", TERMINALS)
-def test_every_command_ends_as_it_should(place, terminal):
+def test_every_command_ends_as_it_should(place):
     ours, theirs, net = (place / f"{name}.safetensors" for name in ("ours", "theirs", "n\u00e9t.ken"))
     commands = (
         ["prune", ours, theirs, "-k", "0.5", "-o", net],
@@ -58,21 +65,29 @@ def test_every_command_ends_as_it_should(place, terminal):
         ["report", net, ours, theirs, "-o", place / "\u00e9.html"],
         ["--help"],
     )
-    for arguments in commands if terminal == "io" else commands[:2]:
-        done = run(terminal, *arguments, cwd=place)
-        assert done.returncode == 0, done.stderr.decode(errors="replace")
-    assert b"poids_\\xe9" in run(terminal, "info", net, cwd=place).stdout
+    for arguments in commands:
+        done = run(*arguments, cwd=place)
+        assert done.status == 0, done.err
+    assert "poids_\\xe9" in run("info", net, cwd=place).out
 
 
 @pytest.mark.parametrize("terminal", TERMINALS)
-def test_errors_are_told_in_a_line(place, terminal):
+def test_so_it_does_in_a_process_of_its_own(place, terminal):
+    ours, theirs = (place / f"{name}.safetensors" for name in ("ours", "theirs"))
+    net = ken.prune(ours, theirs, 0.5).save(place / "n\u00e9t.ken")
+    done = run_apart(terminal, "info", net, cwd=place)
+    assert done.returncode == 0, done.stderr.decode(errors="replace")
+    assert b"poids_\\xe9" in done.stdout
+
+
+def test_errors_are_told_in_a_line(place):
     for arguments in (
         ["info", place / "nix \u00e9"],
         ["prune", place / "ours.safetensors", place / "\u6f22", "-k", "0.5", "-o", "x"],
     ):
-        done = run(terminal, *arguments, cwd=place)
-        assert done.returncode == 1
-        assert done.stderr.startswith(b"ken: ")
+        done = run(*arguments, cwd=place)
+        assert done.status == 1
+        assert done.err.startswith("ken: ")
 
 
 def test_bytes_that_are_no_text_in_the_name_of_a_file_are_told_in_a_line(place):
@@ -80,21 +95,20 @@ def test_bytes_that_are_no_text_in_the_name_of_a_file_are_told_in_a_line(place):
     for there in (False, True):  # safetensors does not open it
         if there:
             shutil.copy(place / "ours.safetensors", name)
-        done = run("io", "info", os.fsdecode(name), cwd=place)
+        done = run_apart("io", "info", os.fsdecode(name), cwd=place)
         assert done.returncode == 1
         assert done.stderr.startswith(b"ken: ")
 
 
-@pytest.mark.parametrize("terminal", TERMINALS)
-def test_the_table_of_a_sweep_has_its_errors(folders, terminal, tmp_path):
+def test_the_table_of_a_sweep_has_its_errors(folders, tmp_path):
     folder, _, _ = folders
     texts, out = tmp_path / "t\u00e9.csv", tmp_path / "\u00e9.csv"
     table = {"text": [f"{text} \u6f22" for text in TEXTS], "label": [NAMES[label] for label in LABELS]}
     pd.DataFrame(table).to_csv(texts, index=False)
     told = ["--texts", texts, "-k", "0.5", "--rule", "ken", "--max-length", "8", "-o", out]
-    done = run(terminal, "sweep", folder / "fine_tuned", folder / "pretrained", *told, cwd=tmp_path)
-    assert done.returncode == 0, done.stderr.decode(errors="replace")
-    assert b" +/- " in done.stdout
+    done = run("sweep", folder / "fine_tuned", folder / "pretrained", *told, cwd=tmp_path)
+    assert done.status == 0, done.err
+    assert " +/- " in done.out
     assert len(pd.read_csv(out)) == 3
 
 
