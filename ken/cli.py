@@ -13,7 +13,7 @@ from ken._version import __version__
 from ken.arguments import FORCE, bandwidth_of, budget, budget_text
 from ken.errors import BudgetError, KenError
 from ken.telling import in_a_line
-from ken.terminal import printable, show_anything
+from ken.terminal import ctrl_c, printable, show_anything
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -259,24 +259,30 @@ _INTERRUPTED = 130  # as shells have it
 def main() -> None:
     """Entry point: errors of ours and of the disk are told in a line; anything else is a bug, with its traceback."""
     show_anything()
-    try:
-        with in_a_line("ken"):
-            app()
-    except KenError as error:
-        print("\n".join([f"ken: {error}", *getattr(error, "__notes__", [])]), file=sys.stderr)
-        sys.exit(1)
-    except OSError as error:  # a folder that is not there, a full disk
-        print(f"ken: {error}", file=sys.stderr)
-        sys.exit(1)
-    except (KeyboardInterrupt, SystemExit) as end:
-        # typer turns Ctrl-C into this code, and says nothing.
-        if isinstance(end, SystemExit) and end.code != _INTERRUPTED:
-            raise
-    else:
-        return
+    with ctrl_c() as pressed:
+        try:
+            with in_a_line("ken"):
+                app()
+        except (KenError, OSError) as error:  # of the disk: a folder that is not there, no space left
+            told = "\n".join([f"ken: {error}", *getattr(error, "__notes__", [])])
+            status = 1
+        except KeyboardInterrupt:
+            told, status = "", _INTERRUPTED
+        except SystemExit as end:
+            if end.code != _INTERRUPTED and not pressed():
+                raise
+            told, status = "", _INTERRUPTED  # typer turns Ctrl-C into this code, and says nothing
+        except Exception:
+            if not pressed():
+                raise
+            told, status = "", _INTERRUPTED
+        else:
+            return
     # Here, and not above: where the exception is let go of, all that was under way has been taken back.
-    print("ken: interrupted; nothing was left half done", file=sys.stderr)
-    sys.exit(_INTERRUPTED)
+    if pressed():
+        told, status = "", _INTERRUPTED
+    print(told or "ken: interrupted; nothing was left half done", file=sys.stderr)
+    sys.exit(status)
 
 
 if __name__ == "__main__":

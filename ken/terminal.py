@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import codecs
+import signal
 import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
 
 # What our own signs become where there are but ASCII's.
 _PLAIN = {"±": "+/-", "−": "-", "–": "-", "×": "x", "…": "...", "→": "->", "“": '"', "”": '"', "’": "'", "·": "*"}
@@ -39,6 +44,34 @@ def show_anything() -> None:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="ken-bytes" if stream.errors == "surrogateescape" else "ken")
+
+
+@contextmanager
+def ctrl_c() -> Iterator[Callable[[], bool]]:
+    """A block that is interrupted by Ctrl-C as ever; gives what says whether it was.
+
+    Compiled code of others may turn the interrupt into an error of its own, which then looks like a damaged file.
+
+    >>> with ctrl_c() as pressed:
+    ...     pressed()
+    False
+    """
+    seen = threading.Event()
+
+    def heed(signum: int, frame: FrameType | None) -> None:
+        seen.set()
+        signal.default_int_handler(signum, frame)
+
+    # Left alone where it is ignored, as by nohup, or has another handler; only the main thread may set one.
+    ours = threading.current_thread() is threading.main_thread()
+    ours = ours and signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    if ours:
+        signal.signal(signal.SIGINT, heed)
+    try:
+        yield seen.is_set
+    finally:
+        if ours:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def printable(text: str) -> str:

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 import torch
 from kenviz_models import small_pair
+from processes import heeding
 from safetensors.torch import load_file, save_file
 from typer.testing import CliRunner
 
@@ -223,3 +224,29 @@ def test_names_from_a_file_cannot_steer_the_terminal(tmp_path):
     shown = run("info", net.save(tmp_path / "net")).output
     assert "w\\x1b[2J\\n\\u202e float32 [2, 8]" in shown
     assert not set("\x1b\u202e") & set(shown)
+
+
+SWALLOWED = """
+import os, signal
+from ken import cli
+from ken.errors import FormatError
+
+def app():
+    try:
+        os.kill(os.getpid(), signal.SIGINT)
+    except KeyboardInterrupt:  # as compiled code does
+        pass
+    raise {error}
+
+cli.app = app
+cli.main()
+"""
+
+
+@pytest.mark.parametrize("error", ["FormatError('a cannot be read')", "ValueError('no shape')", "OSError('no')"])
+def test_an_interrupt_that_a_library_turns_into_an_error_is_one(error):
+    running = heeding(
+        [sys.executable, "-c", SWALLOWED.format(error=error)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    _, said = running.communicate(timeout=60)
+    assert (running.returncode, said) == (130, "ken: interrupted; nothing was left half done\n")
