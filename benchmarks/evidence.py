@@ -19,8 +19,8 @@ from evidence_page import figure, markdown, with_generated, write_png
 from evidence_statistics import PRETRAINED, RULES, UNPRUNED, Outcomes, from_csv, table, to_csv
 
 import ken
-from ken.docstring_task import TASK_VERSION
-from ken.files import write_text
+from ken.evaluation.docstring_task import TASK_VERSION
+from ken.storage.atomic_files import write_text
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 SHARES = (0.9, 0.75, 0.5, 0.35, 0.25, 0.15, 0.1, 0.05, 0.02)

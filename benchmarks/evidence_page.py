@@ -171,7 +171,7 @@ def write_png(layout, path: Path) -> None:
     from bokeh.resources import INLINE
     from playwright.sync_api import sync_playwright
 
-    from ken.files import replacing
+    from ken.storage.atomic_files import replacing
 
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests" / "browser"))
     from lab import CHROMIUM, chromium

@@ -19,8 +19,8 @@ from pathlib import Path
 import torch
 from tqdm.auto import tqdm
 
-from ken.container import Writer, stored_dtype
-from ken.files import replacing_folder
+from ken.models.checkpoints.safetensors_file import Writer, stored_dtype
+from ken.storage.atomic_files import replacing_folder
 
 SHARD = 1 << 30  # bytes
 STRETCH = 1 << 24  # entries made at a time

@@ -15,7 +15,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ken.neighbours import chance
+from ken.retention.neighbour_chance import chance
 from kenviz.neighbour_chance import expected
 from kenviz.neighbour_tiles import Neighbours
 

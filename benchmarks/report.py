@@ -20,7 +20,7 @@ from safetensors.torch import save_file
 from tqdm.auto import tqdm
 
 import ken.demo
-from ken.files import replacing_folder
+from ken.storage.atomic_files import replacing_folder
 
 LIMITS = {"demo": (6e6, 10), "large": (12e6, 90)}
 

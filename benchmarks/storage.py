@@ -22,8 +22,8 @@ import torch
 from zipnn import ZipNN
 
 import ken
-from ken.parallel import each, threads
-from ken.tensors import fingerprint
+from ken.models.tensors.tensor_bytes import fingerprint
+from ken.subnetwork.threads import each, threads
 
 
 def bits(tensor):
@@ -71,7 +71,7 @@ def sizes(pair, folder):
         ]
         whole = [np.concatenate([part[i] for part in parts]) for i in (1, 2)]
         others = [zipnn(values) + net.entries / 8 for values in whole]
-        from ken.describing import describe
+        from ken.storage.info import describe
 
         found = describe(path)
         row = [dense, raw, path.stat().st_size, None, *pickles, *others, found["size_masks"], found["size_values"]]

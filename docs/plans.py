@@ -9,7 +9,7 @@ with two labels. Nothing is downloaded.
 import transformers
 
 import ken
-from ken.planning import Plan
+from ken.pruning.plan import Plan
 
 _DEBERTA = {
     "relative_attention": True,

@@ -1,13 +1,17 @@
 """KEN: keep the k entries of every weight row that a rule chooses, reset the rest, store what was kept.
 
-The data flow, a module a step::
+The data flow, a room a step::
 
-    checkpoint, pairing ──► pairs of tensors ──► rows ──► rules ──► mask ──► RetainedTensor ──► Subnetwork ◄──► format
-    (module, state dict, file, folder)                     ▲                 (retained)             │           (a file)
-                                              density, kernels                                      │
-             new model, live model, checkpoint folder ◄── injection, live, exporting ◄──────────────┤
-             tidy tables ◄── retention ◄────────────────────────────────────────────────────────────┤
-             metrics ◄── sweeping, smallest ◄── results (a file) ◄── trials ◄───────────────────────┘
+    module, state dict,       ┌► rules ─┐                      ┌► storage      a file, and back
+    file, folder, hub id      │ (masks) │                      │
+           │                  │         ▼                      ├► injection    a new model, a live one, a folder
+           └──► models ───► pruning ─────────► subnetwork ─────┤
+           (tensors, paired,                   (data)          ├► explanation  why, entry by entry
+            cut into rows)                                     ├► retention    tables
+                                                               └► evaluation   metrics, kept by results
+
+What a room holds says its ``__init__``. A room imports only from those before it in this list: errors, density, models,
+rules, subnetwork, storage, injection, api, pruning, explanation, retention, results, evaluation, training, demo, cli.
 
 Nothing heavy is imported until it is used: ``import ken`` alone loads neither torch nor numba.
 """
@@ -15,9 +19,8 @@ Nothing heavy is imported until it is used: ``import ken`` alone loads neither t
 from __future__ import annotations
 
 import importlib
+import importlib.metadata
 from typing import TYPE_CHECKING, Any
-
-from ken._version import __version__ as __version__
 
 if TYPE_CHECKING:
     from ken import demo as demo
@@ -26,57 +29,59 @@ if TYPE_CHECKING:
     from ken import retention as retention
     from ken import rules as rules
     from ken import training as training
+    from ken.api import Subnetwork as Subnetwork
+    from ken.api import load as load
+    from ken.api import verify as verify
     from ken.errors import KenError as KenError
     from ken.errors import KenWarning as KenWarning
-    from ken.explaining import explain as explain
-    from ken.explaining import explain_row as explain_row
-    from ken.exporting import export as export
-    from ken.flipping import stability as stability
-    from ken.format import load as load
-    from ken.injection import inject as inject
-    from ken.injection import reset as reset
-    from ken.live import swap as swap
-    from ken.pairing import open_pair as open_pair
-    from ken.planning import plan as plan
-    from ken.pruning import prune as prune
-    from ken.retained import CarriedTensor as CarriedTensor
-    from ken.retained import RetainedTensor as RetainedTensor
-    from ken.retention import Pair as Pair
-    from ken.smallest import SmallestK as SmallestK
-    from ken.smallest import smallest_k as smallest_k
-    from ken.subnetwork import Subnetwork as Subnetwork
-    from ken.sweeping import sweep as sweep
-    from ken.verification import verify as verify
+    from ken.evaluation.smallest_k import SmallestK as SmallestK
+    from ken.evaluation.smallest_k import smallest_k as smallest_k
+    from ken.evaluation.sweep import sweep as sweep
+    from ken.explanation.explain import explain as explain
+    from ken.explanation.explain import explain_row as explain_row
+    from ken.explanation.stability import stability as stability
+    from ken.injection.export import export as export
+    from ken.injection.inject import inject as inject
+    from ken.injection.inject import reset as reset
+    from ken.injection.swap import swap as swap
+    from ken.models.pairing.pairing import open_pair as open_pair
+    from ken.models.pairing.pairs import Pair as Pair
+    from ken.pruning.plan import plan as plan
+    from ken.pruning.prune import prune as prune
+    from ken.subnetwork.retained_tensor import CarriedTensor as CarriedTensor
+    from ken.subnetwork.retained_tensor import RetainedTensor as RetainedTensor
+
+__version__ = importlib.metadata.version("kenviz")
 
 # Public name -> the module that defines it; None: the name is a module itself.
 _PUBLIC = {
-    "CarriedTensor": "retained",
-    "KenError": "errors",
-    "KenWarning": "errors",
-    "Pair": "retention",
-    "RetainedTensor": "retained",
-    "SmallestK": "smallest",
-    "Subnetwork": "subnetwork",
+    "CarriedTensor": "subnetwork.retained_tensor",
     "demo": None,
     "density": None,
-    "explain": "explaining",
-    "explain_row": "explaining",
-    "export": "exporting",
-    "inject": "injection",
-    "load": "format",
-    "open_pair": "pairing",
-    "plan": "planning",
-    "prune": "pruning",
+    "explain": "explanation.explain",
+    "explain_row": "explanation.explain",
+    "export": "injection.export",
+    "inject": "injection.inject",
+    "KenError": "errors",
+    "KenWarning": "errors",
+    "load": "api",
+    "open_pair": "models.pairing.pairing",
+    "Pair": "models.pairing.pairs",
+    "plan": "pruning.plan",
+    "prune": "pruning.prune",
+    "reset": "injection.inject",
     "results": None,
+    "RetainedTensor": "subnetwork.retained_tensor",
     "retention": None,
     "rules": None,
-    "reset": "injection",
-    "smallest_k": "smallest",
-    "stability": "flipping",
-    "swap": "live",
-    "sweep": "sweeping",
+    "smallest_k": "evaluation.smallest_k",
+    "SmallestK": "evaluation.smallest_k",
+    "stability": "explanation.stability",
+    "Subnetwork": "api",
+    "swap": "injection.swap",
+    "sweep": "evaluation.sweep",
     "training": None,
-    "verify": "verification",
+    "verify": "api",
 }
 
 __all__ = ["__version__", *_PUBLIC]

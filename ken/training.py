@@ -18,15 +18,15 @@ from dataclasses import dataclass
 from numbers import Real
 from typing import TYPE_CHECKING, Any
 
-from ken.encoding import Encoder, encoder, knowing
 from ken.errors import TrainingError as TrainingError
-from ken.evaluation import Evaluation as Evaluation
-from ken.examples import Labels, Texts, class_numbers, columns
-from ken.scalars import LARGEST_OF_TRAINING, checked_seed
-from ken.splits import split as split
-from ken.splits import stratified
-from ken.trainer import own_randomness, trainer
-from ken.trainer import quiet_transformers as quiet_transformers
+from ken.evaluation.classification import Evaluation as Evaluation
+from ken.evaluation.datasets import Labels, Texts, class_numbers, columns
+from ken.evaluation.encoding import Encoder, encoder, knowing
+from ken.evaluation.splits import split as split
+from ken.evaluation.splits import stratified
+from ken.evaluation.trainer import own_randomness, trainer
+from ken.evaluation.trainer import quiet_transformers as quiet_transformers
+from ken.models.scalars import LARGEST_OF_TRAINING, checked_seed
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -9,10 +9,10 @@ import numpy as np
 import pandas as pd
 
 import ken
-from ken.comparing import in_common
-from ken.draws import alike, same_draw
-from ken.outputs import models_of
 from ken.retention import PairOfModels
+from ken.retention.comparison import in_common
+from ken.retention.same_draw import alike, same_draw
+from ken.storage.outputs import models_of
 from kenviz.figures.labels import label, rule_in_words, visible
 from kenviz.overlap_tiles import Overlap
 from kenviz.study import Study
@@ -99,7 +99,7 @@ class Comparison:
 
     @cached_property
     def alike(self) -> str:
-        """Why the two are alike whatever their models, in a sentence; empty if nothing says so (`ken.draws.alike`)."""
+        """Why the two are alike whatever their models, in a sentence; empty if nothing says so (`same_draw`)."""
         found = alike(self.a, self.b)
         return f"{found[0].upper()}{found[1:]}." if found else ""
 

@@ -9,7 +9,7 @@ from bokeh.embed import file_html
 from bokeh.models import LayoutDOM
 from bokeh.resources import INLINE
 
-from ken.files import write_text
+from ken.storage.atomic_files import write_text
 from kenviz.theme import THEMES
 
 # What is put into Bokeh's own template. Captions are escaped: names in them come from files of strangers.
@@ -25,7 +25,7 @@ _PAGE = """{% block postamble %}<style>
 def write(path: str | Path, title: str, figures: Sequence[tuple[LayoutDOM, str]], theme: str = "light") -> Path:
     """Write figures, each with its caption, as one page; returns its path. The figures must be in no document yet.
 
-    What the path may be has been checked (`ken.outputs`).
+    What the path may be has been checked (`ken.storage.outputs`).
 
     >>> import tempfile
     >>> from bokeh.plotting import figure

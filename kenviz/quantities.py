@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import NamedTuple
 
-import numpy as np
-from numpy.typing import NDArray
-
-from kenviz.levels import Lattice, Read, lattice
+from kenviz.levels import Lattice, lattice
 from kenviz.rasters import Tiles
+from kenviz.study import Study
 from kenviz.valuetiles import ValueTiles, limit
-
-if TYPE_CHECKING:
-    from kenviz.study import Study
 
 
 class Quantity(NamedTuple):
@@ -55,24 +50,6 @@ def check(show: str, study: Study) -> str:
 def offered(study: Study) -> list[tuple[str, str]]:
     """What can be shown, as (title, value of show)."""
     return [(of.title, show) for show, of in QUANTITIES.items() if show == "mask" or study.pair is not None]
-
-
-def reader(study: Study, tensor: str, show: str) -> Read:
-    """A function that gives a quantity of some rows, (rows, n) float64, NaN where an entry has none."""
-
-    def read(rows: slice) -> NDArray[Any]:
-        fine_tuned, pretrained = study.rows(tensor, rows)
-        if show == "fine_tuned":
-            return fine_tuned
-        if show == "pretrained":
-            return pretrained
-        if show == "retained":
-            return np.where(study.mask(tensor, rows), fine_tuned, np.nan)
-        with np.errstate(over="ignore"):
-            update = fine_tuned - pretrained
-        return np.sign(update) if show == "sign" else update
-
-    return read
 
 
 def place(

@@ -10,7 +10,7 @@ from ken.retention import PairOfModels
 if TYPE_CHECKING:
     import pandas as pd
 
-    from ken.explanation import RowExplanation
+    from ken.explanation.row_explanation import RowExplanation
     from kenviz.pane import BokehPane
 
 _CAN = "a Subnetwork, a subnetwork with its pair, two subnetworks with their pair, the explanation of a row, or a table"
@@ -55,7 +55,7 @@ def show(obj: Any, pair: PairOfModels | None = None, **options: Any) -> Any:
             return show(net, models, **options)
     if type(obj).__name__ == "DataFrame":
         return _table(obj, options)
-    from ken.explanation import RowExplanation
+    from ken.explanation.row_explanation import RowExplanation
 
     if isinstance(obj, RowExplanation):
         return _explanation(obj, **options)
@@ -96,7 +96,7 @@ def _retention(table: pd.DataFrame, measure: str = "", theme: str = "auto") -> B
 
 
 def _explanation(why: RowExplanation, theme: str = "auto") -> BokehPane:
-    from ken.explaining import CLAIMING
+    from ken.explanation.explain import CLAIMING
     from kenviz.figures import row
     from kenviz.figures.labels import label, rule_in_words
     from kenviz.pane import BokehPane
@@ -112,7 +112,7 @@ def _explanation(why: RowExplanation, theme: str = "auto") -> BokehPane:
 
 # ---- IPython
 
-_WHERE = "ken.subnetwork", "Subnetwork"
+_WHERE = "ken.api", "Subnetwork"
 
 
 def register(shell: Any) -> None:

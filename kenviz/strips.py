@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ken.heads import Heads, heads
+from ken.retention.attention_heads import Heads, heads
 from kenviz.study import Study
 
 #: What a tensor can be divided into.
@@ -52,8 +52,9 @@ def nearest(measure: str, parts: str) -> str:
 def strip(study: Study, tensor: str, parts: str, measure: str) -> Strip:
     """The `nearest` measure of each part of a pruned tensor; parts is one of PARTS.
 
-    The models are read only for what the subnetwork alone does not tell. Heads are those of `ken.heads`: known only
-    where the configuration of the fine-tuned model says which rows or columns are theirs.
+    The models are read only for what the subnetwork alone does not tell. Heads are those of
+    `ken.retention.attention_heads`: known only where the configuration of the fine-tuned model says which rows or
+    columns are theirs.
     """
     shown = nearest(measure, parts)
     of = _heads(study, tensor) if parts == "heads" else None

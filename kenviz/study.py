@@ -13,11 +13,11 @@ import pandas as pd
 from numpy.typing import NDArray
 
 import ken
-from ken.belonging import check_tensor, open_for
-from ken.outputs import models_of
 from ken.retention import PairOfModels
+from ken.storage.outputs import models_of
+from ken.subnetwork.belonging import check_tensor, open_for
+from kenviz.levels import Read
 from kenviz.neighbour_tiles import Neighbours
-from kenviz.quantities import reader
 from kenviz.rasters import Pyramid
 from kenviz.valuetiles import Values
 
@@ -117,8 +117,25 @@ class Study:
         """Means for any zoom into a quantity (`kenviz.quantities`) of a tensor. Those asked for last are kept."""
         self._pair()
         return self._values.get(
-            f"{show} {self.check(tensor)}", lambda: Values(self.shape(tensor), reader(self, tensor, show))
+            f"{show} {self.check(tensor)}", lambda: Values(self.shape(tensor), self._reader(tensor, show))
         )
+
+    def _reader(self, tensor: str, show: str) -> Read:
+        """A function that gives a quantity of some rows, (rows, n) float64, NaN where an entry has none."""
+
+        def read(rows: slice) -> NDArray[Any]:
+            fine_tuned, pretrained = self.rows(tensor, rows)
+            if show == "fine_tuned":
+                return fine_tuned
+            if show == "pretrained":
+                return pretrained
+            if show == "retained":
+                return np.where(self.mask(tensor, rows), fine_tuned, np.nan)
+            with np.errstate(over="ignore"):
+                update = fine_tuned - pretrained
+            return np.sign(update) if show == "sign" else update
+
+        return read
 
     def neighbours(self, tensor: str) -> Neighbours:
         """Counts of retained neighbours in a tensor's mask, for any zoom. Those asked for last are kept."""

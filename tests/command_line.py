@@ -7,7 +7,7 @@ import sys
 import warnings
 from typing import NamedTuple
 
-from ken import cli
+from ken.cli import commands as cli
 from ken.errors import KenWarning
 
 

@@ -29,8 +29,8 @@ import xxhash
 import zstandard
 
 import ken
-from ken.describing import describe, text
-from ken.tensors import fingerprint
+from ken.models.tensors.tensor_bytes import fingerprint
+from ken.storage.info import describe, text
 
 MEMORY = 64 << 20
 SECONDS = 10

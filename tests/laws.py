@@ -16,11 +16,11 @@ from safetensors.torch import load_file, save_file
 from transformers import core_model_loading
 
 import ken
-from ken.checkpoint import read
 from ken.errors import PairingError, SubnetworkError
-from ken.layouts import IN_MEMORY, align
-from ken.pairing import open_pair
-from ken.rows import row_budget, row_shape
+from ken.models.checkpoints.checkpoint import read
+from ken.models.pairing.pairing import open_pair
+from ken.models.pairing.rows import row_budget, row_shape
+from ken.models.pairing.weight_names import IN_MEMORY, align
 
 # --- the models
 

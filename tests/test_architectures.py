@@ -34,7 +34,7 @@ from transformers.models.auto import modeling_auto
 
 import ken
 from ken.errors import KenError
-from ken.places import place, role
+from ken.models.tensors.tensor_roles import place, role
 
 #: Model types that cannot be built offline, and why. Checked in both directions.
 UNBUILDABLE: dict[str, str] = json.loads(Path(__file__).with_name("unbuildable_types.json").read_text("utf-8"))

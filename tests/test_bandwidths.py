@@ -10,8 +10,8 @@ from safetensors.torch import save_file
 from strategies import rows
 
 import ken
-from ken import bandwidths
-from ken.bandwidths import RULES, bandwidth
+from ken import density
+from ken.density import BANDWIDTHS, bandwidth, check_bandwidth, widths
 from ken.errors import KenWarning, RuleError
 
 
@@ -56,7 +56,7 @@ def test_a_row_whose_middle_half_is_one_value_has_the_bandwidth_of_its_deviation
 
 def test_rows_know_nothing_of_each_other():
     values = np.random.default_rng(0).normal(size=(5, 60)) * np.array([[1], [1e-300], [1e200], [0], [3]])
-    for rule in [*RULES, 2.0]:
+    for rule in [*BANDWIDTHS, 2.0]:
         if rule == "isj":
             continue
         alone = np.concatenate([bandwidth(row[None], rule) for row in values])
@@ -72,24 +72,24 @@ def test_numbers_that_are_no_bandwidth_are_refused(rule):
 @pytest.mark.parametrize("rule", ["normal", "ISJ", None, True, b"scott"])
 def test_other_rules_are_refused(rule):
     with pytest.raises(RuleError, match="bandwidth must be a number or one of normal reference, scott, silverman, isj"):
-        bandwidths.check(rule)
+        check_bandwidth(rule)
 
 
 def test_without_kdepy_its_rule_says_what_to_install(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "KDEpy.bw_selection", None)
     with pytest.raises(RuleError, match=r"needs KDEpy: pip install 'kenviz\[isj\]'"):
-        bandwidths.check("isj")
+        check_bandwidth("isj")
 
 
 def test_a_row_for_which_a_rule_finds_nothing_has_the_normal_reference():
     rng = np.random.default_rng(0)
     values = np.stack([rng.normal(size=4), rng.normal(size=4) * 1e-200, np.full(4, 3.0), [0.0, 0.0, 0.0, 1.0]])
-    found = bandwidths.widths(values, "isj")
+    found = widths(values, "isj")
     assert found.stood_in.tolist() == [True, True, False, True]
     np.testing.assert_array_equal(found.bandwidths, bandwidth(values))
     long = rng.normal(size=(2, 400))
     long[1] = long[1] > 0
-    found = bandwidths.widths(long, "isj")
+    found = widths(long, "isj")
     assert found.stood_in.tolist() == [False, True]
     np.testing.assert_array_equal(found.bandwidths[1], bandwidth(long)[1])
     assert found.bandwidths[0] != bandwidth(long)[0]
@@ -102,9 +102,9 @@ def test_nothing_is_whatever_is_no_width(monkeypatch, nothing):
             raise nothing
         return nothing
 
-    monkeypatch.setattr(bandwidths, "_isj_of", lambda: find)
+    monkeypatch.setattr(density, "_isj_of", lambda: find)
     row = np.array([[0.0, 1.0, 5.0]])
-    found = bandwidths.widths(row, "isj")
+    found = widths(row, "isj")
     assert found.stood_in.all()
     np.testing.assert_array_equal(found.bandwidths, bandwidth(row))
 
@@ -140,7 +140,7 @@ def test_short_rows_do_not_stop_a_model_and_are_said_once(tmp_path, rule, stream
 
 
 def capture_info(path):
-    from ken.describing import describe, text
+    from ken.storage.info import describe, text
 
     return text(describe(path))
 

@@ -13,6 +13,7 @@ import torch
 import ken
 import kenviz
 from ken import rules
+from ken.rules import registry
 from ken.training import Evaluation, quiet_transformers
 
 DOCS = Path(__file__).parent.parent / "docs"
@@ -35,7 +36,7 @@ def test_the_row_by_hand_of_the_page_on_the_rule(capsys):
 
 
 def test_the_rule_of_the_page_on_rules_works(monkeypatch):
-    monkeypatch.setattr(rules, "_RULES", dict(rules._RULES))
+    monkeypatch.setattr(registry, "_RULES", dict(registry._RULES))
     text = (DOCS / "rules.md").read_text(encoding="utf-8")
     of_ones_own, why = re.findall(r"```python\n(.*?)```", text, re.S)
     exec(compile(of_ones_own, "rules.md", "exec"), {})

@@ -1,6 +1,7 @@
 """The frame: dependencies in step, layers as drawn, nothing of a machine in the tree."""
 
 import ast
+import graphlib
 import re
 import subprocess
 import sys
@@ -89,200 +90,113 @@ def imports(path):
                 )
 
 
-# Each module of ken may import these modules of ken, and what they import; `errors` and `_version` are for all.
-LAYERS = {
-    "errors": set(),
-    "_version": set(),
-    "files": set(),
-    "terminal": set(),
-    "telling": {"terminal"},
-    "relation": set(),
-    "mixups": {"checkpoint", "relation"},
-    "parallel": set(),
-    "bandwidths": set(),
-    "density": {"bandwidths"},
-    "claims": {"kernels", "sums"},
-    "ranking": {"kernels", "sums"},
-    "sums": set(),
-    "kernels": {"sums"},
-    "expand": set(),
-    "ulps": {"expand"},
-    "tensors": set(),
-    "entries": {"tensors"},
-    "frames": set(),
-    "spools": set(),
-    "masks": {"frames"},
-    "planes": {"entries", "frames", "spools", "tensors"},
-    "scalars": set(),
-    "rows": {"scalars"},
-    "patterns": {"rows"},
-    "rules": {"bandwidths", "claims", "density", "ranking", "scalars", "telling"},
-    "container": {"entries", "tensors"},
-    "links": set(),
-    "mistaken": set(),
-    "candidates": {"mistaken"},
-    "belongings": {"links", "mistaken"},
-    "folders": {"belongings", "candidates", "container", "entries", "links", "mistaken"},
-    "hub": set(),
-    "quantised": set(),
-    "unmerged": set(),
-    "wrappers": set(),
-    "vocabularies": set(),
-    "classes": {"vocabularies"},
-    "storages": {"tensors"},
-    "ties": {"classes", "entries", "folders", "places", "storages", "tensors"},
-    "prefixes": set(),
-    "checkpoint": {
-        *("entries", "folders", "hub", "quantised", "storages", "ties", "unmerged", "vocabularies", "wrappers"),
-    },
-    "layouts": {"checkpoint", "classes", "vocabularies"},
-    "growth": {"checkpoint", "layouts", "quantised", "rows", "unmerged", "vocabularies"},
-    "lacking": {"checkpoint", "layouts"},
-    "pairing": {"checkpoint", "growth", "lacking", "layouts", "prefixes", "rows", "unmerged", "wrappers"},
-    "taking": {"entries", "parallel", "tensors", "ulps"},
-    "retained": {"entries", "rows", "taking", "tensors", "ulps"},
-    "subnetwork": {"rows", "checkpoint", "relation", "retained", "parallel", "tensors", "terminal"},
-    "record": {"tensors"},
-    "stored": {"container", "frames", "masks", "planes", "record", "retained", "tensors", "ulps"},
-    "filing": {"belongings", "container", "record", "stored", "tensors"},
-    "recording": {"container", "record", "retained", "subnetwork", "tensors"},
-    "writing": {
-        "mixups",
-        *("container", "entries", "files", "filing", "frames", "masks", "planes", "record", "recording", "retained"),
-        *("spools", "stored", "subnetwork", "taking", "tensors", "ulps"),
-    },
-    "format": {
-        *("belongings", "checkpoint", "container", "filekinds", "filing", "outputs", "record", "recording", "relation"),
-        *("retained", "stored"),
-        *("subnetwork", "tensors", "writing"),
-    },
-    "remarks": {"belongings", "mixups", "pairing", "rows", "telling"},
-    "collecting": {"entries", "retained", "taking", "tensors"},
-    "pruning": {
-        *("bandwidths", "checkpoint", "collecting", "entries", "filekinds", "format", "layouts", "outputs", "pairing"),
-        *("belongings", "filing", "mixups", "pairs", "patterns", "relation", "retained", "rows", "rules", "scalars"),
-        *("remarks", "subnetwork", "taking", "telling", "tensors", "writing"),
-    },
-    "standins": {"checkpoint", "entries", "layouts", "pairing", "subnetwork", "tensors"},
-    "fitting": {"vocabularies"},
-    "copying": {"storages", "tensors", "wrappers"},
-    "injection": {
-        *("copying", "fitting"),
-        *("checkpoint", "layouts", "pairing", "parallel", "retained", "standins", "subnetwork", "tensors", "wrappers"),
-    },
-    "filekinds": {"record"},
-    "outputs": {"filekinds", "files", "hub", "pairs", "stored", "subnetwork"},
-    "changes": {"copying", "parallel", "storages", "tensors", "ulps"},
-    "changing": {"changes", "parallel", "retained", "storages", "subnetwork", "tensors", "ulps"},
-    "live": {
-        *("changes", "changing", "checkpoint", "copying", "injection", "pairing", "retained", "standins"),
-        *("subnetwork", "tensors"),
-    },
-    "exporting": {
-        *("belongings", "checkpoint", "container", "filekinds", "files", "filing", "folders", "injection", "outputs"),
-        *("standins", "subnetwork", "tensors", "ties"),
-    },
-    "verification": {"checkpoint", "filing", "format", "injection", "standins", "stored", "subnetwork"},
-    "planning": {
-        *("checkpoint", "container", "folders", "injection", "patterns", "quantised", "record", "rows", "tensors"),
-        "unmerged",
-    },
-    "pairs": {"checkpoint"},
-    "places": set(),
-    "heads": {"places"},
-    "neighbours": set(),
-    "concentration": set(),
-    "tallies": set(),
-    "belonging": {"pairing", "pairs", "retained", "subnetwork", "tensors"},
-    "measuring": {"belonging", "density", "pairs", "parallel", "retained", "subnetwork", "tallies"},
-    "summaries": {"concentration", "heads", "measuring", "neighbours", "places"},
-    "draws": {"rules", "subnetwork"},
-    "comparing": {
-        "belonging",
-        "draws",
-        "telling",
-        "neighbours",
-        "pairing",
-        "pairs",
-        "parallel",
-        "places",
-        "retained",
-        "subnetwork",
-    },
-    "retention": {"comparing", "heads", "measuring", "pairs", "places", "subnetwork", "summaries"},
-    "results": set(),
-    "trials": {
-        *("filekinds", "injection", "live", "outputs", "pairing", "pairs", "pruning", "results", "retained", "rows"),
-        *("patterns", "rules", "scalars", "subnetwork"),
-    },
-    "sweeping": {"bandwidths", "pairs", "results", "rows", "rules", "trials"},
-    "smallest": {"bandwidths", "pairs", "results", "rules", "trials"},
-    "evaluation": set(),
-    "examples": set(),
-    "splits": {"examples", "scalars"},
-    "trainer": set(),
-    "encoding": {"telling"},
-    "training": {"encoding", "evaluation", "examples", "scalars", "splits", "trainer"},
-    "docstring_task": set(),
-    "demo": {"evaluation", "training", "docstring_task", "scalars", "trainer"},
-    "cards": {"explanation"},  # for its type alone
-    "explanation": {"cards", "density", "rules"},
-    "explaining": {
-        *("bandwidths", "belonging", "claims", "density", "explanation", "kernels", "pairing", "retained"),
-        *("retention", "rules"),
-        *("scalars", "subnetwork"),
-    },
-    "flipping": {"bandwidths", "explaining", "explanation", "rules"},
-    "describing": {"format", "record", "relation", "stored", "subnetwork", "tensors", "terminal"},
-    "arguments": set(),
-    "sweep_summary": set(),
-    "report_command": {"arguments", "format", "pairs"},
-    "sweep_command": {
-        *("arguments", "copying", "filekinds", "files", "hub", "injection", "outputs", "pairs", "rules", "smallest"),
-        *("sweep_summary", "sweeping", "tensors", "training"),
-    },
-    "cli": {
-        *("arguments", "demo", "describing", "exporting", "filekinds", "files", "format", "outputs", "planning"),
-        *("pruning", "report_command", "sweep_command", "sweep_summary", "sweeping", "telling", "terminal"),
-        "verification",
-    },
-    "__init__": None,
+# The rooms of ken, from the ground up. What is in a room imports what is in it and in those before it.
+ROOMS = [
+    "errors",
+    "density",
+    "models.scalars",
+    "models.tensors",
+    "models.checkpoints",
+    "models.pairing",
+    "rules",
+    "subnetwork",
+    "storage",
+    "injection",
+    "api",
+    "pruning",
+    "explanation",
+    "retention",
+    "results",
+    "evaluation",
+    "training",
+    "demo",
+    "cli",
+]
+# Modules with compiled loops, which are imported by nobody before they are needed.
+COMPILED = {
+    *("fast_density", "mask_codec", "nearest_unclaimed", "prefix_sums", "tally_loop", "top_density", "ulp_avx512"),
+    *("ulp_distances", "value_codec"),
 }
-# Methods of Subnetwork that hand over to the modules which do the work.
-VERBS = {"subnetwork": {"format", "live"}}
-COMPILED = {"sums", "kernels", "claims", "ranking", "ulps", "masks", "planes", "expand", "tallies"}
 HEAVY = {
     *("torch", "transformers", "numba", "pandas", "bokeh", "ipywidgets", "sklearn", "tokenizers", "accelerate"),
     *("safetensors", "pydantic", "zstandard", "xxhash"),
 }
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "ken").glob("*.py")), ids=lambda path: path.stem)
-def test_modules_of_ken_import_only_from_the_layers_below(path):
-    allowed = LAYERS[path.stem]
+def modules(package):
+    """The modules of a package by name."""
+    for path in (ROOT / package).rglob("*.py"):
+        name = ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+        yield name, path
+
+
+MODULES = dict([*modules("ken"), *modules("kenviz")])
+
+
+def imported(path):
+    """Our own modules that a file imports, wherever in it and whatever for."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names if alias.name in MODULES)
+        elif isinstance(node, ast.ImportFrom):
+            whole = [f"{node.module}.{alias.name}" for alias in node.names]
+            yield from (name for name in whole if name in MODULES)
+            if node.module in MODULES and not all(name in MODULES for name in whole):
+                yield node.module
+
+
+def room(name):
+    """The room of a module of ken: its place among `ROOMS`."""
+    inside = name.removeprefix("ken.")
+    return next(place for place, known in enumerate(ROOMS) if inside == known or inside.startswith(f"{known}."))
+
+
+@pytest.mark.parametrize("name", sorted(name for name in MODULES if name.startswith("ken.") and name != "ken.models"))
+def test_rooms_of_ken_import_only_from_those_before(name):
+    for other in imported(MODULES[name]):
+        if other.startswith("ken."):
+            assert room(other) <= room(name), other
+        else:  # the command line ties both packages together
+            assert name.startswith("ken.cli."), other
+
+
+def test_no_import_leads_in_a_circle():
+    """Neither those for types alone, nor those within functions."""
+    graph = {name: {*imported(path)} for name, path in MODULES.items()}
+    try:
+        order = [*graphlib.TopologicalSorter(graph).static_order()]
+    except graphlib.CycleError as error:
+        pytest.fail(" -> ".join(error.args[1]))
+    assert len(order) == len(MODULES)
+
+
+@pytest.mark.parametrize("name", sorted(name for name in MODULES if name.startswith("ken.")))
+def test_modules_of_ken_import_what_is_heavy_when_it_is_used(name):
+    path = MODULES[name]
     for module, at_import in imports(path):
-        top, _, rest = module.partition(".")
-        assert top != "bokeh", module
-        assert top != "ipywidgets", module
-        if path.stem == "cli":  # the command line ties both packages together
-            continue
-        assert top != "kenviz" or path.stem == "report_command", module  # a part of the command line
-        early = at_import and top in {"torch", "transformers", "pandas", "bokeh", "ipywidgets"}
+        top = module.partition(".")[0]
+        assert top not in {"bokeh", "ipywidgets"}, module
+        early = at_import and top in {"torch", "transformers", "pandas"}
         assert not early, f"{module} is imported too early"
         assert not (at_import and top in {"numba", "llvmlite"} and path.stem not in COMPILED), module
-        if top == "ken" and allowed is not None:
-            verbs = set() if at_import else VERBS.get(path.stem, set())
-            assert rest.split(".")[0] in allowed | verbs | {"errors", "_version"}, module
+
+
+def test_ken_is_seen_from_its_door():
+    top = [path for path in (ROOT / "ken").iterdir() if path.name != "__pycache__"]
+    assert len([path for path in top if path.is_dir()]) <= 10
+    assert len([path for path in top if path.suffix == ".py"]) <= 7
+    for name, path in MODULES.items():
+        if path.name == "__init__.py" and name.startswith("ken."):
+            assert len(ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or "") > 40, name
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "kenviz").rglob("*.py")), ids=lambda path: path.stem)
 def test_figures_know_no_widget_and_kenviz_no_module_of_kens_core(path):
-    core = {"pruning", "injection", "checkpoint", "subnetwork", "kernels", "rows"}
+    core = ("ken.pruning", "ken.injection", "ken.models.checkpoints.checkpoint", "ken.rules.fast_density")
     for module, _ in imports(path):
-        top, _, rest = module.partition(".")
-        assert not (top == "ken" and rest.split(".")[0] in core), module
+        assert not module.startswith(core), module
         if path.parent.name == "figures":
-            assert top not in {"ipywidgets", "anywidget", "traitlets"}, module
+            assert module.partition(".")[0] not in {"ipywidgets", "anywidget", "traitlets"}, module
             assert not module.startswith(("kenviz.views", "kenviz.pane")), module
 
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from kenviz import theme as themes
 
 if TYPE_CHECKING:
-    from ken.explanation import RowExplanation
+    from ken.explanation.row_explanation import RowExplanation
 
 #: At most this many marks of one kind are drawn around a claim.
 MOST_NEAR = 1000

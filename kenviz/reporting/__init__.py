@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import ken
-from ken.filekinds import PAGE
-from ken.files import write_text
-from ken.outputs import check_outputs, models_of
 from ken.retention import PairOfModels
+from ken.storage.atomic_files import write_text
+from ken.storage.file_kinds import PAGE
+from ken.storage.outputs import check_outputs, models_of
 from kenviz.reporting import results as measured
 from kenviz.reporting.contents import SECTIONS as SECTIONS
 from kenviz.reporting.contents import choose, gather, steps

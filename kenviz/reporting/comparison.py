@@ -9,8 +9,8 @@ import pandas as pd
 from markupsafe import Markup
 
 import ken
-from ken.comparing import in_common
-from ken.draws import alike
+from ken.retention.comparison import in_common
+from ken.retention.same_draw import alike
 from kenviz.figures.labels import rule_in_words, visible
 from kenviz.reporting.numbers import count, percent
 

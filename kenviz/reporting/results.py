@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 import ken
-from ken.sweeping import tabled
+from ken.evaluation.sweep import tabled
 from kenviz.sweeps import truths
 
 if TYPE_CHECKING:

@@ -13,8 +13,8 @@ import ipywidgets
 import traitlets
 from bokeh.models import LayoutDOM
 
-from ken.filekinds import PAGE
-from ken.outputs import check_outputs
+from ken.storage.file_kinds import PAGE
+from ken.storage.outputs import check_outputs
 from kenviz import pages
 from kenviz.pane import BokehPane
 

@@ -13,9 +13,9 @@ import pandas as pd
 import traitlets
 
 import ken
-from ken.filekinds import PAGE
-from ken.outputs import check_outputs
 from ken.retention import PairOfModels
+from ken.storage.file_kinds import PAGE
+from ken.storage.outputs import check_outputs
 from kenviz import pages
 from kenviz.figures.labels import label
 from kenviz.history import History

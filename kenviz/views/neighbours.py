@@ -11,8 +11,8 @@ import traitlets
 from bokeh.models import Column
 
 import ken
-from ken.neighbours import chance, z_score
 from ken.retention import PairOfModels
+from ken.retention.neighbour_chance import chance, z_score
 from kenviz.figures import axes, matrix
 from kenviz.figures import neighbours as figures
 from kenviz.figures.labels import NARROW, label

@@ -12,7 +12,7 @@ from bokeh.models import LayoutDOM
 
 import ken
 from ken.density import KERNELS
-from ken.explaining import CLAIMING
+from ken.explanation.explain import CLAIMING
 from ken.retention import PairOfModels
 from kenviz.decisions import decide, own_k
 from kenviz.figures import claims

@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from ken.bandwidths import NORMAL_REFERENCE
-from ken.cards import reason
-from ken.flipping import WITHOUT_BANDWIDTH
+from ken.density import NORMAL_REFERENCE
+from ken.explanation.row_explanation import reason
+from ken.explanation.stability import WITHOUT_BANDWIDTH
 from kenviz.decisions import Decision
 from kenviz.figures.labels import label, rule_in_words, visible
 

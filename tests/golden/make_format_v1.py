@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 import ken
-from ken.retained import RetainedTensor
+from ken.subnetwork.retained_tensor import RetainedTensor
 
 FOLDER = Path(__file__).parent
 

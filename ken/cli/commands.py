@@ -1,0 +1,284 @@
+"""``ken …``: the command line."""
+
+from __future__ import annotations
+
+import sys
+from importlib import metadata
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ken.cli import report_command, sweep_command
+from ken.cli.arguments import FORCE, bandwidth_of, budget, budget_text
+from ken.cli.terminal import ctrl_c, in_a_line, show_anything
+from ken.errors import BudgetError, KenError, printable
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Prune a fine-tuned transformer against its pretrained model, and see what was retained.",
+)
+
+_MODEL = "Checkpoint folder, file of weights, or hub id."
+K_HELP = "Entries of every row (100), or share of the row (0.5 or 50%)."
+ROWS_HELP = "PATTERN=last, first or whole: cut these tensors into rows so; grown: rows were added. May be repeated."
+_SHARES = (0.75, 0.5, 0.25)
+_SHOWN = 0.5  # the share that the report of the demo looks at
+
+
+@app.callback(invoke_without_command=True)
+def _root(version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False) -> None:
+    if version:
+        print(metadata.version("kenviz"))
+        raise typer.Exit
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option(help="Folder for the table and the report.")] = Path("ken-demo"),
+    seeds: Annotated[int, typer.Option(min=1, help="Draws of the random rule; the table shows their mean.")] = 1,
+    force: Annotated[bool, typer.Option("--force", help=FORCE)] = False,
+) -> None:
+    """Fine-tune a real model (or take the cached one), prune it, evaluate, write a table and a report."""
+    import ken.demo
+    from ken.cli.sweep_summary import summary
+    from ken.evaluation.sweep import sweep
+    from ken.storage.atomic_files import write_text
+    from ken.storage.file_kinds import PAGE, TABLE
+    from ken.storage.outputs import check_outputs
+
+    table, page = out / "results.csv", out / "report.html"
+    check_outputs([(table, TABLE), (page, PAGE)], ken.demo.places(), overwrite=force, new_folder=True)
+    out.mkdir(parents=True, exist_ok=True)
+    if ken.demo.cached():
+        print("Taking the fine-tuned model from the cache.")
+    else:
+        print("Fine-tuning MiniLM on the spot: a few minutes, once. The result is cached.")
+    pair = ken.demo.pair()
+    print(f"Task: which of {len(pair.label_names)} libraries wrote a docstring; {len(pair.texts):,} held-out texts.")
+
+    results = sweep(pair, _SHARES, ["ken", "random"], evaluate=pair.evaluate, seeds=range(seeds))
+    write_text(table, results.to_csv(index=False))
+    print(f"\n{summary(results)}\n")
+    draws = "one draw" if seeds == 1 else f"the mean of {seeds} draws"
+    print(f"± is one standard error of the held-out texts; 'random' is {draws} (--seeds takes more).")
+
+    import kenviz
+
+    net = ken.prune(pair.fine_tuned, pair.pretrained, _SHOWN)
+    title = "What KEN kept of a fine-tuned MiniLM"
+    report = kenviz.report(net, pair, page, title=title, results=results, metric="accuracy", overwrite=force)
+    print(f"\nTable:  {table}\nReport: {report}")
+    print("Open the report in a browser; then `make lab`, and notebooks/01_quickstart.ipynb, to explore by hand.")
+
+
+@app.command()
+def prune(
+    fine_tuned: Annotated[str, typer.Argument(help=_MODEL)],
+    pretrained: Annotated[str, typer.Argument(help="The model that it came from, likewise.")],
+    k: Annotated[str, typer.Option("-k", help=K_HELP)],
+    out: Annotated[Path, typer.Option("-o", "--out", help="The subnetwork file to write.")],
+    rule: Annotated[
+        str, typer.Option(help="How entries are chosen: ken, grid, density, random, magnitude, update, della.")
+    ] = "ken",
+    seed: Annotated[int, typer.Option(help="Seed of random rules.")] = 0,
+    on: Annotated[str, typer.Option(help="What a density is estimated of: weights or update.")] = "weights",
+    bandwidth: Annotated[
+        str, typer.Option(help="normal reference, scott, silverman, isj, or a number.")
+    ] = "normal reference",
+    kernel: Annotated[
+        str, typer.Option(help="gaussian, tophat, epanechnikov, exponential, linear or cosine.")
+    ] = "gaussian",
+    include: Annotated[list[str] | None, typer.Option(help="Only tensors that match; may be repeated.")] = None,
+    exclude: Annotated[list[str] | None, typer.Option(help="Tensors to carry whole; may be repeated.")] = None,
+    layers_only: Annotated[
+        bool, typer.Option("--layers-only", help="Carry tensors without a layer number in their name.")
+    ] = False,
+    rows: Annotated[
+        list[str] | None,
+        typer.Option(help=ROWS_HELP),
+    ] = None,
+    raw: Annotated[
+        bool, typer.Option("--raw", help="Store retained values as they are: larger, plain tensors.")
+    ] = False,
+    force: Annotated[bool, typer.Option("--force", help=FORCE)] = False,
+) -> None:
+    """Prune FINE_TUNED against PRETRAINED and write what is retained into a file."""
+    from ken.pruning.prune import prune
+
+    entries = budget(k)
+    net = prune(
+        fine_tuned,
+        pretrained,
+        entries,
+        rule,
+        seed=seed,
+        on=on,
+        bandwidth=bandwidth_of(bandwidth),
+        kernel=kernel,
+        include=include or (),
+        exclude=exclude or (),
+        layers_only=layers_only,
+        rows=_cuts(rows),
+        raw=raw,
+        out=out,
+        overwrite=force,
+    )
+    print(f"{net}\nk = {k} was taken for {budget_text(entries)}.\n{out}: {out.stat().st_size:,} bytes")
+
+
+@app.command()
+def plan(
+    model: Annotated[str, typer.Argument(help="Folder, config.json, .safetensors file, or hub id.")],
+    k: Annotated[str | None, typer.Option("-k", help=K_HELP)] = None,
+    total: Annotated[float | None, typer.Option(help="Find the k that retains about so many entries (80e6).")] = None,
+    model_class: Annotated[
+        str | None, typer.Option("--class", help="transformers class, such as BertForSequenceClassification.")
+    ] = None,
+    include: Annotated[list[str] | None, typer.Option(help="Only tensors that match; may be repeated.")] = None,
+    exclude: Annotated[list[str] | None, typer.Option(help="Tensors to carry whole; may be repeated.")] = None,
+    layers_only: Annotated[
+        bool, typer.Option("--layers-only", help="Carry tensors without a layer number in their name.")
+    ] = False,
+    rows: Annotated[
+        list[str] | None,
+        typer.Option(help=ROWS_HELP),
+    ] = None,
+    tensors: Annotated[bool, typer.Option("--tensors", help="A line for every tensor, too.")] = False,
+) -> None:
+    """Say what a k would retain of MODEL, or which k retains a wanted total. Only shapes are read."""
+    from ken.pruning.plan import plan
+
+    found = plan(
+        model,
+        None if k is None else budget(k),
+        total=total,
+        include=include or (),
+        exclude=exclude or (),
+        layers_only=layers_only,
+        rows=_cuts(rows),
+        model_class=model_class,
+    )
+    if tensors:
+        for tensor in found.tensors:
+            why = f" ({tensor.reason})" if tensor.reason else ""
+            print(f"{tensor.retained:>13,} of {tensor.entries:>13,}  {tensor.name!r} {list(tensor.shape)}{why}")
+    print(found)
+
+
+def _cuts(rows: list[str] | None) -> dict[str, str]:
+    """PATTERN=CUT, each; what CUT may be is checked later. A pattern may hold an equals sign."""
+    found = {}
+    for text in rows or ():
+        pattern, equals, cut = text.rpartition("=")
+        if not equals:
+            raise BudgetError(f"rows must be PATTERN=last, first, whole or grown, got {text!r}")
+        found[pattern] = cut
+    return found
+
+
+app.command(name="sweep")(sweep_command.sweep)
+app.command(name="report")(report_command.report)
+
+
+@app.command()
+def inject(
+    net: Annotated[Path, typer.Argument(help="The subnetwork file.")],
+    pretrained: Annotated[str, typer.Argument(help=_MODEL)],
+    out: Annotated[Path, typer.Option("-o", "--out", help="The checkpoint folder to write; it must not exist yet.")],
+) -> None:
+    """Inject the subnetwork NET into PRETRAINED and write an ordinary checkpoint folder."""
+    from ken.api import load
+    from ken.injection.export import export
+
+    subnetwork = load(net)
+    folder = export(subnetwork, pretrained, out)
+    written = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+    print("\n".join([f"{folder}: {', '.join(written)}", *(f"note: {printable(note)}" for note in subnetwork.notes)]))
+
+
+@app.command()
+def info(
+    net: Annotated[Path, typer.Argument(help="The subnetwork file.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Plain data, for programs.")] = False,
+) -> None:
+    """Say what is in the subnetwork file NET. Only its header is read."""
+    import json
+
+    from ken.storage.info import describe, text
+
+    found = describe(net)
+    print(json.dumps(found, indent=2) if as_json else text(found))
+
+
+@app.command()
+def verify(
+    net: Annotated[Path, typer.Argument(help="The subnetwork file.")],
+    pretrained: Annotated[str | None, typer.Argument(help=_MODEL)] = None,
+) -> None:
+    """Check that NET is whole and, with PRETRAINED, that it belongs to that model and injects as promised."""
+    from ken.api import verify
+
+    found = verify(net, pretrained)
+    tried = "" if pretrained is None else f", and it injects into {Path(pretrained).name} as promised"
+    print(f"{net}: all {len(found)} tensors are whole{tried}.")
+
+
+@app.command()
+def view(
+    net: Annotated[Path, typer.Argument(help="The subnetwork file.")],
+    models: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[FINE_TUNED] [PRETRAINED]",
+            help="Both models, or PRETRAINED alone: without the fine-tuned model only masks can be shown.",
+        ),
+    ] = None,
+    ip: Annotated[str, typer.Option(help="Address to listen at.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 takes a free one.")] = 0,
+    token: Annotated[str | None, typer.Option(help="Token to ask for: by default a random one; none if empty.")] = None,
+    browser: Annotated[bool, typer.Option(help="Open the page in the browser.")] = True,
+) -> None:
+    """Open the Explorer of the subnetwork NET in the browser, as an app; Ctrl-C ends it."""
+    from kenviz.app import serve
+
+    models = models or []
+    if len(models) > 2:
+        raise KenError(f"a subnetwork belongs to two models, FINE_TUNED and PRETRAINED, got {len(models)}")
+    pretrained = models[-1] if models else None
+    fine_tuned = models[0] if len(models) == 2 else None
+    serve(net, fine_tuned, pretrained, ip=ip, port=port, token=token, browser=browser)
+
+
+_INTERRUPTED = 130  # as shells have it
+
+
+def main() -> None:
+    """Entry point: errors of ours and of the disk are told in a line; anything else is a bug, with its traceback."""
+    show_anything()
+    with ctrl_c() as pressed:
+        try:
+            with in_a_line("ken"):
+                app()
+        except (KenError, OSError) as error:  # of the disk: a folder that is not there, no space left
+            told = "\n".join([f"ken: {error}", *getattr(error, "__notes__", [])])
+            status = 1
+        except KeyboardInterrupt:
+            told, status = "", _INTERRUPTED
+        except SystemExit as end:
+            if end.code != _INTERRUPTED and not pressed():
+                raise
+            told, status = "", _INTERRUPTED  # typer turns Ctrl-C into this code, and says nothing
+        except Exception:
+            if not pressed():
+                raise
+            told, status = "", _INTERRUPTED
+        else:
+            return
+    # Here, and not above: where the exception is let go of, all that was under way has been taken back.
+    if pressed():
+        told, status = "", _INTERRUPTED
+    print(told or "ken: interrupted; nothing was left half done", file=sys.stderr)
+    sys.exit(status)

@@ -1,0 +1,68 @@
+"""``ken report``: the HTML report about a subnetwork."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from ken.cli.arguments import FORCE
+from ken.errors import KenError
+
+_MODEL = "Checkpoint folder, file of weights, or hub id."
+
+
+def report(
+    net: Annotated[Path, typer.Argument(help="The subnetwork file.")],
+    fine_tuned: Annotated[str, typer.Argument(help=_MODEL)],
+    pretrained: Annotated[str, typer.Argument(help="The model that it came from, likewise.")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="The HTML file to write.")] = Path("report.html"),
+    title: Annotated[str | None, typer.Option(help="What stands at the top.")] = None,
+    results: Annotated[
+        Path | None, typer.Option(help="What was measured: the CSV of ken sweep, or its file of results.")
+    ] = None,
+    metric: Annotated[str | None, typer.Option(help="What the results measure, such as accuracy.")] = None,
+    compare: Annotated[Path | None, typer.Option(help="A second subnetwork file of the same models.")] = None,
+    tensors: Annotated[list[str] | None, typer.Option(help="A tensor to show in detail; may be repeated.")] = None,
+    quantiles: Annotated[
+        list[float] | None,
+        typer.Option(help="Rows of a matrix to show, in the order of their update, from 0 to 1; may be repeated."),
+    ] = None,
+    sections: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="summary, provenance, results, map, details, comparison, card, tensors or glossary; may be repeated."
+        ),
+    ] = None,
+    theme: Annotated[str | None, typer.Option(help="auto, light or dark.")] = None,
+    force: Annotated[bool, typer.Option("--force", help=FORCE)] = False,
+) -> None:
+    """Write a report about the subnetwork NET: one HTML file, which needs neither a network nor a kernel."""
+    from ken.api import load
+    from ken.models.pairing.pairs import Pair
+
+    subnetwork = load(net)
+    other = None if compare is None else load(compare)
+    told: dict[str, Any] = {"title": title, "metric": metric, "quantiles": quantiles, "theme": theme}
+    told = {name: value for name, value in told.items() if value}
+
+    import kenviz
+
+    try:
+        path = kenviz.report(
+            subnetwork,
+            Pair(fine_tuned, pretrained),
+            out,
+            results=results,
+            compare=other,
+            tensors=tensors or None,
+            sections=sections or None,
+            overwrite=force,
+            **told,
+        )
+    except KenError:
+        raise
+    except ValueError as error:  # what was asked for, not a bug
+        raise KenError(str(error)) from error
+    print(f"{path}: {path.stat().st_size:,} bytes. Open it in a browser.")

@@ -1,0 +1,46 @@
+"""The table of a sweep, short, as text for a terminal."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def summary(results: pd.DataFrame) -> str:
+    """The table of a sweep as text: one line a k, one column a rule, the two models below. Metrics are in percent.
+
+    Of several seeds the mean is shown; ± is one standard error of the evaluation.
+
+    >>> import torch
+    >>> from ken.retention import Pair
+    >>> from ken import sweep
+    >>> pair = Pair({"w": torch.ones(2, 8)}, {"w": torch.zeros(2, 8)})
+    >>> print(summary(sweep(pair, [0.5], ["ken"], evaluate=lambda state: state["w"].mean())))
+                         share   retained            ken
+                          0.50          8         50.0 %
+    fine-tuned model      1.00         16        100.0 %
+    pretrained body       0.00          0          0.0 %
+    """
+    pruned = results[results["model"] == "pruned"]
+    rules = list(dict.fromkeys(zip(pruned["rule"], pruned["on"], strict=True)))
+    heads = [f"{rule} on {on}" if on == "update" else rule for rule, on in rules]
+    width = max(15, *(len(head) + 2 for head in heads))
+    lines = [f"{'':18}{'share':>8} {'retained':>10}" + "".join(f"{head:>{width}}" for head in heads)]
+    for _, of_k in pruned.groupby(pruned["k"].map(repr), sort=False):  # which tells 1 from 1.0
+        k = of_k["k"].iloc[0]
+        cells = [_accuracy(of_k[(of_k["rule"] == rule) & (of_k["on"] == on)]) for rule, on in rules]
+        share = f"{k:>8.2f}" if isinstance(k, float) else f"{k!s:>8}"
+        lines.append(f"{'':18}{share} {of_k['retained'].iloc[0]:>10,}" + "".join(f"{cell:>{width}}" for cell in cells))
+    for model, label in (("fine-tuned", "fine-tuned model"), ("pretrained", "pretrained body")):
+        line = results[results["model"] == model]
+        share, retained = line["share"].iloc[0], line["retained"].iloc[0]
+        lines.append(f"{label:18}{share:>8.2f} {retained:>10,}{_accuracy(line):>{width}}")
+    return "\n".join(lines)
+
+
+def _accuracy(lines: pd.DataFrame) -> str:
+    error = lines["standard_error"].mean()
+    text = f"{100 * lines['metric'].mean():.1f}"
+    return f"{text} %" if error != error else f"{text} ± {100 * error:.1f} %"

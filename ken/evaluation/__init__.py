@@ -1,0 +1,7 @@
+"""What a subnetwork is worth: pruned with every k and rule, evaluated, compared.
+
+sweep, smallest_k    the two questions; `runner` prunes, injects and evaluates, and keeps what is known
+classification       accuracy and its errors; `encoding`: texts as batches
+datasets, splits     texts and labels, divided; `docstring_task`: those of the demonstration
+trainer              fine-tuning
+"""

@@ -1,0 +1,277 @@
+"""Evaluations of pruned models, one after the other on one model, each made once.
+
+job (rule, on, k, seed) ──► prune ──► swapped into the one model ──► the user's evaluation ──► Record
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ken import rules as registry
+from ken.api import Subnetwork
+from ken.errors import BudgetError, ResultsError, RuleError, SubnetworkError
+from ken.injection.inject import inject
+from ken.injection.swap import swap
+from ken.models.pairing.pairing import open_pair
+from ken.models.pairing.pairs import PairOfModels
+from ken.models.pairing.rows import K, plain_k
+from ken.models.scalars import checked_seed
+from ken.pruning.patterns import check_patterns
+from ken.pruning.prune import prune
+from ken.pruning.selection import Selection
+from ken.storage.file_kinds import RESULTS
+from ken.storage.outputs import check_outputs, models_of
+from ken.subnetwork.retained_tensor import CarriedTensor, RetainedTensor
+
+if TYPE_CHECKING:
+    from ken.results import Key, Record, Results
+
+#: A function of a model that gives a number, or what `record_of` understands.
+Evaluate: TypeAlias = Callable[[Any], Any]
+
+
+def jobs(
+    rules: Sequence[str] | str,
+    on: Sequence[str] | str,
+    ks: Iterable[K],
+    seeds: Iterable[int],
+    settings: registry.Settings,
+) -> list[Key]:
+    """What there is to evaluate, each once: k by k, rule by rule, value by value, seed by seed.
+
+    A rule that does not draw at random has one seed, -1; one to which `on` makes no difference has it empty. Raises
+    `BudgetError` for a k, and `RuleError` for a rule, a value of `on` or a seed, that `prune` would not take.
+    """
+    from ken.results import Key
+
+    rules, on = ([of] if isinstance(of, str) else list(of) for of in (rules, on))
+    if isinstance(seeds, str) or not isinstance(seeds, Iterable):
+        raise RuleError(f"seeds must be a sequence of whole numbers, such as range(5), got {seeds!r}")
+    if isinstance(ks, str | Mapping) or not isinstance(ks, Iterable):
+        raise BudgetError(f"ks must be a sequence, got {ks!r}; for one k write [{ks!r}]")
+    seeds = [checked_seed(seed, least=0) for seed in seeds]
+    for what, values in (("rules", rules), ("on", on), ("seeds", seeds)):
+        if not values:
+            raise RuleError(f"{what} must name at least one {what.removesuffix('s')}, got none")
+    found: dict[str, Key] = {}
+    ks = [plain_k(k) for k in ks]
+    for value in on:
+        replace(settings, on=value)
+    for rule in rules:
+        registry.get(rule)
+    for k in ks:
+        for rule in rules:
+            of = registry.get(rule)
+            for value in [""] if of.fixed else on:
+                for seed in seeds if of.seeded else [-1]:
+                    key = Key("pruned", rule, value, k, seed)
+                    found.setdefault(key.text, key)
+    return list(found.values())
+
+
+class Trials:
+    """Records of one pair under one evaluation: known ones are looked up, others are evaluated and kept."""
+
+    def __init__(self, pair: PairOfModels, evaluate: Evaluate, whole: Subnetwork, results: Results) -> None:
+        self._pair, self._evaluate, self._whole, self._results = pair, evaluate, whole, results
+        self._one_model: _OneModel | None = None
+        self._items: int | None = None
+
+    def known(self, key: Key) -> Record | None:
+        """The record of a key if it has been evaluated, in this run or in one before."""
+        return self._results.get(key)
+
+    def record(self, key: Key) -> Record:
+        """The record of a key, after an evaluation if there is none."""
+        found = self._results.get(key)
+        if found is None:
+            net = self._subnetwork(key)
+            found = record_of(key, net, self._evaluate(self._holding(net)))
+            self._check(found)
+            self._results.add(found)
+        else:
+            self._check(found)
+        return found
+
+    def _subnetwork(self, key: Key) -> Subnetwork:
+        if key.model == "fine-tuned":
+            return self._whole
+        if key.model == "pretrained":
+            return nothing_retained(self._whole, self._pair)
+        assert key.k is not None
+        recipe = self._whole.recipe
+        return prune(
+            self._pair.fine_tuned,
+            self._pair.pretrained,
+            key.k,
+            key.rule,
+            seed=key.seed,
+            on=key.on or "weights",
+            bandwidth=recipe.bandwidth,
+            kernel=recipe.kernel,
+            exclude=recipe.exclude,
+            progress=False,
+        )
+
+    def _holding(self, net: Subnetwork) -> Any:
+        """A model that holds a subnetwork: always the same one or, of state dicts and files, a new state dict."""
+        import torch
+
+        if not isinstance(self._pair.pretrained, torch.nn.Module):
+            return inject(net, self._pair.pretrained)
+        if self._one_model is None:
+            self._one_model = _OneModel(self._whole, self._pair)
+        return self._one_model.holding(net)
+
+    def _check(self, record: Record) -> None:
+        """Outcomes are compared item by item: there must be as many of each model."""
+        if record.outcomes is None:
+            return
+        if self._items is None:
+            self._items = len(record.outcomes)
+        if len(record.outcomes) != self._items:
+            raise ResultsError(
+                f"the evaluation must give an outcome for the same items each time, gave {self._items} at first and "
+                f"{len(record.outcomes)} for {record.key.model} {record.key.rule}".rstrip()
+            )
+
+    def end(self) -> None:
+        """Set the one model back to the pretrained weights; it may have been kept by the evaluation."""
+        if self._one_model is not None:
+            self._one_model.back()
+
+
+@contextmanager
+def trials(
+    pair: PairOfModels,
+    evaluate: Evaluate,
+    *,
+    ks: Iterable[K] = (),
+    exclude: Sequence[str],
+    settings: registry.Settings,
+    results: Any,
+    evaluation: str,
+) -> Iterator[Trials]:
+    """A block in which models are evaluated; results is the path of a file of `ken.results`, or None.
+
+    ks are what will be asked for: their patterns are checked before anything is evaluated.
+    """
+    from ken.results import About, collecting
+
+    check_outputs([(results, RESULTS)], models_of(pair))
+    whole = prune(
+        pair.fine_tuned,
+        pair.pretrained,
+        1.0,
+        exclude=exclude,
+        bandwidth=settings.bandwidth,
+        kernel=settings.kernel,
+        progress=False,
+    )
+    for k in ks:
+        check_patterns(Selection(k), whole, elsewhere=whole.only_pretrained, tied=whole.tied)
+    about = About(
+        fine_tuned=whole.fine_tuned.fingerprint,
+        pretrained=whole.pretrained.fingerprint,
+        exclude=tuple(sorted(set(whole.recipe.exclude))),
+        bandwidth=settings.bandwidth if isinstance(settings.bandwidth, str) else float(settings.bandwidth),
+        kernel=settings.kernel,
+        evaluation=evaluation,
+    )
+    with collecting(results, about) as collected:
+        running = Trials(pair, evaluate, whole, collected)
+        try:
+            yield running
+        except BaseException:
+            # The error is what counts, not that a model which the evaluation has changed cannot be set back.
+            with suppress(SubnetworkError):
+                running.end()
+            raise
+        running.end()
+
+
+def record_of(key: Key, net: Subnetwork, result: Any) -> Record:
+    """What an evaluation gave, as a record. Raises `ResultsError` if it is no number, or has no proper outcomes.
+
+    The metric is float(result). result may also have `standard_error`, a number; `metrics`, a mapping from name to
+    number; and `outcomes`, (items,) bool.
+    """
+    from ken.results import COLUMNS, Record
+
+    try:
+        metric = float(result)
+        error = getattr(result, "standard_error", None)
+        standard_error = math.nan if error is None else float(error)
+        further = getattr(result, "metrics", None)
+        metrics = {name: float(value) for name, value in further.items()} if isinstance(further, Mapping) else {}
+    except (TypeError, ValueError) as problem:
+        raise ResultsError(f"an evaluation must give numbers, got {result!r}: {problem}") from problem
+    for name in metrics:
+        if not isinstance(name, str) or name in {*COLUMNS, "difference", "difference_error", "paired", "outcomes"}:
+            raise ResultsError(f"a further metric cannot have the name {name!r}")
+    return Record(key, net.retained, net.entries, metric, standard_error, metrics, _outcomes(result))
+
+
+def _outcomes(result: Any) -> NDArray[np.bool_] | None:
+    outcomes = getattr(result, "outcomes", None)
+    if outcomes is None:
+        return None
+    outcomes = np.asarray(outcomes)
+    if outcomes.dtype != np.bool_ or outcomes.ndim != 1 or not outcomes.size:
+        raise ResultsError(
+            f"outcomes must be bool of one dimension, one an item, got {outcomes.dtype} of shape {outcomes.shape}"
+        )
+    return outcomes
+
+
+def nothing_retained(net: Subnetwork, pair: PairOfModels) -> Subnetwork:
+    """The same subnetwork with every pruned tensor reset: what is carried, on a pretrained body.
+
+    Rows that the pretrained tensor does not have stay as they are.
+    """
+    pairing = open_pair(pair.fine_tuned, pair.pretrained, net.recipe.rows)
+    tensors = dict(net.items())
+    for name in net.pruned():
+        ours, other = pairing.fine_tuned.tensors[name], str(pairing.names[name])
+        theirs = pairing.pretrained.tensors[other]
+        mask = np.zeros(tuple(ours.shape), bool)
+        if theirs.shape != ours.shape:
+            mask[len(theirs) :] = True
+        tensors[name] = RetainedTensor.of(ours, mask, theirs, other)
+    return replace(net, tensors=tensors)
+
+
+class _OneModel:
+    """One model of our own that holds one subnetwork after the other, all of one pair."""
+
+    def __init__(self, whole: Subnetwork, pair: PairOfModels) -> None:
+        self._whole = whole
+        self._reset = self._current = nothing_retained(whole, pair)
+        self._model: Any = inject(self._reset, pair.pretrained)
+
+    def holding(self, net: Subnetwork) -> Any:
+        """The model, after it has been given the subnetwork."""
+        # What a budget by patterns carries whole, though others prune it, would take the pretrained values with it:
+        # the same values, as distances from the pretrained ones, lead back.
+        tensors = {
+            name: self._whole[name] if isinstance(tensor, CarriedTensor) else tensor for name, tensor in net.items()
+        }
+        net = replace(net, tensors=tensors)
+        try:
+            swap(self._model, self._current, net)
+        except SubnetworkError as error:
+            error.add_note("an evaluation must leave the model's parameters and buffers as they are")
+            raise
+        self._current = net
+        return self._model
+
+    def back(self) -> None:
+        """Reset all that was pruned."""
+        self.holding(self._reset)

@@ -1,0 +1,263 @@
+"""What is known of a row once a rule has decided about it: claims, tables, cards."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ken import rules
+from ken.density import density
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Array = NDArray[np.float64]
+
+# Nearer entries that a card names; more are counted.
+_NAMED = 5
+
+
+class Claim(NamedTuple):
+    """What one grid point did when its turn came: step counts from 1, point and entry from 0."""
+
+    step: int
+    point: int
+    at: float
+    entry: int
+    distance: float
+    taken: tuple[int, ...]  #: nearer entries, which earlier points had claimed, nearest first
+
+
+@dataclass(frozen=True, eq=False)
+class RowExplanation:
+    """A row, what a rule decided about it, and why.
+
+    All arrays are float64 of length n, or k for what grid points have; `claimed` and `order` say which entry each grid
+    point claimed, and in which order the points were visited. They are empty where no point claims: for other rules,
+    constant rows, k >= n. values are those the rule looked at. The last `added` entries have no pretrained value and
+    are retained whole. stood_in: the bandwidth rule found none for this row, so that it has that of the normal
+    reference. python is the line that makes this again.
+    """
+
+    fine_tuned: Array
+    pretrained: Array | None
+    k: int
+    rule: str
+    settings: rules.Settings
+    mask: NDArray[np.bool_]
+    values: Array
+    bandwidth: float
+    grid: Array
+    level: Array
+    order: NDArray[np.intp]
+    claimed: NDArray[np.intp]
+    tensor: str = ""
+    row: int = 0
+    seed: int = 0
+    added: int = 0
+    python: str = ""
+    stood_in: bool = False
+
+    @property
+    def n(self) -> int:
+        """Entries of the row."""
+        return len(self.fine_tuned)
+
+    def claim(self, step: int) -> Claim:
+        """The claim of that step, from 1."""
+        if not 1 <= step <= len(self.order):
+            raise IndexError(f"step must be from 1 to {len(self.order)}, got {step}")
+        point = int(self.order[step - 1])
+        entry = int(self.claimed[point])
+        far = np.abs(self.values - self.grid[point])
+        nearer = np.flatnonzero((far < far[entry]) | ((far == far[entry]) & (np.arange(self.n) < entry)))
+        nearest_first = nearer[np.argsort(far[nearer], kind="stable")]
+        return Claim(step, point, float(self.grid[point]), entry, float(far[entry]), tuple(map(int, nearest_first)))
+
+    @cached_property
+    def density(self) -> Array:
+        """The density at each grid point, (k,)."""
+        if not len(self.grid):
+            return np.empty(0)
+        known = self.values[None, : self.n - self.added]
+        return density(known, self.grid[None], np.array([[self.bandwidth]]), self.settings.kernel)[0]
+
+    @property
+    def steps(self) -> NDArray[np.intp]:
+        """The step in which each entry was claimed, from 1; 0 if in none."""
+        steps = np.zeros(self.n, np.intp)
+        steps[self.claimed[self.order]] = np.arange(1, len(self.order) + 1)
+        return steps
+
+    @cached_property
+    def entry_density(self) -> Array:
+        """The density at each entry; NaN where there is none: for constant rows, other rules, added entries."""
+        found = np.full(self.n, np.nan)
+        if self.bandwidth > 0:
+            known = self.values[: self.n - self.added]
+            found[: len(known)] = density(known[None], known[None], np.array([[self.bandwidth]]), self.settings.kernel)[
+                0
+            ]
+        return found
+
+    @cached_property
+    def ranks(self) -> NDArray[np.intp]:
+        """Rank of each entry by its density, from 1, the densest; of equal ones the first. 0 if there is no density."""
+        ranks = np.zeros(self.n, np.intp)
+        known = int((~np.isnan(self.entry_density)).sum())
+        ranks[np.argsort(-self.entry_density, kind="stable")[:known]] = np.arange(1, known + 1)
+        return ranks
+
+    def claims(self) -> pd.DataFrame:
+        """One line a step: point, at (the grid point), density, level, entry, distance, taken (how many nearer)."""
+        import pandas as pd
+
+        lines = [self.claim(step) for step in range(1, len(self.order) + 1)]
+        table = pd.DataFrame(lines, columns=list(Claim._fields)).set_index("step")
+        points = table["point"].to_numpy(dtype=int)
+        table.insert(2, "density", self.density[points])
+        table.insert(3, "level", self.level[points])
+        return table.assign(taken=[len(line.taken) for line in lines])
+
+    def table(self) -> pd.DataFrame:
+        """One line an entry, by column.
+
+        fine_tuned, pretrained, update, value (what the rule saw), density, rank, step, retained, reason. pretrained and
+        update are NaN where they are not known, density where there is none; step and rank are 0 then.
+        """
+        import pandas as pd
+
+        unknown = np.full(self.n, np.nan)
+        pretrained = unknown if self.pretrained is None else self.pretrained
+        return pd.DataFrame(
+            {
+                "fine_tuned": self.fine_tuned,
+                "pretrained": pretrained,
+                "update": self.fine_tuned - pretrained,
+                "value": self.values,
+                "density": self.entry_density,
+                "rank": self.ranks,
+                "step": self.steps,
+                "retained": self.mask,
+                "reason": [reason(self, i) for i in range(self.n)],
+            }
+        ).rename_axis("column")
+
+    def entry(self, i: int) -> Card:
+        """The decision card of one entry, counted from 0 (from the end, if below)."""
+        if not -self.n <= i < self.n:
+            raise IndexError(f"entry must be from {-self.n} to {self.n - 1}, got {i}")
+        return Card(self, i % self.n)
+
+
+class Card:
+    """What became of one entry. `text` is for people, `as_dict` for programs, `python` finds it again."""
+
+    def __init__(self, row: RowExplanation, entry: int) -> None:
+        self._row, self._entry = row, entry
+
+    @property
+    def python(self) -> str:
+        """The line of Python that makes this card."""
+        return f"{self._row.python}.entry({self._entry})"
+
+    def as_dict(self) -> dict[str, Any]:
+        """All that the card says, as numbers, strings and lists that JSON can hold; None for what there is not."""
+        row, i = self._row, self._entry
+        step = int(row.steps[i])
+        claim = row.claim(step) if step else None
+        pretrained = None if row.pretrained is None or np.isnan(row.pretrained[i]) else float(row.pretrained[i])
+        fine_tuned = float(row.fine_tuned[i])
+        retained = bool(row.mask[i])
+        dense = row.ranks[i] > 0
+        return {
+            "tensor": row.tensor or None,
+            "row": row.row,
+            "column": i,
+            "rule": row.rule,
+            "k": row.k,
+            "n": row.n,
+            "on": row.settings.on,
+            "fine_tuned": fine_tuned,
+            "pretrained": pretrained,
+            "update": None if pretrained is None else fine_tuned - pretrained,
+            "retained": retained,
+            "after": fine_tuned if retained else pretrained,
+            "density": float(row.entry_density[i]) if dense else None,
+            "density_rank": int(row.ranks[i]) if dense else None,
+            "claim": None if claim is None else {**claim._asdict(), "taken": list(claim.taken)},
+            "reason": reason(row, i),
+            "python": self.python,
+        }
+
+    @property
+    def text(self) -> str:
+        """The card for people: a line what, a line why, then the numbers."""
+        of = self.as_dict()
+        where = f" in row {of['row']} of {of['tensor']}" if of["tensor"] else ""
+        lines = [f"Entry {of['column']}{where} is {'retained' if of['retained'] else 'reset'}."]
+        lines.append(f"{of['reason'][0].upper()}{of['reason'][1:]}.")
+        known = [("fine-tuned", of["fine_tuned"]), ("pretrained", of["pretrained"]), ("update", of["update"])]
+        lines.append("; ".join(f"{name} {value:.6g}" for name, value in known if value is not None))
+        if of["density"] is not None:
+            lines.append(f"density {of['density']:.6g}, rank {of['density_rank']} of {of['n']} in its row")
+        lines.append(f"rule {of['rule']}, k = {of['k']} of {of['n']}, on {of['on']}")
+        if self._row.stood_in:
+            told = self._row.settings.bandwidth
+            lines.append(f"the bandwidth rule {told} found none for this row: it has that of the normal reference")
+        lines.append(of["python"])
+        return "\n".join(lines)
+
+    def __repr__(self) -> str:
+        return self.text
+
+
+def reason(row: RowExplanation, i: int) -> str:
+    """Why an entry was retained or reset, in a clause."""
+    if i >= row.n - row.added:
+        return "it has no pretrained value to be reset to: it was added"
+    if row.k >= row.n - row.added:
+        return f"the row has {row.n - row.added} entries, and k = {row.k} retains them all"
+    if len(row.order):
+        return _claimed(row, i) if row.mask[i] else _left_over(row, i)
+    kept = "among" if row.mask[i] else "not among"
+    if row.rule in ("ken", "grid", "density") and not row.bandwidth > 0:
+        return f"all values of the row are equal; the first {row.k} are retained, and it is {kept} them"
+    if row.rule == "density":
+        return f"it is {kept} the {row.k} entries of highest density: rank {row.ranks[i]} of {row.n}"
+    if row.rule in ("magnitude", "update"):
+        size = row.fine_tuned if row.rule == "magnitude" or row.pretrained is None else row.fine_tuned - row.pretrained
+        order = np.argsort(-np.abs(size), kind="stable")
+        what = "absolute value" if row.rule == "magnitude" else "absolute update"
+        return f"it is {kept} the {row.k} entries of largest {what}: rank {int(np.flatnonzero(order == i)[0]) + 1}"
+    if row.rule in ("random", "della"):
+        return f"it was {'' if row.mask[i] else 'not '}drawn at random, with seed {row.seed}"
+    return f"rule {row.rule!r} {'retains' if row.mask[i] else 'does not retain'} it"
+
+
+def _claimed(row: RowExplanation, i: int) -> str:
+    claim = row.claim(int(row.steps[i]))
+    point = f"grid point {claim.point} at {claim.at:.6g}"
+    line = f"{point} claimed it in step {claim.step}, at a distance of {claim.distance:.3g}"
+    if not claim.taken:
+        return f"{line}; no entry was nearer"
+    named = ", ".join(map(str, claim.taken[:_NAMED]))
+    more = f" and {len(claim.taken) - _NAMED} more" if len(claim.taken) > _NAMED else ""
+    return f"{line}; nearer entries ({named}{more}) had been claimed before"
+
+
+def _left_over(row: RowExplanation, i: int) -> str:
+    """Whoever came past it found another one that was at least as near."""
+    far = np.abs(row.grid - row.values[i])
+    point = int(far.argmin())
+    other = int(row.claimed[point])
+    at = row.grid[point]
+    return (
+        f"each of the {row.k} grid points found another entry at least as near; the nearest, point {point} at "
+        f"{at:.6g}, claimed entry {other} at a distance of {abs(at - row.values[other]):.3g}; "
+        f"it is {far[point]:.3g} away"
+    )

@@ -1,0 +1,112 @@
+"""stability: how much of a row's mask hangs on the bandwidth, and on the order in which grid points are visited."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ken import rules
+from ken.density import NORMAL_REFERENCE, bandwidth
+from ken.explanation.explain import claims_in_order, explain_row
+from ken.explanation.row_explanation import RowExplanation
+
+#: Rules that have no use for a bandwidth and a kernel; one of the user's may heed them.
+WITHOUT_BANDWIDTH = ("grid", "random", "magnitude", "update", "della")
+_LIMITS = np.finfo(np.float64)
+
+
+class Flips(NamedTuple):
+    """Entries that flip, from retained to reset or back: their share of the row, 0 to 1 or NaN, and their indices."""
+
+    share: float
+    entries: NDArray[np.intp]
+
+
+class Stability(NamedTuple):
+    """What flips when the bandwidth is halved, when it is doubled, and when grid points are visited in reverse."""
+
+    halved: Flips
+    doubled: Flips
+    reversed: Flips
+
+
+def stability(
+    fine_tuned_row: NDArray[np.floating],
+    k: int,
+    pretrained_row: NDArray[np.floating] | None = None,
+    rule: str = "ken",
+    *,
+    on: str = "weights",
+    bandwidth: str | float = NORMAL_REFERENCE,
+    kernel: str = "gaussian",
+    tensor: str = "",
+    row: int = 0,
+    seed: int = 0,
+) -> Stability:
+    """Which entries of a row (n,) the rule decides otherwise about when one of its choices is changed.
+
+    An entry flips if its bit in the mask differs; the share is the number of those over n. A flip never comes alone,
+    since both masks have exactly k entries. The bandwidth that is halved and doubled is the one that `bandwidth` finds
+    for this row. Reversed, the claims start at the grid point that was visited last.
+
+    The share is NaN, and no entry flips, where there is nothing to change: for rules that have no bandwidth or no grid,
+    for a constant row, and for k >= n. The arguments are those of `ken.explain_row`, and it raises what that raises.
+
+    >>> found = stability(np.array([0.1, 0.2, 0.6, 0.9, 1.0]), k=4)
+    >>> found.halved.share, found.halved.entries.tolist(), found.doubled.share
+    (0.4, [1, 3], 0.0)
+    >>> stability(np.array([0.1, 0.2, 0.6, 0.9, 1.0]), k=4, rule="magnitude").doubled.share
+    nan
+    """
+    return stability_of(
+        explain_row(
+            fine_tuned_row,
+            k,
+            pretrained_row,
+            rule,
+            on=on,
+            bandwidth=bandwidth,
+            kernel=kernel,
+            tensor=tensor,
+            row=row,
+            seed=seed,
+        )
+    )
+
+
+def stability_of(why: RowExplanation) -> Stability:
+    """The same of a row that is explained already, and that has no added entries."""
+    nothing = Flips(float("nan"), np.empty(0, np.intp))
+    if why.n == 0 or why.k >= why.n or np.ptp(why.values) == 0:
+        return Stability(nothing, nothing, nothing)
+
+    def flips(mask: NDArray[np.bool_]) -> Flips:
+        entries = np.flatnonzero(mask != why.mask)
+        return Flips(len(entries) / why.n, entries)
+
+    def at(factor: float) -> Flips:
+        width = factor * float(bandwidth(why.values[None], why.settings.bandwidth)[0, 0])
+        mask = rules.retain(
+            why.fine_tuned,
+            why.k,
+            why.rule,
+            pretrained=why.pretrained,
+            tensor=why.tensor,
+            first_row=why.row,
+            seed=why.seed,
+            on=why.settings.on,
+            bandwidth=min(max(width, float(_LIMITS.smallest_subnormal)), float(_LIMITS.max)),
+            kernel=why.settings.kernel,
+        )
+        return flips(mask)
+
+    turned = nothing
+    if len(why.order):
+        mask = np.zeros(why.n, np.bool_)
+        mask[claims_in_order(why.values, why.order[::-1])] = True
+        turned = flips(mask)
+    if why.rule in WITHOUT_BANDWIDTH:
+        return Stability(nothing, nothing, turned)
+    return Stability(at(0.5), at(2.0), turned)

@@ -1,0 +1,7 @@
+"""A subnetwork back in a model, or what is left of one without it.
+
+inject      a new model, or state dict; `copies` of modules, with `stand_ins` and sizes that fit (`fitting`)
+swap        in a live model, in place: planned first (`planned_changes`), then carried out (`changes`)
+export      a checkpoint folder
+verify      a trial
+"""

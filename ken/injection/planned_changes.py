@@ -1,0 +1,256 @@
+"""What becomes of a live model's memory when one subnetwork takes the place of another. Nothing is changed here.
+
+A view of memory is decided on whole, whatever names it has. A tensor of a subnetwork is *at home* in the view under
+its own name; under an alias it is a *guest* in a view that the model has apart: it is tied there, and not in the model.
+What a guest replaces no subnetwork tells, so it is kept beside the model.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ken.errors import SubnetworkError, at_tensor
+from ken.injection.changes import REMEDY, Change, Distances, Move, Put, Region
+from ken.models.tensors.storages import Spot, entangled, spots
+from ken.models.tensors.tensor_bytes import Reference, bits_of, fingerprint
+from ken.subnetwork import ulp_distances
+from ken.subnetwork.retained_tensor import CarriedTensor, RetainedTensor
+from ken.subnetwork.threads import each
+
+if TYPE_CHECKING:
+    import torch
+
+    from ken.subnetwork.subnetwork import SubnetworkData
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What a view had before a guest came, and the fingerprint of the guest."""
+
+    value: torch.Tensor
+    guest: str
+
+
+#: By model and place.
+_KEPT: weakref.WeakKeyDictionary[torch.nn.Module, dict[str, Kept]] = weakref.WeakKeyDictionary()
+
+
+def remember(model: torch.nn.Module, kept: Mapping[str, Kept]) -> None:
+    """Keep what guests have replaced, for as long as the model lives; nothing, if there are none."""
+    if kept:
+        _KEPT[model] = dict(kept)
+    else:
+        _KEPT.pop(model, None)
+
+
+class Side(NamedTuple):
+    """One subnetwork and the places that it has in a model: of every name that fits, and of every tensor its home.
+
+    lent are places of pretrained tensors that stand in for what the fine-tuned checkpoint lacks, and what they hold.
+    """
+
+    net: SubnetworkData | None
+    names: Mapping[str, str]
+    homes: Mapping[str, str]
+    lent: Mapping[str, str]
+
+
+class Plan(NamedTuple):
+    """Changes, and what is to be remembered when they have been carried out."""
+
+    changes: list[Change]
+    kept: dict[str, Kept]
+
+
+def plan(model: torch.nn.Module, slots: Mapping[str, torch.Tensor], current: Side, to: Side) -> Plan:
+    """What will become of every view. Raises `SubnetworkError` if anything does not fit; nothing has changed then."""
+    found = spots(slots)
+    planner = _Planner(model, found, current, to)
+    concerned = [spot for spot in found if any(name in side.names for side in (current, to) for name in spot.names)]
+    changes = dict(zip(map(id, concerned), each(planner.change, concerned), strict=True))
+    regions: list[Change] = []
+    for group in entangled(found):
+        those = {i: change for i, spot in enumerate(group) if (change := changes.pop(id(spot), None)) is not None}
+        if those:
+            with at_tensor(next(iter(those.values())).name):
+                promised = {
+                    i: planner.promises[id(spot)] for i, spot in enumerate(group) if id(spot) in planner.promises
+                }
+                regions.append(Region(group, those, promised))
+    return Plan([*(change for change in changes.values() if change is not None), *regions], planner.kept)
+
+
+@dataclass(frozen=True, slots=True)
+class _Base:
+    """The pretrained values of a view: what it has, less the distances; or values that were kept; or lost, and why."""
+
+    down: Distances | None = None
+    kept: torch.Tensor | None = None
+    lost: str = ""
+
+
+class _Planner:
+    """Decides for one view at a time. promises are the fingerprints of what views are to have, by identity."""
+
+    def __init__(self, model: torch.nn.Module, found: list[Spot], current: Side, to: Side) -> None:
+        self.model, self.current, self.to = model, current, to
+        self.before = {} if current.net is None else dict(current.net.in_memory.items())
+        self.after = {} if to.net is None else dict(to.net.in_memory.items())
+        self.spots = {name: spot for spot in found for name in spot.names}
+        self.kept = dict(_KEPT.get(model, {}))
+        self.promises = {id(spot): to.lent[name] for name, spot in self.spots.items() if name in to.lent}
+
+    def change(self, spot: Spot) -> Move | Put | None:
+        """What becomes of a view, after checks; None if nothing does."""
+        olds = self._names(spot, self.current, self.before)
+        news = self._names(spot, self.to, self.after)
+        with at_tensor((news or olds)[0]):
+            for name in olds:
+                _check_held(spot.tensor, self.before[name])
+            for name in news:
+                if _promise(self.after[name]) != _promise(self.after[news[0]]):
+                    raise SubnetworkError(
+                        f"{' and '.join(spot.names)} are one tensor in the model, and the subnetwork has other values "
+                        f"for {name} than for {news[0]}; {REMEDY}"
+                    )
+            base = self._base(spot, olds)
+            change = self._back(spot, olds, base) if not news else self._forward(spot, news, base)
+            lent = {self.to.lent[place] for place in spot.names if place in self.to.lent}
+            if lent and change is not None and lent != {change.after}:
+                raise SubnetworkError(
+                    f"{' and '.join(spot.names)} are one tensor in the model, and the fine-tuned checkpoint has some "
+                    f"of these names and lacks others, which are to stay as they are; {REMEDY}"
+                )
+            if news:
+                self.promises[id(spot)] = _promise(self.after[news[0]])
+            elif change is not None:
+                self.promises[id(spot)] = change.after
+            return change
+
+    def _names(self, spot: Spot, side: Side, tensors: Mapping[str, RetainedTensor | CarriedTensor]) -> list[str]:
+        """The names of a subnetwork's tensors that belong into a view; those that tell most of it come first."""
+        names = dict.fromkeys(side.names[place] for place in spot.names if place in side.names)
+        return sorted(
+            names, key=lambda name: (side.homes[name] not in spot.names, isinstance(tensors[name], CarriedTensor))
+        )
+
+    def _base(self, spot: Spot, olds: list[str]) -> _Base:
+        if not olds:
+            return _Base()
+        old = self.before[olds[0]]
+        if self.current.homes[olds[0]] not in spot.names:
+            kept = self.kept.get(spot.names[0])
+            if kept is not None and kept.guest == fingerprint(spot.tensor):
+                return _Base(kept=kept.value)
+            return _Base(
+                lost=f"the model has {spot.names[0]} apart from {self.current.homes[olds[0]]}, with which the current "
+                "subnetwork ties it, so its pretrained values are lost"
+            )
+        if isinstance(old, CarriedTensor):
+            if old.pretrained is not None and old.pretrained.fingerprint == fingerprint(spot.tensor):
+                return _Base()
+            return _Base(lost="the current subnetwork carries the tensor whole, so its pretrained values are lost")
+        if old.raw:
+            return _Base(lost="the current subnetwork has raw values, which do not tell the pretrained ones")
+        for name in olds[1:]:
+            other = self.before[name].pretrained
+            if other is not None:
+                _check_same(old.pretrained, other)
+        return _Base(down=(old.bits, old.ulps))
+
+    def _back(self, spot: Spot, olds: list[str], base: _Base) -> Move | Put | None:
+        """To the pretrained values."""
+        old = self.before[olds[0]]
+        if base.lost:
+            if old.pretrained is None or fingerprint(spot.tensor) == old.pretrained.fingerprint == _promise(old):
+                return None  # what is new stays, and what is no other than it was
+            raise SubnetworkError(base.lost)
+        if base.kept is not None:
+            del self.kept[spot.names[0]]
+            return Put(olds[0], spot, base.kept, self.model, fingerprint(base.kept))
+        if base.down is None:
+            return None
+        assert old.pretrained is not None
+        return Move(olds[0], spot, base.down, None, old.pretrained.fingerprint)
+
+    def _forward(self, spot: Spot, news: list[str], base: _Base) -> Move | Put | None:
+        """To what the other subnetwork promises."""
+        name, new = news[0], self.after[news[0]]
+        if self.to.homes[name] not in spot.names:
+            value = new.value if isinstance(new, CarriedTensor) else self._at_home(name, new)
+            if not base.lost:
+                before = spot.tensor.detach().clone() if base.down is None else _moved(spot.tensor, base.down)
+                self.kept[spot.names[0]] = Kept(before if base.kept is None else base.kept, _promise(new))
+            return Put(name, spot, value, self.model, _promise(new))
+        if isinstance(new, CarriedTensor):
+            return Put(name, spot, new.value, self.model, fingerprint(new.value))
+        if base.lost:
+            raise SubnetworkError(base.lost)
+        if base.kept is not None:
+            value = new.onto(base.kept)
+            del self.kept[spot.names[0]]
+            return Put(name, spot, value, self.model, new.result)
+        for other in news:
+            self._check_base(spot, base, self.after[other])
+        return Move(name, spot, base.down, (new.bits, _distances(spot.tensor, base.down, new)), new.result)
+
+    def _at_home(self, name: str, new: RetainedTensor) -> torch.Tensor:
+        """The values that a tensor will have at home, for its guests."""
+        spot = self.spots[self.to.homes[name]]
+        base = self._base(spot, self._names(spot, self.current, self.before))
+        if base.lost:
+            raise SubnetworkError(base.lost)
+        return new.onto(base.kept if base.kept is not None else _moved(spot.tensor, base.down))
+
+    def _check_base(self, spot: Spot, base: _Base, new: RetainedTensor | CarriedTensor) -> None:
+        if isinstance(new, CarriedTensor):
+            return
+        if base.down is None:
+            new.check(spot.tensor)
+            return
+        old = next(self.before[name] for name in self._names(spot, self.current, self.before))
+        assert old.pretrained is not None
+        _check_same(old.pretrained, new.pretrained)
+
+
+def _promise(tensor: RetainedTensor | CarriedTensor) -> str:
+    """The fingerprint of what a subnetwork has for a tensor."""
+    return fingerprint(tensor.value) if isinstance(tensor, CarriedTensor) else tensor.result
+
+
+def _check_held(slot: torch.Tensor, old: RetainedTensor | CarriedTensor) -> None:
+    if tuple(slot.shape) != old.shape or slot.dtype != old.dtype or fingerprint(slot) != _promise(old):
+        raise SubnetworkError("the model does not hold the subnetwork that was given as the current one")
+
+
+def _check_same(a: Reference, b: Reference) -> None:
+    """Names do not count: a tied tensor has several."""
+    if (a.shape, a.dtype, a.fingerprint) != (b.shape, b.dtype, b.fingerprint):
+        raise SubnetworkError(f"the two subnetworks were made with different pretrained tensors: {a} and {b}")
+
+
+def _moved(slot: torch.Tensor, down: Distances | None) -> torch.Tensor:
+    """A copy of a tensor, on the CPU, less some distances."""
+    import torch
+
+    trial = slot.detach().resolve_conj().resolve_neg().cpu().clone(memory_format=torch.contiguous_format)
+    ulp_distances.exchange(bits_of(trial), down, None)
+    return trial
+
+
+def _distances(slot: torch.Tensor, down: Distances | None, new: RetainedTensor) -> NDArray[np.unsignedinteger]:
+    """The distances that a new tensor moves the model by. At first a copy is moved, to see that they are right."""
+    if new.proven and not new.raw:
+        return new.ulps
+    trial = bits_of(slot).copy()
+    ulp_distances.exchange(trial, down, None)
+    distances = new.relative_to(trial)
+    ulp_distances.exchange(trial, None, (new.bits, distances))
+    new.prove(trial)
+    return distances

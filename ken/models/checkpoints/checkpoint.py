@@ -1,0 +1,245 @@
+"""Where tensors come from: one reader per kind of source."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from ken.errors import PairingError
+from ken.models.checkpoints import quantised, unmerged
+from ken.models.checkpoints.checkpoint_files import OnDisk, open_path
+from ken.models.checkpoints.ties import tie
+from ken.models.checkpoints.vocabularies import vocabularies
+from ken.models.checkpoints.wrappers import looked_through, plain_names, unwrapped
+from ken.models.tensors.storages import aliases
+from ken.models.tensors.tensor_reader import Entries
+
+if TYPE_CHECKING:
+    import torch
+    import transformers
+
+#: What stands for a model: a live module, its state dict, a file of weights, a checkpoint folder, or a hub id.
+Source: TypeAlias = "torch.nn.Module | Mapping[str, torch.Tensor] | str | Path"
+
+# In a state dict nothing tells a buffer from a parameter; these are the floating-point buffers of torch itself.
+_RUNNING_STATISTICS = ("running_mean", "running_var")
+
+
+@dataclass(frozen=True, slots=True)
+class Architecture:
+    """Enough to build the fine-tuned module again, without its weights: a transformers class and its config."""
+
+    class_name: str
+    config: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """The tensors of one model by name, in model order, aliases of tied tensors included.
+
+    tied maps each alias to the name under which the tensor counts; of a checkpoint on disk also aliases that its files
+    lack and its class ties. buffers are names of tensors that no optimiser trains. prefix is transformers' base-model
+    prefix ("bert"), empty if unknown. source says in a word what was read. A checkpoint folder also has files
+    (configuration, tokenizer) and shards: which file a tensor is in. module is the live module itself, if transformers
+    knows its class: it may be written in another layout than this. notes are sentences about what was guessed, looked
+    through or passed over when the source was read. live: it is a module in memory, which has all its tensors; any
+    other checkpoint may lack some. vocabularies are names of tensors with a row for every word, as far as a live module
+    tells them. config is the configuration, empty if unknown.
+    """
+
+    tensors: Mapping[str, torch.Tensor]
+    tied: Mapping[str, str] = field(default_factory=dict)
+    buffers: frozenset[str] = frozenset()
+    prefix: str = ""
+    architecture: Architecture | None = None
+    source: str = ""
+    files: Mapping[str, Path] = field(default_factory=dict)
+    shards: Mapping[str, str] = field(default_factory=dict)
+    on_disk: bool = False
+    module: transformers.PreTrainedModel | None = field(default=None, repr=False)
+    notes: tuple[str, ...] = ()
+    left: Mapping[str, str] = field(default_factory=dict)
+    live: bool = False
+    vocabularies: frozenset[str] = frozenset()
+    config: Mapping[str, Any] = field(default_factory=dict)
+
+    def renamed(self, names: Mapping[str, str]) -> Checkpoint:
+        """The same with other names, given as a mapping from those here; it says so in its notes."""
+        if isinstance(self.tensors, OnDisk):
+            tensors: Mapping[str, torch.Tensor] = self.tensors.renamed(names)
+        else:
+            tensors = {new: self.tensors[old] for old, new in names.items()}
+        return replace(
+            self,
+            tensors=tensors,
+            tied={names.get(alias, alias): names[name] for alias, name in self.tied.items()},
+            buffers=frozenset(names[name] for name in self.buffers),
+            shards={names[name]: shard for name, shard in self.shards.items() if name in names},
+            vocabularies=frozenset(names.get(name, name) for name in self.vocabularies),
+            notes=(*self.notes, looked_through(dict(names), names)),
+        )
+
+    def entries(self, name: str) -> Entries:
+        """The entries of a tensor, to be read a stretch at a time; no more of it comes into memory."""
+        return self.tensors.entries(name) if isinstance(self.tensors, OnDisk) else Entries.of(self.tensors[name])
+
+
+def read(source: Source) -> Checkpoint:
+    """Open a module, a state dict, a file or a folder. No value is copied; of files only headers are read.
+
+    Raises `PairingError` for anything else, for tensors without values (on the meta device, or emptied by ZeRO-3), and
+    for what is no weight: codes of a quantised model (`ken.models.checkpoints.quantised`), adapters that are not merged
+    (`ken.models.checkpoints.unmerged`).
+
+    >>> import torch
+    >>> layer = torch.nn.BatchNorm1d(2)
+    >>> checkpoint = read(layer)
+    >>> list(checkpoint.tensors), sorted(checkpoint.buffers)
+    (['weight', 'bias', 'running_mean', 'running_var', 'num_batches_tracked'],
+     ['num_batches_tracked', 'running_mean', 'running_var'])
+    """
+    import torch
+
+    if isinstance(source, torch.nn.Module):
+        return _read_module(source)
+    if isinstance(source, str | Path):
+        return _read_path(source)
+    if isinstance(source, Mapping):
+        return _read_state_dict(source)
+    raise PairingError(f"a model must be a torch module, a state dict or a path, got {type(source).__name__}")
+
+
+def _weights(tensors: Mapping[str, Any], config: Mapping[str, Any] | None, where: str) -> tuple[str, ...]:
+    """Refuse what is no weight. Returns what there is to note."""
+    unmerged.check(tensors, where)
+    return quantised.check(tensors, config, where)
+
+
+def _read_state_dict(state: Mapping[str, torch.Tensor]) -> Checkpoint:
+    _weights(state, None, "the state dict")
+    found = _tensors_of(state)
+    plain = plain_names(found)
+    tensors = {short: found[name] for name, short in plain.items()}
+    notes = tuple(filter(None, [looked_through(plain, found)]))
+    return Checkpoint(tensors, aliases(tensors), _running_statistics(tensors), source="a state dict", notes=notes)
+
+
+def _read_module(module: torch.nn.Module) -> Checkpoint:
+    module = unwrapped(module)
+    raw, where = module.state_dict(), f"the module {type(module).__name__}"
+    quantised.check_module(module, where)
+    notes = _weights(raw, quantised.settings(getattr(module, "config", None)), where)
+    state = _tensors_of(raw)
+    plain = plain_names(state)
+    tensors = {short: state[name] for name, short in plain.items()}
+    trained = {plain.get(name, name) for name, _ in module.named_parameters(remove_duplicate=False)}
+    architecture = _architecture(module)
+    return Checkpoint(
+        tensors,
+        aliases(tensors),
+        frozenset(tensors) - trained,
+        str(getattr(module, "base_model_prefix", "") or ""),
+        architecture,
+        _origin(module),
+        module=_of_transformers(module),
+        notes=tuple(filter(None, [*notes, looked_through(plain, state)])),
+        live=True,
+        vocabularies=frozenset(plain.get(name, name) for name in vocabularies(module)),
+        config=_config(module),
+    )
+
+
+def _of_transformers(module: torch.nn.Module) -> transformers.PreTrainedModel | None:
+    """The module, if it is a model of transformers. If it is, the library has been imported already."""
+    library = sys.modules.get("transformers")
+    return module if library is not None and isinstance(module, library.PreTrainedModel) else None
+
+
+def _origin(module: torch.nn.Module) -> str:
+    """Class and hub id of a module. Of a local folder only the last part: the rest is nobody's business."""
+    came_from = str(getattr(getattr(module, "config", None), "_name_or_path", "") or "")
+    if came_from.count("/") > 1 or Path(came_from).is_absolute() or "\\" in came_from:
+        came_from = came_from.replace("\\", "/").rstrip("/").rpartition("/")[2]
+    return f"{type(module).__name__} {came_from}".rstrip()
+
+
+def _read_path(source: str | Path) -> Checkpoint:
+    from ken.models.checkpoints.hub import locate
+
+    path = locate(source)
+    folder = open_path(path)
+    kind = "model" if path != Path(source) else "folder" if path.is_dir() else "file"
+    where = f"{kind} {source if kind == 'model' else path.resolve().name}"
+    notes = (*folder.notes, *_weights(folder.tensors, folder.config, where))
+    architecture, prefix = None, ""
+    classes = (folder.config or {}).get("architectures") or ()
+    if folder.config is not None and classes and isinstance(classes[0], str):
+        import transformers
+
+        architecture = Architecture(classes[0], dict(folder.config))
+        prefix = str(getattr(getattr(transformers, classes[0], None), "base_model_prefix", "") or "")
+    plain = plain_names(folder.tensors)
+    if isinstance(folder.tensors, OnDisk):
+        tensors: Mapping[str, torch.Tensor] = folder.tensors.renamed(plain)
+    else:
+        state = _tensors_of(folder.tensors)
+        tensors = {short: state[name] for name, short in plain.items()}
+    tensors, tied, ties = tie(tensors, "" if architecture is None else architecture.class_name, folder.config)
+    return Checkpoint(
+        tensors,
+        tied,
+        _running_statistics(tensors),
+        prefix,
+        architecture,
+        where,
+        folder.files,
+        {plain[name]: shard for name, shard in folder.shards.items() if name in plain},
+        on_disk=True,
+        notes=tuple(filter(None, [*notes, looked_through(plain, folder.tensors), *ties])),
+        left=folder.left,
+        config=folder.config or {},
+    )
+
+
+def _running_statistics(names: Mapping[str, Any]) -> frozenset[str]:
+    return frozenset(name for name in names if name.rpartition(".")[2] in _RUNNING_STATISTICS)
+
+
+def _tensors_of(state: Mapping[str, Any]) -> dict[str, torch.Tensor]:
+    import torch
+
+    tensors = {}
+    for name, tensor in state.items():
+        if not isinstance(name, str):
+            raise PairingError(f"tensor names must be strings, got {name!r}")
+        if not isinstance(tensor, torch.Tensor):
+            # A module may keep extra state that is no tensor: not ours to prune, nor to carry unseen.
+            raise PairingError(f"{name}: a state dict must hold tensors, got {type(tensor).__name__}")
+        if tensor.is_meta:
+            raise PairingError(f"{name}: the tensor has no values (it is on the meta device)")
+        if tensor.layout is not torch.strided or tensor.is_quantized:
+            raise PairingError(f"{name}: tensors must be dense, got {tensor.layout} {tensor.dtype}")
+        tensors[name] = tensor.detach()
+    return tensors
+
+
+def _architecture(module: torch.nn.Module) -> Architecture | None:
+    config = getattr(module, "config", None)
+    if config is None or not type(module).__module__.startswith("transformers."):
+        return None
+    # As the library writes it into config.json: numbers that JSON does not have are spelled out.
+    return Architecture(type(module).__name__, json.loads(config.to_json_string()))
+
+
+def _config(module: torch.nn.Module) -> Mapping[str, Any]:
+    """A module's configuration as plain data, whatever class it is of; empty if it has none."""
+    config = getattr(module, "config", None)
+    if isinstance(config, Mapping):
+        return dict(config)
+    to_dict = getattr(config, "to_dict", None)
+    found = to_dict() if callable(to_dict) else getattr(config, "__dict__", {})
+    return dict(found) if isinstance(found, Mapping) else {}

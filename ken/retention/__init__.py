@@ -1,0 +1,23 @@
+"""Tidy tables of what was retained, by tensor, place, attention head, row and column, and of two subnetworks.
+
+tally, tally_loop              what one pass over the tensors counts
+summary_columns                the columns made of that, with `neighbour_chance` and `concentration`
+tables                         the tables; `attention_heads` says which rows are a head's
+comparison                     two subnetworks of one pair; `same_draw` tells where their random numbers are the same
+
+Every column is defined in docs/statistics.md.
+"""
+
+from ken.models.pairing.pairs import Pair as Pair
+from ken.models.pairing.pairs import PairOfModels as PairOfModels
+from ken.models.tensors.tensor_roles import Place as Place
+from ken.models.tensors.tensor_roles import place as place
+from ken.models.tensors.tensor_roles import role as role
+from ken.retention.comparison import compare as compare
+from ken.retention.tables import Retention as Retention
+from ken.retention.tables import by_place as by_place
+from ken.retention.tables import columns as columns
+from ken.retention.tables import heads as heads
+from ken.retention.tables import measure as measure
+from ken.retention.tables import rows as rows
+from ken.retention.tables import table as table

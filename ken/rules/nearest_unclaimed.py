@@ -1,0 +1,185 @@
+"""The compiled loop behind the rules `ken` and `grid`: a sorted row in, a mask out.
+
+"Nearest unclaimed entry" is a union-find over the sorted distinct values: every value points to the nearest one on its
+left, and on its right, that still has unclaimed entries. The levels come from `ken.rules.fast_density`.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+from ken.rules.fast_density import levels, levels_of_other_kernels, most_boxes, point_at
+from ken.rules.prefix_sums import GAUSSIAN, LEFT_TO_RIGHT
+
+_COUNTING = 4096  # levels up to here are sorted by counting
+_AS_GIVEN = -2  # beside LEFT_TO_RIGHT
+
+
+@njit(nogil=True, cache=True, inline="always")
+def _find(parent, i):
+    while parent[i] != i:
+        parent[i] = parent[parent[i]]
+        i = parent[i]
+    return i
+
+
+# Groups up to this size are sorted by insertion, which for them is several times as quick as the general sort.
+_FEW = 24
+
+
+@njit(nogil=True, cache=True)
+def _group(row, order, x, index, value, start):
+    """Sort out equal values: value and start of each group (from 1), entries of a group by index."""
+    n = row.shape[0]
+    groups = 0
+    for i in range(n):
+        x[i] = row[order[i]]
+        index[i] = order[i]
+        if i == 0 or x[i] != x[i - 1]:
+            groups += 1
+            value[groups] = x[i]
+            start[groups] = i
+    start[groups + 1] = n
+    if groups < n:
+        for g in range(1, groups + 1):
+            first, stop = start[g], start[g + 1]
+            if stop - first > _FEW:
+                index[first:stop].sort()
+                continue
+            for i in range(first + 1, stop):  # in bfloat16 most groups are of two to five
+                entry, j = index[i], i
+                while j > first and index[j - 1] > entry:
+                    index[j] = index[j - 1]
+                    j -= 1
+                index[j] = entry
+    return groups
+
+
+@njit(nogil=True, cache=True)
+def _visiting_order(level, k, highest, counts, visit):
+    """Grid points by level, highest first, within a level from left to right."""
+    if highest < _COUNTING:
+        top = int(highest)
+        counts[: top + 2] = 0
+        for j in range(k):
+            counts[top - int(level[j]) + 1] += 1
+        for q in range(top + 1):
+            counts[q + 1] += counts[q]
+        for j in range(k):
+            q = top - int(level[j])
+            visit[counts[q]] = j
+            counts[q] += 1
+    else:
+        visit[:k] = np.argsort(-level[:k], kind="mergesort")
+
+
+@njit(nogil=True, cache=True)
+def claim_rows(rows, order, bandwidths, k, kernel, mask):
+    """Mark, for each row, the k entries that the k grid points claim.
+
+    rows: (m, n) float64, finite. order: (m, n) indices that sort each row. bandwidths: (m,) float64.
+    1 <= k < n. kernel: visit grid points by level (rule `ken`), or LEFT_TO_RIGHT (rule `grid`).
+    mask: (m, n) bool, all False on entry; exactly k of every row are True on return.
+    """
+    _claim_rows(rows, order, bandwidths, k, kernel, np.empty(k, np.int64), np.empty(k, np.int64), mask)
+
+
+@njit(nogil=True, cache=True)
+def claim_row(row, order, visit, claimed):
+    """What each grid point claims when those of one row are visited in the order that is given.
+
+    row: (n,) float64, finite, not constant. order: (n,) indices that sort it. visit: (k,) int64, each number below k
+    once; k < n. claimed: (k,) int64; on return the entry of each grid point.
+    """
+    n = row.shape[0]
+    mask = np.zeros((1, n), np.bool_)
+    _claim_rows(row.reshape(1, n), order.reshape(1, n), row[:1], visit.shape[0], _AS_GIVEN, visit, claimed, mask)
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def _claim_rows(rows, order, bandwidths, k, kernel, visit, claimed, mask):
+    """Both of the above. visit, claimed: (k,) int64; of the last row, the order and the claims."""
+    m, n = rows.shape
+    x = np.empty(n)
+    index = np.empty(n, np.int64)
+    value = np.empty(n + 2)
+    start = np.empty(n + 2, np.int64)
+    taken = np.empty(n + 2, np.int64)
+    left = np.empty(n + 2, np.int64)
+    right = np.empty(n + 2, np.int64)
+    place = np.empty(k, np.int64)
+    level = np.zeros(k)
+    counts = np.empty(_COUNTING + 2, np.int64)
+    moments = np.empty((most_boxes(n), 16))
+    table = np.empty((16, 3 * k + 96))
+
+    for r in range(m):
+        groups = _group(rows[r], order[r], x, index, value, start)
+        if groups == 1:
+            mask[r, :k] = True
+            continue
+        low, high = x[0], x[n - 1]
+        step = (high - low) / (k - 1) if k > 1 else 0.0
+        if kernel == _AS_GIVEN:
+            pass
+        elif kernel != LEFT_TO_RIGHT and k > 1:
+            if kernel == GAUSSIAN:
+                highest = levels(x, k, step, bandwidths[r], moments, table, level)
+            else:
+                highest = levels_of_other_kernels(x, k, step, bandwidths[r], kernel, level)
+            _visiting_order(level, k, highest, counts, visit)
+        else:
+            for j in range(k):
+                visit[j] = j
+
+        # Where each grid point falls among the groups: one merge, both are sorted.
+        g = 1
+        for j in range(k):
+            point = point_at(j, k, low, high, step)
+            while g <= groups and value[g] < point:
+                g += 1
+            place[j] = g
+        # Two values may be equally far from a grid point in float64 though they differ: only if this close.
+        close = False
+        nearly = (high - low) * 2.0**-51
+        for g in range(1, groups):
+            if value[g + 1] - value[g] <= nearly:
+                close = True
+        for g in range(groups + 2):
+            left[g] = g
+            right[g] = g
+            taken[g] = 0
+
+        for t in range(k):
+            j = visit[t]
+            point = point_at(j, k, low, high, step)
+            a = _find(left, place[j] - 1)
+            b = _find(right, place[j])
+            best = a
+            if a == 0:
+                best = b
+            elif b <= groups:
+                to_left, to_right = point - value[a], value[b] - point
+                first = index[start[b] + taken[b]] < index[start[a] + taken[a]]
+                if to_right < to_left or (to_right == to_left and first):
+                    best = b
+            if close:
+                distance = abs(value[best] - point)
+                c = a
+                while c > 0 and point - value[c] == distance:
+                    if index[start[c] + taken[c]] < index[start[best] + taken[best]]:
+                        best = c
+                    c = _find(left, c - 1)
+                c = b
+                while c <= groups and value[c] - point == distance:
+                    if index[start[c] + taken[c]] < index[start[best] + taken[best]]:
+                        best = c
+                    c = _find(right, c + 1)
+            entry = index[start[best] + taken[best]]
+            mask[r, entry] = True
+            claimed[j] = entry
+            taken[best] += 1
+            if start[best] + taken[best] == start[best + 1]:
+                left[best] = best - 1
+                right[best] = best + 1

@@ -1,0 +1,9 @@
+"""A subnetwork as a file (FORMAT.md), and everything else that is written: whole or not at all, never over an input.
+
+schema, records      what the JSON of a file may say; from and to objects
+reader, writer       the file; tensors are decoded when they are asked for (`lazy_tensors`)
+mask_codec …         masks, values (`value_codec`, `spools`) and other files (`model_files`) as bytes, with `zstd_codec`
+info                 what a file holds, in words
+outputs              refuses to write over what is read; `file_kinds`: what a file holds
+atomic_files         written under another name, synced, renamed
+"""

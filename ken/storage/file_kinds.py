@@ -1,0 +1,71 @@
+"""What a file holds, told by how it begins: before another file takes its place."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from ken.storage.schema import FORMAT
+
+SUBNETWORK = "a subnetwork"
+PAGE = "an HTML page"
+TABLE = "the table of a sweep"
+RESULTS = "a file of results"
+FOLDER = "a checkpoint folder"
+
+_SHOWN = 4096
+_LONGEST_HEADER = 100_000_000  # that of the safetensors library
+_BLANK = b"\xef\xbb\xbf \t\r\n"
+_PAGE = (b"<!doctype html", b"<html")
+_PACKED = (b"PK", b"\x80\x02")  # a zip, and a pickle, as torch writes them
+#: How `ken.results` begins a file; whoever was killed within the first line leaves a part of it.
+_RESULTS = b'{"format": "ken results"'
+#: How the table of `ken.sweep` begins, with or without pandas' column of numbers in front.
+_TABLE = (b"model,rule,on,k,seed,retained,entries,share,", b",model,rule,on,k,seed,retained,entries,share,")
+
+
+def kind_of(path: Path) -> str:
+    """What a file holds, in words: one of the kinds above, or what else it looks like; "" if it is empty.
+
+    Args:
+        path: A file that is there.
+
+    Returns:
+        Words that fit behind "it holds". Nothing but the beginning is read.
+
+    Raises:
+        OSError: The file cannot be read.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = Path(folder) / "README.md"
+        ...     _ = path.write_text("Read me first.")
+        ...     kind_of(path)
+        'text'
+    """
+    with path.open("rb") as file:
+        head = file.read(_SHOWN)
+        if not head:
+            return ""
+        length = int.from_bytes(head[:8], "little")
+        if head[8:9] == b"{" and 2 <= length <= _LONGEST_HEADER:
+            header = head[8 : 8 + length]
+            return _of_safetensors(header + file.read(length - len(header)))
+    if head.startswith(_RESULTS) or _RESULTS.startswith(head):
+        return RESULTS
+    if head.lstrip(_BLANK).lower().startswith(_PAGE):
+        return PAGE
+    if head.startswith(_TABLE):
+        return TABLE
+    if head.startswith(_PACKED):
+        return "weights, or what else is packed so"
+    return "bytes of some other kind" if b"\0" in head else "text"
+
+
+def _of_safetensors(header: bytes) -> str:
+    try:
+        metadata = json.loads(header).get("__metadata__")
+    except (ValueError, AttributeError, RecursionError):
+        return "bytes of some other kind"
+    return SUBNETWORK if isinstance(metadata, dict) and FORMAT in metadata else "weights"

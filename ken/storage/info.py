@@ -1,0 +1,160 @@
+"""What a subnetwork file holds, as plain data and as text. Nothing is decoded."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from ken.errors import printable
+from ken.models.pairing.relation import Relation
+from ken.models.tensors.tensor_bytes import dtype_named
+from ken.storage.lazy_tensors import Lazy
+from ken.storage.reader import read
+from ken.storage.schema import CarriedRecord, PrunedRecord
+from ken.subnetwork.subnetwork import Provenance
+
+
+def describe(path: str | Path) -> dict[str, Any]:
+    """What is in a subnetwork file, as plain data that JSON can hold; sizes are in bytes.
+
+    Raises `FormatError` if it is none. Only the header is read: `ken.verify` says whether the rest is whole.
+    """
+    net = read(path)
+    assert isinstance(net.tensors, Lazy)
+    tensors = [_tensor(record) for record in net.tensors.records.values()]
+    pruned = [tensor for tensor in tensors if tensor["status"] != "carried"]
+    recipe = net.recipe
+    return {
+        "file": Path(path).name,
+        "size": Path(path).stat().st_size,
+        "size_dense": sum(tensor["size_dense"] for tensor in tensors),
+        "recipe": {
+            "rule": recipe.rule,
+            "k": recipe.k,
+            "on": recipe.on,
+            "bandwidth": recipe.bandwidth,
+            "kernel": recipe.kernel,
+            "seed": recipe.seed,
+            "include": list(recipe.include),
+            "exclude": list(recipe.exclude),
+            "layers_only": recipe.layers_only,
+            "rows": dict(recipe.rows),
+            "versions": dict(recipe.versions),
+        },
+        "fine_tuned": _model(net.fine_tuned),
+        "pretrained": _model(net.pretrained),
+        "architecture": None if net.architecture is None else net.architecture.class_name,
+        "entries": net.entries,
+        "retained": net.retained,
+        "share": net.share if net.entries else None,
+        "pruned": len(pruned),
+        "carried": len(tensors) - len(pruned),
+        "size_masks": sum(tensor["size_mask"] for tensor in pruned),
+        "size_values": sum(tensor["size_values"] for tensor in pruned),
+        "size_carried": sum(tensor["size_dense"] for tensor in tensors if tensor["status"] == "carried"),
+        "tied": dict(net.tied),
+        "only_pretrained": {name: list(shape) for name, shape in net.only_pretrained.items()},
+        "files": list(net.files),
+        "notes": list(net.notes),
+        "relation": None if net.relation is None else asdict(net.relation) | {"size": net.relation.size},
+        "lacking": {name: list(there.shape) for name, there in net.lacking.items()},
+        "tensors": tensors,
+    }
+
+
+def text(found: dict[str, Any]) -> str:
+    """The same for people: a line a fact, a table of the tensors."""
+    recipe = found["recipe"]
+    seed = f", seed {recipe['seed']}" if recipe["seed"] else ""
+    patterns = "".join(f", {what} {' '.join(recipe[what])}" for what in ("include", "exclude") if recipe[what])
+    patterns += ", layers only" if recipe["layers_only"] else ""
+    patterns += "".join(f", rows of {pattern}: {cut}" for pattern, cut in recipe["rows"].items())
+    share = "" if found["share"] is None else f" ({100 * found['share']:.1f} %)"
+    dense = "" if not found["size_dense"] else f", {100 * found['size'] / found['size_dense']:.1f} % of the dense model"
+    rule = f"{recipe['rule']}, k = {recipe['k']}, on {recipe['on']}, bandwidth {recipe['bandwidth']}{seed}{patterns}"
+    facts = [
+        ("file", f"{found['file']}, {_size(found['size'])}{dense}"),
+        ("rule", rule),
+        ("retained", f"{found['retained']:,} of {found['entries']:,} entries{share}"),
+        ("tensors", f"{found['pruned']} pruned, {found['carried']} carried, {len(found['tied'])} tied"),
+        ("bytes", ", ".join(f"{what} {_size(found[f'size_{what}'])}" for what in ("values", "masks", "carried"))),
+        ("fine-tuned", _model_text(found["fine_tuned"])),
+        ("pretrained", _model_text(found["pretrained"])),
+        ("update", _relation_text(found["relation"])),
+        ("class", found["architecture"] or "not recorded"),
+        ("files", ", ".join(found["files"]) or "none"),
+        ("made with", ", ".join(f"{name} {version}" for name, version in recipe["versions"].items())),
+    ]
+    lines = [f"{name:<12}{printable(value)}" for name, value in facts]
+    if found["lacking"]:
+        count = sum(math.prod(shape) for shape in found["lacking"].values())
+        lines.append(
+            f"{'lacking':<12}{len(found['lacking'])} tensors of {count:,} entries: they are the pretrained model's, as "
+            "the fine-tuned checkpoint lacks them"
+        )
+    lines += [f"{'note':<12}{printable(note)}" for note in found["notes"]]
+    lines += ["", f"{'status':<9}{'retained':>12}{'entries':>13}{'bytes':>12}  tensor"]
+    for tensor in found["tensors"]:
+        stored = tensor["size_dense"] if tensor["status"] == "carried" else tensor["size_mask"] + tensor["size_values"]
+        why = f" ({tensor['reason']})" if tensor["reason"] else ""
+        name = printable(f"{tensor['name']} {tensor['dtype']} {tensor['shape']}{why}")
+        lines.append(f"{tensor['status']:<9}{tensor['retained']:>12,}{tensor['entries']:>13,}{stored:>12,}  {name}")
+    return "\n".join(lines)
+
+
+def _tensor(record: PrunedRecord | CarriedRecord) -> dict[str, Any]:
+    from ken.storage.lazy_tensors import outline
+
+    of = outline(record)
+    plain = {
+        "name": record.name,
+        "status": "unchanged" if of.unchanged else record.status,
+        "shape": list(record.shape),
+        "dtype": record.dtype,
+        "entries": of.entries,
+        "retained": of.retained,
+        "reason": of.reason or "",
+        "size_dense": of.entries * dtype_named(record.dtype).itemsize,
+    }
+    if isinstance(record, PrunedRecord):
+        raw = record.values.coding == "raw"
+        values = of.retained * dtype_named(record.dtype).itemsize if raw else sum(record.values.lengths)
+        plain |= {
+            "mask_coding": record.mask.coding,
+            "values_coding": record.values.coding,
+            "size_mask": record.mask.length,
+            "size_values": values,
+            "pretrained": record.pretrained.name,
+            "pretrained_fingerprint": record.pretrained.fingerprint,
+            "fine_tuned_fingerprint": record.fine_tuned,
+            "result_fingerprint": record.result,
+        }
+    return plain
+
+
+def _model(of: Provenance) -> dict[str, Any]:
+    return {"source": of.source, "tensors": of.tensors, "entries": of.entries, "fingerprint": of.fingerprint}
+
+
+def _model_text(of: dict[str, Any]) -> str:
+    return f"{of['source']}: {of['tensors']} tensors, {of['entries']:,} entries, fingerprint {of['fingerprint']}"
+
+
+def _relation_text(of: dict[str, Any] | None) -> str:
+    if of is None:
+        return "not recorded"
+    return str(Relation(**{name: value for name, value in of.items() if name != "size"}))
+
+
+def _size(count: int) -> str:
+    """Bytes as people write them: 1 MB is a million.
+
+    >>> _size(999), _size(19_535_715)
+    ('999 bytes', '19.5 MB')
+    """
+    for unit, name in ((10**9, "GB"), (10**6, "MB"), (10**3, "kB")):
+        if count >= unit:
+            return f"{count / unit:.1f} {name}"
+    return f"{count} bytes"

@@ -1,0 +1,221 @@
+"""Tensors of a subnetwork that lie in a file: what the record says of them is known, the rest is decoded on demand."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ken.errors import FormatError, at_tensor
+from ken.models.checkpoints.safetensors_file import Reader
+from ken.models.tensors.tensor_bytes import Reference, bits_of, bytes_of, digest, dtype_named, new_digest
+from ken.storage import mask_codec, value_codec, zstd_codec
+from ken.storage.schema import CarriedRecord, FileRecord, PrunedRecord, ReferenceRecord
+from ken.subnetwork.retained_tensor import CarriedTensor, Outline, RetainedTensor, in_turn
+
+if TYPE_CHECKING:
+    import torch
+
+Value = TypeVar("Value")
+
+
+def blob_name(kind: str, name: str) -> str:
+    """The name in the container of what is stored of a tensor: kind is "mask", "values", "carried" or "file"."""
+    return f"{kind}:{name}"
+
+
+class StoredTensor(RetainedTensor):
+    """A `RetainedTensor` in a file. bits and ulps are decoded, and checked, when they are first asked for."""
+
+    _reader: Reader
+    _record: PrunedRecord
+
+    def __init__(self, reader: Reader, record: PrunedRecord) -> None:
+        self.__dict__.update(
+            _reader=reader,
+            _record=record,
+            shape=record.shape,
+            dtype=dtype_named(record.dtype),
+            pretrained=to_reference(record.pretrained),
+            fine_tuned=record.fine_tuned,
+            result=record.result,
+            raw=record.values.coding == "raw",
+            cut=record.cut,
+        )
+
+    @property
+    def retained(self) -> int:
+        """Entries that stay fine-tuned, as the record says."""
+        return self._record.retained
+
+    @cached_property
+    def bits(self) -> NDArray[np.uint8]:
+        """The mask, packed."""
+        mask = self._record.mask
+        with at_tensor(self._record.name):
+            return mask_codec.decode(mask.coding, self._blob("mask", mask.checksum), self.entries, self.retained)
+
+    @cached_property
+    def ulps(self) -> NDArray[Any]:
+        """The distances of the retained entries."""
+        values = self._record.values
+        with at_tensor(self._record.name):
+            data = self._blob("values", values.checksum)
+            dtype = np.dtype(f"u{self.dtype.itemsize}")
+            if not self.raw:
+                return value_codec.decode(data, values.lengths, self.retained, dtype)
+            from ken.subnetwork.ulp_distances import keys
+
+            return keys(np.frombuffer(data, dtype))
+
+    def decoded(self) -> RetainedTensor:
+        """The same in memory, without the file."""
+        head = self.shape, self.dtype, self.bits, self.ulps, self.pretrained
+        return RetainedTensor(*head, self.fine_tuned, self.result, self.raw, self.cut)
+
+    def distances(self) -> Callable[[int], NDArray[Any]]:
+        """A function that gives the distances one after the other; no more of them than that are in memory."""
+        values = self._record.values
+        name = blob_name("values", self._record.name)
+        check(self._reader, name, values.checksum)
+        blob = self._reader.entries(name)
+        dtype = np.dtype(f"u{self.dtype.itemsize}")
+        if not self.raw:
+            return value_codec.Decoder(blob, values.lengths, self.retained, dtype).take
+        from ken.subnetwork.ulp_distances import keys
+
+        return in_turn(lambda start, stop: keys(bits_of(blob.read(start, stop))))
+
+    def verify(self) -> None:
+        """Compare the checksums; nothing is decoded."""
+        with at_tensor(self._record.name):
+            check(self._reader, blob_name("mask", self._record.name), self._record.mask.checksum)
+            check(self._reader, blob_name("values", self._record.name), self._record.values.checksum)
+
+    def _blob(self, kind: str, checksum: str) -> memoryview:
+        return checked(self._reader, blob_name(kind, self._record.name), checksum)
+
+
+class StoredCarried(CarriedTensor):
+    """A `CarriedTensor` in a file. Its value is read, and checked, when it is first asked for."""
+
+    _reader: Reader
+    _record: CarriedRecord
+
+    def __init__(self, reader: Reader, record: CarriedRecord) -> None:
+        there = None if record.pretrained is None else to_reference(record.pretrained)
+        self.__dict__.update(_reader=reader, _record=record, reason=record.reason, pretrained=there)
+
+    @cached_property
+    def value(self) -> torch.Tensor:
+        """The tensor."""
+        with at_tensor(self._record.name):
+            return self._tensor().clone()
+
+    def decoded(self) -> CarriedTensor:
+        """The same in memory, without the file."""
+        return CarriedTensor(self.value, self.reason, self.pretrained)
+
+    def stretches(self) -> Iterator[NDArray[Any]]:
+        """The tensor's bytes, a stretch at a time; with the last of them, all has been checked."""
+        name, running = blob_name("carried", self._record.name), new_digest()
+        for part in self._reader.entries(name).stretches():
+            data = np.frombuffer(bytes_of(part), np.uint8)
+            running.update(data.data)
+            yield data
+        _compare(self._reader, name, running.hexdigest(), self._record.checksum)
+
+    def verify(self) -> None:
+        """Compare the checksum."""
+        with at_tensor(self._record.name):
+            check(self._reader, blob_name("carried", self._record.name), self._record.checksum)
+
+    def _tensor(self) -> torch.Tensor:
+        name = blob_name("carried", self._record.name)
+        checked(self._reader, name, self._record.checksum)
+        return self._reader.tensor(name).reshape(self._record.shape)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of the fine-tuned tensor."""
+        return self._record.shape
+
+    @property
+    def entries(self) -> int:
+        """Entries of the tensor; all are retained."""
+        return math.prod(self.shape)
+
+    @property
+    def retained(self) -> int:
+        """The same as `entries`."""
+        return self.entries
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The dtype of the fine-tuned tensor."""
+        return dtype_named(self._record.dtype)
+
+
+class Lazy(Mapping[str, Value]):
+    """A mapping whose values are made anew whenever they are asked for, so that none stays in memory."""
+
+    def __init__(self, records: Mapping[str, Any], make: Callable[[Any], Value]) -> None:
+        self.records = records
+        self._make = make
+
+    def __getitem__(self, name: str) -> Value:
+        return self._make(self.records[name])
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.records)
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+
+def readers(tensors: Mapping[str, Any]) -> list[Reader]:
+    """The files that tensors lie in, each once; none for tensors in memory. Nothing is decoded."""
+    stored = [tensor for tensor in tensors.values() if isinstance(tensor, StoredTensor | StoredCarried)]
+    return list(dict.fromkeys(tensor._reader for tensor in stored))
+
+
+def stored_file(reader: Reader, record: FileRecord) -> bytes:
+    """The bytes of a file that the subnetwork brings along, checked."""
+    compressed = checked(reader, blob_name("file", record.name), record.checksum)
+    return zstd_codec.unpack(compressed, record.size)
+
+
+def checked(reader: Reader, name: str, checksum: str) -> memoryview:
+    """A blob's bytes; raises `FormatError` if the checksum is not theirs."""
+    data = bytes_of(reader.tensor(name))
+    _compare(reader, name, digest(data), checksum)
+    return data
+
+
+def check(reader: Reader, name: str, checksum: str) -> None:
+    """The same without its bytes."""
+    _compare(reader, name, reader.entries(name).fingerprint(), checksum)
+
+
+def _compare(reader: Reader, name: str, found: str, checksum: str) -> None:
+    if found != checksum:
+        raise FormatError(f"{reader.path}: {name} is damaged (checksum {found}, expected {checksum})")
+
+
+def outline(record: PrunedRecord | CarriedRecord) -> Outline:
+    """What the record says of a tensor."""
+    if isinstance(record, PrunedRecord):
+        there = record.pretrained
+        same = (record.shape, record.dtype, record.fine_tuned) == (there.shape, there.dtype, there.fingerprint)
+        return Outline(record.shape, record.dtype, record.retained, None, same, record.cut)
+    whole = Outline(record.shape, record.dtype, 0, record.reason)
+    return whole._replace(retained=whole.entries)
+
+
+def to_reference(record: ReferenceRecord) -> Reference:
+    """The reference that a record describes."""
+    return Reference(record.name, record.shape, dtype_named(record.dtype), record.fingerprint)

@@ -1,0 +1,207 @@
+"""A subnetwork file written as a stream, so that it can be made while a model is being pruned.
+
+SubnetworkWriter   the file: reserves room for the record, takes tensors one after the other, writes the record
+TensorWriter       one pruned tensor: takes its entries a stretch at a time
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import replace
+from itertools import chain
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ken.errors import FormatError, at_tensor
+from ken.models.checkpoints.safetensors_file import BYTES, Writer, stored_dtype
+from ken.models.pairing.mixups import widest
+from ken.models.tensors.tensor_bytes import Reference, bytes_of, digest, dtype_name, new_digest
+from ken.models.tensors.tensor_reader import Entries
+from ken.storage import mask_codec, value_codec, zstd_codec
+from ken.storage.atomic_files import replacing
+from ken.storage.lazy_tensors import blob_name
+from ken.storage.model_files import names_of, parts_of
+from ken.storage.records import NO_HASH, draft, plausible, reference, to_record
+from ken.storage.schema import (
+    LONGEST_PART,
+    CarriedRecord,
+    FileRecord,
+    MaskRecord,
+    PrunedRecord,
+    ValuesRecord,
+    to_metadata,
+)
+from ken.storage.spools import Spool
+from ken.subnetwork.extract import Subject
+from ken.subnetwork.retained_tensor import CarriedTensor, Outline, RetainedTensor
+from ken.subnetwork.subnetwork import SubnetworkData
+from ken.subnetwork.ulp_distances import keys
+
+if TYPE_CHECKING:
+    import xxhash
+
+#: What is known of the tensors to come: their outlines, and their pretrained counterparts.
+Plan: TypeAlias = Mapping[str, tuple[Outline, Reference | None]]
+
+
+class SubnetworkWriter:
+    """Writes a subnetwork tensor by tensor. Use it in a `with` block; without `finish` no file is left.
+
+    head gives all but the tensors; what it says may change until `finish`, in fields of fixed width (fingerprints), and
+    in what only the values tell: its relation, and a note about that.
+    """
+
+    def __init__(self, path: str | Path, head: SubnetworkData, plan: Plan) -> None:
+        drafts = tuple(draft(name, of, there) for name, (of, there) in plan.items())
+        blobs: dict[str, tuple[int, ...]] = {}
+        for expected in drafts:
+            if isinstance(expected, PrunedRecord):
+                blobs |= {blob_name("mask", expected.name): (0,), blob_name("values", expected.name): (0,)}
+            else:
+                blobs[blob_name("carried", expected.name)] = expected.shape
+        self._names = list(names_of(head.files))
+        blobs |= {blob_name("file", name): (0,) for _, name in self._names}
+        files = tuple(FileRecord(name=n, path=path, size=LONGEST_PART, checksum=NO_HASH) for path, n in self._names)
+        notes, relation = widest(head.notes, head.relation)
+        metadata = to_metadata(to_record(replace(head, notes=notes, relation=relation), drafts, files))
+
+        self._stack = ExitStack()
+        self._container = Writer(self._stack.enter_context(replacing(path)), blobs, metadata)
+        self._folder = Path(path).absolute().parent
+        self._records: list[PrunedRecord | CarriedRecord] = []
+        self._finished = False
+
+    def add(self, name: str, tensor: RetainedTensor | CarriedTensor) -> None:
+        """Write what is stored of the next tensor."""
+        with at_tensor(name):
+            if isinstance(tensor, CarriedTensor):
+                self.carried(name, Entries.of(tensor.value), tensor.reason, tensor.pretrained)
+                return
+            subject = Subject(name, tensor.shape, tensor.dtype, tensor.retained, tensor.raw, tensor.cut)
+            sink = self.pruned(subject)
+            sink.add(tensor.bits, tensor.ulps)
+            sink.finish(tensor.pretrained, tensor.fine_tuned, tensor.result)
+
+    def pruned(self, subject: Subject) -> TensorWriter:
+        """What takes in the entries of the next tensor, a stretch at a time."""
+        return TensorWriter(self._container, self._records, self._folder, subject)
+
+    def carried(self, name: str, value: Entries, reason: str, pretrained: Reference | None) -> str:
+        """Write the next tensor whole, a stretch at a time. Returns its fingerprint."""
+        running = new_digest()
+        parts = _hashed(map(bytes_of, value.stretches()), running)
+        self._container.add(blob_name("carried", name), stored_dtype(value.dtype), value.shape, parts)
+        self._records.append(
+            CarriedRecord(
+                name=name,
+                shape=value.shape,
+                dtype=dtype_name(value.dtype),
+                reason=reason,
+                pretrained=None if pretrained is None else reference(pretrained),
+                checksum=running.hexdigest(),
+            )
+        )
+        return running.hexdigest()
+
+    def finish(self, head: SubnetworkData) -> None:
+        """Write the files and the record; the file takes its name when the block ends."""
+        names = iter(self._names)
+        files = tuple(
+            self._file(path, data, next(names, None)) for path in head.files for data in parts_of(head.files, path)
+        )
+        if next(names, None) is not None:
+            raise FormatError("a file of the fine-tuned model has become shorter while it was read")
+        self._container.finish(to_metadata(to_record(head, tuple(self._records), files)))
+        self._finished = True
+
+    def _file(self, path: str, data: bytes, drafted: tuple[str, str] | None) -> FileRecord:
+        if drafted is None or drafted[0] != path:
+            raise FormatError(f"{path!r} has become longer or shorter while it was read")
+        packed, name = zstd_codec.pack(data), drafted[1]
+        self._container.add(blob_name("file", name), BYTES, (len(packed),), [packed])
+        return FileRecord(name=name, path="" if path == name else path, size=len(data), checksum=digest(packed))
+
+    def __enter__(self) -> SubnetworkWriter:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is None and not self._finished:
+            error = FormatError("the subnetwork was not finished: nothing has been written")
+            self._stack.__exit__(FormatError, error, None)
+            raise error
+        self._stack.__exit__(kind, error, trace)
+
+
+class TensorWriter:
+    """A sink (see `ken.subnetwork.extract`) that writes what is stored of one tensor. Its mask alone is in memory."""
+
+    def __init__(
+        self,
+        container: Writer,
+        records: list[PrunedRecord | CarriedRecord],
+        folder: Path,
+        subject: Subject,
+    ) -> None:
+        self._container, self._records, self._of = container, records, subject
+        self._bits: list[NDArray[np.uint8]] = []
+        width, count = subject.dtype.itemsize, subject.retained
+        self._values = Spool(folder) if subject.raw else value_codec.Encoder(width, count, folder)
+
+    def add(self, bits: NDArray[np.uint8], distances: NDArray[Any]) -> None:
+        """See `ken.subnetwork.extract.Sink`."""
+        self._bits.append(bits)
+        if isinstance(self._values, value_codec.Encoder):
+            self._values.add(distances)
+        else:
+            self._values.write(keys(distances).data)
+
+    def finish(self, pretrained: Reference, fine_tuned: str, result: str) -> None:
+        """Write it, and what the record says of it."""
+        bits = self._bits[0] if len(self._bits) == 1 else np.concatenate(self._bits)
+        coding, mask = mask_codec.encode(bits, math.prod(self._of.shape), self._of.retained)
+        self._container.add(blob_name("mask", self._of.name), BYTES, (len(mask),), [mask])
+        lengths, dtype, size, parts = self._finished(pretrained)
+        running = new_digest()
+        self._container.add(blob_name("values", self._of.name), dtype, (size,), _hashed(parts, running))
+        self._records.append(
+            PrunedRecord(
+                name=self._of.name,
+                shape=self._of.shape,
+                dtype=dtype_name(self._of.dtype),
+                cut=self._of.cut,  # type: ignore[arg-type]
+                retained=self._of.retained,
+                pretrained=reference(pretrained),
+                fine_tuned=fine_tuned,
+                result=result,
+                mask=MaskRecord(coding=coding, length=len(mask), checksum=digest(mask)),  # type: ignore[arg-type]
+                values=ValuesRecord(
+                    coding="raw" if self._of.raw else "ulps", lengths=lengths, checksum=running.hexdigest()
+                ),
+            )
+        )
+
+    def _finished(self, pretrained: Reference) -> tuple[tuple[int, ...], str, int, Iterator[Any]]:
+        """Lengths of the planes; dtype, entries and bytes of the blob of values."""
+        if not isinstance(self._values, value_codec.Encoder):
+            return (), stored_dtype(self._of.dtype), self._of.retained, self._values.parts()
+        found = self._values.finish()
+        lengths = tuple(plane.length for plane in found)
+        if not plausible(self._of.shape, pretrained.shape, self._of.dtype.itemsize, sum(lengths)):
+            found = self._values.plain()
+            lengths = tuple(plane.length for plane in found)
+        return lengths, BYTES, sum(lengths), chain.from_iterable(plane.parts for plane in found)
+
+
+def _hashed(parts: Iterable[Any], running: xxhash.xxh3_128) -> Iterator[Any]:
+    """The same parts, on their way through a digest."""
+    for part in parts:
+        running.update(part)
+        yield part

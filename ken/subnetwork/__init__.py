@@ -1,0 +1,7 @@
+"""What was retained, as data: it knows neither a file nor a model to inject it into.
+
+subnetwork         all tensors, the recipe, and where they came from
+retained_tensor    one tensor: its mask, and its retained entries as `ulp_distances` from the pretrained ones
+extract            takes them out of a fine-tuned tensor, a stretch at a time, in `threads`
+belonging          whether a pair of models is the one that a subnetwork was made from
+"""

@@ -1,0 +1,165 @@
+"""Taking the retained entries out of a fine-tuned tensor, a stretch at a time; the rest of it is only fingerprinted.
+
+fine-tuned ─┐                       ┌─► bits, distances ──► sink (memory or a file)
+            ├─► stretches ──► mask ─┤
+pretrained ─┘                       └─► fingerprints: of both, and of what injection will give
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ken.errors import SubnetworkError, ValuesError
+from ken.models.tensors.tensor_bytes import bits_of, bytes_of, dtype_name, new_digest
+from ken.models.tensors.tensor_reader import Entries
+from ken.subnetwork import ulp_distances
+from ken.subnetwork.threads import in_order
+
+if TYPE_CHECKING:
+    import torch
+
+# Entries of a stretch: few enough for a processor's cache, enough to keep it busy.
+_STRETCH = 1 << 17
+
+
+class Sink(Protocol):
+    """Where the retained entries of one tensor go, in order."""
+
+    def add(self, bits: NDArray[np.uint8], distances: NDArray[Any]) -> None:
+        """The mask of some more entries, packed; and the distances of those that are retained."""
+
+
+class Subject(NamedTuple):
+    """What is known of a fine-tuned tensor before its entries are taken: the head of what will be stored of it."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: torch.dtype
+    retained: int
+    raw: bool
+    cut: str
+
+
+class InMemory:
+    """A sink that keeps all: `bits` and `ulps`."""
+
+    def __init__(self, entries: int, width: int, retained: int) -> None:
+        self.bits = np.empty(-(-entries // 8), np.uint8)
+        self.ulps = np.empty(retained, f"u{width}")
+        self._bits = self._ulps = 0
+
+    def add(self, bits: NDArray[np.uint8], distances: NDArray[Any]) -> None:
+        """See `Sink`."""
+        self.bits[self._bits : self._bits + bits.size] = bits
+        self.ulps[self._ulps : self._ulps + distances.size] = distances
+        self._bits += bits.size
+        self._ulps += distances.size
+
+
+class Fingerprints(NamedTuple):
+    """Of the pretrained tensor, of the fine-tuned one, and of the one that injection will give."""
+
+    pretrained: str
+    fine_tuned: str
+    result: str
+
+
+#: From the place of a stretch among all entries, and its fine-tuned and pretrained entries (flat, each in its own
+#: dtype, fewer of the pretrained where there are no more), to its mask: bool, flat, one for each fine-tuned entry.
+Decide = Callable[[int, "torch.Tensor", "torch.Tensor"], NDArray[np.bool_]]
+
+
+class _Stretch(NamedTuple):
+    bits: NDArray[np.uint8]
+    distances: NDArray[Any]
+    fine_tuned: torch.Tensor
+    pretrained: torch.Tensor
+    result: NDArray[Any]
+
+
+def take(
+    fine_tuned: Entries,
+    pretrained: Entries,
+    rows: tuple[int, int],
+    decide: Decide,
+    sink: Sink,
+    *,
+    raw: bool = False,
+    done: Callable[[int], object] = lambda _: None,
+) -> Fingerprints:
+    """Decide on all rows, each whole, and bring what is retained into the sink.
+
+    rows is (rows, row length). The stretches are worked on by several threads and arrive in order; done is told how
+    many entries have. Raises what decide raises, and `ValuesError` for a pretrained value that the fine-tuned dtype
+    cannot hold.
+
+    >>> import torch
+    >>> a, b, sink = torch.tensor([1.0, 2.0]), torch.zeros(2), InMemory(2, 4, 1)
+    >>> _ = take(Entries.of(a), Entries.of(b), (1, 2), lambda *_: np.array([False, True]), sink, raw=True)
+    >>> sink.bits, sink.ulps.view(np.float32)
+    (array([64], dtype=uint8), array([2.], dtype=float32))
+    """
+
+    def work(span: tuple[int, int]) -> _Stretch:
+        start, stop = span
+        ours = fine_tuned.read(start, stop)
+        theirs = pretrained.read(*(min(at, pretrained.count) for at in span))
+        mask = decide(start, ours, theirs)
+        if not mask[len(theirs) :].all():
+            rows = pretrained.shape[0]
+            raise SubnetworkError(f"rows from {rows} on are reset, but the pretrained tensor ends there")
+        base = base_bits(theirs, fine_tuned.dtype, len(ours))
+        if pretrained.dtype != fine_tuned.dtype:
+            _check_cast(theirs, fine_tuned.dtype, start, pretrained.shape)
+        bits = np.packbits(mask)
+        count = int(np.bitwise_count(bits).sum())
+        origin = np.zeros_like(base) if raw else base
+        distances = ulp_distances.take(bits_of(ours), origin, bits, count)
+        return _Stretch(bits, distances, ours, theirs, np.where(mask, bits_of(ours), base))
+
+    hashes = [new_digest() for _ in range(3)]
+    spans = list(_spans(*rows))
+    for part in map(work, spans) if len(spans) == 1 else in_order(work, spans):
+        sink.add(part.bits, part.distances)
+        for running, data in zip(
+            hashes, (bytes_of(part.pretrained), bytes_of(part.fine_tuned), part.result.data), strict=True
+        ):
+            running.update(data)
+        done(len(part.fine_tuned))
+    return Fingerprints(*(running.hexdigest() for running in hashes))
+
+
+def base_bits(pretrained: torch.Tensor, dtype: torch.dtype, count: int) -> NDArray[Any]:
+    """The bits of flat pretrained entries in the fine-tuned dtype, with 0 for those that there are not; never a view
+    of anything that must not be changed."""
+    import torch
+
+    base = torch.zeros(count, dtype=dtype)
+    base[: len(pretrained)].copy_(pretrained)
+    return bits_of(base)
+
+
+def _spans(rows: int, n: int) -> Iterator[tuple[int, int]]:
+    """Whole rows, cut where a byte of the mask begins."""
+    even = 8 // math.gcd(n, 8)
+    step = -(-max(1, _STRETCH // max(n, 1)) // even) * even * n
+    for start in range(0, rows * n, max(step, 1)):
+        yield start, min(start + step, rows * n)
+
+
+def _check_cast(pretrained: torch.Tensor, dtype: torch.dtype, start: int, shape: tuple[int, ...]) -> None:
+    """Raise `ValuesError` if a finite value has no counterpart in the fine-tuned dtype: a reset entry would be lost."""
+    import torch
+
+    lost = torch.isfinite(pretrained.to(torch.float64)) & ~torch.isfinite(pretrained.to(dtype).to(torch.float64))
+    if lost.any():
+        first = int(lost.nonzero()[0])
+        where = [int(i) for i in np.unravel_index(start + first, shape)]
+        raise ValuesError(
+            f"the pretrained value {float(pretrained[first]):g} at {where} does not fit into {dtype_name(dtype)}"
+        )

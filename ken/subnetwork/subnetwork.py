@@ -1,0 +1,266 @@
+"""The subnetwork: all retained entries and carried tensors of a model, and where they came from."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, fields, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+
+from ken.errors import printable
+from ken.models.pairing.rows import row_shape
+from ken.models.tensors.tensor_bytes import Reference, dtype_name
+from ken.subnetwork.retained_tensor import CarriedTensor, Outline, RetainedTensor
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from ken.models.checkpoints.checkpoint import Architecture
+    from ken.models.pairing.relation import Relation
+
+
+#: What is not pruned is said where a subnetwork is shown if it is more than this share of a model.
+_MUCH = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """How a subnetwork was made: rule, k, seed, patterns, and the versions of what computed it.
+
+    on says which values the rule looked at, bandwidth and kernel how its density was smoothed, rows which tensors were
+    cut into rows in another way than by their shape.
+    """
+
+    rule: str
+    k: Any
+    seed: int = 0
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    layers_only: bool = False
+    rows: Mapping[str, str] = field(default_factory=dict)
+    versions: Mapping[str, str] = field(default_factory=dict)
+    on: str = "weights"
+    bandwidth: str | float = "normal reference"
+    kernel: str = "gaussian"
+
+
+@dataclass(frozen=True, slots=True)
+class Provenance:
+    """Which model one side was: what it was read from, how much there is, and one fingerprint for all tensors."""
+
+    source: str = ""
+    tensors: int = 0
+    entries: int = 0
+    fingerprint: str = ""
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class SubnetworkData(Mapping[str, "RetainedTensor | CarriedTensor"]):
+    """A mapping from tensor name (of the fine-tuned model) to what is stored of that tensor.
+
+    This is the data alone: `ken.Subnetwork` can also be saved and injected. It is the same whether the tensors lie in
+    memory or in a file, from which they are decoded when asked for. tied maps aliases to the names they are stored
+    under. only_pretrained are tensors of the pretrained model without a fine-tuned counterpart, with their shapes:
+    nothing is stored of them. files are the configuration and tokenizer files of a fine-tuned checkpoint folder, shards
+    the file names of its tensors, if it had several. notes are sentences about what was guessed, looked through or
+    passed over when the two models were read, and what they look like if they were mixed up. lacking are tensors that
+    the fine-tuned checkpoint did not have though its model does: the whole of each is the pretrained tensor's that is
+    given here, and nothing is stored of it. They are not counted, and no keys of the mapping. relation: the size of the
+    update and the like, None if it was not taken down.
+    """
+
+    tensors: Mapping[str, RetainedTensor | CarriedTensor]
+    recipe: Recipe
+    tied: Mapping[str, str] = field(default_factory=dict)
+    only_pretrained: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    architecture: Architecture | None = None
+    prefix: str = ""
+    fine_tuned: Provenance = Provenance()
+    pretrained: Provenance = Provenance()
+    files: Mapping[str, bytes] = field(default_factory=dict)
+    shards: Mapping[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    lacking: Mapping[str, Reference] = field(default_factory=dict)
+    relation: Relation | None = None
+
+    def __getitem__(self, name: str) -> RetainedTensor | CarriedTensor:
+        """What is stored of a tensor; an alias of a tied tensor finds the tensor itself."""
+        return self.tensors[self.tied.get(name, name)]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.tensors)
+
+    def __len__(self) -> int:
+        return len(self.tensors)
+
+    def __eq__(self, other: object) -> bool:
+        """Whether both were made alike, of the same models, and hold the same; in memory or in a file.
+
+        Notes, and versions of what computed it, are no part of that.
+        """
+        if not isinstance(other, SubnetworkData):
+            return NotImplemented
+        if self is other:
+            return True
+        return self._about == other._about and all(self.tensors[name] == other.tensors[name] for name in self.tensors)
+
+    def __hash__(self) -> int:
+        return hash((self.fine_tuned, self.pretrained, self.recipe.rule, self.recipe.seed, len(self.tensors)))
+
+    @property
+    def _about(self) -> tuple[Any, ...]:
+        """All but the tensors, whose outlines stand for them."""
+        return (
+            *(replace(self.recipe, versions={}), self.fine_tuned, self.pretrained, self.prefix),
+            self.architecture and self.architecture.class_name,
+            *map(dict, (self.outlines, self.tied, self.only_pretrained, self.lacking, self.shards, self.files)),
+        )
+
+    def __getstate__(self) -> dict[str, Any]:
+        """The fields alone: what has been decoded of a file is not sent along with it."""
+        return {of.name: getattr(self, of.name) for of in fields(self)}
+
+    @cached_property
+    def outlines(self) -> Mapping[str, Outline]:
+        """What is known of every tensor without decoding any."""
+        known = getattr(self.tensors, "outlines", None)
+        return known if known is not None else {name: Outline.of(tensor) for name, tensor in self.tensors.items()}
+
+    @property
+    def cuts(self) -> dict[str, str]:
+        """The tensors that were cut into rows in another way than by their shape, and how (`rows.CUTS`)."""
+        return {name: of.cut for name, of in self.outlines.items() if of.cut}
+
+    def pruned(self) -> Mapping[str, RetainedTensor]:
+        """The pruned tensors alone, in model order."""
+        return _Pruned(self)
+
+    @cached_property
+    def in_memory(self) -> Self:
+        """The same subnetwork with every tensor decoded; itself if it is in memory. Decoded once, then kept."""
+        if isinstance(self.tensors, dict):
+            return self
+        from ken.subnetwork.threads import each
+
+        names = list(self.tensors)
+        decoded = dict(zip(names, each(lambda name: self.tensors[name].decoded(), names), strict=True))
+        return replace(self, tensors=decoded, files=dict(self.files))
+
+    @property
+    def entries(self) -> int:
+        """Entries of the fine-tuned model, tied tensors counted once."""
+        return sum(outline.entries for outline in self.outlines.values())
+
+    @property
+    def retained(self) -> int:
+        """Entries that stay fine-tuned: the retained ones of pruned tensors and all of carried ones."""
+        return sum(outline.retained for outline in self.outlines.values())
+
+    @property
+    def share(self) -> float:
+        """retained / entries; NaN for a model without entries."""
+        return self.retained / self.entries if self.entries else math.nan
+
+    def table(self) -> pd.DataFrame:
+        """One row for every tensor of either model.
+
+        Columns: tensor (index), status, reason, shape, dtype, rows, row_length, entries, retained, share. The status
+        is pruned, unchanged (pruned, too, but fine-tuning left every entry as it was), carried, tied, from pretrained
+        (the fine-tuned checkpoint lacks it), or only in pretrained. Entries of the last three count as 0, so that the
+        column adds up to the fine-tuned checkpoint; their share is NaN.
+        """
+        import pandas as pd
+
+        lines: list[tuple[object, ...]] = []
+        for name, of in self.outlines.items():
+            status = "unchanged" if of.unchanged else "pruned" if of.reason is None else "carried"
+            lines.append((name, status, of.reason or "", of.shape, of.dtype, of.entries, of.retained))
+        for alias, name in self.tied.items():
+            of = self.outlines[name]
+            lines.append((alias, "tied", f"the same tensor as {name}", of.shape, of.dtype, 0, 0))
+        for name, shape in self.only_pretrained.items():
+            lines.append((name, "only in pretrained", "no fine-tuned counterpart", shape, "", 0, 0))
+        for name, there in self.lacking.items():
+            why = f"not in the fine-tuned checkpoint: {there.name} stands in"
+            lines.append((name, "from pretrained", why, there.shape, dtype_name(there.dtype), 0, 0))
+        columns = ["tensor", "status", "reason", "shape", "dtype", "entries", "retained"]
+        table = pd.DataFrame(lines, columns=columns).set_index("tensor")
+        cuts = self.cuts
+        cut = [row_shape(shape, cuts.get(name, "")) for name, shape in zip(table.index, table["shape"], strict=True)]
+        table.insert(4, "rows", [rows for rows, _ in cut])
+        table.insert(5, "row_length", [length for _, length in cut])
+        entries = table["entries"].to_numpy(dtype=float)
+        table["share"] = np.divide(
+            table["retained"].to_numpy(dtype=float),
+            entries,
+            out=np.full(len(table), np.nan),
+            where=entries > 0,
+        )
+        return table
+
+    @property
+    def unchanged(self) -> bool:
+        """Whether there is nothing to see: tensors were pruned, and fine-tuning changed none of them."""
+        pruned = [outline for outline in self.outlines.values() if outline.reason is None]
+        return bool(pruned) and all(outline.unchanged for outline in pruned)
+
+    def __repr__(self) -> str:
+        pruned = len(self.pruned())
+        return (
+            f"Subnetwork(rule={self.recipe.rule!r}, k={self.recipe.k!r}: {self.retained:,} of {self.entries:,} "
+            f"entries retained; {pruned} tensors pruned, {len(self) - pruned} carried"
+            f"{'; the models do not differ in what was pruned' if self.unchanged else ''}{self._much()})"
+            + "".join(f"\n  note: {printable(note)}" for note in self.notes)
+        )
+
+    def _much(self) -> str:
+        """What is not pruned, if it is much of a model, and why."""
+        said = ""
+        reasons: Counter[str] = Counter()
+        for outline in self.outlines.values():
+            if outline.reason is not None:
+                reasons[outline.reason] += outline.entries
+        if reasons.total() > _MUCH * self.entries:
+            why, _ = reasons.most_common(1)[0]
+            said += f"; {_percent(reasons.total(), self.entries)} of the entries are carried, most of them: {why}"
+        if self.lacking:
+            count = sum(math.prod(there.shape) for there in self.lacking.values())
+            said += (
+                f"; {len(self.lacking)} tensors of {count:,} entries are the pretrained model's, as the fine-tuned "
+                "checkpoint lacks them"
+            )
+        unused = sum(math.prod(shape) for shape in self.only_pretrained.values())
+        if unused > _MUCH * self.pretrained.entries:
+            said += (
+                f"; {_percent(unused, self.pretrained.entries)} of the pretrained model's entries have no fine-tuned "
+                "counterpart"
+            )
+        return printable(said)
+
+
+def _percent(part: int, whole: int) -> str:
+    return f"{100 * part / max(whole, 1):.0f} %"
+
+
+class _Pruned(Mapping[str, RetainedTensor]):
+    """The pruned part of a subnetwork; nothing is decoded before it is asked for."""
+
+    def __init__(self, net: SubnetworkData) -> None:
+        self._net = net
+
+    def __getitem__(self, name: str) -> RetainedTensor:
+        if self._net.outlines[name].reason is not None:
+            raise KeyError(name)
+        tensor = self._net.tensors[name]
+        assert isinstance(tensor, RetainedTensor)
+        return tensor
+
+    def __iter__(self) -> Iterator[str]:
+        return (name for name, outline in self._net.outlines.items() if outline.reason is None)
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)

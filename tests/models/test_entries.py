@@ -1,0 +1,49 @@
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ken.models.tensors.tensor_bytes import Reference, fingerprint
+from ken.models.tensors.tensor_reader import Entries
+
+DTYPES = [torch.float64, torch.bfloat16, torch.float8_e5m2, torch.int64, torch.bool, torch.complex64]
+
+
+@st.composite
+def tensors(draw):
+    shape = draw(st.lists(st.integers(0, 7), max_size=4))
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    tensor = torch.from_numpy(rng.integers(0, 2, shape)).to(draw(st.sampled_from(DTYPES)))
+    if draw(st.booleans()):
+        tensor = tensor.permute(rng.permutation(tensor.ndim).tolist())
+    return tensor[..., :: draw(st.integers(1, 3))] if tensor.ndim else tensor
+
+
+@given(tensors(), st.integers(1, 50))
+def test_stretches_are_the_tensor_in_c_order(tensor, length):
+    entries = Entries.of(tensor)
+    assert (entries.shape, entries.dtype, entries.count) == (tuple(tensor.shape), tensor.dtype, tensor.numel())
+    parts = list(entries.stretches(length))
+    assert [len(part) for part in parts[:-1]] == [length] * (len(parts) - 1)
+    assert all(part.is_contiguous() for part in parts)
+    whole = torch.cat([torch.empty(0, dtype=tensor.dtype), *parts])
+    assert fingerprint(whole) == fingerprint(tensor)
+
+
+@given(tensors())
+def test_what_is_taken_down_is_what_would_be_of_the_whole_tensor(tensor):
+    assert Entries.of(tensor).reference("w") == Reference.to("w", tensor)
+
+
+@pytest.mark.parametrize("change", [torch.conj, lambda tensor: tensor.conj().imag])
+def test_views_that_torch_has_not_carried_out_are(change):
+    tensor = change(torch.tensor([[1 + 2j, 3 - 4j]]))
+    assert torch.equal(Entries.of(tensor).read(1, 2), tensor[0, 1:].resolve_conj().resolve_neg())
+
+
+def test_it_is_a_view_of_what_is_trained():
+    weight = torch.nn.Parameter(torch.ones(2, 2))
+    part = Entries.of(weight).read(0, 3)
+    assert not part.requires_grad
+    assert part.data_ptr() == weight.data_ptr()
