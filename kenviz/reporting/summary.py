@@ -54,7 +54,7 @@ def what_was_pruned(net: ken.Subnetwork) -> Markup:
     tied = Markup("; {} names are aliases of tied tensors").format(count("net.tied", len(net.tied)))
     return Markup(
         "Of the {} entries of the fine-tuned model, {} ({}) keep their fine-tuned value and {} are reset to their "
-        "pretrained value. {} tensors were pruned and {} are carried whole{}."
+        "pretrained value. {} tensors were pruned, {} carried whole{}."
     ).format(
         count("net.entries", net.entries),
         count("net.retained", net.retained),
