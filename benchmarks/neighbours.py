@@ -16,8 +16,8 @@ from collections.abc import Callable
 import numpy as np
 
 from ken.retention.neighbour_chance import chance
-from kenviz.neighbour_chance import expected
-from kenviz.neighbour_tiles import Neighbours
+from kenviz.study.neighbour_chance import expected
+from kenviz.tiles.neighbour_tiles import Neighbours
 
 SHAPES = ((30_522, 384), (250_880, 2_048))
 

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 from ken import __version__ as __version__
 
 if TYPE_CHECKING:
-    from kenviz.exploring import explore as explore
-    from kenviz.pane import BokehPane as BokehPane
+    from kenviz._explore import explore as explore
+    from kenviz._show import show as show
+    from kenviz.pane.bokeh_pane import BokehPane as BokehPane
     from kenviz.reporting import report as report
-    from kenviz.showing import show as show
     from kenviz.views.compare import CompareView as CompareView
     from kenviz.views.explorer import Explorer as Explorer
     from kenviz.views.layers import LayersView as LayersView
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from kenviz.views.sweep import SweepView as SweepView
 
 _PUBLIC = {
-    "BokehPane": "pane",
+    "BokehPane": "pane.bokeh_pane",
     "CompareView": "views.compare",
     "LayersView": "views.layers",
     "MatrixView": "views.matrix",
@@ -36,9 +36,9 @@ _PUBLIC = {
     "RetentionView": "views.retention",
     "RowView": "views.row",
     "SweepView": "views.sweep",
-    "explore": "exploring",
+    "explore": "_explore",
     "report": "reporting",
-    "show": "showing",
+    "show": "_show",
 }
 
 __all__ = ["__version__", *_PUBLIC]
@@ -58,14 +58,14 @@ def __dir__() -> list[str]:
 
 def load_ipython_extension(shell: Any) -> None:
     """``%load_ext kenviz``: a subnetwork at the end of a cell is HTML. Importing kenviz in IPython does the same."""
-    from kenviz.showing import register
+    from kenviz._show import register
 
     register(shell)
 
 
 def unload_ipython_extension(shell: Any) -> None:
     """``%unload_ext kenviz``: a subnetwork is text again."""
-    from kenviz.showing import unregister
+    from kenviz._show import unregister
 
     unregister(shell)
 

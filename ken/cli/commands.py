@@ -242,7 +242,7 @@ def view(
     browser: Annotated[bool, typer.Option(help="Open the page in the browser.")] = True,
 ) -> None:
     """Open the Explorer of the subnetwork NET in the browser, as an app; Ctrl-C ends it."""
-    from kenviz.app import serve
+    from kenviz.app.serve import serve
 
     models = models or []
     if len(models) > 2:

@@ -7,7 +7,7 @@ from typing import Any
 from bokeh.models import BasicTicker, BasicTickFormatter, CustomJSHover, HoverTool, Range1d
 from bokeh.plotting import figure
 
-from kenviz.levels import Placed
+from kenviz.tiles.pyramid import Placed
 
 
 def extent(tiles: Placed, rows: int, columns: int) -> dict[str, list[int]]:

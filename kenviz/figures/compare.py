@@ -12,8 +12,8 @@ from bokeh.plotting import figure
 from numpy.typing import NDArray
 
 from kenviz import theme as themes
-from kenviz.figures.labels import label
 from kenviz.figures.retention import short_kinds
+from kenviz.text.labels import label
 
 
 class Measure(NamedTuple):

@@ -14,9 +14,9 @@ from bokeh.plotting import figure
 
 from kenviz import theme as themes
 from kenviz.figures import legends, matrix
-from kenviz.figures.labels import NARROW, label
-from kenviz.levels import lattice
-from kenviz.rasters import Tiles
+from kenviz.text.labels import NARROW, label
+from kenviz.tiles.mask_tiles import Tiles
+from kenviz.tiles.pyramid import lattice
 
 #: Marks of tiles beyond one end of the scale, in a layer: there is less room than in one large matrix.
 MOST_MARKS = 40

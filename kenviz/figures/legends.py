@@ -13,7 +13,7 @@ from bokeh.plotting import figure
 
 from kenviz import theme as themes
 from kenviz.figures import matrix
-from kenviz.valuetiles import ValueTiles
+from kenviz.tiles.value_tiles import ValueTiles
 
 
 def items(

@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 
 from kenviz import theme as themes
 from kenviz.figures import legends, matrix
-from kenviz.figures.labels import NARROW, label
-from kenviz.levels import Lattice
+from kenviz.text.labels import NARROW, label
+from kenviz.tiles.pyramid import Lattice
 
 Shares = tuple[NDArray[np.float64], NDArray[np.float64]]
 

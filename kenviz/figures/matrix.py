@@ -20,10 +20,10 @@ from numpy.typing import NDArray
 
 from kenviz import theme as themes
 from kenviz.figures import axes
-from kenviz.figures.labels import label
-from kenviz.neighbour_tiles import MeanTiles
-from kenviz.rasters import Tiles
-from kenviz.valuetiles import ValueTiles
+from kenviz.text.labels import label
+from kenviz.tiles.mask_tiles import Tiles
+from kenviz.tiles.neighbour_tiles import MeanTiles
+from kenviz.tiles.value_tiles import ValueTiles
 
 #: Of the tiles beyond one end of the scale, at most this many are marked.
 MOST_MARKS = 200

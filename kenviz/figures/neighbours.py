@@ -23,9 +23,9 @@ from numpy.typing import NDArray
 
 from kenviz import theme as themes
 from kenviz.figures import axes
-from kenviz.figures.labels import NARROW, label
 from kenviz.figures.matrix import columns
-from kenviz.neighbour_tiles import RESET, STEPS, MeanTiles
+from kenviz.text.labels import NARROW, label
+from kenviz.tiles.neighbour_tiles import RESET, STEPS, MeanTiles
 
 #: So many rows and columns, and the counts are also written into the entries.
 MOST_WRITTEN = 32

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from kenviz import theme as themes
 from kenviz.figures import axes
-from kenviz.figures.labels import label
-from kenviz.overlap_tiles import STATES, OverlapTiles
+from kenviz.text.labels import label
+from kenviz.tiles.overlap_tiles import STATES, OverlapTiles
 
 #: The colour of each of `STATES`: Okabe and Ito's, from light to dark.
 COLOURS = ("#f2f2f2", "#e69f00", "#0072b2", "#000000")

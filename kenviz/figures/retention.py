@@ -27,8 +27,8 @@ from numpy.typing import NDArray
 
 from kenviz import theme as themes
 from kenviz.figures import strips
-from kenviz.figures.labels import label, last
-from kenviz.figures.measures import MEASURES, Measure
+from kenviz.text.labels import label, last
+from kenviz.text.measures import MEASURES, Measure
 
 _OUTSIDE = "–"
 _MOST_WRITTEN = 16  # more layers than this, and the numbers no longer fit into their cells

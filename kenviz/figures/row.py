@@ -17,7 +17,7 @@ from ken import density as kde
 from ken.rules import Settings
 from kenviz import theme as themes
 from kenviz.figures import claims
-from kenviz.figures.labels import NARROW, label
+from kenviz.text.labels import NARROW, label
 
 #: At most this many entries and grid points are drawn as marks; more would be one solid bar.
 MOST_MARKS = 5000

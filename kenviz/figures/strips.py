@@ -12,7 +12,7 @@ from bokeh.plotting import figure
 from numpy.typing import NDArray
 
 from kenviz import theme as themes
-from kenviz.figures.measures import MEASURES
+from kenviz.text.measures import MEASURES
 
 #: At most this many marks: more parts are drawn some at a time, as their mean and their range.
 MOST_MARKS = 256

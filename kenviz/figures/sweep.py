@@ -13,7 +13,7 @@ from bokeh.models.annotations import BoxAnnotation, Legend, LegendItem, Span, Ti
 from bokeh.plotting import figure
 
 from kenviz import theme as themes
-from kenviz.sweeps import in_words
+from kenviz.study.sweep_data import in_words
 
 #: Okabe and Ito's, without yellow and black, which one theme or the other would hide.
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")

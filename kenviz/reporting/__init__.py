@@ -15,11 +15,11 @@ from ken.storage.atomic_files import write_text
 from ken.storage.file_kinds import PAGE
 from ken.storage.outputs import check_outputs, models_of
 from kenviz.reporting import results as measured
-from kenviz.reporting.contents import SECTIONS as SECTIONS
-from kenviz.reporting.contents import choose, gather, steps
-from kenviz.reporting.page import render
+from kenviz.reporting.collect import SECTIONS as SECTIONS
+from kenviz.reporting.collect import choose, gather, steps
+from kenviz.reporting.render import render
 from kenviz.reporting.sampling import QUANTILES
-from kenviz.study import Study
+from kenviz.study.study import Study
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -11,8 +11,8 @@ from markupsafe import Markup
 import ken
 from ken.retention.comparison import in_common
 from ken.retention.same_draw import alike
-from kenviz.figures.labels import rule_in_words, visible
-from kenviz.reporting.numbers import count, percent
+from kenviz.text.labels import rule_in_words, visible
+from kenviz.text.numbers import count, percent
 
 _ADDED = ["paired", "retained_a", "retained_b", "both", "both_expected", "energy"]
 _ENERGIES = {f"energy_{which}": f"update_share_{which}" for which in ("a", "b", "both")}

@@ -8,8 +8,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 import ken
-from kenviz.figures.labels import rule_in_words, visible
-from kenviz.reporting.summary import RULES
+from kenviz.reporting.sentences import RULES
+from kenviz.text.labels import rule_in_words, visible
 
 _USUAL = {"seed": 0, "on": "weights", "bandwidth": "normal reference", "kernel": "gaussian", "layers_only": False}
 

@@ -12,7 +12,7 @@ import numpy as np
 
 import ken
 from ken.evaluation.sweep import tabled
-from kenviz.sweeps import truths
+from kenviz.study.sweep_data import truths
 
 if TYPE_CHECKING:
     import pandas as pd

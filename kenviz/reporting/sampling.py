@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 import ken
 from ken.rules import Settings
-from kenviz.study import Study
+from kenviz.study.study import Study
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 
 from markupsafe import Markup, escape
 
-from kenviz.reporting.numbers import in_digits
+from kenviz.text.numbers import in_digits
 
 
 class Plot:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 import ken
-from kenviz.figures.labels import visible
-from kenviz.reporting.numbers import in_digits, in_percent
+from kenviz.text.labels import visible
+from kenviz.text.numbers import in_digits, in_percent
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import ken
-from kenviz.levels import pool, stretches
+from kenviz.tiles.pyramid import pool, stretches
 
 
 class Tiles(NamedTuple):

@@ -15,8 +15,8 @@ from bokeh.models import LayoutDOM
 
 from ken.storage.file_kinds import PAGE
 from ken.storage.outputs import check_outputs
-from kenviz import pages
-from kenviz.pane import BokehPane
+from kenviz.figures import html_page
+from kenviz.pane.bokeh_pane import BokehPane
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -140,7 +140,7 @@ class View(ipywidgets.VBox):
         check_outputs([(path, PAGE)], self._reads(), overwrite=overwrite)
         with self._lock:
             title = self.caption.split(":")[0] or type(self).__name__
-            return pages.write(path, title, [self.page()], self.colours)
+            return html_page.write(path, title, [self.page()], self.colours)
 
     def _reads(self) -> Mapping[str, Any]:
         """What the view looks at, by what it is called."""

@@ -7,7 +7,7 @@ from typing import Any
 
 import ipywidgets
 
-from kenviz.figures.labels import visible
+from kenviz.text.labels import visible
 
 _EMPTY = "Tap an entry to read why it was retained or reset."
 

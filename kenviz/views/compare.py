@@ -13,13 +13,13 @@ from bokeh.models import LayoutDOM
 
 import ken
 from ken.retention import PairOfModels
-from kenviz.comparison import Comparison
 from kenviz.figures import axes
 from kenviz.figures import compare as figures
 from kenviz.figures import overlap as masks
-from kenviz.figures.labels import label
-from kenviz.overlap_tiles import OverlapTiles
-from kenviz.study import Study
+from kenviz.study.comparison import Comparison
+from kenviz.study.study import Study
+from kenviz.text.labels import label
+from kenviz.tiles.overlap_tiles import OverlapTiles
 from kenviz.views.parts import PartView
 from kenviz.views.tensors import options
 

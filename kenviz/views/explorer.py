@@ -16,11 +16,11 @@ import ken
 from ken.retention import PairOfModels
 from ken.storage.file_kinds import PAGE
 from ken.storage.outputs import check_outputs
-from kenviz import pages
-from kenviz.figures.labels import label
-from kenviz.history import History
-from kenviz.study import Study
+from kenviz.figures import html_page
+from kenviz.study.study import Study
+from kenviz.text.labels import label
 from kenviz.views.base import View
+from kenviz.views.history import History
 from kenviz.views.matrix import MatrixView
 from kenviz.views.retention import RetentionView
 from kenviz.views.row import RowView
@@ -259,7 +259,9 @@ class Explorer(ipywidgets.VBox):
         check_outputs([(path, PAGE)], self._study.reads(), overwrite=overwrite)
         colours = "dark" if self.theme == "dark" else "light"
         with self._lock:
-            return pages.write(path, f"Explorer: {label(self.tensor)}", [view.page() for view in self.views], colours)
+            return html_page.write(
+                path, f"Explorer: {label(self.tensor)}", [view.page() for view in self.views], colours
+            )
 
     def _say(self) -> None:
         """Keep the buttons and the code true."""

@@ -11,15 +11,15 @@ from bokeh.models import LayoutDOM
 
 import ken
 from ken.retention import PairOfModels
-from kenviz.figures import axes, matrixtext
+from kenviz.figures import axes, matrix_text
 from kenviz.figures import layers as figures
-from kenviz.figures.labels import label
 from kenviz.figures.matrix import Shown
-from kenviz.quantities import QUANTITIES
-from kenviz.study import Study
+from kenviz.study.quantities import QUANTITIES
+from kenviz.study.study import Study
+from kenviz.text.labels import label
 from kenviz.views.card import CardBox
-from kenviz.views.entrycard import entry_card
-from kenviz.views.matrixstate import MatrixState
+from kenviz.views.entry_card import entry_card
+from kenviz.views.matrix_base import MatrixState
 from kenviz.views.parts import numbers
 from kenviz.views.tensors import options
 
@@ -182,8 +182,8 @@ class LayersView(MatrixState):
         told = [
             f"{QUANTITIES[self.show].words} of {label(self.kind)} in layers {numbers_of[0]} to {numbers_of[-1]}, "
             f"sheet {self.sheet} of {self._now.sheets}: matrices of {rows:,} rows × {n:,} columns; "
-            + matrixtext.resolution(self._place, self.show),
-            matrixtext.beyond(self._tiles, self.show, self.clip, figures.MOST_MARKS),
+            + matrix_text.resolution(self._place, self.show),
+            matrix_text.beyond(self._tiles, self.show, self.clip, figures.MOST_MARKS),
         ]
         if self._now.left_out:
             told.append(f"{self._now.left_out} of another shape are left out.")
@@ -215,9 +215,9 @@ class LayersView(MatrixState):
         left_out = f"; {self._now.left_out} of another shape left out" if self._now.left_out else ""
         return "\n".join(
             [
-                f"{QUANTITIES[self.show].title}; {matrixtext.tile_in_words(self._place, self.show)}",
+                f"{QUANTITIES[self.show].title}; {matrix_text.tile_in_words(self._place, self.show)}",
                 f"{rows:,} × {n:,}; sheet {self.sheet} of {self._now.sheets}{left_out}",
-                matrixtext.colours(self._tiles[0], self.show, self.clip),
+                matrix_text.colours(self._tiles[0], self.show, self.clip),
             ]
         )
 

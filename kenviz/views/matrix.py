@@ -10,13 +10,13 @@ from bokeh.models import LayoutDOM
 
 import ken
 from ken.retention import PairOfModels
-from kenviz.figures import axes, matrix, matrixtext
+from kenviz.figures import axes, matrix, matrix_text
 from kenviz.figures import marginals as figures
-from kenviz.quantities import QUANTITIES
-from kenviz.study import Study
+from kenviz.study.quantities import QUANTITIES
+from kenviz.study.study import Study
 from kenviz.views.card import CardBox
-from kenviz.views.entrycard import entry_card
-from kenviz.views.matrixstate import MatrixState
+from kenviz.views.entry_card import entry_card
+from kenviz.views.matrix_base import MatrixState
 from kenviz.views.parts import numbers
 from kenviz.views.tensors import TensorView
 
@@ -91,7 +91,7 @@ class MatrixView(MatrixState, TensorView):
 
     def _tell(self) -> None:
         kept = self._study.tensor(self.tensor).retained
-        self.caption = matrixtext.caption(self.tiles, self._place, self.show, self.clip, self.tensor, kept, self.entry)
+        self.caption = matrix_text.caption(self.tiles, self._place, self.show, self.clip, self.tensor, kept, self.entry)
         self._follow()
         self._card.show(None if self.entry is None else entry_card(self._study, self.tensor, self.entry))
 
@@ -121,7 +121,7 @@ class MatrixView(MatrixState, TensorView):
                 self.pane.set(name, start=start, end=end)
 
     def _lines(self) -> str:
-        return matrixtext.lines(self.tiles, self._place, self.show, self.clip)
+        return matrix_text.lines(self.tiles, self._place, self.show, self.clip)
 
     def _shares(self) -> figures.Shares:
         return self._study.pyramid(self.tensor).shares(self._place)

@@ -15,10 +15,10 @@ from ken.retention import PairOfModels
 from ken.retention.neighbour_chance import chance, z_score
 from kenviz.figures import axes, matrix
 from kenviz.figures import neighbours as figures
-from kenviz.figures.labels import NARROW, label
-from kenviz.neighbour_chance import expected
-from kenviz.neighbour_tiles import MeanTiles
-from kenviz.study import Study
+from kenviz.study.neighbour_chance import expected
+from kenviz.study.study import Study
+from kenviz.text.labels import NARROW, label
+from kenviz.tiles.neighbour_tiles import MeanTiles
 from kenviz.views.parts import PartView, numbers
 from kenviz.views.tensors import TensorView
 
@@ -27,8 +27,8 @@ class NeighbourView(PartView, TensorView):
     """For each retained entry of a matrix, how many of its neighbours (left, right, above, below) are retained.
 
     The map shows the counts, or their means where tiles are larger than an entry. Below it is their distribution,
-    beside the one that is expected if the retained entries of each row lay at random (`kenviz.neighbour_chance`), and
-    the z-score of the pairs of neighbours (`neighbours_z` of `ken.retention.table`). Only the subnetwork is needed.
+    beside the one that is expected if the retained entries of each row lay at random,
+    and the z-score of the pairs of neighbours (`neighbours_z` of `ken.retention.table`). Only the subnetwork is needed.
 
     tensor, rows and columns are the state: rows and columns are the part that is shown, (from, to) in entries.
     Zooming and panning in the browser sets them. Rows and columns are those of the rule, as the tensor was cut.

@@ -10,7 +10,7 @@ import traitlets
 from bokeh.models import Range1d
 
 from kenviz.figures.matrix import Shown
-from kenviz.neighbour_tiles import MeanTiles
+from kenviz.tiles.neighbour_tiles import MeanTiles
 from kenviz.views.base import View
 
 

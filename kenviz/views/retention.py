@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 
 import ken
 from ken.retention import PairOfModels
-from kenviz import strips
 from kenviz.figures import retention as figures
 from kenviz.figures import strips as strip_figures
-from kenviz.figures.labels import label
-from kenviz.figures.measures import MEASURES, Measure
-from kenviz.study import Study
+from kenviz.study import tensor_parts
+from kenviz.study.study import Study
+from kenviz.text.labels import label
+from kenviz.text.measures import MEASURES, Measure
 from kenviz.views.base import View
 
 
@@ -47,7 +47,7 @@ class RetentionView(View):
 
     measure = traitlets.Enum(list(MEASURES), "update_share", help="Column of the table that is shown.")
     tensor = traitlets.Unicode(help="Name of the tensor that is chosen.")
-    strip = traitlets.Enum(["none", *strips.PARTS], "none", help="Parts by which the chosen tensor is shown.")
+    strip = traitlets.Enum(["none", *tensor_parts.PARTS], "none", help="Parts by which the chosen tensor is shown.")
 
     def __init__(
         self,
@@ -73,7 +73,7 @@ class RetentionView(View):
             layout={"width": "min(420px, 100%)"},
         )
         self._strips = ipywidgets.Dropdown(
-            options=["none", *strips.PARTS],
+            options=["none", *tensor_parts.PARTS],
             description="strip by",
             layout={"width": "min(240px, 100%)"},
         )
@@ -103,9 +103,9 @@ class RetentionView(View):
 
     def _read(self) -> None:
         self._table = self._study.table([self.measure]).loc[self._names]
-        self._strip = strips.NOTHING
+        self._strip = tensor_parts.NOTHING
         if self.tensor and self.strip != "none":
-            self._strip = strips.strip(self._study, self.tensor, self.strip, self.measure)
+            self._strip = tensor_parts.strip(self._study, self.tensor, self.strip, self.measure)
         self.caption = " ".join(filter(None, [self._of_all(), self._of_one()]))
 
     def _of_all(self) -> str:

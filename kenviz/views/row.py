@@ -14,14 +14,14 @@ import ken
 from ken.density import KERNELS
 from ken.explanation.explain import CLAIMING
 from ken.retention import PairOfModels
-from kenviz.decisions import decide, own_k
 from kenviz.figures import claims
 from kenviz.figures import row as figures
-from kenviz.figures.labels import NARROW, label
-from kenviz.study import Study
+from kenviz.study.row_decision import decide, own_k
+from kenviz.study.study import Study
+from kenviz.text.labels import NARROW, label
 from kenviz.views.card import CardBox
-from kenviz.views.rowstate import RowState
-from kenviz.views.rowtext import caption, card, table
+from kenviz.views.row_base import RowState
+from kenviz.views.row_text import caption, card, table
 from kenviz.views.steps import StepBox
 
 _WIDE = {"width": "min(360px, 100%)"}

@@ -14,9 +14,9 @@ import pandas as pd
 import traitlets
 
 import ken
-from kenviz.figures.labels import label
-from kenviz.figures.measures import MEASURES
-from kenviz.study import Study
+from kenviz.study.study import Study
+from kenviz.text.labels import label
+from kenviz.text.measures import MEASURES
 
 _ANY = "any"
 _OUTSIDE = "outside of layers"

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import ipywidgets
 
-from kenviz.figures.labels import visible
+from kenviz.text.labels import visible
 
 _INTERVAL_MS = 700
 

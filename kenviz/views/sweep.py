@@ -12,12 +12,12 @@ import traitlets
 from bokeh.models import Plot
 
 from kenviz.figures import sweep as figures
-from kenviz.figures.labels import label
-from kenviz.sweeps import QUANTITIES, Series, Sweep, in_words
-from kenviz.views import sweeptext
+from kenviz.study.sweep_data import QUANTITIES, Series, Sweep, in_words
+from kenviz.text.labels import label
+from kenviz.views import sweep_text
 from kenviz.views.base import View
 from kenviz.views.card import CardBox
-from kenviz.views.sweeptext import Point
+from kenviz.views.sweep_text import Point
 
 _NARROW = {"width": "min(260px, 100%)"}
 _NEAR = 0.06  # of the plot's width or height
@@ -190,17 +190,17 @@ class SweepView(View):
         shares = self._sweep.pruned["share"]
         self._ends = figures.extent(self._data, self._levels, shares, self.scale)
         at = self._at(self.point) if self.point else None
-        self._card.show(None if at is None else _Words(sweeptext.evaluation(self._sweep, self.metric, self.point, at)))
-        self.caption = sweeptext.caption(self._sweep, self._axis, self._lines, [*self._levels.values()], self.shown)
+        self._card.show(None if at is None else _Words(sweep_text.evaluation(self._sweep, self.metric, self.point, at)))
+        self.caption = sweep_text.caption(self._sweep, self._axis, self._lines, [*self._levels.values()], self.shown)
 
     @property
     def python(self) -> str:
         """The line that makes the subnetwork of the point; empty if there is none."""
-        return sweeptext.python(self.point)
+        return sweep_text.python(self.point)
 
     @property
     def _axis(self) -> str:
-        return sweeptext.axis(self.metric, self.quantity)
+        return sweep_text.axis(self.metric, self.quantity)
 
     def _ring(self) -> dict[str, Any]:
         at = self._at(self.point) if self.point else None

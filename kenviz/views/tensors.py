@@ -9,8 +9,8 @@ import traitlets
 
 import ken
 from ken.retention import PairOfModels
-from kenviz.figures.labels import label
-from kenviz.study import Study
+from kenviz.study.study import Study
+from kenviz.text.labels import label
 from kenviz.views.base import View
 
 

@@ -10,7 +10,7 @@ MAKE = """
 import numpy as np
 from bokeh.models import ColumnDataSource, LinearColorMapper, Range1d, TapTool, Title
 from bokeh.plotting import figure
-from kenviz.pane import BokehPane
+from kenviz.pane.bokeh_pane import BokehPane
 
 def make(**options):
     plot = figure(

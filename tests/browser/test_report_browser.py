@@ -12,7 +12,7 @@ from kenviz_models import HOSTILE, small_pair
 
 import ken
 import kenviz
-from kenviz.figures.labels import visible
+from kenviz.text.labels import visible
 
 pytestmark = pytest.mark.browser
 

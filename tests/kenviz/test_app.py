@@ -16,7 +16,7 @@ import torch
 from processes import end, heeding, ignoring
 
 import ken
-from kenviz import app
+from kenviz.app import serve
 
 
 @pytest.fixture
@@ -43,10 +43,10 @@ def status(url):
 _OTHER = """
 import sys
 from pathlib import Path
-from kenviz import app
-port = app._free("127.0.0.1", 0)
+from kenviz.app import serve
+port = serve._free("127.0.0.1", 0)
 print(f"http://127.0.0.1:{port}/?token=t", flush=True)
-app._run(Path(sys.argv[1]), "127.0.0.1", port, "t", False)
+serve._run(Path(sys.argv[1]), "127.0.0.1", port, "t", False)
 """
 
 
@@ -128,10 +128,10 @@ def test_in_the_background_it_ends_with_its_kernels_when_it_is_told_to(files, tm
 def test_told_to_end_before_it_serves_it_leaves_nothing(files, tmp_path):
     code = """
 import os, signal, sys, tempfile
-from kenviz import app
+from kenviz.app import serve
 tempfile.tempdir = sys.argv[2]
-app._run = lambda *_: os.kill(os.getpid(), signal.SIGTERM)
-app.serve(sys.argv[1], browser=False)
+serve._run = lambda *_: os.kill(os.getpid(), signal.SIGTERM)
+serve.serve(sys.argv[1], browser=False)
 """
     process = ignoring([sys.executable, "-c", code, str(files[0]), str(tmp_path)], start_new_session=True)
     try:
@@ -151,14 +151,14 @@ def test_no_token_if_told_so(files):
 
 
 def test_what_is_wrong_is_said_before_anything_is_served(files, tmp_path, monkeypatch):
-    monkeypatch.setattr(app, "_run", lambda *_: pytest.fail("served"))
+    monkeypatch.setattr(serve, "_run", lambda *_: pytest.fail("served"))
     with pytest.raises(FileNotFoundError, match="no\\.ken"):
-        app.serve(tmp_path / "no.ken.safetensors")
-    with pytest.raises(app.AppError, match=r"cannot listen at 203\.0\.113\.1, port 0"):
-        app.serve(files[0], ip="203.0.113.1")
+        serve.serve(tmp_path / "no.ken.safetensors")
+    with pytest.raises(serve.AppError, match=r"cannot listen at 203\.0\.113\.1, port 0"):
+        serve.serve(files[0], ip="203.0.113.1")
     monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
-    with pytest.raises(app.AppError, match=r"pip install \"kenviz\[app\]\""):
-        app.serve(files[0])
+    with pytest.raises(serve.AppError, match=r"pip install \"kenviz\[app\]\""):
+        serve.serve(files[0])
 
 
 def test_the_notebook_says_what_was_given_and_nothing_else(files, monkeypatch):
@@ -168,8 +168,8 @@ def test_the_notebook_says_what_was_given_and_nothing_else(files, monkeypatch):
         seen["code"] = nbformat.read(notebook, as_version=4).cells[0].source
         seen["arguments"] = arguments
 
-    monkeypatch.setattr(app, "_run", run)
-    app.serve(files[0], "owner/model", files[2], token="t", browser=False)
+    monkeypatch.setattr(serve, "_run", run)
+    serve.serve(files[0], "owner/model", files[2], token="t", browser=False)
     calls = []
     explore = type("kenviz", (), {"explore": staticmethod(lambda *given: calls.append(given))})
     code = seen["code"].replace("import kenviz\n", "")

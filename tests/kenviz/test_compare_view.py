@@ -10,7 +10,7 @@ from kenviz_models import HOSTILE, small_pair
 
 import ken
 import kenviz
-import kenviz.comparison
+import kenviz.study.comparison
 from kenviz import CompareView
 from kenviz.figures import compare as figures
 from kenviz.figures import overlap
@@ -75,8 +75,8 @@ class TestDots:
 
     def test_one_pass_over_the_models_serves_all_measures(self, net, other, pair, monkeypatch):
         calls = []
-        compare = kenviz.comparison.in_common
-        monkeypatch.setattr(kenviz.comparison, "in_common", lambda *given: calls.append(given) or compare(*given))
+        compare = kenviz.study.comparison.in_common
+        monkeypatch.setattr(kenviz.study.comparison, "in_common", lambda *given: calls.append(given) or compare(*given))
         view = CompareView(net, other, pair)
         view.measure, view.tensor, view.rows = "both_z", QUERY, (2, 5)
         view.numbers()

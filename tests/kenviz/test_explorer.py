@@ -11,7 +11,7 @@ from kenviz_models import HOSTILE, small_pair
 import ken
 import kenviz
 from kenviz import Explorer
-from kenviz.study import Study
+from kenviz.study.study import Study
 
 QUERY = "layer.1.query.weight"
 OUT = "layer.0.out.weight"

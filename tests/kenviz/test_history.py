@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kenviz.history import MOST, History
+from kenviz.views.history import MOST, History
 
 
 @given(st.lists(st.tuples(st.integers(0, 5), st.sampled_from([None, "drag"])), max_size=30))

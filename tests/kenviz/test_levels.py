@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kenviz import levels
-from kenviz.levels import Levels, blocks, lattice, read_sums
+from kenviz.tiles import pyramid
+from kenviz.tiles.pyramid import Levels, blocks, lattice, read_sums
 
 
 def sums_by_hand(values, place):
@@ -22,10 +22,10 @@ def sums_by_hand(values, place):
 @pytest.fixture(autouse=True)
 def small(monkeypatch):
     """Limits that a matrix of some hundred rows reaches."""
-    monkeypatch.setattr(levels, "SMALLEST", 24)
-    monkeypatch.setattr(levels, "MOST_BLOCKS", 3000)
-    monkeypatch.setattr(levels, "MOST_READ", 2000)
-    monkeypatch.setattr(levels, "STRETCH", 700)
+    monkeypatch.setattr(pyramid, "SMALLEST", 24)
+    monkeypatch.setattr(pyramid, "MOST_BLOCKS", 3000)
+    monkeypatch.setattr(pyramid, "MOST_READ", 2000)
+    monkeypatch.setattr(pyramid, "STRETCH", 700)
 
 
 @st.composite
@@ -43,7 +43,7 @@ def test_sums_over_any_tiles_are_those_of_the_entries(place_and_part, seed):
     counts, values = rng.integers(0, 2, place.shape).astype(np.uint8), rng.standard_normal(place.shape)
     for matrix, dtype in ((counts, None), (values, np.float32)):
         made = Levels(place.shape, dtype)
-        for rows in levels.stretches(place.shape, slice(0, place.shape[0]), made.multiple):
+        for rows in pyramid.stretches(place.shape, slice(0, place.shape[0]), made.multiple):
             made.put(rows, matrix[rows])
         made.finish()
         wide = np.int64 if dtype is None else np.float64

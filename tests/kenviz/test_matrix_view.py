@@ -11,8 +11,9 @@ from kenviz_models import HOSTILE, small_pair
 
 import ken
 import kenviz
-from kenviz import MatrixView, levels
-from kenviz.study import Study
+from kenviz import MatrixView
+from kenviz.study.study import Study
+from kenviz.tiles import pyramid
 
 QUERY = "layer.1.query.weight"
 EMBED = "embed.weight"
@@ -92,9 +93,9 @@ def test_marks_of_many_are_thinned_and_their_number_is_told(net, pair):
 
 
 def test_zoomed_out_a_tile_is_the_mean_of_its_entries_of_any_dtype(monkeypatch):
-    monkeypatch.setattr(levels, "SMALLEST", 64)
-    monkeypatch.setattr(levels, "MOST_READ", 20_000)
-    monkeypatch.setattr(levels, "STRETCH", 9_000)
+    monkeypatch.setattr(pyramid, "SMALLEST", 64)
+    monkeypatch.setattr(pyramid, "MOST_READ", 20_000)
+    monkeypatch.setattr(pyramid, "STRETCH", 9_000)
     generator = torch.Generator().manual_seed(0)
     pretrained = torch.randn(1000, 70, generator=generator).to(torch.bfloat16)
     fine_tuned = torch.cat([pretrained + 0.5, torch.ones(7, 70, dtype=torch.bfloat16)])  # seven rows were added
@@ -123,8 +124,8 @@ def test_zoomed_out_a_tile_is_the_mean_of_its_entries_of_any_dtype(monkeypatch):
 
 
 def test_marginals_are_the_shares_of_whole_rows_and_columns_in_the_steps_of_the_tiles(monkeypatch):
-    monkeypatch.setattr(levels, "SMALLEST", 64)
-    monkeypatch.setattr(levels, "MOST_READ", 20_000)
+    monkeypatch.setattr(pyramid, "SMALLEST", 64)
+    monkeypatch.setattr(pyramid, "MOST_READ", 20_000)
     values = torch.randn(1000, 70, generator=torch.Generator().manual_seed(0))
     net = ken.prune({"w": values}, {"w": values * 0}, 0.3, "magnitude")
     view = MatrixView(net)

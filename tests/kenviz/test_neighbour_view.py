@@ -15,10 +15,11 @@ from scipy.ndimage import convolve
 
 import ken
 import kenviz
-from kenviz import NeighbourView, levels
+from kenviz import NeighbourView
 from kenviz.figures.neighbours import MOST_WRITTEN
-from kenviz.neighbour_chance import expected
-from kenviz.neighbour_tiles import RESET, Neighbours
+from kenviz.study.neighbour_chance import expected
+from kenviz.tiles import pyramid
+from kenviz.tiles.neighbour_tiles import RESET, Neighbours
 
 EMBED, QUERY, OUT = "embed.weight", "layer.1.query.weight", "layer.0.out.weight"
 
@@ -74,8 +75,8 @@ class TestCounts:
 
     @pytest.mark.parametrize("shape", [(1100, 30), (30, 1100), (1030, 2055), (2500, 1)])
     def test_tiles_of_any_level_are_the_means_and_blocks_of_rows_do_not_show(self, shape, monkeypatch):
-        monkeypatch.setattr(levels, "STRETCH", 1 << 12)
-        monkeypatch.setattr(levels, "MOST_READ", 1 << 14)
+        monkeypatch.setattr(pyramid, "STRETCH", 1 << 12)
+        monkeypatch.setattr(pyramid, "MOST_READ", 1 << 14)
         mask = np.random.default_rng(0).random(shape) < np.linspace(0, 0.7, shape[1])
         found = of(mask)
         assert found.distribution.tolist() == distribution(counted(mask))

@@ -3,8 +3,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kenviz.overlap_tiles import STATES, Overlap
-from kenviz.rasters import Pyramid
+from kenviz.tiles.mask_tiles import Pyramid
+from kenviz.tiles.overlap_tiles import STATES, Overlap
 
 masks = st.tuples(st.integers(1, 700), st.integers(1, 300), st.integers(0, 2**32 - 1), st.floats(0, 1), st.floats(0, 1))
 

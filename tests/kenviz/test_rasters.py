@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kenviz.levels import lattice
-from kenviz.rasters import Pyramid
+from kenviz.tiles.mask_tiles import Pyramid
+from kenviz.tiles.pyramid import lattice
 
 
 def by_hand(mask, tiles):

@@ -15,7 +15,8 @@ from scipy.stats import gaussian_kde
 import ken
 import kenviz
 from ken.evaluation.classification import Evaluation
-from kenviz.figures.labels import label, visible
+from kenviz.reporting import collect
+from kenviz.text.labels import label, visible
 
 
 @pytest.fixture(scope="module")
@@ -450,15 +451,13 @@ def test_a_budget_bounds_what_is_embedded_and_the_report_says_so(models, nets, t
 def test_a_failed_or_interrupted_report_leaves_the_old_one_and_no_other_file(models, nets, tmp_path, monkeypatch):
     import os
 
-    from kenviz.reporting import contents
-
     path = kenviz.report(nets[0], models, tmp_path / "r.html")
     before = path.read_bytes()
     with monkeypatch.context() as patch:
         patch.setattr(os, "fsync", lambda _: (_ for _ in ()).throw(OSError("no space left")))
         with pytest.raises(OSError, match="no space left"):
             kenviz.report(nets[0], models, path)
-    monkeypatch.setattr(contents, "pooled", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    monkeypatch.setattr(collect, "pooled", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
         kenviz.report(nets[0], models, path)
     assert path.read_bytes() == before

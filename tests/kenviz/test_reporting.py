@@ -14,14 +14,14 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import ken
-from kenviz import levels
-from kenviz.reporting.numbers import in_digits, in_percent
 from kenviz.reporting.png import picture
 from kenviz.reporting.results import read
 from kenviz.reporting.sampling import brushed, rows_of
 from kenviz.reporting.svg import Plot, ticks
 from kenviz.reporting.tiles import pooled
+from kenviz.text.numbers import in_digits, in_percent
 from kenviz.theme import SEQUENTIAL
+from kenviz.tiles import pyramid
 
 
 @given(st.integers(1, 40), st.integers(1, 40), st.integers(1, 12), st.integers(0, 2**32 - 1), st.integers(1, 500))
@@ -29,7 +29,7 @@ def test_tiles_count_every_retained_entry_once_whatever_the_blocks(rows, n, most
     mask = np.random.default_rng(seed).random((rows, n)) < 0.4
     tensor = SimpleNamespace(row_shape=mask.shape, row_mask=lambda wanted: mask[wanted].copy())
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(levels, "STRETCH", block)
+        patched.setattr(pyramid, "STRETCH", block)
         found = pooled(tensor, most)
     assert max(found.counts.shape) <= most
     assert found.counts.sum() == mask.sum()

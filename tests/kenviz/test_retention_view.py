@@ -11,11 +11,13 @@ from kenviz_models import HOSTILE, small_pair
 
 import ken
 import kenviz
-from kenviz import RetentionView, levels, strips, theme
+from kenviz import RetentionView, theme
 from kenviz.figures import retention as figures
-from kenviz.figures.measures import MEASURES
 from kenviz.figures.strips import MOST_MARKS, picture
-from kenviz.study import Study
+from kenviz.study import tensor_parts
+from kenviz.study.study import Study
+from kenviz.text.measures import MEASURES
+from kenviz.tiles import pyramid
 
 EMBED, QUERY, OUT = "embed.weight", "layer.1.query.weight", "layer.0.out.weight"
 
@@ -144,7 +146,7 @@ class TestMap:
         view = RetentionView(net, study, measure="share")
         view.tensor, view.strip = QUERY, "rows"
         for measure in ("retained", "entries", "rows", "row_length", "share"):
-            for parts in strips.PARTS:
+            for parts in tensor_parts.PARTS:
                 view.measure, view.strip = measure, parts
         assert view.numbers()["retained"].tolist() == [net[name].retained for name in view.numbers().index]
         assert "retention" not in vars(study)
@@ -176,7 +178,7 @@ class TestStrips:
         view = RetentionView(net, pair, tensor=QUERY, strip=parts)
         for measure in MEASURES:
             view.measure = measure
-            shown = strips.nearest(measure, parts)
+            shown = tensor_parts.nearest(measure, parts)
             assert (shown == measure) is (measure in table)
             np.testing.assert_allclose(view.strip_numbers()[shown], table[shown].astype(float))
             drawn = table[shown].dropna().astype(float)
@@ -193,7 +195,7 @@ class TestStrips:
         view = RetentionView(net, pair, tensor=tensor, strip="heads")
         for measure in MEASURES:
             view.measure = measure
-            shown = strips.nearest(measure, "heads")
+            shown = tensor_parts.nearest(measure, "heads")
             np.testing.assert_allclose(view.strip_numbers()[shown], table[shown].astype(float))
         assert len(table) == 4
         assert view.strip_numbers().index[2] == f"{table['role'].iloc[0]} 2"
@@ -237,8 +239,8 @@ class TestStrips:
         assert shown.columns["strip"]["part"][0] == "rows 500 to 503"
 
     def test_masks_are_read_some_rows_at_a_time(self, net, monkeypatch):
-        monkeypatch.setattr(levels, "STRETCH", 100)
-        found = strips.strip(Study(net), EMBED, "columns", "retained")
+        monkeypatch.setattr(pyramid, "STRETCH", 100)
+        found = tensor_parts.strip(Study(net), EMBED, "columns", "retained")
         np.testing.assert_array_equal(found.values, net[EMBED].mask().sum(axis=0))
 
 

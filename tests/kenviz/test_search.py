@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from kenviz_models import HOSTILE, small_pair
 
 import ken
-from kenviz.study import Study
+from kenviz.study.study import Study
 from kenviz.views.search import TensorSearch, matcher
 
 

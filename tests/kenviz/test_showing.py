@@ -13,7 +13,7 @@ from sweep_tables import made_up
 
 import ken
 import kenviz
-from kenviz.summary import html_of
+from kenviz.reporting.inline_html import html_of
 
 
 class Text(HTMLParser):
@@ -155,7 +155,7 @@ plain = shown()
 assert set(plain) == {"text/plain"}
 import kenviz
 assert "bokeh" not in sys.modules
-from kenviz.summary import html_of
+from kenviz.reporting.inline_html import html_of
 assert shown() == plain | {"text/html": html_of(net)}
 for _ in range(2):
     kenviz.unload_ipython_extension(shell)

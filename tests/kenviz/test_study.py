@@ -3,8 +3,8 @@ import pandas as pd
 import pytest
 
 import ken
-from kenviz import study as studies
-from kenviz.study import Study
+from kenviz.study import study as studies
+from kenviz.study.study import Study
 
 QUERY = "layer.1.query.weight"
 

@@ -13,7 +13,7 @@ import ken
 import kenviz
 from kenviz import SweepView
 from kenviz.figures import sweep as figures
-from kenviz.sweeps import Sweep
+from kenviz.study.sweep_data import Sweep
 
 SERIES = (("ken", "weights"), ("ken", "update"), ("random", ""))
 
@@ -302,4 +302,4 @@ def test_the_card_says_whether_a_difference_was_measured_item_by_item():
         frame = table if told is None else table.assign(paired=told)
         view = kenviz.SweepView(frame, point=("ken", "weights", 0.5, -1))
         assert f"-0.2 ± 0.011{words}\n" in view._card.value.replace("<br>", "\n")
-        assert "paired" not in kenviz.sweeps.Sweep(frame).metrics
+        assert "paired" not in kenviz.study.sweep_data.Sweep(frame).metrics

@@ -3,16 +3,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kenviz import levels
-from kenviz.levels import lattice
-from kenviz.valuetiles import MISSING, Values, ValueTiles, limit
+from kenviz.tiles import pyramid
+from kenviz.tiles.pyramid import lattice
+from kenviz.tiles.value_tiles import MISSING, Values, ValueTiles, limit
 
 
 @pytest.fixture(autouse=True)
 def small(monkeypatch):
-    monkeypatch.setattr(levels, "SMALLEST", 24)
-    monkeypatch.setattr(levels, "MOST_READ", 2000)
-    monkeypatch.setattr(levels, "STRETCH", 700)
+    monkeypatch.setattr(pyramid, "SMALLEST", 24)
+    monkeypatch.setattr(pyramid, "MOST_READ", 2000)
+    monkeypatch.setattr(pyramid, "STRETCH", 700)
 
 
 def means_by_hand(matrix, place):

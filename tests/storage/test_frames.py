@@ -94,7 +94,7 @@ BOMB = """
 import re, resource
 from pathlib import Path
 import numpy as np, zstandard
-from ken import masks, planes
+from ken.storage import mask_codec, value_codec
 from ken.errors import FormatError
 from ken.storage.zstd_codec import FrameReader, Stretch, unpack
 
@@ -116,9 +116,9 @@ for data in (said, unsaid):
     for use in (
         lambda: unpack(data, 100),
         lambda: unpack(data, 0),
-        lambda: masks.decode("bits+zstd", data, 800, 3),
-        lambda: masks.decode("gaps+zstd", data, 800, 3),
-        lambda: planes.decode(data, [len(data)], 100, np.dtype("u1")),
+        lambda: mask_codec.decode("bits+zstd", data, 800, 3),
+        lambda: mask_codec.decode("gaps+zstd", data, 800, 3),
+        lambda: value_codec.decode(data, [len(data)], 100, np.dtype("u1")),
         lambda: FrameReader(Stretch(lambda start, stop: data[start:stop], 0, len(data)), 100),
     ):
         try:

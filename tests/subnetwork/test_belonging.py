@@ -11,7 +11,7 @@ import kenviz
 from ken.errors import SubnetworkError
 from ken.subnetwork import belonging
 from ken.subnetwork.belonging import open_for
-from kenviz.study import Study
+from kenviz.study.study import Study
 
 QUERY = "layer.1.query.weight"
 READERS = {
@@ -98,7 +98,7 @@ def test_a_single_matrix_that_is_another_is_seen_when_it_is_read(reader, net, pa
 def test_a_tensor_is_recognised_once(net, pair, monkeypatch):
     study = Study(net, pair)
     seen = []
-    monkeypatch.setattr("kenviz.study.check_tensor", lambda name, *_: seen.append(name))
+    monkeypatch.setattr("kenviz.study.study.check_tensor", lambda name, *_: seen.append(name))
     for start in range(4):
         study.rows(QUERY, slice(start, start + 1))
     assert seen == [QUERY]

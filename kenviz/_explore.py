@@ -1,0 +1,48 @@
+"""explore: the linked views, of what is in memory or in files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import ken
+from ken.retention import PairOfModels
+
+if TYPE_CHECKING:
+    from kenviz.study.study import Study
+    from kenviz.views.explorer import Explorer
+
+
+def explore(
+    net: ken.Subnetwork | str | Path,
+    pair: PairOfModels | Study | str | Path | None = None,
+    pretrained: str | Path | None = None,
+    *,
+    theme: str = "auto",
+) -> Explorer:
+    """The Explorer of a subnetwork.
+
+    net: a subnetwork, or the path of its file. pair: the two models; or the fine-tuned model, as a path or hub id, with
+    pretrained as another; or the pretrained model's alone. Without the fine-tuned model only masks and what the
+    subnetwork itself tells can be shown: the fine-tuned value of a reset entry is nowhere else.
+
+    Raises `KenError` for a file or a folder that cannot be read, `ValueError` if the models are not those of the
+    subnetwork.
+
+    >>> import torch
+    >>> pair = ken.Pair({"w": torch.arange(8.0).reshape(2, 4)}, {"w": torch.zeros(2, 4)})
+    >>> explore(ken.prune(*pair, k=2), pair)
+    Explorer('w': 1 pruned tensors)
+    """
+    from kenviz.views.explorer import Explorer
+
+    if isinstance(net, str | Path):
+        net = ken.load(net)
+    if isinstance(pair, str | Path):
+        if pretrained is None:
+            ken.verify(net, pair)
+            return Explorer(net, None, theme=theme)
+        pair = ken.Pair(pair, pretrained)
+    elif pretrained is not None:
+        raise ValueError("pretrained goes with the fine-tuned model's path, not with a pair")
+    return Explorer(net, pair, theme=theme)

@@ -1,0 +1,175 @@
+"""What a report is about, measured: one pass over both models, then some rows and masks, a tensor at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+import ken
+from kenviz.reporting.comparison import Comparison, compared
+from kenviz.reporting.interactive_map import embedded, mapped
+from kenviz.reporting.results import Results
+from kenviz.reporting.sampling import SampledRow, brushed, detailed, rows_of, sampled
+from kenviz.reporting.tiles import Tiles, pooled
+from kenviz.study.row_decision import Decision, decide, own_k
+from kenviz.study.study import Study
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+#: What a report may have, in the order in which it stands there.
+SECTIONS = ("summary", "provenance", "results", "map", "details", "comparison", "card", "tensors", "glossary")
+#: Tiles along a side of a matrix that is shown in detail.
+_SIDE = 128
+
+
+@dataclass(frozen=True, eq=False)
+class Detail:
+    """A tensor that is shown in detail, and why; turned: shares of its rows that flip in reverse order."""
+
+    name: str
+    reason: str
+    tiles: Tiles
+    rows: Sequence[SampledRow]
+    turned: Sequence[float]
+
+
+@dataclass(frozen=True, eq=False)
+class Card:
+    """The decision about one entry, and which one it is."""
+
+    tensor: str
+    row: int
+    entry: int
+    quantile: float
+    reset: bool
+    text: str
+
+
+@dataclass(frozen=True, eq=False)
+class Contents:
+    """All that was measured for a report.
+
+    retained: `ken.retention.table`. matrices: the lines of it that are in the map; held: what is embedded of each, None
+    of those that were left out.
+    """
+
+    net: ken.Subnetwork
+    sections: Sequence[str]
+    retained: pd.DataFrame
+    results: Results | None
+    comparison: Comparison | None
+    details: Sequence[Detail]
+    card: Card | None
+    matrices: pd.DataFrame
+    held: Sequence[Mapping[str, Any] | None]
+    quantiles: Sequence[float]
+
+    @property
+    def turned(self) -> list[float]:
+        """Shares of entries that flip in reverse order, of all rows in detail that can be visited so."""
+        return [share for detail in self.details for share in detail.turned]
+
+    @property
+    def left_out(self) -> int:
+        """Matrices that have no tiles and rows in the report, or no cell in the map."""
+        return int((self.retained["rows"] > 1).sum()) - sum(of is not None for of in self.held)
+
+
+def choose(sections: Sequence[str] | None, results: Any, compare: Any) -> list[str]:
+    """The sections that a report gets: those asked for, in order, or all that there is something for.
+
+    Raises `ValueError` for one that does not exist, or for which something is missing.
+    """
+    missing = {name for name, given in (("results", results), ("comparison", compare)) if given is None}
+    if sections is None:
+        return [name for name in SECTIONS if name not in missing]
+    if isinstance(sections, str):
+        raise ValueError(f"sections must be a sequence of names, got the text {sections!r}")
+    for name in sections:
+        if name not in SECTIONS:
+            raise ValueError(f"sections must be of {', '.join(SECTIONS)}; got {name!r}")
+        if name in missing:
+            raise ValueError(f"section {name!r} needs {name if name == 'results' else 'compare'}, which was not given")
+    if not sections:
+        raise ValueError("sections must name at least one section, got none")
+    return [name for name in SECTIONS if name in set(sections)]
+
+
+def gather(
+    study: Study,
+    sections: Sequence[str],
+    results: Results | None,
+    compare: ken.Subnetwork | None,
+    tensors: Sequence[str] | None,
+    quantiles: Sequence[float],
+    step: Callable[[str], None],
+) -> Contents:
+    """Measure what the sections need. step is called before each part of the work, with a word for it."""
+    net = study.net
+    step("measuring")
+    retained = study.retention.table()
+    chosen = detailed(retained) if tensors is None else dict.fromkeys(tensors, "chosen for this report")
+    details: list[Detail] = []
+    if {"details", "summary"} & set(sections):
+        for name, reason in chosen.items():
+            step("details")
+            details.append(_detail(study, name, reason, quantiles))
+    matrices, held = retained[retained["rows"] > 1].head(0), []
+    if "map" in sections:
+        matrices = mapped(retained[retained["rows"] > 1])
+        names, side = brushed(matrices, list(chosen))
+        for name in matrices.index:
+            step("matrices")
+            held.append(_held(study, str(name), side, quantiles) if str(name) in set(names) else None)
+    comparison = None
+    if compare is not None and {"comparison", "summary"} & set(sections):
+        step("comparing")
+        comparison = compared(net, compare, study)
+    card = None
+    if "card" in sections and chosen:
+        step("card")
+        card = _card(study, next(iter(chosen)), max(quantiles))
+    return Contents(net, sections, retained, results, comparison, details, card, matrices, held, tuple(quantiles))
+
+
+def steps(study: Study, sections: Sequence[str], tensors: Sequence[str] | None) -> int:
+    """About how often `gather` calls step."""
+    matrices = sum(1 for name in study.tensors if study.shape(name)[0] > 1)
+    return 3 + (3 if tensors is None else len(tensors)) + (matrices if "map" in sections else 0)
+
+
+def _detail(study: Study, name: str, reason: str, quantiles: Sequence[float]) -> Detail:
+    tensor = study.net.pruned()[name]
+    rows = sampled(study, name, quantiles, tensor)
+    decisions = [_decision(study, name, row.row) for row in rows]
+    stabilities = [of.stability for of in decisions if of.steps]
+    turned = [of.reversed.share for of in stabilities if of is not None and of.reversed.share == of.reversed.share]
+    return Detail(name, reason, pooled(tensor, _SIDE), rows, turned)
+
+
+def _held(study: Study, name: str, side: int, quantiles: Sequence[float]) -> Mapping[str, Any]:
+    tensor = study.net.pruned()[name]
+    return embedded(pooled(tensor, side), sampled(study, name, quantiles, tensor))
+
+
+def _decision(study: Study, name: str, row: int) -> Decision:
+    recipe = study.net.recipe
+    return decide(study, name, row, own_k(study, name, row), recipe.rule, recipe.on, recipe.kernel, 1)
+
+
+def _card(study: Study, name: str, quantile: float) -> Card | None:
+    """Of a row at that quantile the reset entry that fine-tuning changed most; if none is reset, of all of them."""
+    ((row, _, _),) = rows_of(study.retention.rows(name), (quantile,))
+    decision = _decision(study, name, row)
+    update = np.abs(decision.fine_tuned - decision.pretrained)
+    if np.isnan(update).all():
+        return None
+    reset = ~decision.mask & ~np.isnan(update)
+    entry = int(np.nanargmax(np.where(reset, update, -1.0) if reset.any() else update))
+    why = decision.explanation
+    text = f"It cannot be explained: {decision.unexplained}." if why is None else why.entry(entry).text
+    return Card(name, row, entry, quantile, bool(reset.any()), text)

@@ -1,0 +1,152 @@
+"""The map that a report can be brushed by: a Bokeh layout that works in the page alone, without a kernel.
+
+What a chosen cell shows lies in the page as data (`embedded`); `choose.js`, a CustomJS callback, brings it into the
+sources of this layout.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping, Sequence
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from bokeh.layouts import column
+from bokeh.models import (
+    BasicTicker,
+    ColumnDataSource,
+    CustomJS,
+    HoverTool,
+    LayoutDOM,
+    LinearColorMapper,
+    Plot,
+    Range1d,
+)
+from bokeh.models.annotations import ColorBar, Title
+from bokeh.plotting import figure
+
+from kenviz import theme as themes
+from kenviz.figures import axes
+from kenviz.figures import retention as retention_figure
+from kenviz.reporting.sampling import SampledRow
+from kenviz.reporting.tiles import Tiles
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+# Neither plot is moved or zoomed.
+_FIXED: dict[str, Any] = {
+    "tools": "",
+    "toolbar_location": None,
+    "sizing_mode": "stretch_width",
+    "frame_align": False,
+}
+#: Kinds of matrices that have a line in the map; of more, those with the most entries.
+MOST_KINDS = 80
+
+
+def mapped(matrices: pd.DataFrame) -> pd.DataFrame:
+    """The lines of a retention table that are in the map: of the `MOST_KINDS` kinds with the most entries."""
+    sizes = matrices.groupby("kind", sort=False)["entries"].sum()
+    return matrices[matrices["kind"].isin(sizes.nlargest(MOST_KINDS, keep="first").index)]
+
+
+def embedded(tiles: Tiles, rows: Sequence[SampledRow]) -> dict[str, Any]:
+    """What the page holds of a tensor: counts by tile as base64 of little-endian uint16 or uint32, and fits of rows."""
+    wide = int(tiles.counts.max(initial=0)) > np.iinfo(np.uint16).max
+    counts = tiles.counts.astype("<u4" if wide else "<u2")
+    return {
+        "shape": list(tiles.shape),
+        "tile": [tiles.down, tiles.across],
+        "tiles": list(tiles.counts.shape),
+        "bytes": counts.itemsize,
+        "counts": base64.b64encode(counts.tobytes()).decode("ascii"),
+        "limits": [100 * limit for limit in tiles.limits],
+        "note": tiles.note(),
+        "rows": [_row(row) for row in rows],
+    }
+
+
+def _row(of: SampledRow) -> dict[str, Any]:
+    fit = of.fit
+    ends = [float(fit.points[0]), float(fit.points[-1])] if len(fit.points) else []
+    return {
+        "row": of.row,
+        "quantile": of.quantile if np.isfinite(of.quantile) else None,
+        "rms": of.rms if np.isfinite(of.rms) else None,
+        "k": fit.k,
+        "n": fit.n,
+        "bandwidth": fit.bandwidth,
+        "edges": [float(fit.edges[0]), float(fit.edges[-1])],
+        "retained": fit.retained.tolist(),
+        "all": fit.all.tolist(),
+        "points": ends,
+        "density": [float(f"{value:.5g}") for value in fit.density],
+    }
+
+
+def layout(matrices: pd.DataFrame, on: str) -> LayoutDOM:
+    """The map above one matrix and one of its rows, both of them empty until a cell is chosen.
+
+    Named models: those of `kenviz.figures.retention`; sources tiles, bins, curve, and chosen, whose column row says
+    which of the sampled rows is shown; mapper shares; ranges columns, rows, values, densities; titles matrix_title,
+    row_title.
+    """
+    drawn_map = retention_figure.build(matrices, "update_share")
+    matrix, inside = _matrix()
+    row, drawn = _row_plot(on)
+    chosen = ColumnDataSource({"row": [0]}, name="chosen")
+    cells: Any = drawn_map.select_one({"name": "cells"})
+    page = column(drawn_map, matrix, row, sizing_mode="stretch_width")
+    code = (files("kenviz.reporting") / "templates" / "choose.js").read_text(encoding="utf-8")
+    callback = CustomJS(args={"cells": cells, "chosen": chosen, **inside, **drawn}, code=code)
+    cells.selected.js_on_change("indices", callback)
+    chosen.js_on_change("data", callback)
+    return page
+
+
+def _matrix() -> tuple[Plot, Mapping[str, Any]]:
+    across, down = Range1d(0, 1, name="columns"), Range1d(1, 0, name="rows")
+    title = Title(text="", name="matrix_title", text_font_size="13px")
+    plot = axes.build(
+        "matrix", (across, down), height=380, x_axis_label="column", y_axis_label="row", title=title, **_FIXED
+    )
+    mapper = LinearColorMapper(palette=themes.SEQUENTIAL, low=0, high=100, name="shares")
+    source = ColumnDataSource(
+        {"image": [np.full((1, 1), np.nan)], "x": [0], "y": [0], "dw": [1], "dh": [1]}, name="tiles"
+    )
+    image = plot.image("image", "x", "y", "dw", "dh", source=source, color_mapper=mapper)
+    plot.add_tools(HoverTool(renderers=[image], tooltips=[("retained in this tile", "@image{0.0} %")]))
+    plot.add_layout(ColorBar(color_mapper=mapper, title="retained, %", width=14, ticker=BasicTicker()), "right")
+    return plot, {"tiles": source, "mapper": mapper, "across": across, "down": down, "matrixTitle": title}
+
+
+def _row_plot(on: str) -> tuple[Plot, Mapping[str, Any]]:
+    values, densities = Range1d(0, 1, name="values"), Range1d(0, 1, name="densities")
+    title = Title(text="", name="row_title", text_font_size="13px")
+    plot = figure(
+        name="row",
+        height=280,
+        x_range=values,
+        y_range=densities,
+        x_axis_label="update: fine-tuned less pretrained value" if on == "update" else "fine-tuned value",
+        y_axis_label="density (1 / unit of weight)",
+        title=title,
+        **_FIXED,
+    )
+    empty: dict[str, Sequence[float]] = {"left": [], "right": [], "retained": [], "all": []}
+    bins = ColumnDataSource(empty, name="bins")
+    curve = ColumnDataSource({"x": [], "y": []}, name="curve")
+    bars: dict[str, Any] = {"left": "left", "right": "right", "source": bins, "line_color": None}
+    hatch: dict[str, Any] = {"hatch_pattern": "right_diagonal_line", "hatch_color": "#ffffff", "hatch_scale": 8}
+    plot.quad(
+        bottom="retained", top="all", fill_color=themes.RESET, hatch_alpha=0.6, legend_label="reset", **hatch, **bars
+    )
+    plot.quad(bottom=0, top="retained", fill_color=themes.RETAINED, legend_label="retained", **bars)
+    plot.line("x", "y", source=curve, color=themes.DENSITY, line_width=2.5, legend_label="density estimate")
+    plot.legend.update(orientation="horizontal", padding=2, margin=2, spacing=8, label_text_font_size="12px")
+    plot.add_layout(plot.legend[0], "above")
+    plot.xaxis.ticker = BasicTicker(desired_num_ticks=5)
+    plot.yaxis.ticker = BasicTicker(desired_num_ticks=4)
+    return plot, {"bins": bins, "curve": curve, "values": values, "densities": densities, "rowTitle": title}

@@ -1,0 +1,71 @@
+"""What a matrix can be coloured by: the mask, or a quantity that the pair of models gives each entry."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from kenviz.study.study import Study
+from kenviz.tiles.mask_tiles import Tiles
+from kenviz.tiles.pyramid import Lattice, lattice
+from kenviz.tiles.value_tiles import ValueTiles, limit
+
+
+class Quantity(NamedTuple):
+    """title: of the control and the scale. words: in a sentence. missing: why an entry has none."""
+
+    title: str
+    words: str
+    missing: str = "no pretrained value"
+
+
+#: By the value of `show`. The mask is known to the subnetwork; all else needs both models.
+QUANTITIES = {
+    "mask": Quantity("mask", "Mask"),
+    "retained": Quantity("retained values", "Retained values", "reset"),
+    "update": Quantity("update", "Update (fine-tuned less pretrained value)"),
+    "sign": Quantity("sign of the update", "Sign of the update"),
+    "pretrained": Quantity("pretrained values", "Pretrained values"),
+    "fine_tuned": Quantity("fine-tuned values", "Fine-tuned values"),
+}
+
+#: Of these the scale is the same everywhere, and nothing is clipped.
+FIXED = {"mask", "sign"}
+
+
+def check(show: str, study: Study) -> str:
+    """The quantity, as it is; raises `ValueError` if it cannot be known without the models.
+
+    A subnetwork stores retained values relative to the pretrained ones: they are not known without them either.
+    """
+    if show not in QUANTITIES:
+        raise ValueError(f"show must be one of {', '.join(QUANTITIES)}, got {show!r}")
+    if show != "mask" and study.pair is None:
+        raise ValueError(
+            f"show={show!r} needs the pair of models: a subnetwork alone knows the mask, and its retained values only "
+            "in relation to the pretrained ones"
+        )
+    return show
+
+
+def offered(study: Study) -> list[tuple[str, str]]:
+    """What can be shown, as (title, value of show)."""
+    return [(of.title, show) for show, of in QUANTITIES.items() if show == "mask" or study.pair is not None]
+
+
+def place(
+    study: Study, tensor: str, rows: tuple[float, float], columns: tuple[float, float], most: int = 400
+) -> Lattice:
+    """The tiles of a part of a tensor, at most about so many a side: the same ones for every quantity."""
+    return lattice(study.shape(tensor), rows, columns, most, most)
+
+
+def tiles(study: Study, tensors: list[str], show: str, at: Lattice, clip: float) -> list[Tiles | ValueTiles]:
+    """The tiles of a part of each tensor, all of one shape, on one scale.
+
+    The scale of a signed quantity ends at the quantile `clip` of the absolute tile values that are not 0.
+    """
+    if show == "mask":
+        return [study.pyramid(tensor).over(at) for tensor in tensors]
+    means = [study.values(tensor, show).means(at) for tensor in tensors]
+    end = 1.0 if show in FIXED else limit(means, clip)
+    return [ValueTiles(at, values, end) for values in means]

@@ -1,0 +1,188 @@
+"""What a view of a row shows: the mask at some settings, whose it is, and how it came about, if that can be said."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+import ken
+from ken.explanation.explain import CLAIMING
+from ken.explanation.stability import stability_of
+from ken.rules import Settings
+from kenviz.study.study import Study
+
+if TYPE_CHECKING:
+    from ken.explanation.row_explanation import RowExplanation
+
+Array = NDArray[np.float64]
+T = TypeVar("T")
+
+_LIMITS = np.finfo(np.float64)
+
+
+def own_k(study: Study, tensor: str, row: int) -> int:
+    """How many entries of a row the subnetwork's rule retained; in a row that was added, of the first one."""
+    mask = study.mask(tensor, slice(row, row + 1))[0]
+    common = _common(study.rows(tensor, slice(row, row + 1))[1][0])
+    return int(mask[:common].sum()) if common or row == 0 else own_k(study, tensor, 0)
+
+
+@dataclass(frozen=True, eq=False)
+class Decision:
+    """A row (n,) at some settings. mask is what is shown: (n,) bool.
+
+    own: the settings are the subnetwork's, and the mask is its stored one. problem: why the rule can say nothing at
+    these settings, or empty; the mask is the stored one then, too. settings is None if no bandwidth can be found.
+    The last `added` entries have no pretrained value: no rule decides about them, and they are retained whole.
+    """
+
+    tensor: str
+    row: int
+    k: int
+    rule: str
+    seed: int
+    settings: Settings | None
+    fine_tuned: Array
+    pretrained: Array
+    mask: NDArray[np.bool_]
+    own: bool
+    added: int
+    problem: str = ""
+
+    @property
+    def n(self) -> int:
+        """Entries of the row."""
+        return len(self.mask)
+
+    @cached_property
+    def _explained(self) -> tuple[RowExplanation | None, str]:
+        """How the mask came about, or in words why that cannot be said."""
+        if self.added == self.n:
+            return None, "the row was added in fine-tuning: there is nothing to reset it to, and no rule decides"
+        if self.settings is None or self.problem:
+            return None, self.problem
+        why, words = self.decided
+        if why is None:
+            return None, words
+        other = int((why.mask != self.mask[: self.n - self.added]).sum())
+        if other:
+            return None, f"of other models: here the rule decides otherwise about {other:,} entries"
+        if self.own:
+            why = replace(why, python=f"ken.explain(net, pair, {self.tensor!r}, {self.row})")
+        if self.added:
+            why = replace(
+                why,
+                fine_tuned=self.fine_tuned,
+                pretrained=self.pretrained,
+                mask=self.mask,
+                values=np.append(why.values, np.full(self.added, np.nan)),
+                added=self.added,
+            )
+        return why, ""
+
+    @property
+    def explanation(self) -> RowExplanation | None:
+        """The decision as `ken.explain_row` tells it; None if it cannot, and `unexplained` says why."""
+        return self._explained[0]
+
+    @property
+    def unexplained(self) -> str:
+        """Why there is no explanation; empty if there is one."""
+        return self._explained[1]
+
+    @property
+    def unclaimed(self) -> str:
+        """Why there are no claims to play, in a clause; empty if there are."""
+        if self.rule not in CLAIMING:
+            return f"rule {self.rule} has no grid points that claim entries"
+        if self.explanation is None:
+            return self.unexplained
+        if self.k >= self.n - self.added:
+            return f"k = {self.k:,} retains the whole row"
+        return "" if len(self.explanation.order) else "all values of the row are equal: there is no density and no grid"
+
+    @property
+    def steps(self) -> int:
+        """How many claims can be played."""
+        return 0 if self.unclaimed or self.explanation is None else len(self.explanation.order)
+
+    @cached_property
+    def stability(self) -> Any:
+        """`ken.stability` of the row; None if that cannot be said."""
+        why = self.decided[0] if self.explanation is not None else None
+        return None if why is None else attempt(lambda: stability_of(why))[0]
+
+    @cached_property
+    def decided(self) -> tuple[RowExplanation | None, str]:
+        """What the rule decides now about the entries that have a pretrained value; or in words why it cannot."""
+        known, of = slice(0, self.n - self.added), self.settings or Settings()
+        return attempt(
+            lambda: ken.explain_row(
+                self.fine_tuned[known],
+                self.k,
+                self.pretrained[known],
+                self.rule,
+                on=of.on,
+                bandwidth=of.bandwidth,
+                kernel=of.kernel,
+                tensor=self.tensor,
+                row=self.row,
+                seed=self.seed,
+            )
+        )
+
+
+def decide(study: Study, tensor: str, row: int, k: int, rule: str, on: str, kernel: str, factor: float) -> Decision:
+    """The decision about a row: the stored one at the subnetwork's own settings, at any other made anew.
+
+    factor is on the bandwidth that the subnetwork's own setting finds for this row; 1 leaves that setting as it is.
+    """
+    recipe = study.net.recipe
+    fine_tuned, pretrained = (values[0] for values in study.rows(tensor, slice(row, row + 1)))
+    stored = study.mask(tensor, slice(row, row + 1))[0]
+    common = _common(pretrained)
+    same = (rule, on, kernel, factor) == (recipe.rule, recipe.on, recipe.kernel, 1)
+    own = common == 0 or (same and k == int(stored[:common].sum()))
+    values = (fine_tuned - pretrained)[:common] if on == "update" else fine_tuned[: common or None]
+    settings, words = attempt(lambda: _settings(values, on, recipe.bandwidth, kernel, factor))
+    found = Decision(
+        *(tensor, row, k, rule, recipe.seed, settings, fine_tuned, pretrained, stored, own),
+        added=len(stored) - common,
+        problem=words,
+    )
+    if own or words:
+        return found
+    why, words = found.decided
+    if why is None:
+        return replace(found, problem=words)
+    anew = replace(found, mask=np.append(why.mask, stored[common:]))
+    anew.__dict__["decided"] = found.decided  # the mask is no part of it
+    return anew
+
+
+def _common(pretrained: Array) -> int:
+    """How many entries have a pretrained value: those that were added are the last, or all."""
+    return len(pretrained) - int(np.isnan(pretrained).sum())
+
+
+def _settings(values: Array, on: str, bandwidth: str | float, kernel: str, factor: float) -> Settings:
+    found = Settings(on, bandwidth, kernel)
+    h = float(ken.density.bandwidth(values[None], bandwidth)[0, 0])  # a rule may find none
+    if factor == 1 or h == 0:
+        return found
+    return replace(found, bandwidth=float(np.clip(factor * h, _LIMITS.smallest_subnormal, _LIMITS.max)))
+
+
+def attempt(make: Callable[[], T]) -> tuple[T | None, str]:
+    """What that makes, or in words why it cannot: a rule of the user's may raise anything."""
+    try:
+        return make(), ""
+    except ken.KenError as error:
+        return None, str(error)
+    except Exception as error:
+        return None, f"{type(error).__name__}: {error}"

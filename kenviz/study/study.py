@@ -1,0 +1,208 @@
+"""Study: a subnetwork and its pair, opened once, and what several views need of them, computed when it is needed."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from functools import cached_property, partial
+from typing import Any, Generic, TypeVar
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+import ken
+from ken.retention import PairOfModels
+from ken.storage.outputs import models_of
+from ken.subnetwork.belonging import check_tensor, open_for
+from kenviz.tiles.mask_tiles import Pyramid
+from kenviz.tiles.neighbour_tiles import Neighbours
+from kenviz.tiles.pyramid import Read
+from kenviz.tiles.value_tiles import Values
+
+# Decoded tensors, and pyramids, are kept while together they take no more bytes than this; the latest always is.
+_MOST_KEPT = 1 << 28
+
+T = TypeVar("T")
+
+
+class Study:
+    """What is looked at: net, and pair, None if there is only a subnetwork. Views of one study share what it holds.
+
+    Raises `ValueError` (`ken.KenError`) if the models are not those of the subnetwork: as far as a quick look at its
+    smallest tensors tells at once, of any other tensor when its values are first looked at.
+
+    >>> import torch
+    >>> pair = ken.Pair({"w": torch.arange(8.0).reshape(2, 4)}, {"w": torch.zeros(2, 4)})
+    >>> study = Study(ken.prune(*pair, k=2), pair)
+    >>> study.mask("w").sum(axis=1).tolist()
+    [2, 2]
+    >>> Study.of(study.net, study) is study
+    True
+    """
+
+    def __init__(self, net: ken.Subnetwork, pair: PairOfModels | None = None) -> None:
+        self.net, self.pair = net, pair
+        self._outlines = {name: of for name, of in net.outlines.items() if of.reason is None}
+        self.models: Any = None if pair is None else open_for(net, pair)
+        self._recognised: set[str] = set()
+        self._tensors: _Recent[ken.RetainedTensor] = _Recent(lambda tensor: tensor.bits.nbytes + tensor.ulps.nbytes)
+        self._pyramids: _Recent[Pyramid] = _Recent(lambda pyramid: pyramid.nbytes)
+        self._values: _Recent[Values] = _Recent(lambda values: values.nbytes)
+        self._neighbours: _Recent[Neighbours] = _Recent(lambda neighbours: neighbours.nbytes)
+
+    @classmethod
+    def of(cls, net: ken.Subnetwork, pair: PairOfModels | Study | None) -> Study:
+        """The study of a subnetwork and a pair; a study itself stays what it is."""
+        if not isinstance(pair, Study):
+            return cls(net, pair)
+        if pair.net is not net:
+            raise ValueError("the study is of another subnetwork")
+        return pair
+
+    # A study stands wherever a pair does.
+    @property
+    def fine_tuned(self) -> Any:
+        """The fine-tuned model."""
+        return self._pair().fine_tuned
+
+    @property
+    def pretrained(self) -> Any:
+        """The pretrained model."""
+        return self._pair().pretrained
+
+    def _pair(self) -> PairOfModels:
+        if self.pair is None:
+            raise ValueError("this needs the pair of models, and only a subnetwork was given")
+        return self.pair
+
+    def reads(self) -> dict[str, Any]:
+        """What is looked at, by what it is called: no page may take its place."""
+        return {"the subnetwork": self.net, **models_of(self.pair)}
+
+    @property
+    def tensors(self) -> list[str]:
+        """Names of the pruned tensors, in model order."""
+        return list(self._outlines)
+
+    def check(self, tensor: str) -> str:
+        """The name of a pruned tensor, as it is; raises `ValueError` for any other."""
+        if not self._outlines:
+            raise ValueError("the subnetwork has no pruned tensor to show")
+        if tensor not in self._outlines:
+            known = f"one of {len(self._outlines)}, such as {next(iter(self._outlines))!r}"
+            raise ValueError(f"tensor must be a pruned one, {known}; got {tensor!r}")
+        return tensor
+
+    def shape(self, tensor: str) -> tuple[int, int]:
+        """(rows, row length) of a pruned tensor."""
+        return self._shapes[self.check(tensor)]
+
+    def tensor(self, tensor: str) -> ken.RetainedTensor:
+        """What was retained of a tensor. Those asked for last stay decoded."""
+        return self._tensors.get(self.check(tensor), lambda: self.net.pruned()[tensor])
+
+    def mask(self, tensor: str, rows: slice | None = None) -> NDArray[np.bool_]:
+        """Mask of a tensor, or of some of its rows: (rows, n) bool."""
+        return self.tensor(tensor).row_mask(rows)
+
+    def pyramid(self, tensor: str) -> Pyramid:
+        """Counts for any zoom into a tensor's mask. Those asked for last are kept."""
+        return self._pyramids.get(
+            self.check(tensor), lambda: Pyramid.reading(self.shape(tensor), partial(self.mask, tensor))
+        )
+
+    def values(self, tensor: str, show: str) -> Values:
+        """Means for any zoom into a quantity (`kenviz.study.quantities`) of a tensor. Those asked for last are kept."""
+        self._pair()
+        return self._values.get(
+            f"{show} {self.check(tensor)}", lambda: Values(self.shape(tensor), self._reader(tensor, show))
+        )
+
+    def _reader(self, tensor: str, show: str) -> Read:
+        """A function that gives a quantity of some rows, (rows, n) float64, NaN where an entry has none."""
+
+        def read(rows: slice) -> NDArray[Any]:
+            fine_tuned, pretrained = self.rows(tensor, rows)
+            if show == "fine_tuned":
+                return fine_tuned
+            if show == "pretrained":
+                return pretrained
+            if show == "retained":
+                return np.where(self.mask(tensor, rows), fine_tuned, np.nan)
+            with np.errstate(over="ignore"):
+                update = fine_tuned - pretrained
+            return np.sign(update) if show == "sign" else update
+
+        return read
+
+    def neighbours(self, tensor: str) -> Neighbours:
+        """Counts of retained neighbours in a tensor's mask, for any zoom. Those asked for last are kept."""
+
+        def read(rows: slice) -> NDArray[np.bool_]:
+            return self.mask(tensor, rows)
+
+        return self._neighbours.get(self.check(tensor), lambda: Neighbours(read, self.shape(tensor)))
+
+    def rows(self, tensor: str, wanted: slice) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Fine-tuned and pretrained rows, each (rows, n) float64; NaN where there is no pretrained value."""
+        self.recognise(tensor)
+        found: tuple[NDArray[Any], NDArray[Any]] = self.models.rows(self.check(tensor), wanted)
+        return found
+
+    def recognise(self, tensor: str) -> None:
+        """Raise `ValueError` if a tensor of the pair is not, bit for bit, the one that was pruned. It is read once."""
+        self._pair()
+        if self.check(tensor) not in self._recognised:
+            check_tensor(tensor, self.net.pruned()[tensor], self.models)
+            self._recognised.add(tensor)
+
+    @cached_property
+    def shares(self) -> pd.DataFrame:
+        """What the subnetwork alone tells: layer, kind, rows, row_length, entries, retained, share by tensor."""
+        table = self.net.table().loc[list(self._outlines)]
+        table = table[["rows", "row_length", "entries", "retained", "share"]]
+        places = [ken.retention.place(str(name)) for name in table.index]
+        table.insert(0, "layer", pd.Series([place.layer for place in places], table.index, dtype="Int64"))
+        table.insert(1, "kind", [place.kind for place in places])
+        return table
+
+    @cached_property
+    def _shapes(self) -> dict[str, tuple[int, int]]:
+        rows, lengths = self.shares["rows"].tolist(), self.shares["row_length"].tolist()
+        return dict(zip(self.shares.index, zip(rows, lengths, strict=True), strict=True))
+
+    @cached_property
+    def retention(self) -> ken.retention.Retention:
+        """All retention statistics: reads both models once, when first asked for."""
+        return ken.retention.measure(self.net, self)
+
+    def table(self, columns: Sequence[str] = ()) -> pd.DataFrame:
+        """The retention table. If only columns of `shares` are named, nothing is read from the models."""
+        if self.pair is None or (set(columns) <= set(self.shares.columns) and columns):
+            return self.shares
+        return self._table
+
+    @cached_property
+    def _table(self) -> pd.DataFrame:
+        return self.retention.table()
+
+
+class _Recent(Generic[T]):
+    """Values by name, the latest asked for, as long as together they are not too large. Any thread may ask."""
+
+    def __init__(self, size: Callable[[T], int]) -> None:
+        self._size = size
+        self._lock = threading.RLock()
+        self._values: OrderedDict[str, T] = OrderedDict()
+
+    def get(self, name: str, make: Callable[[], T]) -> T:
+        """The value of that name, made if it is not there."""
+        with self._lock:
+            if name not in self._values:
+                self._values[name] = make()
+            self._values.move_to_end(name)
+            while len(self._values) > 1 and sum(map(self._size, self._values.values())) > _MOST_KEPT:
+                self._values.popitem(last=False)
+            return self._values[name]

@@ -1,0 +1,222 @@
+"""The results of a sweep as a view needs them: checked, completed, and as one series a rule."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+import ken
+from kenviz.text.labels import label
+
+_NEEDED = ["model", "rule", "on", "k", "seed", "share", "metric"]
+#: Columns that are no metrics, though they may be numbers.
+_OTHER = {
+    *(*_NEEDED, "repeat", "retained", "entries", "standard_error"),
+    *("difference", "difference_error", "paired", "outcomes"),
+}
+MODELS = ("fine-tuned", "pretrained", "pruned")
+QUANTITIES = ("metric", "difference")
+
+Series = tuple[str, str]
+
+
+class Level(NamedTuple):
+    """What a model that was not pruned reaches, and the standard error of that; NaN if unknown."""
+
+    value: float
+    error: float
+
+
+class Sweep:
+    """A table of `ken.sweep`, or the path of a results file, checked.
+
+    pruned: one line an evaluation of a pruned model, with all columns of the table. metrics: "metric" and the further
+    metrics, which are all other columns of numbers. The standard error of a further metric is in a column of its name
+    with "_error" behind it, if there is one.
+
+    Raises `ValueError` for a table that lacks columns, has no pruned model, or numbers that cannot be;
+    `ken.results.read`'s errors for a file.
+
+    >>> table = pd.DataFrame({"model": ["fine-tuned", "pruned"], "rule": ["", "ken"], "on": ["", "weights"],
+    ...                       "k": [np.nan, 0.5], "seed": -1, "share": [1.0, 0.5], "metric": [0.7, 0.6]})
+    >>> found = Sweep(table)
+    >>> found.lines("metric", "difference").round(2)["mean"].tolist()
+    [-0.1]
+    """
+
+    def __init__(self, table: pd.DataFrame | str | Path) -> None:
+        self.source = table if isinstance(table, str | Path) else None
+        self._table = _checked(ken.results.read(table) if isinstance(table, str | Path) else table)
+        self.pruned = self._table[self._table["model"] == "pruned"].reset_index(drop=True)
+        # Numbers of Python's own: they are shown as they would be typed.
+        for name in ("k", "seed"):
+            plain = [value.item() if isinstance(value, np.generic) else value for value in self.pruned[name]]
+            self.pruned[name] = pd.Series(plain, self.pruned.index, dtype=object)
+        if self.pruned.empty:
+            raise ValueError("the table has no pruned model: no line in which model is 'pruned'")
+        others = [name for name in self._table if name not in _OTHER]
+        numeric = [name for name in others if pd.api.types.is_numeric_dtype(self._table[name])]
+        errors = {f"{name}_error" for name in numeric}
+        self.metrics = ["metric", *(str(name) for name in numeric if name not in errors)]
+
+    @cached_property
+    def series(self) -> list[Series]:
+        """Rule and on of each series, in the order of the table."""
+        return list(dict.fromkeys(zip(self.pruned["rule"], self.pruned["on"], strict=True)))
+
+    @cached_property
+    def names(self) -> dict[Series, str]:
+        """What each series is called, in at most 40 characters; no two are the same."""
+        return dict(zip(self.series, apart([series_name(*of) for of in self.series]), strict=True))
+
+    def level(self, model: str, metric: str, quantity: str) -> Level:
+        """What the fine-tuned or the pretrained model reaches; NaN where the table does not say."""
+        lines = self._table[self._table["model"] == model]
+        if lines.empty:
+            return Level(math.nan, math.nan)
+        values, errors = self._values(lines, metric, quantity)
+        return Level(float(values.mean()), float(errors.mean()))
+
+    def evaluations(self, metric: str, quantity: str) -> pd.DataFrame:
+        """One line for each of `pruned`: rule, on, k, seed, share, value, error (NaN if unknown)."""
+        values, errors = self._values(self.pruned, metric, quantity)
+        return self.pruned[["rule", "on", "k", "seed", "share"]].assign(value=values, error=errors)
+
+    def lines(self, metric: str, quantity: str, of: Sequence[Series] | None = None) -> pd.DataFrame:
+        """One line for each rule, on and k, by share within each series: share, seeds (how many evaluations), mean,
+        lowest, highest, error (the mean of their standard errors, NaN if unknown).
+        """
+        found = self.evaluations(metric, quantity)
+        wanted = self.series if of is None else list(of)
+        keep = [pair in set(wanted) for pair in zip(found["rule"], found["on"], strict=True)]
+        found = found[keep]
+        rows = []
+        # repr tells 1 entry from 1.0, all of them, and a mapping from another.
+        for (rule, on, _), group in found.groupby(["rule", "on", found["k"].map(repr)], sort=False):
+            value = group["value"]
+            spread = value.mean(), value.min(), value.max()
+            rows.append(
+                (rule, on, group["k"].iloc[0], group["share"].mean(), len(group), *spread, group["error"].mean())
+            )
+        names = ["rule", "on", "k", "share", "seeds", "mean", "lowest", "highest", "error"]
+        table = pd.DataFrame(rows, columns=names)
+        table["k"] = pd.Series([row[2] for row in rows], table.index, dtype=object)
+        order = [self.series.index(pair) for pair in zip(table["rule"], table["on"], strict=True)]
+        table = table.assign(order=order).sort_values(["order", "share"], kind="stable", ignore_index=True)
+        return table.drop(columns="order")
+
+    def has_base(self) -> bool:
+        """Whether differences can be told: there is a line of the fine-tuned model."""
+        return bool((self._table["model"] == "fine-tuned").any())
+
+    def paired(self, at: int) -> bool | None:
+        """Whether the difference of that pruned model was measured item by item; None if the table does not say."""
+        line = self.pruned.iloc[at]
+        if "paired" in self.pruned:
+            return truths(self.pruned["paired"]).iloc[at]
+        if "outcomes" in self.pruned and self.has_base():
+            return _by_items(line) and _by_items(self._table[self._table["model"] == "fine-tuned"].iloc[0])
+        return None
+
+    def _values(self, lines: pd.DataFrame, metric: str, quantity: str) -> tuple[pd.Series, pd.Series]:
+        unknown = pd.Series(np.nan, lines.index)
+        if quantity == "difference" and metric == "metric" and "difference" in lines:
+            return lines["difference"].astype(float), lines.get("difference_error", unknown).astype(float)
+        values = lines[metric].astype(float)
+        errors = lines.get("standard_error" if metric == "metric" else f"{metric}_error", unknown).astype(float)
+        if quantity == "metric":
+            return values, errors
+        base = self.level("fine-tuned", metric, "metric")
+        errors = (errors**2 + base.error**2) ** 0.5
+        if metric == "metric" and "outcomes" in lines:
+            errors = self._by_outcomes(lines, errors)
+        # A model differs from itself by nothing, without an error.
+        return values - base.value, errors.mask(lines["model"] == "fine-tuned", 0.0)
+
+    def _by_outcomes(self, lines: pd.DataFrame, errors: pd.Series) -> pd.Series:
+        """Errors of differences item by item, where the outcomes are known and their mean is the metric."""
+        base = self._table[self._table["model"] == "fine-tuned"].iloc[0]
+        found = errors.to_numpy(copy=True)
+        for at, (_, line) in enumerate(lines.iterrows()):
+            if _by_items(base) and _by_items(line):
+                differences = line["outcomes"].astype(float) - base["outcomes"]
+                found[at] = float(differences.std()) / math.sqrt(len(differences))
+        return pd.Series(found, lines.index)
+
+
+def truths(column: pd.Series) -> pd.Series:
+    """A column of yes and no as True, False, and None where it says neither; texts are as programs write them.
+
+    >>> truths(pd.Series([True, "FALSE", "", None, 1.0])).tolist()
+    [True, False, None, None, True]
+    """
+    known = {"true": True, "1": True, "1.0": True, "false": False, "0": False, "0.0": False}
+    return pd.Series([known.get(str(value).lower()) for value in column], column.index, dtype=object)
+
+
+def _by_items(line: pd.Series) -> bool:
+    outcomes = line["outcomes"]
+    return outcomes is not None and math.isclose(line["metric"], outcomes.mean(), abs_tol=1e-9)
+
+
+def series_name(rule: str, on: str) -> str:
+    """What a series is called, as `ken sweep` writes it.
+
+    >>> series_name("ken", "update"), series_name("random", "")
+    ('ken on update', 'random')
+    """
+    return label(f"{rule} on {on}" if on == "update" else rule, 40)
+
+
+def apart(names: Sequence[str]) -> list[str]:
+    """The names, numbered if two of them are the same.
+
+    >>> apart(["a", "b"]), apart(["a", "a"])
+    (['a', 'b'], ['1 a', '2 a'])
+    """
+    return list(names) if len(set(names)) == len(names) else [f"{i} {name}" for i, name in enumerate(names, 1)]
+
+
+def _checked(table: Any) -> pd.DataFrame:
+    if not isinstance(table, pd.DataFrame):
+        raise TypeError(f"a table of ken.sweep or the path of a results file is needed, got {type(table).__name__}")
+    missing = [name for name in _NEEDED if name not in table.columns]
+    if missing:
+        columns = f"column {missing[0]!r}" if len(missing) == 1 else f"columns {', '.join(map(repr, missing))}"
+        raise ValueError(f"the table has no {columns}: it is no table of ken.sweep")
+    doubled = table.columns[table.columns.duplicated()]
+    if len(doubled):
+        raise ValueError(f"the table has more than one column {doubled[0]!r}")
+    table = table.reset_index(drop=True)
+    for i, model in enumerate(table["model"]):
+        if model not in MODELS:
+            raise ValueError(f"model must be {', '.join(MODELS[:2])} or {MODELS[2]}, got {model!r} in line {i}")
+    for name in ("share", "metric"):
+        if not pd.api.types.is_numeric_dtype(table[name]):
+            raise ValueError(f"column {name!r} must be of numbers, got {table[name].dtype}")
+    pruned = table["model"] == "pruned"
+    for at in table.index[pruned & ~table["share"].between(0, 1, inclusive="right")]:
+        raise ValueError(f"share must be above 0 and at most 1, got {table['share'][at]} in line {at}")
+    for name in ("rule", "on"):
+        for i, value in enumerate(table[name]):
+            if not isinstance(value, str):
+                raise ValueError(f"{name} must be text, got {value!r} in line {i}")
+    return table
+
+
+def in_words(k: Any) -> str:
+    """A k as it is written in a sentence, which tells 1 entry from 1.0, all of them.
+
+    >>> in_words(1), in_words(1.0), in_words(0.25), in_words({"*": 0.5})
+    ('1', '1.0', '0.25', "{'*': 0.5}")
+    """
+    if isinstance(k, float):
+        written = f"{k:.4g}"
+        return f"{written}.0" if written.isdigit() else written
+    return label(str(k), 60)
