@@ -48,14 +48,14 @@ if TYPE_CHECKING:
     from ken.models.pairing.pairs import Pair as Pair
     from ken.pruning.plan import plan as plan
     from ken.pruning.prune import prune as prune
-    from ken.subnetwork.retained_tensor import CarriedTensor as CarriedTensor
+    from ken.subnetwork.carried_tensor import CarriedTensor as CarriedTensor
     from ken.subnetwork.retained_tensor import RetainedTensor as RetainedTensor
 
 __version__ = importlib.metadata.version("kenviz")
 
 # Public name -> the module that defines it; None: the name is a module itself.
 _PUBLIC = {
-    "CarriedTensor": "subnetwork.retained_tensor",
+    "CarriedTensor": "subnetwork.carried_tensor",
     "demo": None,
     "density": None,
     "explain": "explanation.explain",

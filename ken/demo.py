@@ -39,6 +39,7 @@ from ken.evaluation.docstring_task import (
     library_versions,
 )
 from ken.models.scalars import LARGEST_OF_TRAINING, checked_seed
+from ken.storage.atomic_files import sync
 from ken.training import Evaluation, evaluate, fine_tune, quiet_transformers
 
 if TYPE_CHECKING:
@@ -233,7 +234,7 @@ def _make(entry: Path, task: str, seed: int, progress: bool) -> None:
                 if entry.exists():
                     entry.rename(temporary / "damaged")
                 (temporary / "new").rename(entry)
-                _sync(entry.parent)
+                sync(entry.parent)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
     finally:
@@ -288,7 +289,7 @@ def _save(folder: Path, model: Any, tokenizer: Any, record: Mapping[str, Any]) -
     files = {name: {"bytes": path.stat().st_size, "blake2b": _digest(path)} for name, path in _files(folder).items()}
     (folder / "manifest.json").write_text(json.dumps({"format": _FORMAT, "files": files}, indent=1), encoding="utf-8")
     for path in (*_files(folder).values(), folder / "manifest.json", folder / "fine_tuned", folder):
-        _sync(path)
+        sync(path)
 
 
 def _open(entry: Path, task: str) -> DemoPair:
@@ -333,16 +334,6 @@ def _writing(directory: Path) -> Iterator[None]:
     except (OSError, SafetensorError) as error:
         message = f"cannot write the cache directory {directory} ({error}); set KEN_CACHE to one that can be written"
         raise DemoError(message) from error
-
-
-def _sync(path: Path) -> None:
-    if path.is_dir() and os.name != "posix":  # only there can a folder be opened
-        return
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _say(progress: bool, text: str) -> None:

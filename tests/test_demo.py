@@ -263,7 +263,7 @@ def test_a_full_disk_is_an_error_that_names_the_directory(cache: Path, monkeypat
     def full(path: Path) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(demo, "_sync", full)
+    monkeypatch.setattr(demo, "sync", full)
     with pytest.raises(DemoError, match=rf"{cache}.*No space left"):
         demo.pair(progress=False)
     assert not [path for path in (cache / "demo").iterdir() if path.suffix != ".lock"]
@@ -279,7 +279,7 @@ def test_a_missing_package_is_an_error_with_the_line_to_install_it(monkeypatch: 
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, RuntimeError])
-@pytest.mark.parametrize("where", ["_build", "_sync", "_digest_of_new"])
+@pytest.mark.parametrize("where", ["_build", "sync", "_digest_of_new"])
 def test_an_interruption_leaves_no_entry_and_the_next_call_succeeds(
     error: type[BaseException], where: str, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -196,6 +196,11 @@ def test_modules_of_ken_import_what_is_heavy_when_it_is_used(name):
         assert not (at_import and top in {"numba", "llvmlite"} and path.stem not in COMPILED), module
 
 
+@pytest.mark.parametrize("name", sorted(MODULES))
+def test_no_file_is_longer_than_350_lines(name):
+    assert len(MODULES[name].read_text(encoding="utf-8").splitlines()) <= 350
+
+
 @pytest.mark.parametrize("package", ["ken", "kenviz"])
 def test_a_package_is_seen_from_its_door(package):
     top = [path for path in (ROOT / package).iterdir() if path.name != "__pycache__"]

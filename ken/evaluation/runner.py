@@ -28,7 +28,8 @@ from ken.pruning.prune import prune
 from ken.pruning.selection import Selection
 from ken.storage.file_kinds import RESULTS
 from ken.storage.outputs import check_outputs, models_of
-from ken.subnetwork.retained_tensor import CarriedTensor, RetainedTensor
+from ken.subnetwork.carried_tensor import CarriedTensor
+from ken.subnetwork.retained_tensor import RetainedTensor
 
 if TYPE_CHECKING:
     from ken.results import Key, Record, Results

@@ -23,7 +23,8 @@ from ken.models.checkpoints.wrappers import unwrapped
 from ken.models.pairing import weight_names
 from ken.models.pairing.pairing import match
 from ken.models.tensors.tensor_bytes import fingerprint
-from ken.subnetwork.retained_tensor import CarriedTensor, RetainedTensor, check_grown
+from ken.subnetwork.carried_tensor import CarriedTensor
+from ken.subnetwork.retained_tensor import RetainedTensor, check_grown
 from ken.subnetwork.subnetwork import SubnetworkData
 from ken.subnetwork.threads import each
 

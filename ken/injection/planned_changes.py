@@ -20,7 +20,8 @@ from ken.injection.changes import REMEDY, Change, Distances, Move, Put, Region
 from ken.models.tensors.storages import Spot, entangled, spots
 from ken.models.tensors.tensor_bytes import Reference, bits_of, fingerprint
 from ken.subnetwork import ulp_distances
-from ken.subnetwork.retained_tensor import CarriedTensor, RetainedTensor
+from ken.subnetwork.carried_tensor import CarriedTensor
+from ken.subnetwork.retained_tensor import RetainedTensor
 from ken.subnetwork.threads import each
 
 if TYPE_CHECKING:

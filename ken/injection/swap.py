@@ -22,7 +22,7 @@ from ken.injection.stand_ins import check, find_stand_ins
 from ken.models.checkpoints.checkpoint import read
 from ken.models.pairing.pairing import match
 from ken.models.tensors.tensor_bytes import dtype_name, fingerprint
-from ken.subnetwork.retained_tensor import Outline
+from ken.subnetwork.outline import Outline
 from ken.subnetwork.subnetwork import SubnetworkData
 
 if TYPE_CHECKING:

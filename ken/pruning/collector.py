@@ -6,8 +6,9 @@ import math
 
 from ken.models.tensors.tensor_bytes import Reference, fingerprint
 from ken.models.tensors.tensor_reader import Entries
+from ken.subnetwork.carried_tensor import CarriedTensor
 from ken.subnetwork.extract import InMemory, Subject
-from ken.subnetwork.retained_tensor import CarriedTensor, RetainedTensor
+from ken.subnetwork.retained_tensor import RetainedTensor
 
 
 class Collector:

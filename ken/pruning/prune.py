@@ -4,37 +4,35 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ken import rules
 from ken.api import Subnetwork, load
-from ken.density import NORMAL_REFERENCE, bandwidth_note, longest_bandwidth_note
+from ken.density import NORMAL_REFERENCE, bandwidth_note
 from ken.errors import PairingError, ValuesError, at_tensor, warn
 from ken.models.checkpoints import other_files
-from ken.models.checkpoints.checkpoint import Checkpoint, Source
+from ken.models.checkpoints.checkpoint import Source
 from ken.models.pairing import weight_names
 from ken.models.pairing.mixups import unrelated
 from ken.models.pairing.pairing import Pairing, open_pair
 from ken.models.pairing.pairs import Pair
-from ken.models.pairing.relation import WIDEST, Sums
+from ken.models.pairing.relation import Sums
 from ken.models.pairing.rows import K, row_shape
 from ken.models.scalars import checked_seed
-from ken.models.tensors.tensor_bytes import Reference, dtype_name, of_model
+from ken.models.tensors.tensor_bytes import Reference
 from ken.pruning.collector import Collector
+from ken.pruning.head import Seen, head, planned, versions
 from ken.pruning.patterns import check_patterns
 from ken.pruning.remarks import kept_of_row, remarks
 from ken.pruning.selection import Selection
 from ken.storage.file_kinds import SUBNETWORK
-from ken.storage.model_files import FilesOnDisk
 from ken.storage.outputs import check_outputs, models_of
 from ken.subnetwork.extract import Subject, take
-from ken.subnetwork.retained_tensor import Outline
-from ken.subnetwork.subnetwork import Provenance, Recipe
+from ken.subnetwork.subnetwork import Recipe
 
 if TYPE_CHECKING:
     import torch
@@ -122,13 +120,13 @@ def prune(
         tuple(selection.exclude),
         layers_only,
         dict(selection.rows),
-        _versions(),
+        versions(),
         on,
         settings.bandwidth,
         kernel,
     )
     pairing = replace(pairing, cuts={name: cut for name in reasons if (cut := selection.cut_of(name))})
-    seen = _Seen({}, {}, Sums(), {}, remarks(pairing, selection, reasons))
+    seen = Seen({}, {}, Sums(), {}, remarks(pairing, selection, reasons))
 
     def fill(sink: Collector | SubnetworkWriter, bar: _Bar) -> None:
         for name, reason in reasons.items():
@@ -150,14 +148,14 @@ def prune(
         if out is None:
             collector = Collector()
             fill(collector, bar)
-            head = _head(pairing, recipe, seen)
-            return _told(replace(head, tensors=collector.tensors, files=dict(head.files)), seen)
+            net = head(pairing, recipe, seen)
+            return _told(replace(net, tensors=collector.tensors, files=dict(net.files)), seen)
         from ken.storage.writer import SubnetworkWriter
 
-        plan = {name: _plan(pairing, name, reason) for name, reason in reasons.items()}
-        with SubnetworkWriter(out, _head(pairing, recipe, seen, draft=True), plan) as writer:
+        plan = {name: planned(pairing, name, reason) for name, reason in reasons.items()}
+        with SubnetworkWriter(out, head(pairing, recipe, seen, draft=True), plan) as writer:
             fill(writer, bar)
-            writer.finish(_head(pairing, recipe, seen))
+            writer.finish(head(pairing, recipe, seen))
     return _told(load(out), seen)
 
 
@@ -178,17 +176,7 @@ def _without_misfits(pairing: Pairing, reasons: Mapping[str, str], selection: Se
     return replace(pairing, names=names)
 
 
-class _Seen(NamedTuple):
-    """What has been read so far of both models, and what there was to say before."""
-
-    ours: dict[str, Reference]
-    theirs: dict[str, Reference]
-    sums: Sums
-    stood_in: dict[str, int]
-    notes: tuple[str, ...]
-
-
-def _told(net: Subnetwork, seen: _Seen) -> Subnetwork:
+def _told(net: Subnetwork, seen: Seen) -> Subnetwork:
     """The subnetwork, after a warning if its models are strangers to one another, or rows had no bandwidth."""
     if seen.stood_in:
         warn(bandwidth_note(net.recipe.bandwidth, seen.stood_in))
@@ -243,61 +231,6 @@ def _prune(
     return there, found.fine_tuned, len(stood_in)
 
 
-def _head(pairing: Pairing, recipe: Recipe, seen: _Seen, draft: bool = False) -> Subnetwork:
-    """A subnetwork with everything but its tensors; a draft, before they have been read, as wide as it can become."""
-    fine_tuned, pretrained = pairing.fine_tuned, pairing.pretrained
-    tied = pretrained.tied
-    used = {*pairing.names.values(), *pairing.namesakes.values(), *pairing.lacking.values()} - {None}
-    used |= {tied.get(name or "", name) for name in used}
-    if not draft:
-        # Taken down among what has been read, so that the fingerprint of the whole model does not read them again.
-        seen.theirs.update({other: pretrained.entries(other).reference(other) for other in pairing.lacking.values()})
-    stand_ins = {
-        name: _unread(pretrained, other) if draft else seen.theirs[other] for name, other in pairing.lacking.items()
-    }
-    relation = WIDEST if draft else seen.sums.relation()
-    last = ["" if draft else unrelated(relation)]
-    if without := longest_bandwidth_note(recipe.bandwidth, pairing.names) if draft else seen.stood_in:
-        last.append(bandwidth_note(recipe.bandwidth, without))
-    return Subnetwork(
-        {},
-        recipe,
-        dict(fine_tuned.tied),
-        {name: tuple(of.shape) for name, of in pretrained.tensors.items() if not {name, tied.get(name)} & used},
-        fine_tuned.architecture,
-        pairing.prefix or fine_tuned.prefix or pretrained.prefix,
-        _provenance(fine_tuned, None if draft else seen.ours),
-        _provenance(pretrained, None if draft else seen.theirs),
-        FilesOnDisk(fine_tuned.files),
-        dict(fine_tuned.shards),
-        (*seen.notes, *filter(None, last)),
-        stand_ins,
-        relation,
-    )
-
-
-def _unread(model: Checkpoint, name: str) -> Reference:
-    """A reference as wide as that of the tensor will be when it has been read."""
-    entries = model.entries(name)
-    return Reference(name, entries.shape, entries.dtype, "0" * 32)
-
-
-def _provenance(model: Checkpoint, seen: Mapping[str, Reference] | None) -> Provenance:
-    """The fingerprint covers all tensors of the model, also those that pruning had no need of."""
-    tensors = {name: model.entries(name) for name in model.tensors if name not in model.tied}
-    whole = [] if seen is None else [seen.get(name) or of.reference(name) for name, of in tensors.items()]
-    entries = sum(of.count for of in tensors.values())
-    return Provenance(model.source, len(tensors), entries, of_model(whole))
-
-
-def _plan(pairing: Pairing, name: str, reason: str) -> tuple[Outline, Reference | None]:
-    """What is known of a tensor before it is read."""
-    tensor, other = pairing.fine_tuned.tensors[name], pairing.names[name]
-    there = None if other is None else _unread(pairing.pretrained, other)
-    outline = Outline(tuple(tensor.shape), dtype_name(tensor.dtype), tensor.numel(), reason or None)
-    return outline._replace(cut=pairing.cuts.get(name, "")), there
-
-
 def _reason_to_carry(pairing: Pairing, name: str, selection: Selection) -> str:
     tensor = pairing.fine_tuned.tensors[name]
     if pairing.names[name] is None:
@@ -317,18 +250,6 @@ def _check_finite(values: NDArray[np.float64], side: str, first_row: int) -> Non
         raise ValuesError(
             f"{side} values must be finite, got {values[row, column]} in row {first_row + row}, column {column}"
         )
-
-
-def _versions() -> dict[str, str]:
-    import numba
-    import torch
-
-    return {
-        "kenviz": version("kenviz"),
-        "numpy": np.__version__,
-        "numba": numba.__version__,
-        "torch": torch.__version__,
-    }
 
 
 class _Bar:

@@ -39,7 +39,7 @@ def replacing(path: str | Path) -> Iterator[BinaryIO]:
     except BaseException:
         part.unlink(missing_ok=True)
         raise
-    _sync_folder(path.parent)
+    sync(path.parent)
 
 
 @contextmanager
@@ -62,18 +62,14 @@ def replacing_folder(path: str | Path) -> Iterator[Path]:
         part.mkdir(mode=0o700)
         yield part
         for inside in part.rglob("*"):
-            if inside.is_dir():
-                _sync_folder(inside)
-            else:
-                with inside.open("rb") as opened:
-                    os.fsync(opened.fileno())
-        _sync_folder(part)
+            sync(inside)
+        sync(part)
         part.chmod(_mode(path, 0o777))
         part.replace(path)
     except BaseException:
         shutil.rmtree(part, ignore_errors=True)
         raise
-    _sync_folder(path.parent)
+    sync(path.parent)
 
 
 def check_place(path: Path) -> None:
@@ -130,11 +126,11 @@ def _mode(path: Path, new: int) -> int:
     return new & ~umask
 
 
-def _sync_folder(folder: Path) -> None:
-    """Make the renaming last; where folders cannot be opened (Windows), the system sees to it."""
-    if not hasattr(os, "O_DIRECTORY"):
+def sync(path: Path) -> None:
+    """Make a file, or what is in a folder, last; where folders cannot be opened (Windows), the system sees to it."""
+    if path.is_dir() and os.name != "posix":
         return
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
     finally:

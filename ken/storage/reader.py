@@ -22,7 +22,9 @@ from ken.storage.outputs import check_outputs
 from ken.storage.records import plausible
 from ken.storage.schema import CarriedRecord, PrunedRecord, Record, from_metadata
 from ken.storage.writer import SubnetworkWriter
-from ken.subnetwork.retained_tensor import CarriedTensor, Outline, RetainedTensor, check_grown
+from ken.subnetwork.carried_tensor import CarriedTensor
+from ken.subnetwork.outline import Outline
+from ken.subnetwork.retained_tensor import RetainedTensor, check_grown
 from ken.subnetwork.subnetwork import Provenance, Recipe, SubnetworkData
 
 

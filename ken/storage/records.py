@@ -24,7 +24,7 @@ from ken.storage.schema import (
     RelationRecord,
     ValuesRecord,
 )
-from ken.subnetwork.retained_tensor import Outline
+from ken.subnetwork.outline import Outline
 from ken.subnetwork.subnetwork import Provenance, SubnetworkData
 
 # Rows that a tensor adds may take this many bytes, and this many for every byte that is stored of the tensor.

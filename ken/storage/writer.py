@@ -38,8 +38,10 @@ from ken.storage.schema import (
     to_metadata,
 )
 from ken.storage.spools import Spool
+from ken.subnetwork.carried_tensor import CarriedTensor
 from ken.subnetwork.extract import Subject
-from ken.subnetwork.retained_tensor import CarriedTensor, Outline, RetainedTensor
+from ken.subnetwork.outline import Outline
+from ken.subnetwork.retained_tensor import RetainedTensor
 from ken.subnetwork.subnetwork import SubnetworkData
 from ken.subnetwork.ulp_distances import keys
 

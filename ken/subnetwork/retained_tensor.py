@@ -1,11 +1,11 @@
-"""What is stored of one tensor: the entries that stay fine-tuned, or the tensor whole."""
+"""What is stored of a pruned tensor: the entries that stay fine-tuned."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -291,84 +291,3 @@ def _base(pretrained: torch.Tensor, shape: tuple[int, ...], dtype: torch.dtype, 
     base = torch.zeros(shape, dtype=dtype)
     base[: pretrained.shape[0]].copy_(pretrained.detach())
     return base
-
-
-@dataclass(frozen=True, eq=False)
-class CarriedTensor:
-    """A tensor that goes into the subnetwork whole, and why: a new head, an integer buffer, an excluded name.
-
-    pretrained is its counterpart, None if it has none.
-    """
-
-    value: torch.Tensor
-    reason: str
-    pretrained: Reference | None = None
-
-    def __eq__(self, other: object) -> bool:
-        """Whether it is the same tensor, bit for bit, carried for the same reason."""
-        if not isinstance(other, CarriedTensor):
-            return NotImplemented
-        return self._about == other._about and bytes_of(self.value) == bytes_of(other.value)
-
-    def __hash__(self) -> int:
-        return hash(self._about)
-
-    @property
-    def _about(self) -> tuple[Any, ...]:
-        return self.shape, self.dtype, self.reason, self.pretrained
-
-    def decoded(self) -> CarriedTensor:
-        """The same in memory, without any file."""
-        return self
-
-    def stretches(self) -> Iterator[NDArray[Any]]:
-        """The tensor's bytes, a stretch at a time; with the last of them, all has been checked."""
-        for part in Entries.of(self.value).stretches():
-            yield np.frombuffer(bytes_of(part), np.uint8)
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """The shape of the fine-tuned tensor."""
-        return tuple(self.value.shape)
-
-    @property
-    def entries(self) -> int:
-        """Entries of the tensor; all are retained."""
-        return self.value.numel()
-
-    @property
-    def retained(self) -> int:
-        """The same as `entries`."""
-        return self.value.numel()
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """The dtype of the fine-tuned tensor."""
-        return self.value.dtype
-
-
-class Outline(NamedTuple):
-    """What is known of a stored tensor without its values.
-
-    reason says why it is carried, None if it is pruned. unchanged: it is pruned, but fine-tuning did not change it.
-    cut: how it was cut into rows.
-    """
-
-    shape: tuple[int, ...]
-    dtype: str
-    retained: int
-    reason: str | None
-    unchanged: bool = False
-    cut: str = ""
-
-    @property
-    def entries(self) -> int:
-        """Entries of the whole tensor."""
-        return math.prod(self.shape)
-
-    @classmethod
-    def of(cls, tensor: RetainedTensor | CarriedTensor) -> Outline:
-        """The outline of a tensor in memory."""
-        if isinstance(tensor, CarriedTensor):
-            return cls(tensor.shape, dtype_name(tensor.dtype), tensor.retained, tensor.reason)
-        return cls(tensor.shape, dtype_name(tensor.dtype), tensor.retained, None, tensor.unchanged, tensor.cut)

@@ -14,7 +14,9 @@ import numpy as np
 from ken.errors import printable
 from ken.models.pairing.rows import row_shape
 from ken.models.tensors.tensor_bytes import Reference, dtype_name
-from ken.subnetwork.retained_tensor import CarriedTensor, Outline, RetainedTensor
+from ken.subnetwork.carried_tensor import CarriedTensor
+from ken.subnetwork.outline import Outline
+from ken.subnetwork.retained_tensor import RetainedTensor
 
 if TYPE_CHECKING:
     import pandas as pd

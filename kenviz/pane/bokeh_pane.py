@@ -19,12 +19,10 @@ import math
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import cache
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import anywidget
-import bokeh
 import ipywidgets
 import numpy as np
 import traitlets
@@ -32,24 +30,17 @@ from bokeh.document import Document
 from bokeh.embed import json_item
 from bokeh.model import Model
 from bokeh.models import ColumnDataSource, LayoutDOM, Range1d
-from bokeh.resources import Resources
 
 from kenviz import theme as themes
 from kenviz.pane import encoding
 from kenviz.pane import events as reports
+from kenviz.pane.encoding import bokehjs
 from kenviz.pane.events import Change
+from kenviz.pane.named_models import NamedModels, columns_of, require_column, require_free
 
 log = logging.getLogger(__name__)
 
-M = TypeVar("M", bound=Model)
-
 _UNSENT = math.inf  # generation of a change that no view has been told of yet: later than any a view can have seen
-
-
-class UnknownNameError(KeyError):
-    """No model, or no column, has the name that was asked for."""
-
-    __str__ = Exception.__str__  # KeyError would show the quoted repr of the sentence
 
 
 class _Held(threading.local):
@@ -110,17 +101,13 @@ class BokehPane(anywidget.AnyWidget):
     def __init__(self, root: LayoutDOM, text: str = "", **kwargs: Any) -> None:
         if not isinstance(root, LayoutDOM):
             raise TypeError(f"root must be a Bokeh figure or layout, got {type(root).__name__}")
-        taken = [model for model in root.references() if model.document is not None]
-        if taken:
-            model = root if root in taken else max(taken, key=lambda model: model.name is not None)
-            label = type(model).__name__ + (f" {model.name!r}" if model.name else "")
-            raise ValueError(f"{label} is in a document already; a model can be in one pane only")
+        require_free(root)
         self._root = root
         self._document = Document()
         self._document.add_root(root)
         self._lock = threading.RLock()
         self._held = _Held()
-        self._found: dict[tuple[str, type[Model]], Any] = {}  # looking through all models takes a millisecond
+        self._names = NamedModels(self._document)
         self._unsent: dict[str, Change] = {}
         self._generation = 0
         # By model id: generation of the latest change, and the view it came from ("" is Python).
@@ -177,11 +164,11 @@ class BokehPane(anywidget.AnyWidget):
             Lengths differ. Nothing is changed by a call that raises.
         """
         with self.hold(), self._lock:
-            model = self._named(source, ColumnDataSource)
+            model = self._names.find(source, ColumnDataSource)
             for name in columns:
-                _require_column(model, name)
+                require_column(model, name)
             new = {name: encoding.column(values, f"{source}.{name}") for name, values in columns.items()}
-            data = {**_data(model), **new}
+            data = {**columns_of(model), **new}
             if len({len(values) for values in data.values()}) > 1:
                 lengths = ", ".join(
                     f"{name}: {len(values)}" + ("" if name in new else " (not given)") for name, values in data.items()
@@ -207,7 +194,7 @@ class BokehPane(anywidget.AnyWidget):
             The value is, or holds, a Bokeh model. Nothing is changed by a call that raises.
         """
         with self.hold(), self._lock:
-            model = self._named(name, Model)
+            model = self._names.find(name, Model)
             if "data" in properties and isinstance(model, ColumnDataSource):
                 raise TypeError(f"columns are changed with patch({name!r}, ...), not with set")
             for prop in properties:
@@ -222,7 +209,7 @@ class BokehPane(anywidget.AnyWidget):
                 model.update(**before)
                 raise
             if "name" in properties:
-                self._found.clear()  # it may be the name of another, too
+                self._names.forget()  # it may be the name of another, too
             if properties:
                 self._touch(model).properties |= dict.fromkeys(properties)
 
@@ -246,9 +233,9 @@ class BokehPane(anywidget.AnyWidget):
         1-D array of arrays.
         """
         with self._lock:
-            model = self._named(source, ColumnDataSource)
-            _require_column(model, column)
-            values = _data(model)[column]
+            model = self._names.find(source, ColumnDataSource)
+            require_column(model, column)
+            values = columns_of(model)[column]
         if isinstance(values, list) and any(isinstance(value, np.ndarray) for value in values):
             if len(values) == 1 and values[0].ndim == 2:
                 return values[0]
@@ -279,23 +266,6 @@ class BokehPane(anywidget.AnyWidget):
 
     # ---- inside
 
-    def _named(self, name: str, kind: type[M]) -> M:
-        """The one model of that kind with that name."""
-        known = self._found.get((name, kind))
-        if known is not None and known.name == name and known.document is self._document:
-            return known
-        models = [model for model in self._document.models if isinstance(model, kind)]
-        found = [model for model in models if model.name == name]
-        if len(found) == 1:
-            self._found[name, kind] = found[0]
-            return found[0]
-        what = "source" if kind is ColumnDataSource else "model"
-        if found:
-            kinds = ", ".join(sorted(type(model).__name__ for model in found))
-            raise UnknownNameError(f"several models are named {name!r}: {kinds}")
-        names = ", ".join(map(repr, sorted({model.name for model in models if model.name}))) or "none"
-        raise UnknownNameError(f"no {what} is named {name!r}; known names: {names}")
-
     def _touch(self, model: Model) -> Change:
         """Note that this thread changes `model`: sent at the end of its hold."""
         self._stamps[model.id] = (_UNSENT, "")
@@ -324,7 +294,7 @@ class BokehPane(anywidget.AnyWidget):
         buffers: list[bytes] = []
         apply = []
         for change in changes:
-            columns = {name: _data(change.model)[name] for name in change.columns}
+            columns = {name: columns_of(change.model)[name] for name in change.columns}
             properties = {name: getattr(change.model, name) for name in change.properties}
             op = {"columns": columns, "properties": properties}
             apply.append({"id": change.model.id, **{key: encoding.encode(op[key], buffers, key) for key in op}})
@@ -335,7 +305,7 @@ class BokehPane(anywidget.AnyWidget):
         """Answer a message from a view, or ignore it: it may come from anywhere, and be malformed."""
         match content:
             case {"need": "bokehjs"}:
-                version, library = _bokehjs()
+                version, library = bokehjs()
                 self.send({"bokehjs": version}, [library])
             case {"need": "figure", "view": str(view)} if view:
                 with self._lock:
@@ -378,22 +348,3 @@ class BokehPane(anywidget.AnyWidget):
         """
         generation, origin = self._stamps.get(model.id, (0, ""))
         return generation > seen and origin != view
-
-
-@cache
-def _bokehjs() -> tuple[str, bytes]:
-    """Version and text of the BokehJS of the installed bokeh; figures need no other component."""
-    # Behind the library comes a line that sets the log level of window.Bokeh, which may be another version.
-    library, *_ = Resources(mode="inline", components=["bokeh"]).js_raw
-    return bokeh.__version__, library.encode()
-
-
-def _data(source: Model) -> dict[str, Any]:
-    """The columns of a ColumnDataSource, by name."""
-    return dict(source.data)  # type: ignore[attr-defined]
-
-
-def _require_column(source: ColumnDataSource, column: str) -> None:
-    if column not in source.data:
-        known = ", ".join(map(repr, source.data)) or "none"
-        raise UnknownNameError(f"source {source.name!r} has no column {column!r}; its columns: {known}")

@@ -1,11 +1,14 @@
 """What goes to the browser: columns as typed arrays, properties as JSON with the arrays apart, in buffers."""
 
 import math
+from functools import cache
 from typing import Any
 
+import bokeh
 import numpy as np
 from bokeh.core.property.vectorization import Field, Value
 from bokeh.model import Model
+from bokeh.resources import Resources
 from bokeh.util.dataclasses import Unspecified
 
 # What BokehJS has typed arrays for. All else is converted (`typed`) or refused.
@@ -104,3 +107,11 @@ def encode(value: Any, buffers: list[bytes], where: str) -> Any:
         case Model():
             raise TypeError(f"{where}: a Bokeh model ({type(value).__name__}) cannot be sent; set its own properties")
     raise TypeError(f"{where}: cannot send a {type(value).__name__}")
+
+
+@cache
+def bokehjs() -> tuple[str, bytes]:
+    """Version and text of the BokehJS of the installed bokeh; figures need no other component."""
+    # Behind the library comes a line that sets the log level of window.Bokeh, which may be another version.
+    library, *_ = Resources(mode="inline", components=["bokeh"]).js_raw
+    return bokeh.__version__, library.encode()

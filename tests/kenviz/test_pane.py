@@ -11,7 +11,8 @@ from bokeh.layouts import column, row
 from bokeh.models import ColumnDataSource, LinearColorMapper, Range1d, Title
 from bokeh.plotting import curdoc, figure
 
-from kenviz.pane.bokeh_pane import BokehPane, UnknownNameError
+from kenviz.pane.bokeh_pane import BokehPane
+from kenviz.pane.named_models import UnknownNameError
 
 VALUES = {"x": [0.0, 1.0, 2.0], "top": [3.0, 4.0, 5.0], "label": ["a", "b", "c"]}
 

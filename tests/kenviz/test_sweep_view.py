@@ -30,7 +30,7 @@ def view(table):
 
 def shown(view, source):
     """A source as a table, less what is only looks."""
-    columns = set(view.pane._named(source, object).data)
+    columns = set(view.pane._names.find(source, object).data)
     return pd.DataFrame({name: view.pane.column(source, name) for name in sorted(columns)})
 
 

@@ -1,0 +1,37 @@
+"""What is known of a stored tensor without decoding it."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+from ken.models.tensors.tensor_bytes import dtype_name
+from ken.subnetwork.carried_tensor import CarriedTensor
+from ken.subnetwork.retained_tensor import RetainedTensor
+
+
+class Outline(NamedTuple):
+    """What is known of a stored tensor without its values.
+
+    reason says why it is carried, None if it is pruned. unchanged: it is pruned, but fine-tuning did not change it.
+    cut: how it was cut into rows.
+    """
+
+    shape: tuple[int, ...]
+    dtype: str
+    retained: int
+    reason: str | None
+    unchanged: bool = False
+    cut: str = ""
+
+    @property
+    def entries(self) -> int:
+        """Entries of the whole tensor."""
+        return math.prod(self.shape)
+
+    @classmethod
+    def of(cls, tensor: RetainedTensor | CarriedTensor) -> Outline:
+        """The outline of a tensor in memory."""
+        if isinstance(tensor, CarriedTensor):
+            return cls(tensor.shape, dtype_name(tensor.dtype), tensor.retained, tensor.reason)
+        return cls(tensor.shape, dtype_name(tensor.dtype), tensor.retained, None, tensor.unchanged, tensor.cut)
