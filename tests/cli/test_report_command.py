@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 import ken
 import kenviz
-from ken import cli
+from ken.cli import commands as cli
 
 
 @pytest.fixture(scope="module")

@@ -20,7 +20,7 @@ from transformers import BertConfig, BertForMaskedLM, BertForSequenceClassificat
 from typer.testing import CliRunner
 
 import ken
-from ken import cli
+from ken.cli import commands as cli
 from ken.training import evaluate, fine_tune
 
 NAMES = ["red", "green", "blue"]

@@ -28,7 +28,7 @@ from transformers import (
 from typer.testing import CliRunner
 
 import ken
-from ken import cli
+from ken.cli import commands as cli
 from ken.errors import SubnetworkError
 from ken.models.checkpoints.checkpoint import read
 

@@ -10,7 +10,7 @@ from transformers import BertConfig, BertForMaskedLM, BertForSequenceClassificat
 from typer.testing import CliRunner
 
 import ken
-from ken import cli
+from ken.cli import commands as cli
 from ken.errors import BudgetError, PairingError, SubnetworkError
 
 ROOT = Path(__file__).parents[2]

@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 
 import ken
 import kenviz
-from ken import cli
+from ken.cli import commands as cli
 from ken.errors import KenWarning
 from ken.retention.same_draw import alike, same_draw
 from kenviz.figures.compare import ONE_DRAW

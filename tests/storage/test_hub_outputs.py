@@ -9,7 +9,7 @@ from kenviz_models import small_pair
 from safetensors.torch import save_file
 
 import ken
-from ken import cli
+from ken.cli import commands as cli
 from ken.errors import OutputError
 from ken.storage.file_kinds import FOLDER, SUBNETWORK
 from ken.storage.outputs import check_outputs

@@ -20,7 +20,7 @@ from safetensors.torch import save_file
 import ken
 import ken.demo
 import kenviz
-from ken import cli
+from ken.cli import commands as cli
 from ken.errors import OutputError
 from ken.storage.file_kinds import PAGE, RESULTS, SUBNETWORK, TABLE
 from ken.storage.outputs import check_outputs
