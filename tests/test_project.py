@@ -196,6 +196,11 @@ def test_modules_of_ken_import_what_is_heavy_when_it_is_used(name):
         assert not (at_import and top in {"numba", "llvmlite"} and path.stem not in COMPILED), module
 
 
+def test_no_folder_of_tests_is_taken_for_a_package():
+    """The folder of tests is in the path of notebooks that the browser tests run."""
+    assert not {path.name for path in (ROOT / "tests").iterdir()} & {"ken", "kenviz"}
+
+
 @pytest.mark.parametrize("name", sorted(MODULES))
 def test_no_file_is_longer_than_350_lines(name):
     assert len(MODULES[name].read_text(encoding="utf-8").splitlines()) <= 350
