@@ -106,5 +106,5 @@ def test_wide_and_narrow_no_page_scrolls_sideways(visit, files):
 def test_the_template_is_part_of_the_package():
     import kenviz
 
-    folder = Path(kenviz.__file__).parent / "share" / "voila" / "templates" / "kenviz"
+    folder = Path(kenviz.__file__).parent / "app" / "share" / "voila" / "templates" / "kenviz"
     assert {path.name for path in folder.iterdir()} == {"conf.json", "index.html.j2"}
