@@ -17,6 +17,7 @@ from ken.errors import SubnetworkError, at_tensor
 from ken.injection.copies import conflict, copied, put, same, slots_of
 from ken.injection.fitting import fit_modules, fit_vocabulary
 from ken.injection.stand_ins import find_stand_ins, stand_in
+from ken.models.adapters.adapted import read_pair
 from ken.models.checkpoints.architecture import build
 from ken.models.checkpoints.checkpoint import Checkpoint, Source, read
 from ken.models.checkpoints.wrappers import unwrapped
@@ -154,7 +155,7 @@ def reset(net: SubnetworkData, fine_tuned: Source, pretrained: Source) -> dict[s
     import numpy as np
     import torch
 
-    ours, theirs = weight_names.align(read(fine_tuned), read(pretrained))
+    ours, theirs = weight_names.align(*read_pair(fine_tuned, pretrained))
     places = find_places(net, theirs)
     names = weight_names.complete(match([*net, *net.tied], ours.tensors, (net.prefix, ours.prefix)), net, ours)
     result = {}

@@ -137,7 +137,7 @@ def _read_module(module: torch.nn.Module) -> Checkpoint:
     plain = plain_names(state)
     tensors = {short: state[name] for name, short in plain.items()}
     trained = {plain.get(name, name) for name, _ in module.named_parameters(remove_duplicate=False)}
-    architecture = _architecture(module)
+    architecture = architecture_of(module)
     return Checkpoint(
         tensors,
         aliases(tensors),
@@ -149,7 +149,7 @@ def _read_module(module: torch.nn.Module) -> Checkpoint:
         notes=tuple(filter(None, [*notes, looked_through(plain, state)])),
         live=True,
         vocabularies=frozenset(plain.get(name, name) for name in vocabularies(module)),
-        config=_config(module),
+        config=config_of(module),
     )
 
 
@@ -227,7 +227,8 @@ def _tensors_of(state: Mapping[str, Any]) -> dict[str, torch.Tensor]:
     return tensors
 
 
-def _architecture(module: torch.nn.Module) -> Architecture | None:
+def architecture_of(module: torch.nn.Module) -> Architecture | None:
+    """Class and configuration of a module of transformers; None of any other."""
     config = getattr(module, "config", None)
     if config is None or not type(module).__module__.startswith("transformers."):
         return None
@@ -235,7 +236,7 @@ def _architecture(module: torch.nn.Module) -> Architecture | None:
     return Architecture(type(module).__name__, json.loads(config.to_json_string()))
 
 
-def _config(module: torch.nn.Module) -> Mapping[str, Any]:
+def config_of(module: torch.nn.Module) -> Mapping[str, Any]:
     """A module's configuration as plain data, whatever class it is of; empty if it has none."""
     config = getattr(module, "config", None)
     if isinstance(config, Mapping):

@@ -14,7 +14,7 @@ from ken.models.checkpoints import candidates, mistaken_files
 from ken.models.checkpoints.links import inside
 from ken.models.checkpoints.other_files import gather, plain
 from ken.models.checkpoints.safetensors_file import Reader
-from ken.models.tensors.tensor_reader import Entries
+from ken.models.tensors.tensor_reader import Entries, Store
 
 if TYPE_CHECKING:
     import torch
@@ -48,7 +48,7 @@ class OnDisk(Mapping[str, "torch.Tensor"]):
 
     def __init__(
         self,
-        places: Mapping[str, Reader | Mapping[str, torch.Tensor]],
+        places: Mapping[str, Store | Mapping[str, torch.Tensor]],
         stored_names: Mapping[str, str] | None = None,
     ) -> None:
         self._places = places
@@ -61,12 +61,12 @@ class OnDisk(Mapping[str, "torch.Tensor"]):
 
     def __getitem__(self, name: str) -> torch.Tensor:
         place, stored = self._places[name], self._stored_names.get(name, name)
-        return place.tensor(stored) if isinstance(place, Reader) else place[stored]
+        return place.tensor(stored) if isinstance(place, Store) else place[stored]
 
     def entries(self, name: str) -> Entries:
         """The entries of a tensor, to be read a stretch at a time (of a .bin file they stay mapped into memory)."""
         place, stored = self._places[name], self._stored_names.get(name, name)
-        return place.entries(stored) if isinstance(place, Reader | OnDisk) else Entries.of(place[stored])
+        return place.entries(stored) if isinstance(place, Store | OnDisk) else Entries.of(place[stored])
 
     def with_aliases(self, tied: Mapping[str, str]) -> OnDisk:
         """The same tensors, and further names of some, given as a mapping from those to the names here."""
@@ -76,7 +76,7 @@ class OnDisk(Mapping[str, "torch.Tensor"]):
 
     def loaded(self) -> dict[str, torch.Tensor]:
         """The tensors of .bin files, which are there without being read, and may share memory."""
-        return {name: self[name] for name, place in self._places.items() if not isinstance(place, Reader | OnDisk)}
+        return {name: self[name] for name, place in self._places.items() if not isinstance(place, Store | OnDisk)}
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._places)

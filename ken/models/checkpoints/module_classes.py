@@ -95,6 +95,12 @@ def class_named(class_name: str, config: Mapping[str, Any]) -> ModelClass | None
 
 @lru_cache(maxsize=8)
 def _made(class_name: str, config: str) -> ModelClass | None:
+    module = unweighted(class_name, json.loads(config))
+    return None if module is None else ModelClass.of(module)
+
+
+def unweighted(class_name: str, config: Mapping[str, Any]) -> transformers.PreTrainedModel | None:
+    """A module of a class of transformers on the meta device, without weights; None if it cannot be made."""
     import torch
     import transformers
     from transformers.initialization import meta_device_safe_creation_ops, no_init_weights
@@ -112,8 +118,8 @@ def _made(class_name: str, config: str) -> ModelClass | None:
         no_init_weights(),
     ):
         path = Path(folder) / "config.json"
-        path.write_text(config, encoding="utf-8")
-        return ModelClass.of(cls(cls.config_class.from_json_file(path)))
+        path.write_text(json.dumps(config), encoding="utf-8")
+        return cls(cls.config_class.from_json_file(path))
     return None
 
 

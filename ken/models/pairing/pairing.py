@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ken.errors import PairingError
+from ken.models.adapters.adapted import read_pair
 from ken.models.checkpoints import unmerged
-from ken.models.checkpoints.checkpoint import Checkpoint, Source, read
+from ken.models.checkpoints.checkpoint import Checkpoint, Source
 from ken.models.checkpoints.wrappers import shorter_names
 from ken.models.pairing import weight_names
 from ken.models.pairing.growth import judge
@@ -117,7 +118,7 @@ def _float64(entries: torch.Tensor) -> NDArray[np.float64]:
     return entries.to(torch.float64).numpy()
 
 
-def open_pair(fine_tuned: Source, pretrained: Source, rows: Mapping[str, str] | None = None) -> Pairing:
+def open_pair(fine_tuned: Source, pretrained: Source | None, rows: Mapping[str, str] | None = None) -> Pairing:
     """Read two sources and pair their tensors by name: exactly, by prefix (`match`), by ties and renames (`layouts`).
 
     A prefix is transformers' own or, where that pairs fewer, the one that the names themselves show. A live module of
@@ -142,7 +143,7 @@ def open_pair(fine_tuned: Source, pretrained: Source, rows: Mapping[str, str] | 
         >>> opened.rows("a", slice(0, 1))
         (array([[1., 1., 1.]]), array([[0., 0., 0.]]))
     """
-    ours, theirs = weight_names.align(read(fine_tuned), read(pretrained))
+    ours, theirs = weight_names.align(*read_pair(fine_tuned, pretrained))
     ours = _plain_as(ours, theirs)
     names, prefix, notes = _names(ours, theirs)
     paired = set(names.values())
