@@ -289,8 +289,8 @@ def settings(config: Any) -> Mapping[str, Any]:
     if isinstance(config, Mapping):
         return config
     to_dict = getattr(config, "to_dict", None)
-    found = to_dict() if callable(to_dict) else getattr(config, "__dict__", {})
-    return found if isinstance(found, Mapping) else {}
+    values = to_dict() if callable(to_dict) else getattr(config, "__dict__", {})
+    return values if isinstance(values, Mapping) else {}
 
 
 def method(config: Mapping[str, Any], depth: int = 3) -> str | None:
@@ -309,7 +309,7 @@ def method(config: Mapping[str, Any], depth: int = 3) -> str | None:
             name = next((str(getattr(word, "value", word)) for word in names if word), "")
             return name[:80] or f"{key} without a name"
     inner = [value for value in config.values() if isinstance(value, Mapping)] if depth else []
-    return next((found for value in inner if (found := method(value, depth - 1)) is not None), None)
+    return next(filter(None, (method(value, depth - 1) for value in inner)), None)
 
 
 def _dtype(tensor: Any) -> str:

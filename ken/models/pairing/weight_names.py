@@ -21,8 +21,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from ken.errors import PairingError
+from ken.models.checkpoints.architecture import ModelClass, class_named, legacy
 from ken.models.checkpoints.checkpoint import Architecture, Checkpoint
-from ken.models.checkpoints.module_classes import ModelClass, class_named, legacy
 
 if TYPE_CHECKING:
     import transformers
@@ -217,7 +217,7 @@ def _reference(model: Named) -> ModelClass | None:
     """What is known of a model's class; None if that is not a class of transformers, or cannot be made."""
     module = getattr(model, "module", None)
     if module is not None:
-        return ModelClass.of(module)
+        return ModelClass.from_module(module)
     known = model.architecture
     return None if known is None else class_named(known.class_name, known.config)
 
@@ -244,7 +244,7 @@ class _Groups:
 
 def _as_on_disk(model: Checkpoint, file: Checkpoint) -> Checkpoint:
     assert model.module is not None
-    reference = ModelClass.of(model.module)
+    reference = ModelClass.from_module(model.module)
     wanted = {place.key for place in reference.places(file.tensors).values() if place.converted}
     if not wanted:
         return model  # whatever else the names differ in is a matter of ties and renames
