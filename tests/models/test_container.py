@@ -53,13 +53,13 @@ def test_what_is_written_is_read_by_safetensors_and_here(tmp_path, name):
         'ünï.çode " \\ \n': patterns((1,), name),
     }
     path = write(tmp_path / "a.safetensors", tensors, {"key": "ä value"})
-    theirs, ours = load_file(path), Reader(path)
-    assert set(theirs) == set(ours.names) == set(tensors)
-    assert ours.metadata == {"key": "ä value"}
+    pretrained, fine_tuned = load_file(path), Reader(path)
+    assert set(pretrained) == set(fine_tuned.names) == set(tensors)
+    assert fine_tuned.metadata == {"key": "ä value"}
     for key, tensor in tensors.items():
-        assert raw(theirs[key]) == raw(ours.tensor(key)) == raw(tensor)
-        assert ours.layout(key) == (DTYPES[name], tuple(tensor.shape))
-        entries = ours.entries(key)
+        assert raw(pretrained[key]) == raw(fine_tuned.tensor(key)) == raw(tensor)
+        assert fine_tuned.layout(key) == (DTYPES[name], tuple(tensor.shape))
+        entries = fine_tuned.entries(key)
         assert (entries.shape, entries.dtype) == (tuple(tensor.shape), tensor.dtype)
         assert raw(entries.read(0, entries.count).reshape(entries.shape)) == raw(tensor)
         if entries.count > 3:
@@ -76,13 +76,13 @@ def test_bytes_are_appended_in_the_parts_that_come():
     file = io.BytesIO()
     writer = Writer(file, {"blob": [6], "none": [0]}, {})
     writer.add(
-        "blob", safetensors_file.BYTES, [6], (part for part in (b"ab", bytearray(b"c"), memoryview(b"def"), b""))
+        "blob", safetensors_file.BYTES, [6], parts=(part for part in (b"ab", bytearray(b"c"), memoryview(b"def"), b""))
     )
-    writer.add("none", safetensors_file.BYTES, [0], [])
+    writer.add("none", safetensors_file.BYTES, [0], parts=[])
     writer.finish({})
-    found = load(file.getvalue())
-    assert bytes(found["blob"].tolist()) == b"abcdef"
-    assert found["none"].shape == (0,)
+    tensors = load(file.getvalue())
+    assert bytes(tensors["blob"].tolist()) == b"abcdef"
+    assert tensors["none"].shape == (0,)
 
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
@@ -142,7 +142,7 @@ def test_the_header_never_outgrows_its_room_however_large_the_blobs(shapes, text
     writer = Writer(sink, before, {"text": text})
     room = len(sink.beginning) - 8
     for i, shape in enumerate(shapes):
-        writer.add(str(i), max(DTYPES.values(), key=len), shape, [] if i else [range(10**15)])
+        writer.add(str(i), max(DTYPES.values(), key=len), shape, parts=[] if i else [range(10**15)])
     writer.finish({"text": text})
     assert len(sink.beginning) == 8 + room
     header = json.loads(sink.beginning[8:])

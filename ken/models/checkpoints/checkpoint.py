@@ -69,7 +69,7 @@ class Checkpoint:
             buffers=frozenset(names[name] for name in self.buffers),
             shards={names[name]: shard for name, shard in self.shards.items() if name in names},
             vocabularies=frozenset(names.get(name, name) for name in self.vocabularies),
-            notes=(*self.notes, looked_through(dict(names), names)),
+            notes=(*self.notes, looked_through(names, names)),
         )
 
     def entries(self, name: str) -> Entries:

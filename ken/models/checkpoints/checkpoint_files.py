@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ken.errors import FormatError, PairingError
-from ken.models.checkpoints import candidates, mistaken_files
+from ken.models.checkpoints import mistaken_files
 from ken.models.checkpoints.links import inside
 from ken.models.checkpoints.other_files import gather, plain
 from ken.models.checkpoints.safetensors_file import Reader
@@ -144,7 +144,7 @@ def _read(path: Path) -> Mapping[str, torch.Tensor]:
             raise error
         return OnDisk({name: (reader, name) for name in reader.names})
     if path.suffix != ".bin":
-        raise PairingError(f"{path} is neither a .safetensors nor a .bin file{candidates.advice_for(path)}")
+        raise PairingError(f"{path} is neither a .safetensors nor a .bin file{mistaken_files.advice_for(path)}")
     import torch
 
     try:
@@ -212,7 +212,7 @@ def _without_index(path: Path, notes: list[str]) -> tuple[Mapping[str, torch.Ten
             sets.setdefault((ending, stem, count), []).append(file.name)
     if not sets:
         raise PairingError(
-            f"the folder {path} has none of {WEIGHTS}, {INDEX}, {_BIN}, {_BIN_INDEX}; {candidates.advice(path)}"
+            f"the folder {path} has none of {WEIGHTS}, {INDEX}, {_BIN}, {_BIN_INDEX}; {mistaken_files.advice(path)}"
         )
     (ending, stem, count), names = max(sets.items())
     wanted = [f"{stem}-{number:05d}-of-{count}.{ending}" for number in range(1, int(count) + 1)]
