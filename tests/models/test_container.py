@@ -11,6 +11,7 @@ from safetensors.torch import load, load_file
 from ken.errors import FormatError
 from ken.models.checkpoints import safetensors_file
 from ken.models.checkpoints.safetensors_file import DTYPES, Reader, Writer, stored_dtype
+from ken.models.tensors.tensor_bytes import bytes_of
 
 DTYPES_HERE = [name for name in DTYPES if hasattr(torch, name)]
 
@@ -27,11 +28,15 @@ def raw(tensor):
     return tensor.dtype, tuple(tensor.shape), bytes(tensor.contiguous().reshape(-1).view(torch.uint8).numpy())
 
 
+def add_tensor(writer, name, tensor):
+    writer.add(name, stored_dtype(tensor.dtype), tensor.shape, parts=[bytes_of(tensor)])
+
+
 def write(path, tensors, metadata, names=None):
     with path.open("wb") as file:
         writer = Writer(file, names or {name: tensor.shape for name, tensor in tensors.items()}, metadata)
         for name, tensor in tensors.items():
-            writer.add_tensor(name, tensor)
+            add_tensor(writer, name, tensor)
         writer.finish(metadata)
     return path
 
@@ -104,7 +109,7 @@ def test_any_names_shapes_and_texts_are_read_back_and_the_header_is_a_multiple_o
     room = file.tell() - 8
     assert room % 8 == 0
     for name, tensor in tensors.items():
-        writer.add_tensor(name, tensor)
+        add_tensor(writer, name, tensor)
     writer.finish(metadata)
     data = file.getvalue()
     assert int.from_bytes(data[:8], "little") == room
@@ -179,7 +184,7 @@ def test_dtypes_that_safetensors_does_not_have_are_refused():
             stored_dtype(dtype)
     writer = Writer(io.BytesIO(), {"w": [2]}, {})
     with pytest.raises(FormatError, match="complex128"):
-        writer.add_tensor("w", torch.zeros(2, dtype=torch.complex128))
+        add_tensor(writer, "w", torch.zeros(2, dtype=torch.complex128))
 
 
 def test_every_dtype_has_its_own_name():

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from ken.errors import FormatError
-from ken.models.tensors.tensor_bytes import bytes_of, digest, dtype_name
+from ken.models.tensors.tensor_bytes import digest, dtype_name
 from ken.models.tensors.tensor_reader import Entries
 
 if TYPE_CHECKING:
@@ -79,10 +79,6 @@ class Writer:
             self._file.write(part)
             self._end += len(part)
         self._blobs[name] = {"dtype": dtype, "shape": [*shape], "data_offsets": [start, self._end]}
-
-    def add_tensor(self, name: str, tensor: torch.Tensor) -> None:
-        """Append a tensor as itself, for any tool to read."""
-        self.add(name, stored_dtype(tensor.dtype), tuple(tensor.shape), parts=[bytes_of(tensor)])
 
     def finish(self, metadata: Mapping[str, str]) -> None:
         """Write the header into the room that was left for it."""

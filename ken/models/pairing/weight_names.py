@@ -250,7 +250,12 @@ def _as_on_disk(model: Checkpoint, file: Checkpoint) -> Checkpoint:
         return model  # whatever else the names differ in is a matter of ties and renames
     best: tuple[int, Checkpoint] | None = None
     reason = ""
-    for module in _with_conversions(model.module):
+    modules = [model.module]
+    if getattr(model.module, "_weight_conversions", None) is not None:
+        # It may remember what the file was like that it came from; a copy would be saved as new.
+        modules.append(copy.copy(model.module))
+        del modules[1]._weight_conversions
+    for module in modules:
         try:
             reverted = _reverted(model, module)
         except Exception as error:  # the library has no class of its own for what it cannot reverse
@@ -265,15 +270,6 @@ def _as_on_disk(model: Checkpoint, file: Checkpoint) -> Checkpoint:
             f"the module {model.source} and the {file.source} are in different layouts{why}; {IN_MEMORY}"
         )
     return best[1]
-
-
-def _with_conversions(module: transformers.PreTrainedModel) -> list[transformers.PreTrainedModel]:
-    """The module, which may remember what the file was like that it came from, and one that would be saved as new."""
-    if getattr(module, "_weight_conversions", None) is None:
-        return [module]
-    other = copy.copy(module)
-    del other._weight_conversions
-    return [module, other]
 
 
 def _reverted(model: Checkpoint, module: transformers.PreTrainedModel) -> Checkpoint:
