@@ -34,7 +34,7 @@ def remarks(pairing: Pairing, selection: Selection, reasons: Mapping[str, str]) 
     elif pruned and selection.k != 1.0 and all(kept >= n for kept, n in kept):
         longest = max(n for _, n in kept)
         idle = f"k = {selection.k} retains every entry, as no row is longer than {longest}: nothing is reset"
-    left = f"{ours.source}: {other_files.told(ours.left)}" if ours.left else ""
+    left = f"{ours.source}: {other_files.left_behind(ours.left)}" if ours.left else ""
     every = (*ours.notes, left, *theirs.notes, *pairing.notes, mixed_up, idle)
     return tuple(dict.fromkeys(filter(None, every)))
 

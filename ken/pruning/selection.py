@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 
 from ken.errors import BudgetError
-from ken.models.pairing.rows import CUTS, GROWN, K, check_pattern, layer_of, plain_k
+from ken.models.pairing.rows import CUTS, GROWN, K, check_pattern, plain_k
+from ken.models.tensors.tensor_roles import place
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +67,7 @@ class Selection:
         for pattern in self.exclude:
             if fnmatchcase(name, pattern):
                 return f"excluded by {pattern!r}"
-        if self.layers_only and layer_of(name) is None:
+        if self.layers_only and place(name).layer is None:
             return "not in a layer"
         if self.include and not any(fnmatchcase(name, pattern) for pattern in self.include):
             return "not included"

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from ken.errors import FormatError, at_tensor
-from ken.models.checkpoints.checkpoint import Architecture
+from ken.models.checkpoints.architecture import Architecture
 from ken.models.checkpoints.other_files import plain
 from ken.models.checkpoints.safetensors_file import BYTES, Reader, stored_dtype
 from ken.models.pairing.relation import Relation

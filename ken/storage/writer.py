@@ -83,7 +83,7 @@ class SubnetworkWriter:
         """Write what is stored of the next tensor."""
         with at_tensor(name):
             if isinstance(tensor, CarriedTensor):
-                self.carried(name, Entries.of(tensor.value), tensor.reason, tensor.pretrained)
+                self.carried(name, Entries.from_tensor(tensor.value), tensor.reason, tensor.pretrained)
                 return
             subject = Subject(name, tensor.shape, tensor.dtype, tensor.retained, tensor.raw, tensor.cut)
             sink = self.pruned(subject)

@@ -46,7 +46,7 @@ class CarriedTensor:
 
     def stretches(self) -> Iterator[NDArray[Any]]:
         """The tensor's bytes, a stretch at a time; with the last of them, all has been checked."""
-        for part in Entries.of(self.value).stretches():
+        for part in Entries.from_tensor(self.value).stretches():
             yield np.frombuffer(bytes_of(part), np.uint8)
 
     @property

@@ -100,7 +100,8 @@ def take(
 
     >>> import torch
     >>> a, b, sink = torch.tensor([1.0, 2.0]), torch.zeros(2), InMemory(2, 4, 1)
-    >>> _ = take(Entries.of(a), Entries.of(b), (1, 2), lambda *_: np.array([False, True]), sink, raw=True)
+    >>> fine_tuned, pretrained = Entries.from_tensor(a), Entries.from_tensor(b)
+    >>> _ = take(fine_tuned, pretrained, (1, 2), lambda *_: np.array([False, True]), sink, raw=True)
     >>> sink.bits, sink.ulps.view(np.float32)
     (array([64], dtype=uint8), array([2.], dtype=float32))
     """

@@ -103,8 +103,8 @@ class RetainedTensor:
         check_grown(tuple(fine_tuned.shape), tuple(pretrained.shape))
         sink = InMemory(marks.size, fine_tuned.element_size(), int(marks.sum()))
         found = take(
-            Entries.of(fine_tuned),
-            Entries.of(pretrained),
+            Entries.from_tensor(fine_tuned),
+            Entries.from_tensor(pretrained),
             (marks.size, 1),
             lambda start, ours, _: marks[start : start + len(ours)],
             sink,

@@ -21,7 +21,7 @@ from ken.subnetwork.retained_tensor import RetainedTensor
 if TYPE_CHECKING:
     import pandas as pd
 
-    from ken.models.checkpoints.checkpoint import Architecture
+    from ken.models.checkpoints.architecture import Architecture
     from ken.models.pairing.relation import Relation
 
 

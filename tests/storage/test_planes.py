@@ -48,7 +48,7 @@ def decoded(data, lengths, retained, dtype, cuts=()):
     at_once = lambda: decode(memoryview(data), lengths, retained, dtype)  # noqa: E731
 
     def in_stretches():
-        decoder = Decoder(Entries.of(torch.tensor([*data], dtype=torch.uint8)), lengths, retained, dtype)
+        decoder = Decoder(Entries.from_tensor(torch.tensor([*data], dtype=torch.uint8)), lengths, retained, dtype)
         steps = np.diff([0, *sorted(cuts), retained])
         return np.concatenate([decoder.take(int(step)) for step in steps])
 

@@ -44,7 +44,15 @@ def test_however_it_is_cut_it_is_what_the_definition_says(case, stretch, raw):
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("ken.subnetwork.extract._STRETCH", stretch)
-        found = take(Entries.of(ours), Entries.of(theirs), tuple(ours.shape), decide, sink, raw=raw, done=seen.append)
+        found = take(
+            Entries.from_tensor(ours),
+            Entries.from_tensor(theirs),
+            tuple(ours.shape),
+            decide,
+            sink,
+            raw=raw,
+            done=seen.append,
+        )
     assert sum(seen) == ours.numel()
     assert np.array_equal(sink.bits, np.packbits(mask))
     width = 8 * ours.element_size()
@@ -64,7 +72,7 @@ def test_rows_are_never_cut_and_masks_only_between_bytes(monkeypatch):
         starts.append(start)
         return np.ones(len(fine_tuned), bool)
 
-    tensor = Entries.of(torch.zeros(50, 9))
+    tensor = Entries.from_tensor(torch.zeros(50, 9))
     take(tensor, tensor, (50, 9), decide, InMemory(450, 4, 450))
     assert sorted(starts) == [144 * i for i in range(4)]  # 100 entries are 11 rows; of 16 rows the bits fill bytes
 
@@ -72,8 +80,8 @@ def test_rows_are_never_cut_and_masks_only_between_bytes(monkeypatch):
 def test_a_reset_entry_without_a_pretrained_value_is_an_error():
     with pytest.raises(SubnetworkError, match="rows from 2 on are reset, but the pretrained tensor ends there"):
         take(
-            Entries.of(torch.ones(3, 2)),
-            Entries.of(torch.ones(2, 2)),
+            Entries.from_tensor(torch.ones(3, 2)),
+            Entries.from_tensor(torch.ones(2, 2)),
             (3, 2),
             lambda *_: np.arange(6) < 5,
             InMemory(6, 4, 5),
@@ -86,8 +94,8 @@ def test_a_pretrained_value_that_does_not_fit_is_told_with_its_place(monkeypatch
     theirs[7, 1, 2] = 1e6
     with pytest.raises(ValuesError, match=r"the pretrained value 1e\+06 at \[7, 1, 2\] does not fit into float16"):
         take(
-            Entries.of(torch.zeros(10, 2, 4, dtype=torch.float16)),
-            Entries.of(theirs),
+            Entries.from_tensor(torch.zeros(10, 2, 4, dtype=torch.float16)),
+            Entries.from_tensor(theirs),
             (20, 4),
             lambda start, ours, _: np.ones(len(ours), bool),
             InMemory(80, 2, 80),

@@ -22,8 +22,15 @@ class PairOfModels(Protocol):
 class Pair(NamedTuple):
     """Two models that belong together, for everything that takes a pair.
 
-    >>> Pair(fine_tuned={}, pretrained={}).pretrained
-    {}
+    Args:
+        fine_tuned: A module, a state dict, a path or a hub id.
+        pretrained: The model it came from, likewise.
+
+    Example:
+        >>> import torch
+        >>> pair = Pair(fine_tuned={"w": torch.ones(2)}, pretrained={"w": torch.zeros(2)})
+        >>> pair.pretrained["w"].tolist()
+        [0.0, 0.0]
     """
 
     fine_tuned: Source
