@@ -9,12 +9,12 @@ from typing import NamedTuple
 import numpy as np
 
 from ken.api import Subnetwork
-from ken.density import bandwidth_note, longest_bandwidth_note
 from ken.models.checkpoints.checkpoint import Checkpoint
 from ken.models.pairing.mixups import unrelated
 from ken.models.pairing.pairing import Pairing
 from ken.models.pairing.relation import WIDEST, Sums
 from ken.models.tensors.tensor_bytes import Reference, dtype_name, of_model
+from ken.rules.bandwidth_notes import bandwidth_note, longest_bandwidth_note
 from ken.storage.model_files import FilesOnDisk
 from ken.subnetwork.outline import Outline
 from ken.subnetwork.subnetwork import Provenance, Recipe
@@ -46,9 +46,10 @@ def head(pairing: Pairing, recipe: Recipe, seen: Seen, draft: bool = False) -> S
         name: _unread(pretrained, other) if draft else seen.theirs[other] for name, other in pairing.lacking.items()
     }
     relation = WIDEST if draft else seen.sums.relation()
-    last = ["" if draft else unrelated(relation)]
-    if without := longest_bandwidth_note(recipe.bandwidth, pairing.names) if draft else seen.stood_in:
-        last.append(bandwidth_note(recipe.bandwidth, without))
+    if draft:
+        last = [longest_bandwidth_note(recipe.bandwidth, pairing.names)]
+    else:
+        last = [unrelated(relation), bandwidth_note(recipe.bandwidth, seen.stood_in) if seen.stood_in else ""]
     return Subnetwork(
         {},
         recipe,

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ken import rules
 from ken.api import Subnetwork, load
-from ken.density import NORMAL_REFERENCE, bandwidth_note
+from ken.density import NORMAL_REFERENCE
 from ken.errors import PairingError, ValuesError, at_tensor, warn
 from ken.models.checkpoints import other_files
 from ken.models.checkpoints.checkpoint import Source
@@ -29,6 +29,7 @@ from ken.pruning.head import Seen, head, planned, versions
 from ken.pruning.patterns import check_patterns
 from ken.pruning.remarks import kept_of_row, remarks
 from ken.pruning.selection import Selection
+from ken.rules.bandwidth_notes import bandwidth_note
 from ken.storage.file_kinds import SUBNETWORK
 from ken.storage.outputs import check_outputs, models_of
 from ken.subnetwork.extract import Subject, take
