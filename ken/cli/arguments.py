@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from ken.errors import BudgetError, KenError
 
-#: What --force does, wherever there is one.
-FORCE = "Replace a file that is there and holds something of another kind; never one that is read."
-
 
 def budget(k: str) -> int | float:
     """Entries of every row, or the share of a row: a share has a point, or a percent sign.

@@ -67,14 +67,14 @@ def ctrl_c() -> Iterator[Callable[[], bool]]:
         signal.default_int_handler(signum, frame)
 
     # Left alone where it is ignored, as by nohup, or has another handler; only the main thread may set one.
-    ours = threading.current_thread() is threading.main_thread()
-    ours = ours and signal.getsignal(signal.SIGINT) is signal.default_int_handler
-    if ours:
+    in_main_thread = threading.current_thread() is threading.main_thread()
+    replaced = in_main_thread and signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    if replaced:
         signal.signal(signal.SIGINT, heed)
     try:
         yield seen.is_set
     finally:
-        if ours:
+        if replaced:
             signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
