@@ -78,8 +78,8 @@ def explain_row(
         >>> print(why.entry(3).text.splitlines()[0])
         Entry 3 is reset.
     """
-    if np.ndim(fine_tuned_row) != 1:
-        raise ValuesError(f"a row must have one dimension, got shape {np.shape(fine_tuned_row)}")
+    if len(shape := np.asarray(fine_tuned_row).shape) != 1:
+        raise ValuesError(f"a row must have one dimension, got shape {shape}")
     settings, k = rules.Settings(on=on, bandwidth=bandwidth, kernel=kernel), plain(k)
     block = checked_block(
         rule, settings, fine_tuned_row, pretrained=pretrained_row, tensor=tensor, first_row=row, seed=seed

@@ -270,9 +270,10 @@ def checked_block(
 
     Without pretrained values, a rule that can do without them sees the fine-tuned ones in their place.
     """
-    if np.ndim(fine_tuned) > 2:
-        raise ValuesError(f"values must be one row or a matrix of rows, got shape {np.shape(fine_tuned)}")
-    rows = np.ascontiguousarray(np.atleast_2d(fine_tuned), dtype=np.float64)
+    values = np.asarray(fine_tuned)
+    if values.ndim > 2:
+        raise ValuesError(f"values must be one row or a matrix of rows, got shape {values.shape}")
+    rows = np.ascontiguousarray(np.atleast_2d(values), dtype=np.float64)
     check_finite(rows)
     seed = checked_seed(seed)
     check_settings(rule, settings)
