@@ -1,4 +1,4 @@
-"""What is typed on the command line, as values."""
+"""From texts of the command line to values."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is known of a row once a rule has decided about it: claims, tables, cards."""
+"""A row that a rule has decided about: claims, tables, cards."""
 
 from __future__ import annotations
 
@@ -218,7 +218,7 @@ class RowExplanation:
 
 
 class Card:
-    """What became of one entry. `text` is for people, `as_dict` for programs, `python` finds it again."""
+    """What became of one entry. `text` is for people, `as_dict` for programs; `python` makes the card again."""
 
     def __init__(self, row: RowExplanation, entry: int) -> None:
         self._row, self._entry = row, entry
@@ -229,7 +229,7 @@ class Card:
         return f"{self._row.python}.entry({self._entry})"
 
     def as_dict(self) -> dict[str, Any]:
-        """All that the card says, as numbers, strings and lists that JSON can hold; None for what there is not."""
+        """All that the card says, as numbers, strings and lists that JSON can hold; None where there is no value."""
         row, i = self._row, self._entry
         step = int(row.steps[i])
         claim = row.claim(step) if step else None
@@ -259,7 +259,7 @@ class Card:
 
     @property
     def text(self) -> str:
-        """The card for people: a line what, a line why, then the numbers."""
+        """The card for people: a line that says what happened, one that says why, then the numbers."""
         card = self.as_dict()
         where = f" in row {card['row']} of {card['tensor']}" if card["tensor"] else ""
         lines = [f"Entry {card['column']}{where} is {'retained' if card['retained'] else 'reset'}."]
@@ -295,8 +295,8 @@ def reason(row: RowExplanation, i: int) -> str:
     if row.rule in ("magnitude", "update"):
         size = row.fine_tuned if row.rule == "magnitude" or row.pretrained is None else row.fine_tuned - row.pretrained
         order = np.argsort(-np.abs(size), kind="stable")
-        what = "absolute value" if row.rule == "magnitude" else "absolute update"
-        return f"it is {kept} the {row.k} entries of largest {what}: rank {int(np.flatnonzero(order == i)[0]) + 1}"
+        quantity = "absolute value" if row.rule == "magnitude" else "absolute update"
+        return f"it is {kept} the {row.k} entries of largest {quantity}: rank {int(np.flatnonzero(order == i)[0]) + 1}"
     if row.rule in ("random", "della"):
         return f"it was {'' if row.mask[i] else 'not '}drawn at random, with seed {row.seed}"
     return f"rule {row.rule!r} {'retains' if row.mask[i] else 'does not retain'} it"
@@ -314,7 +314,7 @@ def _claimed(row: RowExplanation, i: int) -> str:
 
 
 def _left_over(row: RowExplanation, i: int) -> str:
-    """Whoever came past it found another one that was at least as near."""
+    """Each grid point found another entry that was at least as near."""
     far = np.abs(row.grid - row.values[i])
     point = int(far.argmin())
     other = int(row.claimed[point])

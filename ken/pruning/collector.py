@@ -12,7 +12,7 @@ from ken.subnetwork.retained_tensor import RetainedTensor
 
 
 class Collector:
-    """`tensors` are those that have been finished, in order."""
+    """Keeps a subnetwork in memory; `tensors` are those that have been finished, in order."""
 
     def __init__(self) -> None:
         self.tensors: dict[str, RetainedTensor | CarriedTensor] = {}

@@ -1,4 +1,4 @@
-"""All of a subnetwork but its tensors: drafted before they are read, to reserve room, and complete when they were."""
+"""All of a subnetwork but its tensors: drafted before they are read, to reserve room, and complete afterwards."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def planned(pairing: Pairing, name: str, reason: str) -> tuple[Outline, Referenc
 
 
 def versions() -> dict[str, str]:
-    """Of everything that has a say in which entries are retained."""
+    """The versions of all packages on which it depends which entries are retained."""
     import numba
     import torch
 

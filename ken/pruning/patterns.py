@@ -1,4 +1,4 @@
-"""Patterns that a user gives for tensor names: each must match something, or it is told what would."""
+"""Patterns for tensor names: each must match something; else the error names patterns that would."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def check_patterns(
     elsewhere: Collection[str] = (),
     model: str = "the fine-tuned model",
 ) -> None:
-    """See that every pattern of a selection has a say about some tensor.
+    """See that every pattern of a selection decides about some tensor.
 
     Args:
         selection: The patterns: of include and exclude, and the keys of k and of rows.

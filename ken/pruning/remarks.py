@@ -1,4 +1,4 @@
-"""What is to be said of a pair and of what is asked of it, before any value is read."""
+"""Notes about a pair of models and about what is asked for, before any value is read."""
 
 from __future__ import annotations
 
