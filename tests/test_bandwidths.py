@@ -102,7 +102,7 @@ def test_nothing_is_whatever_is_no_width(monkeypatch, nothing):
             raise nothing
         return nothing
 
-    monkeypatch.setattr(density, "_isj_of", lambda: find)
+    monkeypatch.setattr(density, "_improved_sheather_jones", lambda: find)
     row = np.array([[0.0, 1.0, 5.0]])
     estimated = widths(row, "isj")
     assert estimated.stood_in.all()
