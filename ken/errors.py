@@ -78,10 +78,10 @@ def at_tensor(name: str) -> Iterator[None]:
 
 
 def warn(text: str) -> None:
-    """Warn at the line of the user's that called, however deep in ours that was.
+    """Warn, at the line of the user's code that called this package, however deep inside it the warning arose.
 
     Args:
-        text: What is probably not what was meant.
+        text: The warning: something that is probably not what was meant.
 
     Example:
         >>> with warnings.catch_warnings(record=True) as caught:

@@ -14,6 +14,7 @@ import numpy as np
 from ken.errors import printable
 from ken.models.pairing.rows import row_shape
 from ken.models.tensors.tensor_bytes import Reference, dtype_name
+from ken.rules import Settings
 from ken.subnetwork.carried_tensor import CarriedTensor
 from ken.subnetwork.outline import Outline
 from ken.subnetwork.retained_tensor import RetainedTensor
@@ -48,6 +49,11 @@ class Recipe:
     on: str = "weights"
     bandwidth: str | float = "normal reference"
     kernel: str = "gaussian"
+
+    @property
+    def settings(self) -> Settings:
+        """The settings of its rule. Raises `RuleError` if this installation does not have them all."""
+        return Settings(on=self.on, bandwidth=self.bandwidth, kernel=self.kernel)
 
 
 @dataclass(frozen=True, slots=True)
