@@ -1,9 +1,9 @@
 """Tidy tables of what was retained, by tensor, place, attention head, row and column, and of two subnetworks.
 
 tally, tally_loop              what one pass over the tensors counts
-summary_columns                the columns made of that, with `neighbour_chance` and `concentration`
+summary_columns, statistics    the columns made of that
 tables                         the tables; `attention_heads` says which rows are a head's
-comparison                     two subnetworks of one pair; `same_draw` tells where their random numbers are the same
+comparison                     two subnetworks of one pair
 
 Every column is defined in docs/statistics.md.
 """

@@ -47,8 +47,8 @@ def heads(name: str, shape: tuple[int, ...], config: Mapping[str, Any] | None) -
     that differ from it are left alone.
 
     >>> config = {"hidden_size": 8, "num_attention_heads": 4, "num_key_value_heads": 2}
-    >>> found = heads("model.layers.0.self_attn.k_proj.weight", (4, 8), config)
-    >>> found.axis, found.group.tolist(), found.groups
+    >>> of_keys = heads("model.layers.0.self_attn.k_proj.weight", (4, 8), config)
+    >>> of_keys.axis, of_keys.group.tolist(), of_keys.groups
     ('rows', [0, 0, 1, 1], [('key', 0), ('key', 1)])
     """
     full = role(name)

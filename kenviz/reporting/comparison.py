@@ -9,8 +9,7 @@ import pandas as pd
 from markupsafe import Markup
 
 import ken
-from ken.retention.comparison import in_common
-from ken.retention.same_draw import alike
+from ken.retention.comparison import alike, in_common
 from kenviz.text.labels import rule_in_words, visible
 from kenviz.text.numbers import count, percent
 

@@ -10,8 +10,7 @@ import pandas as pd
 
 import ken
 from ken.retention import PairOfModels
-from ken.retention.comparison import in_common
-from ken.retention.same_draw import alike, same_draw
+from ken.retention.comparison import alike, in_common, same_draw
 from ken.storage.outputs import models_of
 from kenviz.study.study import Study
 from kenviz.text.labels import label, rule_in_words, visible

@@ -12,7 +12,7 @@ from bokeh.models import Column
 
 import ken
 from ken.retention import PairOfModels
-from ken.retention.neighbour_chance import chance, z_score
+from ken.retention.statistics import chance, z_score
 from kenviz.figures import axes, matrix
 from kenviz.figures import neighbours as figures
 from kenviz.study.neighbour_chance import expected

@@ -1,8 +1,4 @@
-"""How often retained entries are neighbours, against masks that are random in each row.
-
-A mask is looked at as (rows, row length). Two entries are neighbours if they lie side by side in a row, or in the same
-column of two consecutive rows. `pairs` counts pairs of neighbours that are both retained.
-"""
+"""How unevenly an amount is spread, and how often retained entries are neighbours, beside what chance would give."""
 
 from __future__ import annotations
 
@@ -13,8 +9,41 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 
+def gini(amounts: ArrayLike) -> float:
+    """Gini coefficient of amounts (n,), none below 0: 0 if all are equal, 1 − 1/n if one has everything.
+
+    Σᵢⱼ |xᵢ − xⱼ| / (2 n Σ x). NaN if there are none, or only zeros.
+
+    >>> gini([1, 1, 1, 1]), gini([0, 0, 0, 5])
+    (0.0, 0.75)
+    """
+    x = np.sort(np.asarray(amounts, dtype=np.float64))
+    total = float(x.sum())
+    if not 0 < total < math.inf:
+        return math.nan
+    n = len(x)
+    return max(0.0, float((np.arange(1 - n, n, 2) * (x / total)).sum()) / n)
+
+
+def entropy(amounts: ArrayLike) -> float:
+    """Entropy of amounts (n,), none below 0, as a share of the highest: 1 if all are equal, 0 if one has everything.
+
+    −Σ p log p / log n with p = x / Σ x. NaN if there are fewer than two, or only zeros.
+
+    >>> entropy([1, 1, 1, 1]), entropy([0, 0, 0, 5])
+    (1.0, 0.0)
+    """
+    x = np.asarray(amounts, dtype=np.float64)
+    total = float(x.sum())
+    if len(x) < 2 or not 0 < total < math.inf:
+        return math.nan
+    p = x[x > 0] / total
+    p = p[p > 0]
+    return min(1.0, max(0.0, -float((p * np.log(p)).sum()) / math.log(len(x))))
+
+
 class Chance(NamedTuple):
-    """Mean and variance of the number of retained pairs under chance."""
+    """Mean and variance of a count under chance."""
 
     mean: float
     variance: float
@@ -22,6 +51,8 @@ class Chance(NamedTuple):
 
 def pairs(mask: NDArray[np.bool_]) -> int:
     """Pairs of neighbours in a mask (rows, n) that are both retained.
+
+    Neighbours lie side by side in a row, or in the same column of two consecutive rows.
 
     >>> pairs(np.array([[True, True], [False, True]]))
     2
@@ -52,10 +83,10 @@ def chance(retained: ArrayLike, n: int) -> Chance:
     return Chance(mean, float(inside.sum() + between.sum()) / n / n / (n - 1))
 
 
-def z_score(found: float, expected: Chance) -> float:
-    """(found − mean) / standard deviation; NaN where chance leaves no choice.
+def z_score(count: float, expected: Chance) -> float:
+    """(count − mean) / standard deviation; NaN where chance leaves no choice.
 
     >>> z_score(1, Chance(0.5, 0.25)), z_score(1, Chance(1.0, 0.0))
     (1.0, nan)
     """
-    return (found - expected.mean) / math.sqrt(expected.variance) if expected.variance > 0 else math.nan
+    return (count - expected.mean) / math.sqrt(expected.variance) if expected.variance > 0 else math.nan
