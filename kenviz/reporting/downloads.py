@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from kenviz.reporting.sampling import Fit
-
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -20,15 +18,6 @@ def table(of: pd.DataFrame) -> dict[str, Any]:
     columns = [of[name].tolist() for name in of.columns]
     rows = [[_plain(value) for value in line] for line in zip(*columns, strict=True)]
     return {"columns": [str(name) for name in of.columns], "rows": rows}
-
-
-def fit(of: Fit) -> dict[str, Any]:
-    """The bars and the curve of a row, one line each: what it is, from where to where, counts, density."""
-    columns = ["what", "from", "to", "retained", "all", "density"]
-    bars = zip(of.edges[:-1].tolist(), of.edges[1:].tolist(), of.retained.tolist(), of.all.tolist(), strict=True)
-    curve = zip(of.points.tolist(), of.density.tolist(), strict=True)
-    rows = [["bar", *bar, None] for bar in bars] + [["curve", x, x, None, None, y] for x, y in curve]
-    return {"columns": columns, "rows": rows}
 
 
 def _plain(value: Any) -> Any:

@@ -201,11 +201,9 @@ def _matrix(of: Contents, i: int, detail: Detail, data: dict[str, Any]) -> Matri
     data[key] = {"grid": tiles.counts.tolist(), "tile": [tiles.down, tiles.across], "shape": list(tiles.shape)}
     rows = []
     for j, row in enumerate(detail.rows):
-        data[f"{key}-row-{j}"] = downloads.fit(row.fit)
+        data[f"{key}-row-{j}"] = row.embedded()
         caption = _row_caption(row, tiles.shape[0])
-        rows.append(
-            Figure(static_figures.fit(row.fit, of.net.recipe.on, f"{name}, {caption}"), caption, f"{key}-row-{j}")
-        )
+        rows.append(Figure(static_figures.row(row.density, f"{name}, {caption}"), caption, f"{key}-row-{j}"))
     caption = f"{name} ({detail.reason}). {tiles.note()}"
     ends = (f"{100 * low:.1f} %", f"{100 * high:.1f} %")
     return Matrix(name, picture(tiles.shares, low, high), caption, ends, key, rows)
@@ -217,7 +215,7 @@ def _row_caption(row: SampledRow, rows: int) -> str:
         where = "a row without a pretrained value"
         if np.isfinite(row.quantile):
             where = f"at the {100 * row.quantile:g} % quantile of the RMS of the update by row, {in_digits(row.rms)}"
-    return f"Row {row.row}, {where}: {static_figures.words_of_fit(row.fit)}."
+    return f"Row {row.row}, {where}: {static_figures.words_of_row(row.density)}."
 
 
 def _comparison(of: Contents, data: dict[str, Any]) -> dict[str, Any]:

@@ -11,8 +11,8 @@ from markupsafe import Markup
 
 from kenviz.figures.retention import short_kinds
 from kenviz.reporting.results import Bound, Line
-from kenviz.reporting.sampling import Fit
 from kenviz.reporting.svg import Plot
+from kenviz.study.row_density import RowDensity
 from kenviz.text.labels import label
 from kenviz.text.numbers import in_digits, in_percent
 from kenviz.theme import MISSING, SEQUENTIAL
@@ -20,20 +20,16 @@ from kenviz.theme import MISSING, SEQUENTIAL
 _OUTSIDE = "–"
 
 
-def fit(of: Fit, on: str, words: str) -> Markup:
+def row(shown: RowDensity, words: str) -> Markup:
     """The histogram of a row, split into retained and reset entries, and its density estimate."""
-    width = np.diff(of.edges)
-    retained, whole = (counts / (max(1, of.n) * width) for counts in (of.retained, of.all))
-    highest = max(float(whole.max(initial=0)), float(of.density.max(initial=0))) * 1.05 or 1.0
-    ends = (of.edges[0], of.edges[-1]) if not len(of.points) else (of.points[0], of.points[-1])
-    plot = Plot(440, 230, (float(ends[0]), float(ends[1])), (0, highest), left=46, top=18)
-    plot.axes("update" if on == "update" else "fine-tuned value", "density, 1 / unit of weight", y_ticks=3)
-    for left, right, inside, all_of_it in zip(of.edges[:-1], of.edges[1:], retained, whole, strict=True):
-        if all_of_it:
+    plot = Plot(440, 230, shown.ends, (0, shown.highest), left=46, top=18)
+    plot.axes(shown.axis.partition(":")[0], "density, 1 / unit of weight", y_ticks=3)
+    for left, right, inside, everything in zip(shown.edges[:-1], shown.edges[1:], *shown.bars(), strict=True):
+        if everything:
             plot.rect(left, right, 0, inside, "retained")
-            plot.rect(left, right, inside, all_of_it, "reset")
-    if len(of.points):
-        plot.line(of.points, of.density, "density")
+            plot.rect(left, right, inside, everything, "reset")
+    if len(shown.points):
+        plot.line(shown.points, shown.density, "density")
     return plot.markup(words)
 
 
@@ -134,10 +130,12 @@ def scale(of: pd.DataFrame) -> str:
     return f"{100 * low:.1f} % to {100 * high:.1f} %"
 
 
-def words_of_fit(of: Fit) -> str:
-    """What a fit shows, in numbers."""
-    width = f"bandwidth {in_digits(of.bandwidth)}" if of.bandwidth > 0 else "no density, as all its values are equal"
-    return f"k = {of.k:,} of {of.n:,} entries are retained; {width}"
+def words_of_row(shown: RowDensity) -> str:
+    """What the drawing of a row shows, in numbers."""
+    width = (
+        f"bandwidth {in_digits(shown.bandwidth)}" if shown.bandwidth > 0 else "no density, as all its values are equal"
+    )
+    return f"k = {shown.k:,} of {shown.n:,} entries are retained; {width}"
 
 
 def _limits(values: np.ndarray) -> tuple[float, float]:
