@@ -17,7 +17,7 @@ from kenviz import theme as themes
 from kenviz.reporting import downloads, interactive_map, provenance, sentences, static_figures, tables
 from kenviz.reporting.collect import Contents, Detail
 from kenviz.reporting.png import picture
-from kenviz.reporting.results import Results, series
+from kenviz.reporting.results import Results
 from kenviz.reporting.sampling import SampledRow
 from kenviz.text.glossary import GLOSSARY
 from kenviz.text.labels import label, rule_in_words, visible
@@ -138,13 +138,13 @@ def _results(of: Contents, data: dict[str, Any]) -> dict[str, Any]:
 
 
 def _sweep(results: Results) -> Figure:
-    lines = series(results.lines)
+    lines = results.series
     bound = results.fine_tuned
     said = "; ".join(
-        f"{visible(name)}: " + ", ".join(f"{_text(line.metric, results)} at {in_percent(line.share)}" for line in of)
+        f"{visible(name)}: " + ", ".join(f"{_text(line.value, results)} at {in_percent(line.share)}" for line in of)
         for name, of in lines.items()
     )
-    unpruned = "" if bound is None else f" The fine-tuned model, unpruned, has {_text(bound.metric, results)}."
+    unpruned = "" if bound is None else f" The fine-tuned model, unpruned, has {_text(bound.value, results)}."
     caption = (
         f"The {visible(results.metric)} at each share of all entries retained, a line a rule: {said}.{unpruned} "
         "Vertical bars are one standard error each way. Of rules that draw at random it is the mean over their seeds."

@@ -122,8 +122,8 @@ def how_good_it_is(net: ken.Subnetwork, results: Results | None) -> list[Markup]
         found.append(
             Markup("Measured by {}, the pruned model reaches {}; the fine-tuned model reaches {}. {}").format(
                 visible(results.metric),
-                _value(results, "results.own", own.metric, own.error),
-                _value(results, "results.fine_tuned", results.fine_tuned.metric, results.fine_tuned.error),
+                _value(results, "results.own", own.value, own.error),
+                _value(results, "results.fine_tuned", results.fine_tuned.value, results.fine_tuned.error),
                 _told("results.loss", difference(own, results.fine_tuned), results),
             )
         )
@@ -131,7 +131,7 @@ def how_good_it_is(net: ken.Subnetwork, results: Results | None) -> list[Markup]
     if drawn is not None:
         found.append(
             Markup("As many entries drawn at random reach {}{}. {}").format(
-                _value(results, "results.random", drawn.metric, drawn.error),
+                _value(results, "results.random", drawn.value, drawn.error),
                 _draws(drawn),
                 _told("results.gain", difference(own, drawn), results),
             )

@@ -10,9 +10,10 @@ import pandas as pd
 from markupsafe import Markup
 
 from kenviz.figures.retention import short_kinds
-from kenviz.reporting.results import Bound, Line
+from kenviz.reporting.results import Line
 from kenviz.reporting.svg import Plot
 from kenviz.study.row_density import RowDensity
+from kenviz.study.sweep_data import Level
 from kenviz.text.labels import label
 from kenviz.text.numbers import in_digits, in_percent
 from kenviz.theme import MISSING, SEQUENTIAL
@@ -34,12 +35,12 @@ def row(shown: RowDensity, words: str) -> Markup:
 
 
 def sweep(
-    series: Mapping[str, Sequence[Line]], fine_tuned: Bound | None, metric: str, shares: bool, words: str
+    series: Mapping[str, Sequence[Line]], fine_tuned: Level | None, metric: str, shares: bool, words: str
 ) -> Markup:
     """The metric against the share of entries retained, a line a rule, the fine-tuned model as a dashed one."""
     lines = [line for of in series.values() for line in of]
-    values = [v for line in lines for v in (line.metric - _size(line.error), line.metric + _size(line.error))]
-    values += [] if fine_tuned is None else [fine_tuned.metric]
+    values = [v for line in lines for v in (line.value - _size(line.error), line.value + _size(line.error))]
+    values += [] if fine_tuned is None else [fine_tuned.value]
     known = [value for value in values if math.isfinite(value)] or [0.0, 1.0]
     room = 0.06 * (max(known) - min(known))
     height = 260 + 17 * len(series)
@@ -48,18 +49,18 @@ def sweep(
     plot = Plot(470, height, (0, 1), y, left=58, right=14, top=top)
     plot.axes("share of all entries that are retained", metric, x_ticks=5, percent=shares)
     if fine_tuned is not None:
-        plot.line((0, 1), (fine_tuned.metric,) * 2, "unpruned")
+        plot.line((0, 1), (fine_tuned.value,) * 2, "unpruned")
         _legend(plot, len(series), "unpruned", "fine-tuned model, unpruned")
     for i, (name, of) in enumerate(series.items()):
         kind, shape = f"c{i % 6}", i
         for line in of:
-            if math.isfinite(line.metric):
+            if math.isfinite(line.value):
                 if line.error > 0:
-                    plot.line((line.share,) * 2, (line.metric - line.error, line.metric + line.error), f"{kind} error")
-                plot.mark(line.share, line.metric, kind, shape)
-        points = [line for line in of if math.isfinite(line.metric)]
+                    plot.line((line.share,) * 2, (line.value - line.error, line.value + line.error), f"{kind} error")
+                plot.mark(line.share, line.value, kind, shape)
+        points = [line for line in of if math.isfinite(line.value)]
         if points:
-            plot.line([line.share for line in points], [line.metric for line in points], kind)
+            plot.line([line.share for line in points], [line.value for line in points], kind)
         _legend(plot, i, kind, label(name, 50), shape)
     return plot.markup(words)
 

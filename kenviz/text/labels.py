@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Sequence
 
 #: Characters of a title that has room in a window of 420 px.
 NARROW = 40
@@ -57,3 +58,12 @@ def label(name: str, most: int = 110) -> str:
         return seen
     half = (most - 1) // 2
     return f"{seen[: most - 1 - half]}…{seen[-half:]}"
+
+
+def apart(names: Sequence[str]) -> list[str]:
+    """The names, numbered if two of them are the same: what was cut from a label may have been the difference.
+
+    >>> apart(["a", "b"]), apart(["a", "a"])
+    (['a', 'b'], ['1 a', '2 a'])
+    """
+    return list(names) if len(set(names)) == len(names) else [f"{i} {name}" for i, name in enumerate(names, 1)]

@@ -13,7 +13,7 @@ from bokeh.models import Plot
 
 from kenviz.figures import sweep as figures
 from kenviz.study.sweep_data import QUANTITIES, Series, Sweep, in_words
-from kenviz.text.labels import label
+from kenviz.text.labels import apart, label
 from kenviz.views import sweep_text
 from kenviz.views.base import View
 from kenviz.views.card import CardBox
@@ -101,7 +101,7 @@ class SweepView(View):
         self._quantities = ipywidgets.Dropdown(
             options=[("itself", "metric"), ("less that of the unpruned", "difference")],
             description="value",
-            layout={"width": "min(320px, 100%)"} | ({} if found.has_base() else {"display": "none"}),
+            layout={"width": "min(320px, 100%)"} | ({} if found.base is not None else {"display": "none"}),
         )
         self._scales = ipywidgets.Dropdown(options=list(figures.SCALES), description="shares", layout=_NARROW)
         self._rules = ipywidgets.SelectMultiple(
@@ -124,8 +124,7 @@ class SweepView(View):
             f"{self._sweep.names[rule, on]}, k = {in_words(k)}" + (f", seed {seed}" if seed != -1 else "")
             for rule, on, k, seed in points
         ]
-        words = words if len(set(words)) == len(words) else [f"{i} {text}" for i, text in enumerate(words, 1)]
-        return list(zip(words, points, strict=True))
+        return list(zip(apart(words), points, strict=True))
 
     # ---- the state
 
@@ -138,7 +137,7 @@ class SweepView(View):
 
     @traitlets.validate("quantity")
     def _valid_quantity(self, proposal: dict[str, Any]) -> str:
-        if proposal["value"] == "difference" and not self._sweep.has_base():
+        if proposal["value"] == "difference" and self._sweep.base is None:
             raise traitlets.TraitError("the table has no line of the fine-tuned model, to which to tell a difference")
         return str(proposal["value"])
 

@@ -62,10 +62,10 @@ def evaluation(sweep: Sweep, metric: str, point: Point, at: int) -> str:
     if {"retained", "entries"} <= set(full.index):
         count = f" ({full['retained']:,} of {full['entries']:,} entries)"
     lines = [f"Rule {visible(sweep.names[rule, on])}, k = {in_words(k)}{drawn}: retains {full['share']:.2%}{count}"]
-    for quantity in QUANTITIES if sweep.has_base() else QUANTITIES[:1]:
+    for quantity in QUANTITIES if sweep.base is not None else QUANTITIES[:1]:
         of = sweep.evaluations(metric, quantity).iloc[at]
         error = "" if math.isnan(of["error"]) else f" ± {of['error']:.2g}"
-        how = _HOW[sweep.paired(at)] if error and quantity == "difference" and metric == "metric" else ""
+        how = _HOW[sweep.paired.iloc[at]] if error and quantity == "difference" and metric == "metric" else ""
         lines.append(f"{axis(metric, quantity)}: {of['value']:.6g}{error}{how}")
     lines.append("This makes the subnetwork, with the sweep's own exclude, bandwidth and kernel, if it had any:")
     return "\n".join([*lines, python(point)])

@@ -10,7 +10,7 @@ import traitlets
 import ken
 from ken.retention import PairOfModels
 from kenviz.study.study import Study
-from kenviz.text.labels import label
+from kenviz.text.labels import apart, label
 from kenviz.views.base import View
 
 
@@ -42,7 +42,4 @@ class TensorView(View):
 
 def options(names: list[str]) -> list[tuple[str, str]]:
     """Names as they can be read, and apart: what is cut from a label may have been the difference."""
-    labels = [label(name, 90) for name in names]
-    if len(set(labels)) < len(labels):
-        labels = [f"{i} {text}" for i, text in enumerate(labels)]
-    return list(zip(labels, names, strict=True))
+    return list(zip(apart([label(name, 90) for name in names]), names, strict=True))
