@@ -16,7 +16,6 @@ from markupsafe import Markup
 from kenviz import theme as themes
 from kenviz.reporting import downloads, interactive_map, provenance, sentences, static_figures, tables
 from kenviz.reporting.collect import Contents, Detail
-from kenviz.reporting.png import picture
 from kenviz.reporting.results import Results
 from kenviz.reporting.sampling import SampledRow
 from kenviz.text.glossary import GLOSSARY
@@ -206,7 +205,7 @@ def _matrix(of: Contents, i: int, detail: Detail, data: dict[str, Any]) -> Matri
         rows.append(Figure(static_figures.row(row.density, f"{name}, {caption}"), caption, f"{key}-row-{j}"))
     caption = f"{name} ({detail.reason}). {tiles.note()}"
     ends = (f"{100 * low:.1f} %", f"{100 * high:.1f} %")
-    return Matrix(name, picture(tiles.shares, low, high), caption, ends, key, rows)
+    return Matrix(name, static_figures.picture(tiles.shares, low, high), caption, ends, key, rows)
 
 
 def _row_caption(row: SampledRow, rows: int) -> str:

@@ -1,13 +1,17 @@
-"""The drawings of a report: numbers in, an SVG out."""
+"""The drawings of a report: numbers in, an SVG out; and masks as pictures."""
 
 from __future__ import annotations
 
+import base64
+import io
 import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 from markupsafe import Markup
+from numpy.typing import NDArray
+from PIL import Image
 
 from kenviz.figures.retention import short_kinds
 from kenviz.reporting.results import Line
@@ -19,6 +23,20 @@ from kenviz.text.numbers import in_digits, in_percent
 from kenviz.theme import MISSING, SEQUENTIAL
 
 _OUTSIDE = "–"
+
+
+def picture(shares: NDArray[np.float64], low: float, high: float) -> str:
+    """The address of a picture of (rows, columns) float64, one pixel each; colours run from low to high.
+
+    >>> picture(np.eye(2), 0, 1)[:30]
+    'data:image/png;base64,iVBORw0K'
+    """
+    colours = np.clip(np.rint(255 * (shares - low) / (high - low)), 0, 255).astype(np.uint8)
+    image = Image.fromarray(colours).convert("P")
+    image.putpalette(b"".join(bytes.fromhex(colour[1:7]) for colour in SEQUENTIAL))
+    file = io.BytesIO()
+    image.save(file, "PNG", compress_level=9)
+    return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode("ascii")
 
 
 def row(shown: RowDensity, words: str) -> Markup:

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import ken
-from kenviz.reporting.png import picture
 from kenviz.reporting.results import read
 from kenviz.reporting.sampling import brushed, rows_of
+from kenviz.reporting.static_figures import picture
 from kenviz.reporting.svg import Plot, ticks
 from kenviz.reporting.tiles import pooled
 from kenviz.text.numbers import in_digits, in_percent
