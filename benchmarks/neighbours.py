@@ -15,8 +15,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ken.retention.neighbour_chance import chance
-from kenviz.study.neighbour_chance import expected
+from ken.retention.neighbour_chance import chance, expected_neighbours
 from kenviz.tiles.neighbour_tiles import Neighbours
 
 SHAPES = ((30_522, 384), (250_880, 2_048))
@@ -47,7 +46,7 @@ def main(rounds: int) -> None:
         begun = time.perf_counter()
         found = Neighbours(read, shape)
         counted = 1000 * (time.perf_counter() - begun)
-        by_chance = milliseconds(lambda of=found, n=n: (expected(of.retained, n), chance(of.retained, n)), 3)
+        by_chance = milliseconds(lambda of=found, n=n: (expected_neighbours(of.retained, n), chance(of.retained, n)), 3)
         parts = [((0, size), (0, n)), ((9000, 13_000), (0, n)), ((9000, 9400), (0, 400)), ((0, size), (5, 15))]
         zooms = [milliseconds(lambda of=found, part=part: of.tiles(*part), rounds) for part in parts]
         kept = f"{found.nbytes / 1e6:.0f} of {size * n / 1e6:.0f}"

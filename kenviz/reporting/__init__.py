@@ -14,10 +14,10 @@ from ken.retention import PairOfModels
 from ken.storage.atomic_files import write_text
 from ken.storage.file_kinds import PAGE
 from ken.storage.outputs import check_outputs, models_of
-from kenviz.reporting import results as measured
 from kenviz.reporting.collect import SECTIONS as SECTIONS
 from kenviz.reporting.collect import choose, gather, steps
 from kenviz.reporting.render import render
+from kenviz.reporting.results import read as read_results
 from kenviz.reporting.sampling import QUANTILES
 from kenviz.study.study import Study
 
@@ -80,7 +80,9 @@ def report(
     models = models_of(pair.pair if isinstance(pair, Study) else pair)
     read = {"the subnetwork": net, "the second subnetwork": compare, "the results": results, **models}
     check_outputs([(path, PAGE)], read, overwrite=overwrite)
-    told = _told(title=title, metric=metric, tensors=tensors, quantiles=quantiles, sections=sections, theme=theme)
+    arguments = _unusual(
+        title=title, metric=metric, tensors=tensors, quantiles=quantiles, sections=sections, theme=theme
+    )
     chosen = choose(sections, results, compare)
     if theme not in THEMES:
         raise ValueError(f"theme must be one of {', '.join(THEMES)}; got {theme!r}")
@@ -89,13 +91,13 @@ def report(
             raise ValueError(f"quantiles must be from 0 to 1, got {quantile!r}")
     if not len(quantiles):
         raise ValueError("quantiles must name at least one, got none")
-    study = Study.of(net, pair)
+    study = Study.open(net, pair)
     for name in tensors or ():
         if name not in net.pruned():
             raise ValueError(f"tensors must be pruned ones, got {name!r}")
     if not study.tensors:
         raise ValueError("the subnetwork has no pruned tensor to report on")
-    found = None if results is None else measured.read(results, net, metric)
+    measured = None if results is None else read_results(results, net, metric)
     total = steps(study, chosen, tensors)
     with tqdm(total=total, desc="report", unit="part", disable=not progress, delay=1.0, leave=False) as bar:
 
@@ -103,12 +105,12 @@ def report(
             bar.set_postfix_str(word, refresh=False)
             bar.update()
 
-        contents = gather(study, chosen, found, compare, tensors, quantiles, step)
-    return write_text(Path(path), render(contents, title, theme, told))
+        contents = gather(study, chosen, measured, compare=compare, tensors=tensors, quantiles=quantiles, step=step)
+    return write_text(Path(path), render(contents, title, theme, arguments=arguments))
 
 
-def _told(**arguments: Any) -> dict[str, Any]:
+def _unusual(**arguments: Any) -> dict[str, Any]:
     """The arguments that are not the usual ones, for the line that makes the report again."""
     usual = {"title": "What pruning kept", "metric": "metric", "quantiles": QUANTILES, "theme": "auto"}
-    told = {name: value for name, value in arguments.items() if value is not None and usual.get(name) != value}
-    return {name: value if isinstance(value, str) else list(value) for name, value in told.items()}
+    unusual = {name: value for name, value in arguments.items() if value is not None and usual.get(name) != value}
+    return {name: value if isinstance(value, str) else list(value) for name, value in unusual.items()}

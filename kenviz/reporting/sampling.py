@@ -107,7 +107,7 @@ def rows_of(rows: pd.DataFrame, quantiles: Sequence[float] = QUANTILES) -> list[
     return list(chosen.values())
 
 
-def sampled(study: Study, name: str, quantiles: Sequence[float], tensor: ken.RetainedTensor) -> list[SampledRow]:
+def sampled(study: Study, name: str, tensor: ken.RetainedTensor, quantiles: Sequence[float]) -> list[SampledRow]:
     """The rows of a tensor that are shown, each as its rule saw it. Nothing but those rows is read from the models."""
     recipe = study.net.recipe
     settings = Settings(recipe.on, recipe.bandwidth, recipe.kernel)

@@ -1,4 +1,4 @@
-"""Tables of a report: cells as text for people, each number with its exact value beside."""
+"""Tables of a report: cells as text for people, each number with its exact value beside; and as data for files."""
 
 from __future__ import annotations
 
@@ -80,6 +80,27 @@ def results(table: pd.DataFrame, metric: str, percentages: bool) -> Table:
         share = name == "share" or (percentages and name in _METRICS)
         forms[str(name)] = "percent" if numeric and share else "number" if numeric else ""
     return _table(table, forms, {"metric": metric})
+
+
+def data(table: pd.DataFrame) -> dict[str, Any]:
+    """A table as the page makes a CSV file of it, cell by cell; what JSON has no word for is null.
+
+    >>> import pandas as pd
+    >>> data(pd.DataFrame({"a": [1, 2], "b": [0.5, float("nan")]}))
+    {'columns': ['a', 'b'], 'rows': [[1, 0.5], [2, None]]}
+    """
+    columns = [table[name].tolist() for name in table.columns]
+    rows = [[_plain(value) for value in line] for line in zip(*columns, strict=True)]
+    return {"columns": [str(name) for name in table.columns], "rows": rows}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, bool | int | str):
+        return value
+    try:
+        return None if value is None or value != value else float(value)
+    except (TypeError, ValueError):  # a shape, a mapping of k, what pandas has for missing
+        return None if type(value).__name__ == "NAType" else str(value)
 
 
 _METRICS = ("metric", "standard_error", "difference", "difference_error")

@@ -38,13 +38,13 @@ class Study:
     >>> study = Study(ken.prune(*pair, k=2), pair)
     >>> study.mask("w").sum(axis=1).tolist()
     [2, 2]
-    >>> Study.of(study.net, study) is study
+    >>> Study.open(study.net, study) is study
     True
     """
 
     def __init__(self, net: ken.Subnetwork, pair: PairOfModels | None = None) -> None:
         self.net, self.pair = net, pair
-        self._outlines = {name: of for name, of in net.outlines.items() if of.reason is None}
+        self._outlines = {name: outline for name, outline in net.outlines.items() if outline.reason is None}
         self.models: Any = None if pair is None else open_for(net, pair)
         self._recognised: set[str] = set()
         self._tensors: _Recent[ken.RetainedTensor] = _Recent(lambda tensor: tensor.bits.nbytes + tensor.ulps.nbytes)
@@ -53,7 +53,7 @@ class Study:
         self._neighbours: _Recent[Neighbours] = _Recent(lambda neighbours: neighbours.nbytes)
 
     @classmethod
-    def of(cls, net: ken.Subnetwork, pair: PairOfModels | Study | None) -> Study:
+    def open(cls, net: ken.Subnetwork, pair: PairOfModels | Study | None) -> Study:
         """The study of a subnetwork and a pair; a study itself stays what it is."""
         if not isinstance(pair, Study):
             return cls(net, pair)
@@ -91,8 +91,8 @@ class Study:
         if not self._outlines:
             raise ValueError("the subnetwork has no pruned tensor to show")
         if tensor not in self._outlines:
-            known = f"one of {len(self._outlines)}, such as {next(iter(self._outlines))!r}"
-            raise ValueError(f"tensor must be a pruned one, {known}; got {tensor!r}")
+            choice = f"one of {len(self._outlines)}, such as {next(iter(self._outlines))!r}"
+            raise ValueError(f"tensor must be a pruned one, {choice}; got {tensor!r}")
         return tensor
 
     def shape(self, tensor: str) -> tuple[int, int]:
@@ -148,8 +148,7 @@ class Study:
     def rows(self, tensor: str, wanted: slice) -> tuple[NDArray[Any], NDArray[Any]]:
         """Fine-tuned and pretrained rows, each (rows, n) float64; NaN where there is no pretrained value."""
         self.recognise(tensor)
-        found: tuple[NDArray[Any], NDArray[Any]] = self.models.rows(self.check(tensor), wanted)
-        return found
+        return self.models.rows(self.check(tensor), wanted)
 
     def recognise(self, tensor: str) -> None:
         """Raise `ValueError` if a tensor of the pair is not, bit for bit, the one that was pruned. It is read once."""

@@ -22,7 +22,7 @@ class TensorView(View):
     def __init__(
         self, net: ken.Subnetwork, pair: PairOfModels | Study | None, tensor: str | None, theme: str = "auto"
     ) -> None:
-        self._study = Study.of(net, pair)
+        self._study = Study.open(net, pair)
         chosen = self._study.check(next(iter(self._study.tensors), "") if tensor is None else tensor)
         self._picker = ipywidgets.Dropdown(
             options=options(self._study.tensors),

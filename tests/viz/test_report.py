@@ -220,7 +220,7 @@ def test_the_map_holds_what_the_models_say(page, models, nets):
     shares = 100 * matrices["update_share"]
     assert f"Colours run from {shares.min():.1f} % to {shares.max():.1f} %." in page.text["map"]
     drawing = re.search('<div class="paper"><svg.*?</svg>', page.html, re.DOTALL)[0]
-    written = re.findall(r"font-size:10px' text-anchor=middle>([\d.]+)\xa0%</text>", drawing)
+    written = re.findall(r'<text class="on-(?:dark|light)"[^>]*text-anchor="middle">([\d.]+)\xa0%</text>', drawing)
     assert list(map(float, written)) == pytest.approx(shares.to_list(), abs=0.051)
     held = page.scripts["held"]["tensors"]
     assert len(held) == len(matrices)
@@ -270,7 +270,7 @@ def test_the_notebook_and_the_report_draw_the_same_bars_and_the_same_curve(page,
             # a line of the drawing has a point for each of the curve, and one bar or two for each of the histogram
             drawing = drawings[3 * i + j]
             assert drawing.count("<rect") == 2 * np.count_nonzero(said["all"])
-            assert re.search("<path class='line density' d='M([^']*)'", drawing)[1].count("L") == len(points) - 1
+            assert re.search('<path class="line density" d="M([^"]*)"', drawing)[1].count("L") == len(points) - 1
 
 
 def test_tensors_and_rows_in_detail_are_chosen_by_what_is_stated(page, models, nets):
