@@ -155,7 +155,7 @@ def test_the_error_of_a_sweep_with_outcomes_is_that_of_its_differences(models, n
     exact = table.assign(difference_error=separate)
     table.to_csv(tmp_path / "sweep.csv", index=False)
     exact.assign(paired="TRUE").to_csv(tmp_path / "spreadsheet.csv", index=False)
-    for source in (table, exact, path, tmp_path / "sweep.csv", tmp_path / "spreadsheet.csv"):
+    for source in (table, exact, ken.results.read(path), path, tmp_path / "sweep.csv", tmp_path / "spreadsheet.csv"):
         told = kenviz.report(nets[0], models, tmp_path / "r.html", results=source, sections=["summary"])
         said = " ".join(read(told).said)
         assert "Measured by metric" in said
