@@ -129,21 +129,3 @@ def _paired_errors(sweep: Sweep) -> pd.Series:
     errors = sweep.evaluations("metric", "difference")["error"]
     separate = np.hypot(sweep.pruned["standard_error"], sweep.level("fine-tuned", "metric", "metric").error)
     return errors.where(sweep.paired.eq(True) | (sweep.paired.isna() & ~np.isclose(errors, separate)))
-
-
-class Difference(NamedTuple):
-    """How much higher one metric is than another, and the standard error of that.
-
-    paired: the table tells an error that was measured item by item. Else both measurements count as separate, which is
-    usually too much: two models that were evaluated on the same items agree on many of them.
-    """
-
-    value: float
-    error: float
-    paired: bool
-
-
-def difference(one: Line, other: Line | Level) -> Difference:
-    """Of two metrics of one table, which has the errors of the differences from the fine-tuned model."""
-    paired = isinstance(other, Level) and not math.isnan(one.loss_error)
-    return Difference(one.value - other.value, one.loss_error if paired else math.hypot(one.error, other.error), paired)

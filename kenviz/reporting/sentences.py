@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from markupsafe import Markup
 
 import ken
-from kenviz.reporting.results import Difference, Line, Results, difference
+from kenviz.reporting.results import Line, Results
 from kenviz.study.sweep_data import Level
 from kenviz.text.labels import visible
 from kenviz.text.numbers import count, measure, percent, points, unsigned_points
@@ -125,7 +125,7 @@ def how_good_it_is(net: ken.Subnetwork, results: Results | None) -> list[Markup]
                 visible(results.metric),
                 _value(results, "results.own", own),
                 _value(results, "results.fine_tuned", results.fine_tuned),
-                _difference("results.loss", difference(own, results.fine_tuned), results),
+                _difference("results.loss", own, results.fine_tuned, results=results),
             )
         )
     drawn = results.drawn(net)
@@ -134,7 +134,7 @@ def how_good_it_is(net: ken.Subnetwork, results: Results | None) -> list[Markup]
             Markup("As many entries drawn at random reach {}{}. {}").format(
                 _value(results, "results.random", drawn),
                 _draws(drawn),
-                _difference("results.gain", difference(own, drawn), results),
+                _difference("results.gain", own, drawn, results=results),
             )
         )
     elif net.recipe.rule != "random":
@@ -147,9 +147,8 @@ def how_good_it_is(net: ken.Subnetwork, results: Results | None) -> list[Markup]
 
 
 def _draws(line: Line) -> Markup:
-    return (
-        Markup("") if line.seeds < 2 else Markup(" (the mean of {} draws)").format(count("results.draws", line.seeds))
-    )
+    draws = count("results.draws", line.seeds)
+    return Markup(" (the mean of {} draws)").format(draws) if line.seeds > 1 else Markup("")
 
 
 def _value(results: Results, name: str, measured: Line | Level) -> Markup:
@@ -160,19 +159,26 @@ def _value(results: Results, name: str, measured: Line | Level) -> Markup:
     return Markup("{} (standard error {})").format(value, form(f"{name}.error", measured.error))
 
 
-def _difference(name: str, apart: Difference, results: Results) -> Markup:
-    """A difference, and whether it is larger than chance explains."""
-    size = (points if results.shares else measure)(name, apart.value)
-    if math.isnan(apart.error):
+def _difference(name: str, one: Line, other: Line | Level, results: Results) -> Markup:
+    """How much higher one metric is than another, and whether that is larger than chance explains.
+
+    The error was measured item by item if the table has such a one, which it has for differences from the fine-tuned
+    model. Else both measurements count as separate, which is usually too much: two models that were evaluated on the
+    same items agree on many of them.
+    """
+    value, paired = one.value - other.value, isinstance(other, Level) and not math.isnan(one.loss_error)
+    error = one.loss_error if paired else math.hypot(one.error, other.error)
+    size = (points if results.shares else measure)(name, value)
+    if math.isnan(error):
         return Markup("The difference is {}; how sure it is is not known.").format(size)
-    error = (unsigned_points if results.shares else measure)(f"{name}.error", apart.error)
-    how = "" if apart.paired else ", taken as two separate measurements"
+    width = (unsigned_points if results.shares else measure)(f"{name}.error", error)
+    how = "" if paired else ", taken as two separate measurements"
     verdict = (
         "is within two standard errors: the two cannot be told apart."
-        if abs(apart.value) <= _SURE * apart.error
+        if abs(value) <= _SURE * error
         else "is more than two standard errors."
     )
-    return Markup("The difference, {} (standard error {}{}), {}").format(size, error, how, verdict)
+    return Markup("The difference, {} (standard error {}{}), {}").format(size, width, how, verdict)
 
 
 def caveats(net: ken.Subnetwork, turned: Sequence[float]) -> list[Markup]:

@@ -60,7 +60,7 @@ def words_of_row(shown: RowDensity) -> str:
 def sweep(results: Results, metric: str, words: str) -> Markup:
     """The metric against the share of entries retained, a line a rule, the fine-tuned model as a dashed one."""
     series, fine_tuned = results.series, results.fine_tuned
-    values = [v for line in results.lines for v in (line.value - _size(line.error), line.value + _size(line.error))]
+    values = [line.value + sign * np.nan_to_num(line.error) for line in results.lines for sign in (-1, 1)]
     values += [] if fine_tuned is None else [fine_tuned.value]
     finite = [value for value in values if math.isfinite(value)] or [0.0, 1.0]
     room = 0.06 * (max(finite) - min(finite))
@@ -84,10 +84,6 @@ def sweep(results: Results, metric: str, words: str) -> Markup:
         plot.sign(66, 10.0 + 17 * i, kind, shape=i)
         plot.text(80, 14.0 + 17 * i, label(name, 50))
     return plot.markup(words)
-
-
-def _size(error: float) -> float:
-    return error if math.isfinite(error) else 0.0
 
 
 def overlap(by_role: pd.DataFrame, words: str) -> Markup:

@@ -42,7 +42,6 @@ _ALL = {
     "update_rms": "digits",
     "update_share": "percent",
 }
-_TITLES = {"update_rms": "RMS of the update", "update_share": "share of the update’s energy", "share": "share retained"}
 _OVERLAP = {
     "role": "",
     "both": "count",
@@ -51,7 +50,11 @@ _OVERLAP = {
     "update_share_a": "percent",
     "update_share_b": "percent",
 }
-_OVERLAP_TITLES = {
+_METRICS = ("metric", "standard_error", "difference", "difference_error")
+_TITLES = {
+    "update_rms": "RMS of the update",
+    "update_share": "share of the update’s energy",
+    "share": "share retained",
     "jaccard": "both / either",
     "jaccard_expected": "both / either, by chance",
     "update_share_a": "share of the update, first",
@@ -67,7 +70,7 @@ def all_tensors(net: ken.Subnetwork, retained: pd.DataFrame) -> Table:
 
 def overlap(by_role: pd.DataFrame) -> Table:
     """One row for every role: what two subnetworks have in common."""
-    return _table(by_role.reset_index(), _OVERLAP, _OVERLAP_TITLES)
+    return _table(by_role.reset_index(), _OVERLAP, _TITLES)
 
 
 def results(table: pd.DataFrame, metric: str, percentages: bool) -> Table:
@@ -101,9 +104,6 @@ def _plain(value: Any) -> Any:
         return None if value is None or value != value else float(value)
     except (TypeError, ValueError):  # a shape, a mapping of k, what pandas has for missing
         return None if type(value).__name__ == "NAType" else str(value)
-
-
-_METRICS = ("metric", "standard_error", "difference", "difference_error")
 
 
 def _table(table: pd.DataFrame, forms: Mapping[str, str], titles: Mapping[str, str]) -> Table:

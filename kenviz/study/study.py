@@ -18,7 +18,6 @@ from ken.storage.outputs import models_of
 from ken.subnetwork.belonging import check_tensor, open_for
 from kenviz.tiles.mask_tiles import Pyramid
 from kenviz.tiles.neighbour_tiles import Neighbours
-from kenviz.tiles.pyramid import Read
 from kenviz.tiles.value_tiles import Values
 
 # Decoded tensors, and pyramids, are kept while together they take no more bytes than this; the latest always is.
@@ -117,33 +116,28 @@ class Study:
         """Means for any zoom into a quantity (`kenviz.study.quantities`) of a tensor. Those asked for last are kept."""
         self._pair()
         return self._values.get(
-            f"{show} {self.check(tensor)}", lambda: Values(self.shape(tensor), self._reader(tensor, show))
+            f"{show} {self.check(tensor)}", lambda: Values(self.shape(tensor), partial(self._quantity, tensor, show))
         )
 
-    def _reader(self, tensor: str, show: str) -> Read:
-        """A function that gives a quantity of some rows, (rows, n) float64, NaN where an entry has none."""
-
-        def read(rows: slice) -> NDArray[Any]:
-            fine_tuned, pretrained = self.rows(tensor, rows)
-            if show == "fine_tuned":
-                return fine_tuned
-            if show == "pretrained":
-                return pretrained
-            if show == "retained":
-                return np.where(self.mask(tensor, rows), fine_tuned, np.nan)
-            with np.errstate(over="ignore"):
-                update = fine_tuned - pretrained
-            return np.sign(update) if show == "sign" else update
-
-        return read
+    def _quantity(self, tensor: str, show: str, rows: slice) -> NDArray[Any]:
+        """A quantity of some rows, (rows, n) float64, NaN where an entry has none."""
+        fine_tuned, pretrained = self.rows(tensor, rows)
+        if show == "fine_tuned":
+            return fine_tuned
+        if show == "pretrained":
+            return pretrained
+        if show == "retained":
+            return np.where(self.mask(tensor, rows), fine_tuned, np.nan)
+        with np.errstate(over="ignore"):
+            update = fine_tuned - pretrained
+        return np.sign(update) if show == "sign" else update
 
     def neighbours(self, tensor: str) -> Neighbours:
         """Counts of retained neighbours in a tensor's mask, for any zoom. Those asked for last are kept."""
 
-        def read(rows: slice) -> NDArray[np.bool_]:
-            return self.mask(tensor, rows)
-
-        return self._neighbours.get(self.check(tensor), lambda: Neighbours(read, self.shape(tensor)))
+        return self._neighbours.get(
+            self.check(tensor), lambda: Neighbours(partial(self.mask, tensor), self.shape(tensor))
+        )
 
     def rows(self, tensor: str, wanted: slice) -> tuple[NDArray[Any], NDArray[Any]]:
         """Fine-tuned and pretrained rows, each (rows, n) float64; NaN where there is no pretrained value."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import ipywidgets
 import numpy as np
@@ -17,15 +17,12 @@ from kenviz.text.labels import apart, label
 from kenviz.views import sweep_text
 from kenviz.views.base import View
 from kenviz.views.card import CardBox
+from kenviz.views.row_text import Words
 from kenviz.views.sweep_text import Point
 
 _NARROW = {"width": "min(260px, 100%)"}
 _NEAR = 0.06  # of the plot's width or height
 _INVITATION = "Tap a mark, or choose an evaluation, to read what it is and how to make that subnetwork."
-
-
-class _Words(NamedTuple):
-    text: str
 
 
 class SweepView(View):
@@ -195,7 +192,7 @@ class SweepView(View):
         self._data = figures.columns(self._lines, self._single, sweep.names, scale=self.scale)
         self._ends = figures.extent(self._data, self._levels, sweep.pruned["share"], scale=self.scale)
         at = self._at(self.point) if self.point else None
-        self._card.show(None if at is None else _Words(sweep_text.evaluation(sweep, metric, self.point, at=at)))
+        self._card.show(None if at is None else Words(sweep_text.evaluation(sweep, metric, self.point, at=at)))
         levels = list(self._levels.values())
         self.caption = sweep_text.caption(sweep, self._axis, self._lines, levels=levels, shown=self.shown)
 
@@ -286,8 +283,8 @@ class SweepView(View):
 
         Example:
             >>> line = {"model": "pruned", "rule": "ken", "on": "weights", "k": 0.5, "seed": -1}
-            >>> SweepView(pd.DataFrame([line | {"share": 0.5, "metric": 9}])).numbers()[["rule", "k", "mean"]].values.tolist()
-            [['ken', 0.5, 9.0]]
+            >>> SweepView(pd.DataFrame([line | {"share": 0.5, "metric": 9}])).numbers()["mean"].tolist()
+            [9.0]
         """
         with self._lock:
             return self._lines.copy()
