@@ -15,8 +15,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ken.retention.statistics import chance
-from kenviz.study.neighbour_chance import expected
+from ken.retention.statistics import chance, expected_neighbours
 from kenviz.tiles.neighbour_tiles import Neighbours
 
 SHAPES = ((30_522, 384), (250_880, 2_048))
@@ -48,7 +47,11 @@ def main(rounds: int) -> None:
         neighbours = Neighbours(read, shape)
         counted = 1000 * (time.perf_counter() - begun)
         by_chance = milliseconds(
-            lambda neighbours=neighbours, n=n: (expected(neighbours.retained, n), chance(neighbours.retained, n)), 3
+            lambda neighbours=neighbours, n=n: (
+                expected_neighbours(neighbours.retained, n),
+                chance(neighbours.retained, n),
+            ),
+            3,
         )
         parts = [((0, size), (0, n)), ((9000, 13_000), (0, n)), ((9000, 9400), (0, 400)), ((0, size), (5, 15))]
         zooms = [

@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 
 from kenviz import theme as themes
 from kenviz.figures import strips
-from kenviz.text.labels import label, last
+from kenviz.text.labels import apart, label, last
 from kenviz.text.measures import MEASURES, Measure
 
 _OUTSIDE = "–"
@@ -125,11 +125,8 @@ def short_kinds(kinds: Sequence[str], most: int = 30) -> dict[str, str]:
     """
     stems = {kind[: kind.index("*") + 2] for kind in kinds if "*" in kind.split(".")}
     stem = stems.pop() if len(stems) == 1 else ""
-    short = {kind: last(kind.removeprefix(stem).removesuffix(".weight"), most) for kind in kinds}
-    if len(set(short.values())) < len(short):
-        # What was left out made the difference: number them.
-        return {kind: f"{i} {short[kind]}" for i, kind in enumerate(kinds, 1)}
-    return short
+    short = [last(kind.removeprefix(stem).removesuffix(".weight"), most) for kind in kinds]
+    return dict(zip(kinds, apart(short), strict=True))
 
 
 def build(

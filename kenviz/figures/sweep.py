@@ -92,13 +92,13 @@ def columns(
 
 
 def _marks(table: pd.DataFrame, names: Mapping[tuple[str, str], str], scale: str) -> dict[str, Any]:
-    place = {of: at for at, of in enumerate(names)}
-    of = list(zip(table["rule"], table["on"], strict=True))
-    styles = [style(place[one]) for one in of]
+    place = {name: at for at, name in enumerate(names)}
+    series = list(zip(table["rule"], table["on"], strict=True))
+    styles = [style(place[one]) for one in series]
     return {
         "x": np.array(position(table["share"], scale)),
         "share": table["share"].to_numpy(),
-        "name": [names[one] for one in of],
+        "name": [names[one] for one in series],
         "k": [in_words(k) for k in table["k"]],
         "colour": [colour for colour, _, _ in styles],
         "marker": [marker for _, marker, _ in styles],
@@ -233,7 +233,7 @@ def build(
             tooltips=[("rule", "@name"), ("k", "@k"), ("share retained", "@share{0.0 %}"), value, ("seed", "@seed")],
         ),
     )
-    plot.add_layout(_legend(plot, names, shown, levels), "below")
+    plot.add_layout(_legend(plot, names, shown, levels=levels), "below")
     themes.apply(plot, theme)
     return plot
 
@@ -255,11 +255,11 @@ def _legend(plot: Any, names: Sequence[str], shown: Sequence[bool], levels: Mapp
     """All series and levels that there may be, drawn by marks of nothing: what is not shown is hidden."""
     nowhere: dict[str, Any] = {"x": [np.nan, np.nan], "y": [np.nan, np.nan]}
     items = []
-    for at, (name, there) in enumerate(zip(names, shown, strict=True)):
+    for at, (name, visible) in enumerate(zip(names, shown, strict=True)):
         colour, marker, dash = style(at)
         line = plot.line(**nowhere, line_color=colour, line_dash=dash, line_width=2)
         mark = plot.scatter(**nowhere, marker=marker, size=9, color=colour)
-        items.append(LegendItem(label=name, renderers=[line, mark], name=f"series_{at}", visible=there))
+        items.append(LegendItem(label=name, renderers=[line, mark], name=f"series_{at}", visible=visible))
     for (model, name), dash in zip(LEVELS.items(), ("solid", "dotted"), strict=True):
         line = plot.line(**nowhere, line_color=_level_colour(model), line_dash=dash, line_width=1.5)
         known = math.isfinite(levels[model].value)

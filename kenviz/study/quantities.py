@@ -49,14 +49,14 @@ def check(show: str, study: Study) -> str:
 
 def offered(study: Study) -> list[tuple[str, str]]:
     """What can be shown, as (title, value of show)."""
-    return [(of.title, show) for show, of in QUANTITIES.items() if show == "mask" or study.pair is not None]
+    return [(quantity.title, show) for show, quantity in QUANTITIES.items() if show == "mask" or study.pair is not None]
 
 
 def place(
     study: Study, tensor: str, rows: tuple[float, float], columns: tuple[float, float], most: int = 400
 ) -> Lattice:
     """The tiles of a part of a tensor, at most about so many a side: the same ones for every quantity."""
-    return lattice(study.shape(tensor), rows, columns, most, most)
+    return lattice(study.shape(tensor), rows, columns, height=most, width=most)
 
 
 def tiles(study: Study, tensors: list[str], show: str, at: Lattice, clip: float) -> list[Tiles | ValueTiles]:

@@ -58,7 +58,7 @@ class Explorer(ipywidgets.VBox):
     theme = traitlets.Enum(["auto", "light", "dark"], "auto", help="Colours of the figures.")
 
     def __init__(self, net: ken.Subnetwork, pair: PairOfModels | Study | None = None, *, theme: str = "auto") -> None:
-        self._study = Study.of(net, pair)
+        self._study = Study.open(net, pair)
         self._lock, self._moving = threading.RLock(), False
         first = _largest(self._study)
         self.search = TensorSearch(self._study)

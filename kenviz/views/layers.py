@@ -83,7 +83,7 @@ class LayersView(MatrixState):
         entry: tuple[int, int] | None = None,
         theme: str = "auto",
     ) -> None:
-        self._study = Study.of(net, pair)
+        self._study = Study.open(net, pair)
         self._kinds = _kinds(self._study)
         if not self._kinds:
             raise ValueError("the subnetwork has no pruned tensor that is in a layer")

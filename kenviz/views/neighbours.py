@@ -12,10 +12,9 @@ from bokeh.models import Column
 
 import ken
 from ken.retention import PairOfModels
-from ken.retention.statistics import chance, z_score
+from ken.retention.statistics import chance, expected_neighbours, z_score
 from kenviz.figures import axes, matrix
 from kenviz.figures import neighbours as figures
-from kenviz.study.neighbour_chance import expected
 from kenviz.study.study import Study
 from kenviz.text.labels import NARROW, label
 from kenviz.tiles.neighbour_tiles import MeanTiles
@@ -79,7 +78,9 @@ class NeighbourView(PartView, TensorView):
         self._found = self._study.neighbours(self.tensor)
         n = self._shape[1]
         by_chance = chance(self._found.retained, n)
-        self._distribution = figures.Distribution(self._found.distribution, expected(self._found.retained, n))
+        self._distribution = figures.Distribution(
+            self._found.distribution, expected_neighbours(self._found.retained, n)
+        )
         self._z = z_score(self._found.pairs, by_chance)
         self._widen()
 

@@ -60,7 +60,7 @@ class RetentionView(View):
         vectors: bool = False,
         theme: str = "auto",
     ) -> None:
-        self._study = Study.of(net, pair)
+        self._study = Study.open(net, pair)
         shares = self._study.shares
         self._names = shares.index if vectors else shares.index[shares["rows"] > 1]
         if not len(self._names):

@@ -230,9 +230,9 @@ class RowView(RowState):
         with self.pane.hold():
             for source, columns in {**shown.columns, **shown.parts(self._shown_mask), **step.columns}.items():
                 self.pane.patch(source, **columns)
-            self.pane.set("values", start=shown.values[0], end=shown.values[1])
-            self.pane.set("densities", start=0.0, end=shown.highest)
-            self.pane.set("axis", axis_label=shown.of)
+            self.pane.set("values", start=shown.density.ends[0], end=shown.density.ends[1])
+            self.pane.set("densities", start=0.0, end=shown.density.highest)
+            self.pane.set("axis", axis_label=shown.density.axis)
             self.pane.set("title", text=self._title())
             self.pane.set("name", text=label(self._name(), NARROW))
             self.pane.set("lanes", major_label_overrides=figures.LANES_OF_STEPS if step.step else figures.LANES)

@@ -15,7 +15,7 @@ import traitlets
 
 import ken
 from kenviz.study.study import Study
-from kenviz.text.labels import label
+from kenviz.text.labels import apart, label
 from kenviz.text.measures import MEASURES
 
 _ANY = "any"
@@ -213,6 +213,4 @@ def _options(names: list[str], values: pd.Series | None) -> list[tuple[str, str]
         texts = [
             f"{'–' if pd.isna(value) else f'{value:.4g}'}   {label(str(name), 80)}" for name, value in known.items()
         ]
-    if len(set(texts)) < len(texts):
-        texts = [f"{i}  {text}" for i, text in enumerate(texts, 1)]
-    return list(zip(texts, names, strict=True))
+    return list(zip(apart(texts), names, strict=True))

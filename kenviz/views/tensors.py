@@ -10,7 +10,7 @@ import traitlets
 import ken
 from ken.retention import PairOfModels
 from kenviz.study.study import Study
-from kenviz.text.labels import label
+from kenviz.text.labels import apart, label
 from kenviz.views.base import View
 
 
@@ -22,7 +22,7 @@ class TensorView(View):
     def __init__(
         self, net: ken.Subnetwork, pair: PairOfModels | Study | None, tensor: str | None, theme: str = "auto"
     ) -> None:
-        self._study = Study.of(net, pair)
+        self._study = Study.open(net, pair)
         chosen = self._study.check(next(iter(self._study.tensors), "") if tensor is None else tensor)
         self._picker = ipywidgets.Dropdown(
             options=options(self._study.tensors),
@@ -42,7 +42,4 @@ class TensorView(View):
 
 def options(names: list[str]) -> list[tuple[str, str]]:
     """Names as they can be read, and apart: what is cut from a label may have been the difference."""
-    labels = [label(name, 90) for name in names]
-    if len(set(labels)) < len(labels):
-        labels = [f"{i} {text}" for i, text in enumerate(labels)]
-    return list(zip(labels, names, strict=True))
+    return list(zip(apart([label(name, 90) for name in names]), names, strict=True))

@@ -15,9 +15,9 @@ from scipy.ndimage import convolve
 
 import ken
 import kenviz
+from ken.retention.neighbour_chance import expected_neighbours
 from kenviz import NeighbourView
 from kenviz.figures.neighbours import MOST_WRITTEN
-from kenviz.study.neighbour_chance import expected
 from kenviz.tiles import pyramid
 from kenviz.tiles.neighbour_tiles import RESET, Neighbours
 
@@ -109,7 +109,7 @@ class TestChance:
                     mask[row, list(columns)] = True
                 total += distribution(looked_at(mask))
                 masks += 1
-            np.testing.assert_allclose(expected(counts, n), total / masks, atol=1e-12, err_msg=str(counts))
+            np.testing.assert_allclose(expected_neighbours(counts, n), total / masks, atol=1e-12, err_msg=str(counts))
 
     def test_is_what_many_random_masks_have_on_average(self):
         generator, n, masks = np.random.default_rng(5), 30, 400
@@ -117,12 +117,12 @@ class TestChance:
         ranks = generator.random((masks, 25, n)).argsort(axis=2)
         found = np.array([of(ranks[i] < counts[:, None]).distribution for i in range(masks)])
         error = found.std(axis=0) / np.sqrt(masks)
-        assert (abs(found.mean(axis=0) - expected(counts, n)) < 4 * error).all()
+        assert (abs(found.mean(axis=0) - expected_neighbours(counts, n)) < 4 * error).all()
 
     @given(st.integers(1, 400), st.data())
     def test_adds_up_to_the_retained_entries_and_twice_the_pairs(self, n, data):
         counts = data.draw(st.lists(st.integers(0, n), min_size=1, max_size=20))
-        found = expected(counts, n)
+        found = expected_neighbours(counts, n)
         a = np.array(counts, float)
         pairs = ((a * (a - 1)).sum() + (a[1:] * a[:-1]).sum()) / n
         assert found.min() >= -1e-9
@@ -130,7 +130,7 @@ class TestChance:
         assert found @ np.arange(5) == pytest.approx(2 * pairs)
 
     def test_of_nothing_is_nothing(self):
-        assert expected([], 5).tolist() == expected([0, 0], 0).tolist() == [0] * 5
+        assert expected_neighbours([], 5).tolist() == expected_neighbours([0, 0], 0).tolist() == [0] * 5
 
 
 class TestNeighbourView:

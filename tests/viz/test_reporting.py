@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import ken
-from kenviz.reporting.png import picture
 from kenviz.reporting.results import read
 from kenviz.reporting.sampling import brushed, rows_of
+from kenviz.reporting.static_figures import picture
 from kenviz.reporting.svg import Plot, ticks
 from kenviz.reporting.tiles import pooled
 from kenviz.text.numbers import in_digits, in_percent
@@ -71,7 +71,7 @@ def test_ticks_are_round_few_and_inside(low, size, about):
 
 
 def test_text_in_a_drawing_is_escaped_and_all_marks_lie_in_the_frame():
-    plot = Plot(100, 80, (0, 1), (0, 1), left=10, bottom=10)
+    plot = Plot(100, 80, x=(0, 1), y=(0, 1), left=10, bottom=10)
     plot.text(0, 0, "<b>&")
     plot.mark(1, 1, "c0")
     drawn = plot.markup('"><script>')

@@ -52,7 +52,7 @@ def test_what_is_not_of_the_study_is_refused(net, pair):
     with pytest.raises(ValueError, match="tensor must be a pruned one, one of 7, such as 'embed.weight'; got 'head.w"):
         study.mask("head.weight")
     with pytest.raises(ValueError, match="the study is of another subnetwork"):
-        Study.of(ken.prune(*pair, 3), study)
+        Study.open(ken.prune(*pair, 3), study)
     other = ken.Pair({**pair.fine_tuned, QUERY: pair.fine_tuned[QUERY][:, :4]}, {})
     with pytest.raises(ken.KenError):
         Study(net, other)
