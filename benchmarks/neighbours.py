@@ -44,7 +44,7 @@ def main(rounds: int) -> None:
             return np.unpackbits(bits[rows.start * n // 8 : rows.stop * n // 8]).view(np.bool_).reshape(-1, n)
 
         begun = time.perf_counter()
-        neighbours = Neighbours(read, shape)
+        neighbours = Neighbours(shape, read)
         counted = 1000 * (time.perf_counter() - begun)
         by_chance = milliseconds(
             lambda neighbours=neighbours, n=n: (

@@ -189,15 +189,16 @@ def _details(contents: Contents, data: dict[str, Any]) -> list[Matrix]:
 def _matrix(detail: Detail, key: str, data: dict[str, Any]) -> Matrix:
     tiles, name = detail.tiles, label(detail.name)
     low, high = tiles.limits
-    data[key] = {"grid": tiles.counts.tolist(), "tile": [tiles.down, tiles.across], "shape": list(tiles.shape)}
+    place = tiles.place
+    data[key] = {"grid": tiles.counts.tolist(), "tile": list(place.tile), "shape": list(place.shape)}
     rows = []
     for j, row in enumerate(detail.rows):
         data[f"{key}-row-{j}"] = row.embedded()
-        caption = _row_caption(row, tiles.shape[0])
+        caption = _row_caption(row, place.shape[0])
         rows.append(Figure(static_figures.row(row.density, f"{name}, {caption}"), caption, f"{key}-row-{j}"))
     caption = f"{name} ({detail.reason}). {tiles.note()}"
     ends = (f"{100 * low:.1f} %", f"{100 * high:.1f} %")
-    address = static_figures.picture(tiles.shares, low, high)
+    address = static_figures.picture(tiles.values, low, high)
     return Matrix(name=name, address=address, caption=caption, scale=ends, download=key, rows=rows)
 
 

@@ -108,9 +108,7 @@ class Study:
 
     def pyramid(self, tensor: str) -> Pyramid:
         """Counts for any zoom into a tensor's mask. Those asked for last are kept."""
-        return self._pyramids.get(
-            self.check(tensor), lambda: Pyramid.reading(self.shape(tensor), partial(self.mask, tensor))
-        )
+        return self._pyramids.get(self.check(tensor), lambda: Pyramid(self.shape(tensor), partial(self.mask, tensor)))
 
     def values(self, tensor: str, show: str) -> Values:
         """Means for any zoom into a quantity (`kenviz.study.quantities`) of a tensor. Those asked for last are kept."""
@@ -136,7 +134,7 @@ class Study:
         """Counts of retained neighbours in a tensor's mask, for any zoom. Those asked for last are kept."""
 
         return self._neighbours.get(
-            self.check(tensor), lambda: Neighbours(partial(self.mask, tensor), self.shape(tensor))
+            self.check(tensor), lambda: Neighbours(self.shape(tensor), partial(self.mask, tensor))
         )
 
     def rows(self, tensor: str, wanted: slice) -> tuple[NDArray[Any], NDArray[Any]]:
