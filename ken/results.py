@@ -17,7 +17,6 @@ import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
@@ -25,6 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, ValidationError
 
+from ken import __version__
 from ken.errors import ResultsError
 
 try:
@@ -103,7 +103,7 @@ class About(_Part):
     bandwidth: str | float = "normal reference"
     kernel: str = "gaussian"
     evaluation: str = ""
-    ken: str = version("kenviz")
+    ken: str = __version__
 
     def line(self) -> bytes:
         """The first line of a file."""

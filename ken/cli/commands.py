@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import sys
-from importlib import metadata
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from ken import __version__
 from ken.cli import report_command, sweep_command
 from ken.cli.arguments import FORCE, bandwidth_of, budget, budget_text
 from ken.cli.terminal import ctrl_c, in_a_line, show_anything
@@ -31,7 +31,7 @@ _SHOWN = 0.5  # the share that the report of the demo looks at
 @app.callback(invoke_without_command=True)
 def _root(version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False) -> None:
     if version:
-        print(metadata.version("kenviz"))
+        print(__version__)
         raise typer.Exit
 
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from importlib.metadata import version
 from typing import NamedTuple
 
 import numpy as np
 
+from ken import __version__
 from ken.api import Subnetwork
 from ken.density import bandwidth_note, longest_bandwidth_note
 from ken.models.checkpoints.checkpoint import Checkpoint
@@ -94,7 +94,7 @@ def versions() -> dict[str, str]:
     import torch
 
     return {
-        "kenviz": version("kenviz"),
+        "kenviz": __version__,
         "numpy": np.__version__,
         "numba": numba.__version__,
         "torch": torch.__version__,
