@@ -12,6 +12,7 @@ from ken import __version__
 from ken.cli import report_command, sweep_command
 from ken.cli.arguments import FORCE, bandwidth_of, budget, budget_text
 from ken.cli.terminal import ctrl_c, in_a_line, show_anything
+from ken.cli.views_package import require_kenviz
 from ken.errors import BudgetError, KenError, printable
 
 app = typer.Typer(
@@ -42,6 +43,7 @@ def demo(
     force: Annotated[bool, typer.Option("--force", help=FORCE)] = False,
 ) -> None:
     """Fine-tune a real model (or take the cached one), prune it, evaluate, write a table and a report."""
+    require_kenviz("demo")
     import ken.demo
     from ken.cli.sweep_summary import summary
     from ken.evaluation.sweep import sweep
@@ -242,6 +244,7 @@ def view(
     browser: Annotated[bool, typer.Option(help="Open the page in the browser.")] = True,
 ) -> None:
     """Open the Explorer of the subnetwork NET in the browser, as an app; Ctrl-C ends it."""
+    require_kenviz("view")
     from kenviz.app.serve import serve
 
     models = models or []

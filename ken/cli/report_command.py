@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from ken.cli.arguments import FORCE
+from ken.cli.views_package import require_kenviz
 from ken.errors import KenError
 
 _MODEL = "Checkpoint folder, file of weights, or hub id."
@@ -39,6 +40,7 @@ def report(
     force: Annotated[bool, typer.Option("--force", help=FORCE)] = False,
 ) -> None:
     """Write a report about the subnetwork NET: one HTML file, which needs neither a network nor a kernel."""
+    require_kenviz("report")
     from ken.api import load
     from ken.models.pairing.pairs import Pair
 
