@@ -19,7 +19,6 @@ Nothing heavy is imported until it is used: ``import ken`` alone loads neither t
 from __future__ import annotations
 
 import importlib
-import importlib.metadata
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -51,7 +50,7 @@ if TYPE_CHECKING:
     from ken.subnetwork.carried_tensor import CarriedTensor as CarriedTensor
     from ken.subnetwork.retained_tensor import RetainedTensor as RetainedTensor
 
-__version__ = importlib.metadata.version("kenviz")
+__version__ = "0.1.0"
 
 # Public name -> the module that defines it; None: the name is a module itself.
 _PUBLIC = {

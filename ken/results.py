@@ -17,7 +17,6 @@ import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -25,6 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
+from ken import __version__
 from ken.errors import ResultsError
 from ken.storage.result_lines import FORMAT, VERSION, Line, Outcomes, Part, append, encoded, whole_lines
 
@@ -129,7 +129,7 @@ class About(Part):
     bandwidth: str | float = "normal reference"
     kernel: str = "gaussian"
     evaluation: str = ""
-    ken: str = version("kenviz")
+    ken: str = __version__
 
     def line(self) -> bytes:
         """The first line of a file, with its end."""

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import sys
-from importlib import metadata
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from ken import __version__
 from ken.cli import options, report_command, sweep_command
 from ken.cli.arguments import bandwidth_of, budget, budget_text
 from ken.cli.terminal import ctrl_c, in_a_line, show_anything
+from ken.cli.views_package import require_kenviz
 from ken.errors import BudgetError, KenError, printable
 
 app = typer.Typer(
@@ -28,7 +29,7 @@ _SHOWN = 0.5  # the share that the report of the demo looks at
 @app.callback(invoke_without_command=True)
 def _root(version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False) -> None:
     if version:
-        print(metadata.version("kenviz"))
+        print(__version__)
         raise typer.Exit
 
 
@@ -39,6 +40,7 @@ def demo(
     force: options.Force = False,
 ) -> None:
     """Fine-tune a real model (or take the cached one), prune it, evaluate, write a table and a report."""
+    require_kenviz("demo")
     import ken.demo
     from ken.cli.sweep_summary import summary
     from ken.evaluation.sweep import sweep
@@ -225,6 +227,7 @@ def view(
     browser: Annotated[bool, typer.Option(help="Open the page in the browser.")] = True,
 ) -> None:
     """Open the Explorer of the subnetwork NET in the browser, as an app; Ctrl-C ends it."""
+    require_kenviz("view")
     from kenviz.app.serve import serve
 
     models = models or []

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from ken.cli import options
+from ken.cli.views_package import require_kenviz
 from ken.errors import KenError
 
 
@@ -37,6 +38,7 @@ def report(
     force: options.Force = False,
 ) -> None:
     """Write a report about the subnetwork NET: one HTML file, which needs neither a network nor a kernel."""
+    require_kenviz("report")
     from ken.api import load
     from ken.models.pairing.pairs import Pair
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from importlib.metadata import version
 
 import numpy as np
 
+from ken import __version__
 from ken.api import Subnetwork
 from ken.models.checkpoints.checkpoint import Checkpoint
 from ken.models.pairing.mixups import unrelated
@@ -110,7 +110,7 @@ def versions() -> dict[str, str]:
     import torch
 
     return {
-        "kenviz": version("kenviz"),
+        "kenviz": __version__,
         "numpy": np.__version__,
         "numba": numba.__version__,
         "torch": torch.__version__,
