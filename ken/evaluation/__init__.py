@@ -5,3 +5,6 @@ classification       accuracy and its errors; `encoding`: texts as batches
 datasets             texts and labels, divided; `docstring_task`: those of the demonstration, kept in a `cache_entry`
 trainer              fine-tuning
 """
+
+from ken.evaluation.classification import Evaluation as Evaluation
+from ken.evaluation.sweep import tabled as tabled

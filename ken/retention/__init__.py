@@ -13,7 +13,14 @@ from ken.models.pairing.pairs import PairOfModels as PairOfModels
 from ken.models.tensors.tensor_roles import Place as Place
 from ken.models.tensors.tensor_roles import place as place
 from ken.models.tensors.tensor_roles import role as role
+from ken.retention.attention_heads import Heads as Heads
+from ken.retention.attention_heads import heads as heads_of
 from ken.retention.comparison import compare as compare
+from ken.retention.comparison import in_common as in_common
+from ken.retention.neighbour_chance import chance as chance
+from ken.retention.neighbour_chance import z_score as z_score
+from ken.retention.same_draw import alike as alike
+from ken.retention.same_draw import same_draw as same_draw
 from ken.retention.tables import Retention as Retention
 from ken.retention.tables import by_place as by_place
 from ken.retention.tables import columns as columns
