@@ -15,12 +15,13 @@ from ken.models.tensors.tensor_roles import place as place
 from ken.models.tensors.tensor_roles import role as role
 from ken.retention.attention_heads import Heads as Heads
 from ken.retention.attention_heads import heads as heads_of
+from ken.retention.comparison import alike as alike
 from ken.retention.comparison import compare as compare
 from ken.retention.comparison import in_common as in_common
-from ken.retention.neighbour_chance import chance as chance
-from ken.retention.neighbour_chance import z_score as z_score
-from ken.retention.same_draw import alike as alike
-from ken.retention.same_draw import same_draw as same_draw
+from ken.retention.comparison import same_draw as same_draw
+from ken.retention.statistics import chance as chance
+from ken.retention.statistics import expected_neighbours as expected_neighbours
+from ken.retention.statistics import z_score as z_score
 from ken.retention.tables import Retention as Retention
 from ken.retention.tables import by_place as by_place
 from ken.retention.tables import columns as columns
