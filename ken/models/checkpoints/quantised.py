@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ken.errors import PairingError
-from ken.models.tensors.tensor_bytes import dtype_name
 
 if TYPE_CHECKING:
     import torch
@@ -298,4 +297,4 @@ def method(config: Mapping[str, Any], depth: int = 3) -> str | None:
 
 
 def _dtype(tensor: Any) -> str:
-    return dtype_name(getattr(tensor, "dtype", type(tensor).__name__))
+    return str(getattr(tensor, "dtype", type(tensor).__name__)).removeprefix("torch.")

@@ -21,8 +21,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from ken.errors import PairingError
-from ken.models.checkpoints.architecture import ModelClass, class_named, legacy
-from ken.models.checkpoints.checkpoint import Architecture, Checkpoint
+from ken.models.checkpoints.architecture import Architecture, ModelClass, class_named, legacy
+from ken.models.checkpoints.checkpoint import Checkpoint
 
 if TYPE_CHECKING:
     import transformers
