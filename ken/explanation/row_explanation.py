@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from functools import cached_property, partial
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -64,10 +64,10 @@ class RowExplanation:
     mask: NDArray[np.bool_]
     values: Array
     bandwidth: float = 0.0
-    grid: Array = field(default_factory=partial(np.empty, 0))
-    level: Array = field(default_factory=partial(np.empty, 0))
-    order: NDArray[np.intp] = field(default_factory=partial(np.empty, 0, np.intp))
-    claimed: NDArray[np.intp] = field(default_factory=partial(np.empty, 0, np.intp))
+    grid: Array = field(default_factory=lambda: np.empty(0))
+    level: Array = field(default_factory=lambda: np.empty(0))
+    order: NDArray[np.intp] = field(default_factory=lambda: np.empty(0, np.intp))
+    claimed: NDArray[np.intp] = field(default_factory=lambda: np.empty(0, np.intp))
     added: int = 0
     python: str = ""
     stood_in: bool = False

@@ -221,12 +221,13 @@ class _Pruning:
             mask, common = np.ones(len(fine_tuned_part), bool), len(pretrained_part)
             if common:
                 parts = fine_tuned_part[:common], pretrained_part
-                values = [part.to(torch.float64).numpy().reshape(-1, common_n) for part in parts]
-                check_finite(values[0], "fine-tuned ", start // n)
-                check_finite(values[1], "pretrained ", start // n)
-                self._seen.sums.add(name, len(pretrained.shape) > 1, *values)
+                tuned, base = (part.to(torch.float64).numpy().reshape(-1, common_n) for part in parts)
+                check_finite(tuned, "fine-tuned ", start // n)
+                check_finite(base, "pretrained ", start // n)
+                self._seen.sums.add(name, len(pretrained.shape) > 1, fine_tuned=tuned, pretrained=base)
                 block = rules.RowBlock(
-                    *values,
+                    tuned,
+                    base,
                     tensor=name,
                     first_row=start // n,
                     seed=recipe.seed,
