@@ -186,7 +186,7 @@ def read_table(source: Any) -> pd.DataFrame:
 
 
 def _k(text: str) -> Any:
-    """What was written as k: 3 entries are told from a share of 3.0."""
+    """A k as it was written: 3 entries differ from a share of 3.0."""
     for kind in (int, float):
         try:
             return kind(text)
