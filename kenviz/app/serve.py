@@ -39,8 +39,8 @@ def serve(
 
     Without the fine-tuned model, with pretrained= alone or with neither, only masks can be shown.
 
-    It listens at the loopback address, and asks for a token that nobody can guess, unless told otherwise: token="" asks
-    for none. Every page that is opened has a kernel of its own, which ends with it.
+    By default it listens at the loopback address, and asks for a token that nobody can guess; token="" asks for none.
+    Every page that is opened has a kernel of its own, which ends with it.
 
     Raises `KenError` if the file or a model cannot be read, and `AppError` if Voilà is missing or the port is taken;
     nothing is served then.

@@ -80,7 +80,7 @@ def picture(
 
 
 def thinned(count: int) -> NDArray[np.bool_]:
-    """Every so-manieth of a number of marks, so that no more than MOST_MARKS are drawn."""
+    """Which of so many marks are drawn: evenly chosen ones, no more than MOST_MARKS."""
     keep = np.zeros(count, dtype=bool)
     keep[:: max(1, -(-count // MOST_MARKS))] = True
     return keep

@@ -50,32 +50,23 @@ def columns(
     names are those of all series, by rule and on; their order gives each its style. means and seeds have one entry a
     mark; curves and bands one list of points a series.
     """
-    series = list(names)
-    groups = [(at, lines[(lines["rule"] == rule) & (lines["on"] == on)]) for at, (rule, on) in enumerate(series)]
-    groups = [(at, group) for at, group in groups if len(group)]
-    curves: dict[str, Any] = {"xs": [], "ys": [], "colour": [], "dash": []}
+    groups = [(style(at), lines[(lines["rule"] == rule) & (lines["on"] == on)]) for at, (rule, on) in enumerate(names)]
+    groups = [(look, group) for look, group in groups if len(group)]
+    curves = {
+        "xs": [np.array(position(group["share"], scale)) for _, group in groups],
+        "ys": [group["mean"].to_numpy() for _, group in groups],
+        "colour": [colour for (colour, _, _), _ in groups],
+        "dash": [dash for (_, _, dash), _ in groups],
+    }
     bands: dict[str, Any] = {"xs": [], "ys": [], "colour": []}
-    for at, group in groups:
-        colour, _, dash = style(at)
-        x = position(group["share"], scale)
-        curves["xs"].append(np.array(x))
-        curves["ys"].append(group["mean"].to_numpy())
-        curves["colour"].append(colour)
-        curves["dash"].append(dash)
+    for (colour, _, _), group in groups:
         if (group["seeds"] > 1).any():
+            x = np.array(position(group["share"], scale))
             bands["xs"].append(np.concatenate([x, x[::-1]]))
             bands["ys"].append(np.concatenate([group["highest"], group["lowest"][::-1]]))
             bands["colour"].append(colour)
-    several = {
-        (rule, on, repr(k))
-        for rule, on, k, n in zip(lines["rule"], lines["on"], lines["k"], lines["seeds"], strict=True)
-        if n > 1
-    }
-    keep = [
-        (rule, on, repr(k)) in several
-        for rule, on, k in zip(evaluations["rule"], evaluations["on"], evaluations["k"], strict=True)
-    ]
-    single = evaluations[keep]
+    seeds = dict(zip(_keys(lines), lines["seeds"], strict=True))
+    single = evaluations[[seeds.get(key, 0) > 1 for key in _keys(evaluations)]]
     return {
         "curves": curves,
         "bands": bands,
@@ -89,6 +80,11 @@ def columns(
         },
         "seeds": _marks(single, names, scale) | {"y": single["value"].to_numpy(), "seed": single["seed"].to_numpy()},
     }
+
+
+def _keys(table: pd.DataFrame) -> list[tuple[str, str, str]]:
+    """Rule, on and k of each line; repr tells 1 entry from 1.0, all of them."""
+    return list(zip(table["rule"], table["on"], map(repr, table["k"]), strict=True))
 
 
 def _marks(table: pd.DataFrame, names: Mapping[tuple[str, str], str], scale: str) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from kenviz.reporting.results import Results
 from kenviz.reporting.role_overlap import RoleOverlap, compared
 from kenviz.reporting.sampling import SampledRow, brushed, detailed, rows_of, sampled
 from kenviz.reporting.tiles import MaskTiles, pooled
-from kenviz.study.row_decision import Decision, decide_as_stored
+from kenviz.study.row_decision import decide_as_stored
 from kenviz.study.study import Study
 
 if TYPE_CHECKING:
@@ -156,7 +156,7 @@ def steps(study: Study, sections: Sequence[str], tensors: Sequence[str] | None) 
 def _detail(study: Study, name: str, reason: str, quantiles: Sequence[float]) -> Detail:
     tensor = study.net.pruned()[name]
     rows = sampled(study, name, tensor, quantiles=quantiles)
-    decisions = [_decision(study, name, row.row) for row in rows]
+    decisions = [decide_as_stored(study, name, row.row) for row in rows]
     stabilities = [decision.stability for decision in decisions if decision.steps]
     shares = [stability.reversed.share for stability in stabilities if stability is not None]
     turned = [share for share in shares if not np.isnan(share)]
@@ -168,14 +168,10 @@ def _held(study: Study, name: str, side: int, quantiles: Sequence[float]) -> Map
     return embedded(pooled(tensor, side), sampled(study, name, tensor, quantiles=quantiles))
 
 
-def _decision(study: Study, name: str, row: int) -> Decision:
-    return decide_as_stored(study, name, row)
-
-
 def _card(study: Study, name: str, quantile: float) -> Card | None:
     """Of a row at that quantile the reset entry that fine-tuning changed most; if none is reset, of all of them."""
     ((row, _, _),) = rows_of(study.retention.rows(name), (quantile,))
-    decision = _decision(study, name, row)
+    decision = decide_as_stored(study, name, row)
     update = np.abs(decision.fine_tuned - decision.pretrained)
     if np.isnan(update).all():
         return None

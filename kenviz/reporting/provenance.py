@@ -34,14 +34,9 @@ def facts(net: ken.Subnetwork) -> list[tuple[str, str]]:
 
 def models(net: ken.Subnetwork) -> list[tuple[str, str, int, int, str]]:
     """Both models: which, what it was read from, how many tensors and entries, and its fingerprint."""
+    unknown = "not recorded"
     return [
-        (
-            name,
-            visible(model.source) or "not recorded",
-            model.tensors,
-            model.entries,
-            model.fingerprint or "not recorded",
-        )
+        (name, visible(model.source) or unknown, model.tensors, model.entries, model.fingerprint or unknown)
         for name, model in (("fine-tuned", net.fine_tuned), ("pretrained", net.pretrained))
     ]
 

@@ -48,8 +48,8 @@ class SampledRow(NamedTuple):
         heights = np.rint(shown.density / (peak or 1.0) * _STEPS).astype("<u2")
         return {
             "row": self.row,
-            "quantile": self.quantile if np.isfinite(self.quantile) else None,
-            "rms": self.rms if np.isfinite(self.rms) else None,
+            "quantile": self.quantile,
+            "rms": self.rms,
             "k": shown.k,
             "n": shown.n,
             "bandwidth": shown.bandwidth,

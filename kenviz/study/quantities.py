@@ -28,7 +28,7 @@ QUANTITIES = {
     "fine_tuned": Quantity("fine-tuned values", "Fine-tuned values"),
 }
 
-#: Of these the scale is the same everywhere, and nothing is clipped.
+#: Quantities whose scale is the same everywhere, so that nothing is clipped.
 FIXED = {"mask", "sign"}
 
 

@@ -83,7 +83,7 @@ class Sweep:
         """Which lines of `pruned` are of one rule, on and k: series by series, by share within each."""
         # repr tells 1 entry from 1.0, all of them, and a mapping from another.
         keys = [self.pruned["rule"], self.pruned["on"], self.pruned["k"].map(repr)]
-        groups = [((rule, on), lines) for (rule, on, _), lines in self.pruned.groupby(keys, sort=False)]
+        groups = [((str(rule), str(on)), lines) for (rule, on, _), lines in self.pruned.groupby(keys, sort=False)]
         place = {series: at for at, series in enumerate(self.series)}
         groups.sort(key=lambda group: (place[group[0]], group[1]["share"].mean()))
         return [(series, lines.index) for series, lines in groups]
@@ -186,7 +186,7 @@ def read_table(source: Any) -> pd.DataFrame:
 
 
 def _k(text: str) -> Any:
-    """What was written as k: 3 entries are told from a share of 3.0."""
+    """A k as it was written: 3 entries differ from a share of 3.0."""
     for kind in (int, float):
         try:
             return kind(text)

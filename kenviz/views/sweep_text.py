@@ -12,7 +12,7 @@ from kenviz.figures.sweep import axis_label
 from kenviz.study.sweep_data import QUANTITIES, Level, Series, Sweep, in_words
 from kenviz.text.labels import label, visible
 
-_MOST_TOLD = 8
+_MOST_NAMED = 8
 # Of the error of a difference.
 _HOW = {True: ", measured item by item", False: ", as of two separate measurements", None: ""}
 
@@ -29,8 +29,8 @@ def caption(sweep: Sweep, values: str, lines: pd.DataFrame, levels: Sequence[Lev
     """What is shown: values is what they are (`axis`), lines those of all series, levels unpruned and pretrained."""
     groups = dict(list(lines.groupby(["rule", "on"])))
     parts = [_ends(sweep.names[series], groups[series]) for series in shown]
-    more = len(parts) - _MOST_TOLD
-    ends = "; ".join(parts[:_MOST_TOLD]) + (f"; and {more} more" if more > 0 else "")
+    more = len(parts) - _MOST_NAMED
+    ends = "; ".join(parts[:_MOST_NAMED]) + (f"; and {more} more" if more > 0 else "")
     bounds = [
         f"{words} {level.value:.4g}" + ("" if math.isnan(level.error) else f" ± {level.error:.2g}")
         for words, level in zip(("unpruned", "pretrained"), levels, strict=True)
