@@ -10,7 +10,7 @@ from bokeh.plotting import figure
 from numpy.typing import NDArray
 
 from kenviz import theme as themes
-from kenviz.figures import annotations
+from kenviz.figures import lettering
 
 if TYPE_CHECKING:
     from ken.explanation.row_explanation import RowExplanation
@@ -114,7 +114,7 @@ def close_up(sources: dict[str, ColumnDataSource], shown: ClaimPicture) -> Plot:
         y_range=Range1d(-0.6, 1.6),
         tools="",
         visible=shown.step > 0,
-        title=annotations.words(_SIGNS),
+        title=lettering.words(_SIGNS),
         x_axis_label=shown.label,
     )
     plot.yaxis.ticker = FixedTicker(ticks=list(_LANES))

@@ -13,7 +13,7 @@ from bokeh.plotting import figure
 from numpy.typing import NDArray
 
 from kenviz import theme as themes
-from kenviz.figures import annotations
+from kenviz.figures import lettering
 from kenviz.figures.retention import short_kinds
 from kenviz.text.labels import label
 
@@ -157,7 +157,7 @@ def dots(table: pd.DataFrame, measure: str, at: int | None = None) -> Plot:
     mark = {"marker": "circle", "size": 15, "fill_alpha": 0, "line_width": 2.5, "line_color": themes.CHOSEN}
     marked = plot.scatter("value", "y", source=chosen, **mark)
     items = [("found", [ties, values]), ("by chance", [chance]), ("chosen", [marked])]
-    plot.add_layout(annotations.legend(items), "above")
+    plot.add_layout(lettering.legend(items), "above")
     plot.add_tools(
         HoverTool(
             renderers=[values, chance],

@@ -13,7 +13,7 @@ from bokeh.models.css import InlineStyleSheet
 from bokeh.plotting import figure
 
 from kenviz import theme as themes
-from kenviz.figures import annotations, legends, matrix
+from kenviz.figures import legends, lettering, matrix
 from kenviz.tiles.pyramid import lattice
 from kenviz.tiles.tiles import Tiles
 
@@ -40,7 +40,7 @@ def sources(tiles: Sequence[Tiles]) -> dict[str, dict[str, Any]]:
 def build(
     slots: Sequence[Slot],
     ranges: tuple[Range1d, Range1d],
-    words: annotations.Words,
+    words: lettering.Words,
     entry: tuple[int, int] | None = None,
     theme: str = "light",
 ) -> LayoutDOM:
@@ -61,13 +61,13 @@ def build(
         toolbar_location=None,
         min_border_left=24,
         min_border_right=24,
-        title=annotations.heading(words.name),
+        title=lettering.heading(words.name),
     )
     head.axis.visible = False
     head.outline_line_alpha = 0  # it frames nothing
     head.grid.visible = False
     head.add_layout(legends.build(head, shown, words.why_missing, most=MOST_MARKS), "above")
-    head.add_layout(annotations.words(words.lines, "note"), "above")
+    head.add_layout(lettering.words(words.lines, "note"), "above")
     place: dict[str, Any] = {"orientation": "horizontal", "location": "center", "padding": 2, "margin": 0}
     head.add_layout(matrix.bar(mappers[1], height=12, width=260, **place))
     chosen = ColumnDataSource(matrix.chosen(entry), name="entry")

@@ -12,7 +12,7 @@ from bokeh.models.annotations import Legend, LegendItem
 from bokeh.plotting import figure
 
 from kenviz import theme as themes
-from kenviz.figures import annotations, matrix
+from kenviz.figures import lettering, matrix
 from kenviz.tiles.tiles import Tiles
 
 
@@ -34,16 +34,16 @@ def build(plot: figure, shown: Sequence[Tiles], why_missing: str, most: int = ma
 
     Named models: legend; items legend_above, legend_below, legend_missing.
     """
-    nowhere: dict[str, Any] = {"x": [np.nan], "y": [np.nan]}
-    keys: dict[str, Any] = {
+    styles: dict[str, dict[str, Any]] = {
         "legend_above": {"marker": "triangle", **matrix.MARK},
         "legend_below": {"marker": "inverted_triangle", **matrix.MARK},
         "legend_missing": {"marker": "square", "size": 12, "fill_color": themes.MISSING, "line_color": "#777777"},
     }
+    marks: dict[str, Any] = {name: plot.scatter([np.nan], [np.nan], **style) for name, style in styles.items()}
     explained = items(shown, why_missing, most)
-    return annotations.legend(
+    return lettering.legend(
         [
-            LegendItem(name=name, label=words, visible=visible, renderers=[plot.scatter(**nowhere, **keys[name])])
+            LegendItem(name=name, label=words, visible=visible, renderers=[marks[name]])
             for name, (visible, words) in explained.items()
         ],
         name="legend",

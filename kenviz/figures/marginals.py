@@ -19,7 +19,7 @@ from bokeh.plotting import figure
 from numpy.typing import NDArray
 
 from kenviz import theme as themes
-from kenviz.figures import annotations, axes, legends, matrix
+from kenviz.figures import axes, legends, lettering, matrix
 from kenviz.tiles.pyramid import Lattice
 from kenviz.tiles.tiles import Tiles
 
@@ -55,7 +55,7 @@ def build(
     shares: Shares,
     whole: float,
     ranges: tuple[Range1d, Range1d],
-    words: annotations.Words,
+    words: lettering.Words,
     entry: tuple[int, int] | None = None,
     theme: str = "light",
 ) -> LayoutDOM:
@@ -90,7 +90,7 @@ def build(
         min_border_left=_LEFT,
         # As wide as both plots below it, for the words; its frame ends where that of the matrix does.
         min_border_right=_RIGHT + _BESIDE,
-        title=annotations.heading(words.name),
+        title=lettering.heading(words.name),
     )
     beside = figure(
         name="row_marginal",
@@ -119,7 +119,7 @@ def build(
     above.yaxis.ticker = beside.xaxis.ticker = BasicTicker(desired_num_ticks=2)
     above.yaxis.formatter = beside.xaxis.formatter = PrintfTickFormatter(format="%.3g")
     above.add_layout(legends.build(above, [tiles], words.why_missing), "above")
-    above.add_layout(annotations.words(words.lines, "note"), "above")
+    above.add_layout(lettering.words(words.lines, "note"), "above")
     beside.add_layout(matrix.bar(scale, margin=0, padding=2), "right")
     layout = column(above, row(main, beside, sizing_mode="stretch_width"), sizing_mode="stretch_width")
     themes.apply(layout, theme)

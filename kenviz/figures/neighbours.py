@@ -22,7 +22,7 @@ from bokeh.plotting import figure
 from numpy.typing import NDArray
 
 from kenviz import theme as themes
-from kenviz.figures import annotations, axes
+from kenviz.figures import axes, lettering
 from kenviz.figures.matrix import columns
 from kenviz.tiles.neighbour_tiles import STEPS
 from kenviz.tiles.tiles import MISSING, Tiles
@@ -122,10 +122,10 @@ def _map(shown: Tiles, ranges: tuple[Range1d, Range1d], name: str) -> Plot:
         "neighbours",
         ranges,
         height=460,
-        title=annotations.heading(name),
+        title=lettering.heading(name),
         **axes.LABELLED,
     )
-    plot.add_layout(annotations.words(note(shown), "note"), "above")
+    plot.add_layout(lettering.words(note(shown), "note"), "above")
     # What is not a mean is left blank, so that it is the paper of either theme, and no colour of the scale.
     mapper = LinearColorMapper(palette=themes.COUNTS, low=0, high=4 * STEPS, high_color="rgba(0, 0, 0, 0)")
     image = plot.image(
@@ -170,7 +170,7 @@ def _bars(distribution: Distribution, words: str) -> Plot:
         y_axis_label="% of retained entries",
         tools="",
         toolbar_location=None,
-        title=annotations.words(words, "reading"),
+        title=lettering.words(words, "reading"),
     )
     plot.xaxis.ticker = FixedTicker(ticks=list(range(5)))
     plot.xgrid.visible = False
@@ -186,7 +186,7 @@ def _bars(distribution: Distribution, words: str) -> Plot:
         hatch_pattern="/",
         hatch_color=themes.MISSING,
     )
-    plot.add_layout(annotations.legend([("this mask", [counted]), ("by chance", [expected])]), "above")
+    plot.add_layout(lettering.legend([("this mask", [counted]), ("by chance", [expected])]), "above")
     plot.add_tools(
         HoverTool(
             renderers=[counted, expected],

@@ -14,7 +14,7 @@ from bokeh.models.annotations import Legend, LegendItem, Title
 from numpy.typing import NDArray
 
 from kenviz import theme as themes
-from kenviz.figures import annotations, axes
+from kenviz.figures import axes, lettering
 from kenviz.tiles import overlap_tiles
 from kenviz.tiles.overlap_tiles import STATES
 from kenviz.tiles.tiles import Tiles
@@ -67,8 +67,8 @@ def build(tiles: Tiles, ranges: tuple[Range1d, Range1d], name: str, remark: str 
     Named models: source tiles; titles name and note; figures states, mask_a, mask_b.
     """
     source = ColumnDataSource(columns(tiles), name="tiles")
-    states = axes.build("states", ranges, height=330, title=annotations.heading(name, NARROW), **axes.LABELLED)
-    states.add_layout(annotations.words(note(tiles, remark), "note"), "above")
+    states = axes.build("states", ranges, height=330, title=lettering.heading(name, NARROW), **axes.LABELLED)
+    states.add_layout(lettering.words(note(tiles, remark), "note"), "above")
     states.add_layout(_legend(states), "above")
     image = states.image_rgba("states", "x", "y", "dw", "dh", source=source)
     axes.hover(states, image, _TOOLTIPS)
@@ -90,4 +90,4 @@ def _legend(plot: Any) -> Legend:
     for state, colour in zip(STATES, COLOURS, strict=True):
         box = plot.scatter([np.nan], [np.nan], marker="square", size=14, fill_color=colour, line_color=themes.RESET)
         items.append(LegendItem(label=state, renderers=[box]))
-    return annotations.legend(items, spacing=8)
+    return lettering.legend(items, spacing=8)

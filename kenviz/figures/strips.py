@@ -11,7 +11,7 @@ from bokeh.plotting import figure
 from numpy.typing import NDArray
 
 from kenviz import theme as themes
-from kenviz.figures import annotations
+from kenviz.figures import lettering
 from kenviz.text.measures import MEASURES
 
 #: At most this many marks: more parts are drawn some at a time, as their mean and their range.
@@ -91,7 +91,7 @@ def build(shown: StripPicture | None) -> Plot:
         y_axis_label=shown.unit,
         tools="",
         toolbar_location=None,
-        title=annotations.words(shown.title, "strip_title"),
+        title=lettering.words(shown.title, "strip_title"),
         visible=visible,
     )
     plot.xgrid.visible = False

@@ -11,7 +11,7 @@ from bokeh.models import LayoutDOM
 
 import ken
 from ken.retention import PairOfModels
-from kenviz.figures import annotations, axes, matrix_text
+from kenviz.figures import axes, lettering, matrix_text
 from kenviz.figures import layers as figures
 from kenviz.study.quantities import QUANTITIES
 from kenviz.study.study import Study
@@ -234,7 +234,7 @@ class LayersView(MatrixState):
         return figures.build(
             list(map(figures.Slot, self._filled(), self._titles())),
             axes.ranges(self._shape, self.rows, self.columns),
-            annotations.Words(self.kind, self._lines(), QUANTITIES[self.show].missing),
+            lettering.Words(self.kind, self._lines(), QUANTITIES[self.show].missing),
             self.entry,
             self.colours,
         )

@@ -10,7 +10,7 @@ from bokeh.models import LayoutDOM
 
 import ken
 from ken.retention import PairOfModels
-from kenviz.figures import annotations, axes, matrix, matrix_text
+from kenviz.figures import axes, lettering, matrix, matrix_text
 from kenviz.figures import marginals as figures
 from kenviz.study.quantities import QUANTITIES
 from kenviz.study.study import Study
@@ -139,7 +139,7 @@ class MatrixView(MatrixState, TensorView):
             self._shares(),
             self._whole_share(),
             axes.ranges(self._shape, self.rows, self.columns),
-            annotations.Words(self.tensor, self._lines(), QUANTITIES[self.show].missing),
+            lettering.Words(self.tensor, self._lines(), QUANTITIES[self.show].missing),
             self.entry,
             self.colours,
         )
