@@ -45,7 +45,7 @@ def main(rounds: int) -> None:
             return np.unpackbits(bits[rows.start * n // 8 : rows.stop * n // 8]).view(np.bool_).reshape(-1, n)
 
         begun = time.perf_counter()
-        found = Neighbours(read, shape)
+        found = Neighbours(shape, read)
         counted = 1000 * (time.perf_counter() - begun)
         by_chance = milliseconds(lambda of=found, n=n: (expected(of.retained, n), chance(of.retained, n)), 3)
         parts = [((0, size), (0, n)), ((9000, 13_000), (0, n)), ((9000, 9400), (0, 400)), ((0, size), (5, 15))]

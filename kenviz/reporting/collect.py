@@ -13,7 +13,7 @@ from kenviz.reporting.comparison import Comparison, compared
 from kenviz.reporting.interactive_map import embedded, mapped
 from kenviz.reporting.results import Results
 from kenviz.reporting.sampling import SampledRow, brushed, detailed, rows_of, sampled
-from kenviz.reporting.tiles import Tiles, pooled
+from kenviz.reporting.tiles import MaskTiles, pooled
 from kenviz.study.row_decision import Decision, decide, own_k
 from kenviz.study.study import Study
 
@@ -32,7 +32,7 @@ class Detail:
 
     name: str
     reason: str
-    tiles: Tiles
+    tiles: MaskTiles
     rows: Sequence[SampledRow]
     turned: Sequence[float]
 

@@ -30,7 +30,7 @@ from kenviz import theme as themes
 from kenviz.figures import axes
 from kenviz.figures import retention as retention_figure
 from kenviz.reporting.sampling import SampledRow
-from kenviz.reporting.tiles import Tiles
+from kenviz.reporting.tiles import MaskTiles
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -52,13 +52,13 @@ def mapped(matrices: pd.DataFrame) -> pd.DataFrame:
     return matrices[matrices["kind"].isin(sizes.nlargest(MOST_KINDS, keep="first").index)]
 
 
-def embedded(tiles: Tiles, rows: Sequence[SampledRow]) -> dict[str, Any]:
+def embedded(tiles: MaskTiles, rows: Sequence[SampledRow]) -> dict[str, Any]:
     """What the page holds of a tensor: counts by tile as base64 of little-endian uint16 or uint32, and fits of rows."""
     wide = int(tiles.counts.max(initial=0)) > np.iinfo(np.uint16).max
     counts = tiles.counts.astype("<u4" if wide else "<u2")
     return {
-        "shape": list(tiles.shape),
-        "tile": [tiles.down, tiles.across],
+        "shape": list(tiles.place.shape),
+        "tile": list(tiles.place.tile),
         "tiles": list(tiles.counts.shape),
         "bytes": counts.itemsize,
         "counts": base64.b64encode(counts.tobytes()).decode("ascii"),
@@ -68,13 +68,13 @@ def embedded(tiles: Tiles, rows: Sequence[SampledRow]) -> dict[str, Any]:
     }
 
 
-def _row(of: SampledRow) -> dict[str, Any]:
-    fit = of.fit
+def _row(sampled: SampledRow) -> dict[str, Any]:
+    fit = sampled.fit
     ends = [float(fit.points[0]), float(fit.points[-1])] if len(fit.points) else []
     return {
-        "row": of.row,
-        "quantile": of.quantile if np.isfinite(of.quantile) else None,
-        "rms": of.rms if np.isfinite(of.rms) else None,
+        "row": sampled.row,
+        "quantile": sampled.quantile if np.isfinite(sampled.quantile) else None,
+        "rms": sampled.rms if np.isfinite(sampled.rms) else None,
         "k": fit.k,
         "n": fit.n,
         "bandwidth": fit.bandwidth,
@@ -109,9 +109,7 @@ def layout(matrices: pd.DataFrame, on: str) -> LayoutDOM:
 def _matrix() -> tuple[Plot, Mapping[str, Any]]:
     across, down = Range1d(0, 1, name="columns"), Range1d(1, 0, name="rows")
     title = Title(text="", name="matrix_title", text_font_size="13px")
-    plot = axes.build(
-        "matrix", (across, down), height=380, x_axis_label="column", y_axis_label="row", title=title, **_FIXED
-    )
+    plot = axes.build("matrix", (across, down), height=380, title=title, **{**axes.LABELLED, **_FIXED})
     mapper = LinearColorMapper(palette=themes.SEQUENTIAL, low=0, high=100, name="shares")
     source = ColumnDataSource(
         {"image": [np.full((1, 1), np.nan)], "x": [0], "y": [0], "dw": [1], "dh": [1]}, name="tiles"

@@ -198,17 +198,18 @@ def _matrix(of: Contents, i: int, detail: Detail, data: dict[str, Any]) -> Matri
     tiles, name = detail.tiles, label(detail.name)
     low, high = tiles.limits
     key = f"matrix-{i}"
-    data[key] = {"grid": tiles.counts.tolist(), "tile": [tiles.down, tiles.across], "shape": list(tiles.shape)}
+    place = tiles.place
+    data[key] = {"grid": tiles.counts.tolist(), "tile": list(place.tile), "shape": list(place.shape)}
     rows = []
     for j, row in enumerate(detail.rows):
         data[f"{key}-row-{j}"] = downloads.fit(row.fit)
-        caption = _row_caption(row, tiles.shape[0])
+        caption = _row_caption(row, place.shape[0])
         rows.append(
             Figure(static_figures.fit(row.fit, of.net.recipe.on, f"{name}, {caption}"), caption, f"{key}-row-{j}")
         )
     caption = f"{name} ({detail.reason}). {tiles.note()}"
     ends = (f"{100 * low:.1f} %", f"{100 * high:.1f} %")
-    return Matrix(name, picture(tiles.shares, low, high), caption, ends, key, rows)
+    return Matrix(name, picture(tiles.values, low, high), caption, ends, key, rows)
 
 
 def _row_caption(row: SampledRow, rows: int) -> str:

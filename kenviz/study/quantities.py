@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from kenviz.study.study import Study
-from kenviz.tiles.mask_tiles import Tiles
 from kenviz.tiles.pyramid import Lattice, lattice
-from kenviz.tiles.value_tiles import ValueTiles, limit
+from kenviz.tiles.tiles import Tiles
+from kenviz.tiles.value_tiles import limit, signed
 
 
 class Quantity(NamedTuple):
@@ -59,7 +59,7 @@ def place(
     return lattice(study.shape(tensor), rows, columns, most, most)
 
 
-def tiles(study: Study, tensors: list[str], show: str, at: Lattice, clip: float) -> list[Tiles | ValueTiles]:
+def tiles(study: Study, tensors: list[str], show: str, at: Lattice, clip: float) -> list[Tiles]:
     """The tiles of a part of each tensor, all of one shape, on one scale.
 
     The scale of a signed quantity ends at the quantile `clip` of the absolute tile values that are not 0.
@@ -68,4 +68,4 @@ def tiles(study: Study, tensors: list[str], show: str, at: Lattice, clip: float)
         return [study.pyramid(tensor).over(at) for tensor in tensors]
     means = [study.values(tensor, show).means(at) for tensor in tensors]
     end = 1.0 if show in FIXED else limit(means, clip)
-    return [ValueTiles(at, values, end) for values in means]
+    return [signed(at, values, end) for values in means]

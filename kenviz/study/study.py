@@ -109,9 +109,7 @@ class Study:
 
     def pyramid(self, tensor: str) -> Pyramid:
         """Counts for any zoom into a tensor's mask. Those asked for last are kept."""
-        return self._pyramids.get(
-            self.check(tensor), lambda: Pyramid.reading(self.shape(tensor), partial(self.mask, tensor))
-        )
+        return self._pyramids.get(self.check(tensor), lambda: Pyramid(self.shape(tensor), partial(self.mask, tensor)))
 
     def values(self, tensor: str, show: str) -> Values:
         """Means for any zoom into a quantity (`kenviz.study.quantities`) of a tensor. Those asked for last are kept."""
@@ -143,7 +141,7 @@ class Study:
         def read(rows: slice) -> NDArray[np.bool_]:
             return self.mask(tensor, rows)
 
-        return self._neighbours.get(self.check(tensor), lambda: Neighbours(read, self.shape(tensor)))
+        return self._neighbours.get(self.check(tensor), lambda: Neighbours(self.shape(tensor), read))
 
     def rows(self, tensor: str, wanted: slice) -> tuple[NDArray[Any], NDArray[Any]]:
         """Fine-tuned and pretrained rows, each (rows, n) float64; NaN where there is no pretrained value."""

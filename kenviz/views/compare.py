@@ -19,7 +19,7 @@ from kenviz.figures import overlap as masks
 from kenviz.study.comparison import Comparison
 from kenviz.study.study import Study
 from kenviz.text.labels import label
-from kenviz.tiles.overlap_tiles import OverlapTiles
+from kenviz.tiles.tiles import Tiles
 from kenviz.views.parts import PartView
 from kenviz.views.tensors import options
 
@@ -105,7 +105,7 @@ class CompareView(PartView):
         return self._overlap.shape
 
     @property
-    def tiles(self) -> OverlapTiles:
+    def tiles(self) -> Tiles:
         """The tiles that are shown now: shares of a, of b, and of what both retain."""
         return self._tiles
 
@@ -153,7 +153,7 @@ class CompareView(PartView):
                     self._whose_update(),
                     f"Masks of {label(self.tensor)}: a retains {line['retained_a']:,}, b {line['retained_b']:,} of "
                     f"{line['paired']:,} entries, both {line['both']:,} ({by_chance}).",
-                    f"Shown: {masks.note(self._tiles, self._shape).replace(chr(10), '; ')}.",
+                    f"Shown: {masks.note(self._tiles).replace(chr(10), '; ')}.",
                 ],
             )
         )
@@ -216,7 +216,7 @@ class CompareView(PartView):
     def _redraw(self) -> None:
         self._read()
         self.pane.patch("tiles", **masks.columns(self._tiles))
-        self.pane.set("note", text=masks.note(self._tiles, self._shape, self._remark))
+        self.pane.set("note", text=masks.note(self._tiles, self._remark))
 
     @property
     def _remark(self) -> str:
@@ -256,7 +256,7 @@ class CompareView(PartView):
 
     def _figure(self) -> LayoutDOM:
         ranges = axes.ranges(self._shape, self.rows, self.columns)
-        plots = masks.build(self._tiles, self._shape, ranges, self.tensor, self._remark)
+        plots = masks.build(self._tiles, ranges, self.tensor, remark=self._remark)
         return figures.build(self._of.table, self.measure, self._at(), self.colours, plots)
 
     def code(self) -> str:

@@ -11,12 +11,12 @@ from bokeh.models import LayoutDOM
 
 import ken
 from ken.retention import PairOfModels
-from kenviz.figures import axes, matrix_text
+from kenviz.figures import axes, lettering, matrix_text
 from kenviz.figures import layers as figures
-from kenviz.figures.matrix import Shown
 from kenviz.study.quantities import QUANTITIES
 from kenviz.study.study import Study
 from kenviz.text.labels import label
+from kenviz.tiles.tiles import Tiles
 from kenviz.views.card import CardBox
 from kenviz.views.entry_card import entry_card
 from kenviz.views.matrix_base import MatrixState
@@ -206,7 +206,7 @@ class LayersView(MatrixState):
             found.append(("▸ " if tensor == self.tensor else "") + f"layer {layer}: {kept:.1%} retained")
         return found + [""] * (self._most - len(found))
 
-    def _filled(self) -> list[Shown]:
+    def _filled(self) -> list[Tiles]:
         """The tiles of each slot."""
         return list(self._tiles) + [figures.NOTHING] * (self._most - len(self._tiles))
 
@@ -234,9 +234,7 @@ class LayersView(MatrixState):
         return figures.build(
             list(map(figures.Slot, self._filled(), self._titles())),
             axes.ranges(self._shape, self.rows, self.columns),
-            self.kind,
-            self._lines(),
-            QUANTITIES[self.show].missing,
+            lettering.Words(self.kind, self._lines(), QUANTITIES[self.show].missing),
             self.entry,
             self.colours,
         )

@@ -10,10 +10,11 @@ from bokeh.models import LayoutDOM
 
 import ken
 from ken.retention import PairOfModels
-from kenviz.figures import axes, matrix, matrix_text
+from kenviz.figures import axes, lettering, matrix, matrix_text
 from kenviz.figures import marginals as figures
 from kenviz.study.quantities import QUANTITIES
 from kenviz.study.study import Study
+from kenviz.tiles.tiles import Tiles
 from kenviz.views.card import CardBox
 from kenviz.views.entry_card import entry_card
 from kenviz.views.matrix_base import MatrixState
@@ -91,12 +92,14 @@ class MatrixView(MatrixState, TensorView):
 
     def _tell(self) -> None:
         kept = self._study.tensor(self.tensor).retained
-        self.caption = matrix_text.caption(self.tiles, self._place, self.show, self.clip, self.tensor, kept, self.entry)
+        self.caption = matrix_text.caption(
+            self.tiles, self.show, self.clip, tensor=self.tensor, retained=kept, entry=self.entry
+        )
         self._follow()
         self._card.show(None if self.entry is None else entry_card(self._study, self.tensor, self.entry))
 
     @property
-    def tiles(self) -> matrix.Shown:
+    def tiles(self) -> Tiles:
         """The tiles that are shown now."""
         return self._tiles[0]
 
@@ -106,7 +109,7 @@ class MatrixView(MatrixState, TensorView):
         return self.tiles.exact
 
     def _sources(self) -> dict[str, dict[str, Any]]:
-        return {"tiles": matrix.columns(self.tiles), **matrix.marks(self.tiles)}
+        return matrix.sources(self.tiles)
 
     def _draw_more(self, tiled: bool, other: bool) -> None:
         if other:
@@ -121,7 +124,7 @@ class MatrixView(MatrixState, TensorView):
                 self.pane.set(name, start=start, end=end)
 
     def _lines(self) -> str:
-        return matrix_text.lines(self.tiles, self._place, self.show, self.clip)
+        return matrix_text.lines(self.tiles, self.show, self.clip)
 
     def _shares(self) -> figures.Shares:
         return self._study.pyramid(self.tensor).shares(self._place)
@@ -135,11 +138,8 @@ class MatrixView(MatrixState, TensorView):
             self.tiles,
             self._shares(),
             self._whole_share(),
-            self._place,
             axes.ranges(self._shape, self.rows, self.columns),
-            self.tensor,
-            self._lines(),
-            QUANTITIES[self.show].missing,
+            lettering.Words(self.tensor, self._lines(), QUANTITIES[self.show].missing),
             self.entry,
             self.colours,
         )

@@ -18,7 +18,7 @@ from kenviz.figures import neighbours as figures
 from kenviz.study.neighbour_chance import expected
 from kenviz.study.study import Study
 from kenviz.text.labels import NARROW, label
-from kenviz.tiles.neighbour_tiles import MeanTiles
+from kenviz.tiles.tiles import Tiles
 from kenviz.views.parts import PartView, numbers
 from kenviz.views.tensors import TensorView
 
@@ -87,7 +87,7 @@ class NeighbourView(PartView, TensorView):
         self._tiles = self._found.tiles(self.rows, self.columns)
         rows, n = self._shape
         kept = int(self._found.distribution.sum())
-        reading, note = (text.replace("\n", "; ") for text in (self._reading(), figures.note(self._tiles, (rows, n))))
+        reading, note = (text.replace("\n", "; ") for text in (self._reading(), figures.note(self._tiles)))
         self.caption = (
             f"Neighbours in {label(self.tensor)}: {reading}. Chance is that of random masks with as many entries in "
             f"each row. {kept:,} of {rows * n:,} entries are retained{self._added()}. {note}."
@@ -106,7 +106,6 @@ class NeighbourView(PartView, TensorView):
     def _figure(self) -> Column:
         return figures.build(
             self._tiles,
-            self._shape,
             axes.ranges(self._shape, self.rows, self.columns),
             self._distribution,
             self.tensor,
@@ -147,7 +146,7 @@ class NeighbourView(PartView, TensorView):
         self._read()
         self.pane.patch("tiles", **matrix.columns(self._tiles))
         self.pane.patch("digits", **figures.digits(self._tiles))
-        self.pane.set("note", text=figures.note(self._tiles, self._shape))
+        self.pane.set("note", text=figures.note(self._tiles))
 
     def _heard(self, event: dict[str, Any]) -> None:
         if event["kind"] == "range" and event["name"] in ("rows", "columns"):
@@ -161,7 +160,7 @@ class NeighbourView(PartView, TensorView):
         return self._z
 
     @property
-    def tiles(self) -> MeanTiles:
+    def tiles(self) -> Tiles:
         """The tiles that are shown now."""
         return self._tiles
 

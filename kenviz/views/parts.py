@@ -9,8 +9,7 @@ import pandas as pd
 import traitlets
 from bokeh.models import Range1d
 
-from kenviz.figures.matrix import Shown
-from kenviz.tiles.neighbour_tiles import MeanTiles
+from kenviz.tiles.tiles import Tiles
 from kenviz.views.base import View
 
 
@@ -63,13 +62,10 @@ class PartView(View):
         self.pane.set("columns", bounds=(0, columns), reset_start=0, reset_end=columns)
 
 
-def numbers(tiles: Shown | MeanTiles) -> pd.DataFrame:
+def numbers(tiles: Tiles) -> pd.DataFrame:
     """What the tiles show, indexed by the first row and column of each."""
-    rows, across = tiles.values.shape
-    return pd.DataFrame(
-        tiles.values,
-        index=pd.RangeIndex(tiles.first_row, tiles.first_row + rows * tiles.tile_rows, tiles.tile_rows, name="row"),
-        columns=pd.RangeIndex(
-            tiles.first_column, tiles.first_column + across * tiles.tile_columns, tiles.tile_columns, name="column"
-        ),
-    )
+    at = tiles.place
+    index = pd.RangeIndex(at.first_row, at.first_row + at.rows * at.tile_rows, at.tile_rows, name="row")
+    end = at.first_column + at.columns * at.tile_columns
+    columns = pd.RangeIndex(at.first_column, end, at.tile_columns, name="column")
+    return pd.DataFrame(tiles.values, index=index, columns=columns)

@@ -14,6 +14,7 @@ import kenviz.study.comparison
 from kenviz import CompareView
 from kenviz.figures import compare as figures
 from kenviz.figures import overlap
+from kenviz.tiles.overlap_tiles import shares
 
 QUERY = "layer.1.query.weight"
 MATRICES = ["embed.weight", *(f"layer.{i}.{kind}.weight" for i in range(2) for kind in ("query", "out"))]
@@ -217,7 +218,7 @@ def test_what_is_not_there_is_refused_and_changes_nothing(view, net, other, pair
 def test_itself_has_everything_in_common(net, pair):
     view = CompareView(net, net, pair)
     assert (view.numbers()["jaccard"] == 1).all()
-    assert set(np.unique(view.tiles.shares.argmax(axis=0))) <= {0, 3}
+    assert set(np.unique(shares(view.tiles).argmax(axis=0))) <= {0, 3}
 
 
 def test_code_makes_the_same_view_again(net, other, pair, view):

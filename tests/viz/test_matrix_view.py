@@ -102,7 +102,7 @@ def test_zoomed_out_a_tile_is_the_mean_of_its_entries_of_any_dtype(monkeypatch):
     pair = ken.Pair({"w": fine_tuned}, {"w": pretrained})
     net = ken.prune(*pair, 20, rows={"w": "grown"})
     view = MatrixView(net, pair, "w", show="update")
-    assert (view.tiles.tile_rows, view.tiles.tile_columns) == (4, 4)
+    assert (view.tiles.place.tile_rows, view.tiles.place.tile_columns) == (4, 4)
     padded = np.full((1007, 70), np.nan)
     padded[:1000] = fine_tuned[:1000].double().numpy() - pretrained.double().numpy()
     want = np.full((252, 18), np.nan)

@@ -57,7 +57,7 @@ def distribution(counts):
 
 
 def of(mask):
-    return Neighbours(lambda rows: mask[rows], mask.shape)
+    return Neighbours(mask.shape, lambda rows: mask[rows])
 
 
 class TestCounts:
@@ -82,7 +82,7 @@ class TestCounts:
         assert found.distribution.tolist() == distribution(counted(mask))
         for side in (20, 90, 400):
             tiles = found.tiles((0, shape[0]), (0, shape[1]), side, side)
-            want = means(mask, tiles.tile_rows, tiles.tile_columns)
+            want = means(mask, *tiles.place.tile)
             assert max(want.shape) <= side
             np.testing.assert_array_equal(np.isnan(tiles.values), np.isnan(want))
             np.testing.assert_allclose(tiles.values, want, atol=0.01 + 1e-9)
@@ -91,7 +91,7 @@ class TestCounts:
     def test_a_part_lies_on_the_lattice_of_the_whole(self):
         mask = np.random.default_rng(1).random((1500, 900)) < 0.4
         tiles = of(mask).tiles((701, 1403), (77.2, 80.9))
-        assert (tiles.first_row, tiles.first_column, tiles.tile_rows, tiles.tile_columns) == (700, 77, 2, 1)
+        assert tiles.place[:4] == (700, 77, 2, 1)
         whole = means(mask, 2, 1)
         np.testing.assert_allclose(tiles.values, whole[350:702, 77:81], atol=0.01 + 1e-9)
 
@@ -212,7 +212,7 @@ class TestNeighbourView:
         values = torch.rand(3000, 1000, generator=torch.Generator().manual_seed(0))
         net = ken.prune({"w": values}, {"w": values * 0}, 0.25, progress=False)
         view = NeighbourView(net)
-        assert (view.tiles.tile_rows, view.exact) == (8, False)
+        assert (view.tiles.place.tile_rows, view.exact) == (8, False)
         assert "3,000 rows × 1,000 columns in tiles of 8 × 3 entries" in view.caption
         np.testing.assert_allclose(view.means(), means(net["w"].mask(), 8, 3), atol=0.01 + 1e-9)
 

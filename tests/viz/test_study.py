@@ -35,7 +35,7 @@ def test_masks_rows_and_pyramids_are_those_of_the_subnetwork_and_the_pair(net, p
         np.testing.assert_array_equal(study.mask(QUERY, slice(3, 5)), mask[3:5])
         assert study.shape(QUERY) == (24, 24)
         assert study.pyramid(QUERY) is study.pyramid(QUERY)
-        np.testing.assert_array_equal(study.pyramid(QUERY).tiles((0, 24), (0, 24)).percent, mask * 100)
+        np.testing.assert_array_equal(study.pyramid(QUERY).tiles((0, 24), (0, 24)).values, mask * 100)
         np.testing.assert_array_equal(study.rows(QUERY, slice(2, 3))[0], pair.fine_tuned[QUERY][2:3].double().numpy())
 
 

@@ -200,12 +200,12 @@ class TestMatrixView:
 
         values = torch.rand(3000, 1000, generator=torch.Generator().manual_seed(0))
         view = MatrixView(ken.prune({"w": values}, {"w": values * 0}, 0.25, progress=False))
-        assert view.tiles.tile_rows == 8
+        assert view.tiles.place.tile_rows == 8
         assert "each tile is the share of 8 × 3 entries" in view.caption
         assert abs(view.numbers().to_numpy().mean() - 25) < 1
 
     def test_a_vector_is_a_matrix_of_one_row(self, net):
-        assert MatrixView(net, None, "layer.0.query.bias").tiles.percent.shape == (1, 24)
+        assert MatrixView(net, None, "layer.0.query.bias").tiles.values.shape == (1, 24)
 
 
 class TestRetentionView:
