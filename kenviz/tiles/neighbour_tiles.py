@@ -42,7 +42,7 @@ class Neighbours(Source):
     def _tally(self, rows: slice, neighbours: NDArray[np.uint8], kept: NDArray[np.uint8]) -> None:
         self.retained[rows] = np.count_nonzero(kept, axis=1)
         # Value by value: numpy.bincount would make a copy in int64.
-        some = [np.count_nonzero(neighbours == value) for value in range(1, 5)]
+        some = [int(np.count_nonzero(neighbours == value)) for value in range(1, 5)]
         self.distribution += [int(self.retained[rows].sum()) - sum(some), *some]
 
     @property

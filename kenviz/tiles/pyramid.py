@@ -146,7 +146,7 @@ def whole(shape: tuple[int, int], most: int) -> Lattice:
     return Lattice(0, 0, down, across, *_blocks_of(shape, (down, across)), shape=shape, level=0)
 
 
-def pool(values: NDArray[Any], block: tuple[int, int], dtype: DTypeLike = None) -> NDArray[Any]:
+def pool(values: NDArray[Any], block: tuple[int, int], dtype: DTypeLike | None = None) -> NDArray[Any]:
     """Sums of a matrix over blocks of that many rows and columns, the last of a side perhaps smaller.
 
     They are in that dtype, or in the widest of the kind of the values: float64 or int64.

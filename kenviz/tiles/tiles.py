@@ -86,7 +86,7 @@ class Source:
         split: Split,
         *,
         tally: Callable[[slice, NDArray[Any], Any], None] | None = None,
-        dtype: DTypeLike = None,
+        dtype: DTypeLike | None = None,
         most: int = 1,
     ) -> None:
         """read(slice) gives those rows, (rows, n); split what is summed of them. tally is called with each slice that

@@ -37,8 +37,8 @@ class Values(Source):
 
     def means(self, place: Lattice) -> NDArray[np.float64]:
         """The mean of each tile, NaN where no entry has a value."""
-        sums, counts = self.sums(place)
-        with np.errstate(invalid="ignore", divide="ignore"):
+        with np.errstate(invalid="ignore", divide="ignore", over="ignore"):  # entries may be infinite
+            sums, counts = self.sums(place)
             return np.where(counts > 0, sums / counts, np.nan)
 
 

@@ -41,6 +41,6 @@ def test_masks_of_two_shapes_have_no_overlap():
 
 def test_masks_that_share_nothing_cost_the_counts_of_nothing():
     mask = np.eye(600, dtype=bool)
-    found = Overlap(Pyramid.from_mask(mask), Pyramid.from_mask(~mask), mask & ~mask)
-    assert found.nbytes == Pyramid.from_mask(mask).nbytes
-    assert (found.tiles((0, 600), (0, 600)).values[2] == 0).all()
+    overlap = Overlap(Pyramid.from_mask(mask), Pyramid.from_mask(~mask), mask & ~mask)
+    assert overlap.nbytes == Pyramid.from_mask(mask).nbytes
+    assert (overlap.tiles((0, 600), (0, 600)).values[2] == 0).all()

@@ -17,14 +17,14 @@ def small(monkeypatch):
 
 
 def means_by_hand(matrix, place):
-    found = np.full((place.rows, place.columns), np.nan)
+    means = np.full((place.rows, place.columns), np.nan)
     for i in range(place.rows):
         for j in range(place.columns):
             r, c = place.first_row + i * place.tile_rows, place.first_column + j * place.tile_columns
             part = matrix[r : r + place.tile_rows, c : c + place.tile_columns]
             if not np.isnan(part).all():
-                found[i, j] = part[~np.isnan(part)].mean()
-    return found
+                means[i, j] = part[~np.isnan(part)].mean()
+    return means
 
 
 @given(st.integers(1, 300), st.integers(1, 200), st.integers(0, 2**32 - 1), st.sampled_from([0, 0.5, 1]), st.data())
@@ -75,3 +75,11 @@ def test_zero_has_the_code_in_the_middle_and_nothing_else_is_asked_of_an_empty_s
     assert tiles.limits[1] == 1.0
     assert (tiles.codes == 127).all()
     assert not tiles.above.any()
+
+
+def test_what_is_infinite_stays_infinite_and_a_mean_of_both_infinities_is_none():
+    matrix = np.array([[np.inf, -np.inf], [1.0, np.nan]])
+    values = Values(matrix.shape, lambda rows: matrix[rows])
+    np.testing.assert_array_equal(values.means(lattice((2, 2), (0, 2), (0, 2))), matrix)
+    np.testing.assert_array_equal(values.means(lattice((2, 2), (0, 2), (0, 2), height=1)), [[np.inf, -np.inf]])
+    assert np.isnan(values.means(lattice((2, 2), (0, 1), (0, 2), height=1, width=1))).all()
