@@ -258,7 +258,7 @@ def _isj_of() -> Callable[[Array], float]:
     try:
         from KDEpy.bw_selection import improved_sheather_jones
     except ImportError as error:
-        raise RuleError(f"the bandwidth rule isj needs KDEpy: pip install 'kenviz[isj]' ({error})") from None
+        raise RuleError(f"the bandwidth rule isj needs KDEpy: pip install 'ken-pruning[isj]' ({error})") from None
     return improved_sheather_jones
 
 

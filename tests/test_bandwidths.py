@@ -77,7 +77,7 @@ def test_other_rules_are_refused(rule):
 
 def test_without_kdepy_its_rule_says_what_to_install(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "KDEpy.bw_selection", None)
-    with pytest.raises(RuleError, match=r"needs KDEpy: pip install 'kenviz\[isj\]'"):
+    with pytest.raises(RuleError, match=r"needs KDEpy: pip install 'ken-pruning\[isj\]'"):
         check_bandwidth("isj")
 
 
