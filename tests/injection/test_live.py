@@ -10,7 +10,6 @@ from test_pruning import fingerprint
 from transformers import BertConfig, BertForSequenceClassification, BertModel
 
 import ken
-import ken.injection.swap
 from ken.errors import SubnetworkError
 
 
