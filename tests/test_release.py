@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import tarfile
+import threading
 import venv
 import zipfile
 from importlib.metadata import distribution, packages_distributions
@@ -238,9 +239,12 @@ def test_the_report_finds_its_templates(notebook):
 
 def test_the_app_finds_its_templates(notebook):
     process = notebook.start(f"ken view net.ken.safetensors {MODELS} --no-browser", start_new_session=True)
+    patience = threading.Timer(300, process.kill)  # a page without a kernel never ends, and is never silent
+    patience.start()
     try:
         code, _, page = status(_address(process))
     finally:
+        patience.cancel()
         process.stdout.close()
         end(process)
     assert code == 200
