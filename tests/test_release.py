@@ -6,9 +6,10 @@ import shutil
 import subprocess
 import sys
 import tarfile
+import threading
 import venv
 import zipfile
-from importlib.metadata import distribution, metadata, packages_distributions
+from importlib.metadata import distribution, packages_distributions
 from pathlib import Path
 
 import pytest
@@ -238,9 +239,12 @@ def test_the_report_finds_its_templates(notebook):
 
 def test_the_app_finds_its_templates(notebook):
     process = notebook.start(f"ken view net.ken.safetensors {MODELS} --no-browser", start_new_session=True)
+    patience = threading.Timer(300, process.kill)  # a page without a kernel never ends, and is never silent
+    patience.start()
     try:
         code, _, page = status(_address(process))
     finally:
+        patience.cancel()
         process.stdout.close()
         end(process)
     assert code == 200
@@ -264,9 +268,3 @@ def test_what_is_checked_before_a_commit_is_what_make_lint_runs():
     assert [hook["entry"] for hook in repository["hooks"]] == commands
     assert repository["repo"] == "local"
     assert all(hook["language"] == "system" and not hook["pass_filenames"] for hook in repository["hooks"])
-
-
-def test_the_environment_is_that_of_the_tree():
-    """An editable install of the tree has the dependencies of both distributions, and the command."""
-    assert metadata("kenviz")["Name"] == "kenviz"
-    assert PROJECT["scripts"] == {"ken": "ken.cli:main"}
