@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from ken.errors import KenError, SubnetworkError
 from ken.models.pairing.pairing import Pairing, open_pair
-from ken.models.tensors.tensor_bytes import dtype_name
+from ken.models.tensors.tensor_bytes import dtype_name, dtype_named
 
 if TYPE_CHECKING:
     from ken.models.pairing.pairs import PairOfModels
@@ -65,13 +65,12 @@ def check_tensor(name: str, stored: RetainedTensor, pairing: Pairing, also: Coll
             both fingerprints, and what was probably given in its place.
     """
     other = pairing.names.get(name)
-    ours = pairing.fine_tuned.entries(name)
-    found = [("fine-tuned", (stored.fine_tuned, *also), stored.dtype, ours)]
+    sides = [("fine-tuned", (stored.fine_tuned, *also), stored.dtype, pairing.fine_tuned.entries(name))]
     if other is not None:
-        theirs = pairing.pretrained.entries(other)
-        found.append(("pretrained", (stored.pretrained.fingerprint,), stored.pretrained.dtype, theirs))
-    prints = [entries.fingerprint() for _, _, _, entries in found]
-    for (which, wanted, dtype, entries), fingerprint in zip(found, prints, strict=True):
+        base = stored.pretrained
+        sides.append(("pretrained", (base.fingerprint,), base.dtype, pairing.pretrained.entries(other)))
+    prints = [entries.fingerprint() for _, _, _, entries in sides]
+    for (which, wanted, dtype, entries), fingerprint in zip(sides, prints, strict=True):
         if fingerprint in wanted:
             continue
         if prints == [stored.pretrained.fingerprint, stored.fine_tuned]:
@@ -90,10 +89,10 @@ def check_tensor(name: str, stored: RetainedTensor, pairing: Pairing, also: Coll
 
 def check_shape(name: str, shape: tuple[int, ...], pairing: Pairing) -> None:
     """Raise `SubnetworkError` unless the fine-tuned model of a pair has this tensor, in this shape."""
-    found = pairing.fine_tuned.tensors.get(name)
-    if found is None or tuple(found.shape) != shape:
-        what = "none of that name" if found is None else str(tuple(found.shape))
-        raise SubnetworkError(f"{name}: the subnetwork has shape {shape}, the fine-tuned model {what}")
+    tensor = pairing.fine_tuned.tensors.get(name)
+    if tensor is None or tuple(tensor.shape) != shape:
+        actual = "none of that name" if tensor is None else str(tuple(tensor.shape))
+        raise SubnetworkError(f"{name}: the subnetwork has shape {shape}, the fine-tuned model {actual}")
 
 
 def _check_shapes(net: SubnetworkData, pairing: Pairing) -> None:
@@ -104,8 +103,6 @@ def _check_shapes(net: SubnetworkData, pairing: Pairing) -> None:
 
 def _smallest(net: SubnetworkData) -> list[str]:
     """Names of the tensors of a quick look; those that fine-tuning left alone tell nothing of which model is which."""
-    from ken.models.tensors.tensor_bytes import dtype_named
-
     pruned = [(name, outline) for name, outline in net.outlines.items() if outline.reason is None]
     pruned.sort(key=lambda named: (named[1].unchanged, named[1].entries))
     chosen, size = [], 0
