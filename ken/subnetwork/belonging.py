@@ -25,18 +25,10 @@ _WRONG_WAY_ROUND = "the two models are the wrong way round: give the fine-tuned 
 def open_for(net: SubnetworkData, pair: PairOfModels, *, quick_look: bool = True) -> Pairing:
     """Open a pair for a subnetwork, cut into the same rows.
 
-    Args:
-        net: The subnetwork.
-        pair: The two models that it should be of.
-        quick_look: Compare the fingerprints of its smallest tensors, too; `check_tensor` does any other.
+    quick_look: compare the fingerprints of its smallest tensors, too; `check_tensor` does any other.
 
-    Returns:
-        The pair, matched.
-
-    Raises:
-        PairingError: The two models do not fit each other.
-        SubnetworkError: A pruned tensor is missing, of another shape, or was seen to be another one. If the two
-            models are only the wrong way round, the error says so.
+    Raises `PairingError` if the two models do not fit each other, `SubnetworkError` if a pruned tensor is missing, of
+    another shape, or was seen to be another one. If they are only the wrong way round, the error says so.
     """
     try:
         pairing = replace(open_pair(pair.fine_tuned, pair.pretrained, net.recipe.rows), cuts=net.cuts)
@@ -54,15 +46,9 @@ def open_for(net: SubnetworkData, pair: PairOfModels, *, quick_look: bool = True
 def check_tensor(name: str, stored: RetainedTensor, pairing: Pairing, also: Collection[str] = ()) -> None:
     """See that a tensor of a pair is, bit for bit, the one that was pruned. All of it is read.
 
-    Args:
-        name: The tensor.
-        stored: What is stored of it.
-        pairing: The pair.
-        also: Fingerprints of further fine-tuned tensors that will do.
-
-    Raises:
-        SubnetworkError: It is another one, of the fine-tuned or of the pretrained model; the error says which, with
-            both fingerprints, and what was probably given in its place.
+    also has fingerprints of further fine-tuned tensors that will do. Raises `SubnetworkError` if it is another one, of
+    the fine-tuned or of the pretrained model; the error says which, with both fingerprints, and what was probably given
+    in its place.
     """
     other = pairing.names.get(name)
     sides = [("fine-tuned", (stored.fine_tuned, *also), stored.dtype, pairing.fine_tuned.entries(name))]
