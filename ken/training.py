@@ -19,6 +19,7 @@ from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 from ken.errors import TrainingError as TrainingError
+from ken.errors import in_brief
 from ken.evaluation.classification import Evaluation as Evaluation
 from ken.evaluation.datasets import Labels, Texts, class_numbers, columns, stratified
 from ken.evaluation.datasets import split as split
@@ -207,10 +208,9 @@ def _copy(model: PreTrainedModel) -> PreTrainedModel:
     try:
         return copy.deepcopy(model)
     except Exception as error:  # whatever the module's own code, or torch, raises
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise TrainingError(
-            f"the model {type(model).__name__} cannot be copied ({reason}); take out what its modules hold besides "
-            "parameters and buffers (results of a forward pass, locks, open files), or load it anew"
+            f"the model {type(model).__name__} cannot be copied ({in_brief(error)}); take out what its modules hold "
+            "besides parameters and buffers (results of a forward pass, locks, open files), or load it anew"
         ) from error
 
 
