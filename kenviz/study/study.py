@@ -44,6 +44,7 @@ class Study:
 
     def __init__(self, net: ken.Subnetwork, pair: PairOfModels | None = None) -> None:
         self.net, self.pair = net, pair
+        self.lock = threading.RLock()  # of the views of this study: with several, two threads could wait for each other
         self._outlines = {name: of for name, of in net.outlines.items() if of.reason is None}
         self.models: Any = None if pair is None else open_for(net, pair)
         self._recognised: set[str] = set()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import ipywidgets
 import numpy as np
@@ -16,16 +16,12 @@ from kenviz.study.sweep_data import QUANTITIES, Series, Sweep, in_words
 from kenviz.text.labels import label
 from kenviz.views import sweep_text
 from kenviz.views.base import View
-from kenviz.views.card import CardBox
+from kenviz.views.cards import CardBox
 from kenviz.views.sweep_text import Point
 
 _NARROW = {"width": "min(260px, 100%)"}
 _NEAR = 0.06  # of the plot's width or height
 _INVITATION = "Tap a mark, or choose an evaluation, to read what it is and how to make that subnetwork."
-
-
-class _Words(NamedTuple):
-    text: str
 
 
 class SweepView(View):
@@ -83,13 +79,8 @@ class SweepView(View):
         self.set_trait("scale", scale)
         self.set_trait("shown", tuple(self._sweep.series) if shown is None else tuple(shown))
         self.set_trait("point", tuple(point))
-        self._read()
         controls = [self._metrics, self._quantities, self._scales, self._rules, self._points]
-        self._start(controls, self._figure())
-        self.children = [*self.children, self._card]
-        bound = zip(controls, ("metric", "quantity", "scale", "shown", "point"), strict=True)
-        for control, trait in bound:
-            self._bind(control, trait)
+        self._start(dict(zip(controls, self.STATE, strict=True)), self._card)
 
     def _make_controls(self) -> None:
         found = self._sweep
@@ -168,16 +159,11 @@ class SweepView(View):
         points = zip(found["rule"], found["on"], found["k"], found["seed"], strict=True)
         return next((i for i, other in enumerate(points) if repr(other) == repr(tuple(point))), None)
 
-    @traitlets.observe("metric", "quantity", "scale", "shown", "point")
-    def _changed(self, change: dict[str, Any]) -> None:
-        if not hasattr(self, "pane"):
-            return
-        with self._lock:
-            self._read()
-            with self.pane.hold():
-                self.pane.patch("ring", **self._ring())
-                if change["name"] != "point":
-                    self._redraw()
+    def _update(self, name: str) -> None:
+        self._read()
+        self.pane.patch("ring", **self._ring())
+        if name != "point":
+            self._redraw()
 
     # ---- what is shown
 
@@ -190,7 +176,7 @@ class SweepView(View):
         shares = self._sweep.pruned["share"]
         self._ends = figures.extent(self._data, self._levels, shares, self.scale)
         at = self._at(self.point) if self.point else None
-        self._card.show(None if at is None else _Words(sweep_text.evaluation(self._sweep, self.metric, self.point, at)))
+        self._card.show(None if at is None else sweep_text.evaluation(self._sweep, self.metric, self.point, at))
         self.caption = sweep_text.caption(self._sweep, self._axis, self._lines, [*self._levels.values()], self.shown)
 
     @property
@@ -240,9 +226,6 @@ class SweepView(View):
             self.pane.set(f"series_{at}", visible=of in self.shown)
 
     # ---- what the user does
-
-    def _listen(self) -> None:
-        self.pane.on_event(self._heard)
 
     def _heard(self, event: dict[str, Any]) -> None:
         """A tap chooses the nearest evaluation of those that are shown; one on empty ground chooses none."""
