@@ -14,7 +14,7 @@ from ken.models.tensors.tensor_roles import Place as Place
 from ken.models.tensors.tensor_roles import place as place
 from ken.models.tensors.tensor_roles import role as role
 from ken.retention.attention_heads import Heads as Heads
-from ken.retention.attention_heads import heads as heads_of
+from ken.retention.attention_heads import heads_of as heads_of
 from ken.retention.comparison import alike as alike
 from ken.retention.comparison import compare as compare
 from ken.retention.comparison import in_common as in_common

@@ -38,7 +38,7 @@ class _Sizes(NamedTuple):
     width: int
 
 
-def heads(name: str, shape: tuple[int, ...], config: Mapping[str, Any] | None) -> Heads | None:
+def heads_of(name: str, shape: tuple[int, ...], config: Mapping[str, Any] | None) -> Heads | None:
     """The heads of a tensor, of the whole tensor's shape; None if it has none, or if anything about them is unsure.
 
     Outputs of query, key and value, and inputs of the attention output, are consecutive, head by head. Where heads
@@ -47,7 +47,7 @@ def heads(name: str, shape: tuple[int, ...], config: Mapping[str, Any] | None) -
     that differ from it are left alone.
 
     >>> config = {"hidden_size": 8, "num_attention_heads": 4, "num_key_value_heads": 2}
-    >>> of_keys = heads("model.layers.0.self_attn.k_proj.weight", (4, 8), config)
+    >>> of_keys = heads_of("model.layers.0.self_attn.k_proj.weight", (4, 8), config)
     >>> of_keys.axis, of_keys.group.tolist(), of_keys.groups
     ('rows', [0, 0, 1, 1], [('key', 0), ('key', 1)])
     """

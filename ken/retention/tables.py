@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from ken.api import Subnetwork
 from ken.models.pairing.pairs import PairOfModels
-from ken.retention.attention_heads import heads as heads_of
+from ken.retention.attention_heads import heads_of
 from ken.retention.summary_columns import COLUMNS, SUMS, divided, head_lines, line, with_ratios
 from ken.retention.tally import Tally, tallies
 

@@ -134,8 +134,10 @@ def mode_rows(rows: int) -> list[int]:
 
 
 def modes(row: NDArray[np.float64]) -> int:
-    """Local maxima of a row's density, (n,), on `MODE_POINTS` even points from its minimum to its maximum, both ends
-    included; neighbours of equal density are one. 0 if the row has no density: constant, empty, or beyond float64.
+    """Local maxima of the density of a row (n,), on `MODE_POINTS` even points from its minimum to its maximum.
+
+    Both ends are included; neighbours of equal density are one. 0 if the row has no density: constant, empty, or
+    beyond float64.
 
     >>> modes(np.array([0.0] * 5 + [1.0] * 5)), modes(np.zeros(4))
     (2, 0)

@@ -61,8 +61,8 @@ class CarriedTensor:
     def stretches(self) -> Iterator[NDArray[Any]]:
         """The tensor's bytes, a stretch at a time; with the last of them, all has been checked.
 
-        Returns:
-            An iterator of flat uint8 arrays.
+        Yields:
+            Flat uint8 arrays.
         """
         for part in Entries.from_tensor(self.value).stretches():
             yield np.frombuffer(bytes_of(part), np.uint8)

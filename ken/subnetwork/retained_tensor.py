@@ -264,9 +264,9 @@ class RetainedTensor:
         Args:
             pretrained: The entries of the pretrained tensor.
 
-        Returns:
-            An iterator of flat unsigned arrays, as wide as the dtype. It raises `SubnetworkError` as `onto` does, but
-            maybe late: whoever uses the arrays must be able to undo that.
+        Yields:
+            Flat unsigned arrays, as wide as the dtype. It raises `SubnetworkError` as `onto` does, but maybe
+            late: whoever uses the arrays must be able to undo that.
         """
         from ken.subnetwork import ulp_distances
         from ken.subnetwork.extract import base_bits

@@ -13,7 +13,7 @@ from kenviz import theme as themes
 from kenviz.figures import lettering
 
 if TYPE_CHECKING:
-    from ken.explanation.row_explanation import RowExplanation
+    from ken.explanation import RowExplanation
 
 #: At most this many marks of one kind are drawn around a claim.
 MOST_NEAR = 1000

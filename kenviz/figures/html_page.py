@@ -10,7 +10,7 @@ from bokeh.embed import file_html
 from bokeh.models import LayoutDOM
 from bokeh.resources import INLINE
 
-from ken.storage.atomic_files import write_text
+from ken.storage import write_text
 from kenviz.theme import THEMES
 
 

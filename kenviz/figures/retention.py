@@ -39,8 +39,10 @@ _HATCH = {True: "/", False: " "}
 
 
 def columns(table: pd.DataFrame, measure: str) -> dict[str, Any]:
-    """The columns of source "cells", one entry a tensor: place, value, how it is written, in which ink, and hatched
-    where there is no value."""
+    """The columns of source "cells", one entry a tensor: place, value, how it is written, and in which ink.
+
+    It is hatched where there is no value.
+    """
     shown, values = MEASURES[measure], table[measure].to_numpy(dtype=float)
     labels = short_kinds(list(dict.fromkeys(table["kind"])))
     few = table["layer"].nunique() <= _MOST_WRITTEN

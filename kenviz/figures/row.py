@@ -116,8 +116,9 @@ def legend(step: int) -> dict[str, Value]:
 def build(
     shown: RowPicture, name: str, theme: str = "light", step: claims.ClaimPicture = claims.NOTHING, title: str = ""
 ) -> LayoutDOM:
-    """Plots over one axis of values: histogram with density, and a strip of grid, retained, reset; and of one claim,
-    if a step is given, a close-up. title stands instead of the numbers of the picture.
+    """Plots over one axis of values: a histogram with the density, and a strip of grid, retained and reset entries.
+
+    If a step is given, there is a close-up of that claim, too. title stands instead of the numbers of the picture.
 
     Named models: sources bins, curve, grid, retained, reset and those of `claims`; ranges values and densities; titles
     title and name; axes axis and lanes; legend_outside, legend_inside.

@@ -11,9 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import ken
 from ken.retention import PairOfModels
-from ken.storage.atomic_files import write_text
-from ken.storage.file_kinds import PAGE
-from ken.storage.outputs import check_outputs, models_of
+from ken.storage import PAGE, check_outputs, models_of, write_text
 from kenviz.reporting.collect import SECTIONS as SECTIONS
 from kenviz.reporting.collect import choose, gather, steps
 from kenviz.reporting.render import render

@@ -21,11 +21,10 @@ MOST_LINES = 2000
 
 
 class Line(NamedTuple):
-    """A rule at a k: value is the mean of the metric over its seeds. error is the standard error of one evaluation, NaN
-    if unknown.
+    """A rule at a k: value is the mean of the metric over its seeds.
 
-    loss_error is that of the difference from the fine-tuned model; NaN if the table tells none, or no more than the two
-    standard errors do.
+    error is the standard error of one evaluation, NaN if unknown. loss_error is that of the difference from the
+    fine-tuned model; NaN if the table tells none, or no more than the two standard errors do.
     """
 
     name: str
@@ -42,8 +41,10 @@ class Line(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Results:
-    """A table of results. lines, by series and share, and the levels of the two models are those of a sweep; empty and
-    None for any other table.
+    """A table of results.
+
+    lines, by series and share, and the levels of the two models are those of a sweep; empty and None for any other
+    table.
     """
 
     table: pd.DataFrame

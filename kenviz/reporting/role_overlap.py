@@ -9,7 +9,7 @@ import pandas as pd
 from markupsafe import Markup
 
 import ken
-from ken.retention.comparison import alike, in_common
+from ken.retention import alike, in_common
 from kenviz.study.comparison import net_in_words
 from kenviz.text.labels import visible
 from kenviz.text.numbers import count, percent

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 import ken
-from ken.explanation.explain import CLAIMING
+from ken.explanation import CLAIMING
 from ken.rules import Settings
 from kenviz.study.row_density import RowDensity, row_density
 from kenviz.study.study import Study

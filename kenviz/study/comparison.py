@@ -9,9 +9,8 @@ import numpy as np
 import pandas as pd
 
 import ken
-from ken.retention import PairOfModels
-from ken.retention.comparison import alike, in_common, same_draw
-from ken.storage.outputs import models_of
+from ken.retention import PairOfModels, alike, in_common, same_draw
+from ken.storage import models_of
 from kenviz.study.study import Study
 from kenviz.text.labels import label, recipe_in_words, visible
 from kenviz.tiles.overlap_tiles import Overlap

@@ -11,13 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 import ken
-from ken.explanation.explain import CLAIMING
-from ken.explanation.stability import stability_of
+from ken.explanation import CLAIMING, stability_of
 from ken.rules import Settings
 from kenviz.study.study import Study
 
 if TYPE_CHECKING:
-    from ken.explanation.row_explanation import RowExplanation
+    from ken.explanation import RowExplanation
 
 Array = NDArray[np.float64]
 T = TypeVar("T")

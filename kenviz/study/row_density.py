@@ -128,7 +128,9 @@ def row_density(
 
 
 def _bars(values: Array, curved: bool) -> int:
-    """√n bars; beside a curve more if they would be wider than the normal reference bandwidth, as where a few values
-    are far out. At whatever bandwidth the curve is drawn, they stay."""
+    """√n bars; beside a curve more if they would be wider than the normal reference bandwidth.
+
+    So it is where a few values are far out. At whatever bandwidth the curve is drawn, they stay.
+    """
     narrow = np.ptp(values) / kde.bandwidth(values[None])[0, 0] if curved else 0.0
     return int(np.clip(max(np.sqrt(len(values)), narrow), *BARS))

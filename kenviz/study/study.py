@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 import ken
 from ken.retention import PairOfModels
-from ken.storage.outputs import models_of
-from ken.subnetwork.belonging import check_tensor, open_for
+from ken.storage import models_of
+from ken.subnetwork import check_tensor, open_for
 from kenviz.tiles.mask_tiles import Pyramid
 from kenviz.tiles.neighbour_tiles import Neighbours
 from kenviz.tiles.value_tiles import Values
@@ -43,6 +43,7 @@ class Study:
 
     def __init__(self, net: ken.Subnetwork, pair: PairOfModels | None = None) -> None:
         self.net, self.pair = net, pair
+        self.lock = threading.RLock()  # of the views of this study: with several, two threads could wait for each other
         self._outlines = {name: outline for name, outline in net.outlines.items() if outline.reason is None}
         self.models: Any = None if pair is None else open_for(net, pair)
         self._recognised: set[str] = set()
@@ -132,7 +133,6 @@ class Study:
 
     def neighbours(self, tensor: str) -> Neighbours:
         """Counts of retained neighbours in a tensor's mask, for any zoom. Those asked for last are kept."""
-
         return self._neighbours.get(
             self.check(tensor), lambda: Neighbours(self.shape(tensor), partial(self.mask, tensor))
         )

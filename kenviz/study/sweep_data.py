@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 import ken
-from ken.evaluation.sweep import tabled
+from ken.evaluation import tabled
 from kenviz.text.labels import apart, label
 
 _NEEDED = ["model", "rule", "on", "k", "seed", "share", "metric"]
@@ -96,8 +96,9 @@ class Sweep:
 
     @cached_property
     def paired(self) -> pd.Series:
-        """Of each line of `pruned`, whether the error of its difference was measured item by item: True, False, or None
-        if the table does not say.
+        """Of each line of `pruned`, whether the error of its difference was measured item by item.
+
+        None if the table does not say.
         """
         if "paired" in self.pruned:
             return truths(self.pruned["paired"])
@@ -120,8 +121,9 @@ class Sweep:
         return self.pruned[["rule", "on", "k", "seed", "share"]].assign(value=values, error=errors)
 
     def lines(self, metric: str, quantity: str, shown: Sequence[Series] | None = None) -> pd.DataFrame:
-        """One line for each of `groups`: rule, on, k, share, seeds (how many evaluations), mean, lowest, highest, error
-        (the mean of their standard errors, NaN if unknown).
+        """One line for each of `groups`: rule, on, k, share, seeds, mean, lowest, highest, error.
+
+        seeds is how many evaluations there are, error the mean of their standard errors, NaN if unknown.
         """
         table = self.evaluations(metric, quantity)
         rows = []

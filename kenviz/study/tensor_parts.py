@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ken.retention.attention_heads import Heads, heads
+from ken.retention import Heads, heads_of
 from kenviz.study.study import Study
 
 #: What a tensor can be divided into.
@@ -75,7 +75,7 @@ def _heads(study: Study, tensor: str) -> Heads | None:
     shape, architecture = study.net.outlines[tensor].shape, study.net.architecture
     if architecture is None or (len(shape) == 2 and study.shape(tensor) != shape):
         return None
-    return heads(tensor, shape, architecture.config)
+    return heads_of(tensor, shape, architecture.config)
 
 
 def _own(study: Study, tensor: str, parts: str, groups: Heads | None, measure: str) -> NDArray[np.float64]:

@@ -11,8 +11,10 @@ NARROW = 40
 
 
 def visible(text: str) -> str:
-    """Text in which everything can be seen: line breaks, marks that change the direction of writing and the like,
-    which would move or reverse what stands around them, are spelled out.
+    """Text in which everything can be seen.
+
+    Line breaks, marks that change the direction of writing and the like, which would move or reverse what stands around
+    them, are spelled out.
 
     >>> visible("a\\nb\\u202ec")
     'a\\\\nb\\\\u202ec'

@@ -39,8 +39,9 @@ class Overlap:
         return self._pyramids[2].nbytes
 
     def tiles(self, rows: tuple[float, float], columns: tuple[float, float]) -> Tiles:
-        """The tiles that cover a part of the masks: (3, rows, columns), the percent that a retains, that b does, and
-        that both do; see `Pyramid.over`.
+        """The tiles that cover a part of the masks; see `Pyramid.over`.
+
+        Values are (3, rows, columns): the percent that a retains, that b does, and that both do.
         """
         place = lattice(self.shape, rows, columns, height=_MOST, width=_MOST)
         return Tiles(place, np.stack([pyramid.over(place).values for pyramid in self._pyramids]))

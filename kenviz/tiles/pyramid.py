@@ -29,10 +29,10 @@ Split = Callable[[NDArray[Any]], tuple[NDArray[Any], NDArray[np.uint8] | None]]
 
 
 class Lattice(NamedTuple):
-    """Tiles side by side: (rows, columns) of them, each of tile_rows × tile_columns entries, the last of a side perhaps
-    fewer, beginning at entry (first_row, first_column) of a matrix of that shape.
+    """Tiles side by side: (rows, columns) of them, which cover a part of a matrix of that shape.
 
-    level says where their sums come from: 0 is the matrix itself.
+    Each has tile_rows × tile_columns entries, the last of a side perhaps fewer; the first begins at entry (first_row,
+    first_column). level says where their sums come from: 0 is the matrix itself.
     """
 
     first_row: int

@@ -89,8 +89,10 @@ class Source:
         dtype: DTypeLike | None = None,
         most: int = 1,
     ) -> None:
-        """read(slice) gives those rows, (rows, n); split what is summed of them. tally is called with each slice that
-        was read at first, and what split gave. For dtype and most see `Levels`.
+        """Read all rows once.
+
+        read(slice) gives those rows, (rows, n); split what is summed of them. tally is called with each slice that was
+        read at first, and what split gave. For dtype and most see `Levels`.
         """
         self.shape, self._read, self._split = shape, read, split
         self._sums, counts = Levels(shape, dtype, most), Levels(shape)

@@ -16,8 +16,7 @@ from kenviz.study.sweep_data import QUANTITIES, Series, Sweep, in_words
 from kenviz.text.labels import apart, label
 from kenviz.views import sweep_text
 from kenviz.views.base import View
-from kenviz.views.card import CardBox
-from kenviz.views.row_text import Words
+from kenviz.views.cards import CardBox
 from kenviz.views.sweep_text import Point
 
 _NARROW = {"width": "min(260px, 100%)"}
@@ -89,13 +88,8 @@ class SweepView(View):
         self.set_trait("scale", scale)
         self.set_trait("shown", tuple(self._sweep.series) if shown is None else tuple(shown))
         self.set_trait("point", tuple(point))
-        self._read()
         controls = [self._metrics, self._quantities, self._scales, self._rules, self._points]
-        self._start(controls, self._figure())
-        self.children = [*self.children, self._card]
-        self.observe(self._changed, list(self.STATE))  # only now: the view is whole
-        for control, trait in zip(controls, self.STATE, strict=True):
-            self._bind(control, trait)
+        self._start(dict(zip(controls, self.STATE, strict=True)), self._card)
 
     def _make_controls(self) -> None:
         sweep = self._sweep
@@ -174,13 +168,11 @@ class SweepView(View):
         """The line of an evaluation, among those of pruned models; 1 entry is not 1.0, all of them."""
         return next((i for i, other in enumerate(self._pruned()) if repr(other) == repr(tuple(point))), None)
 
-    def _changed(self, change: dict[str, Any]) -> None:
-        with self._lock:
-            self._read()
-            with self.pane.hold():
-                self.pane.patch("ring", **self._ring())
-                if change["name"] != "point":
-                    self._redraw()
+    def _update(self, name: str) -> None:
+        self._read()
+        self.pane.patch("ring", **self._ring())
+        if name != "point":
+            self._redraw()
 
     # ---- what is shown
 
@@ -192,7 +184,7 @@ class SweepView(View):
         self._data = figures.columns(self._lines, self._single, sweep.names, scale=self.scale)
         self._ends = figures.extent(self._data, self._levels, sweep.pruned["share"], scale=self.scale)
         at = self._at(self.point) if self.point else None
-        self._card.show(None if at is None else Words(sweep_text.evaluation(sweep, metric, self.point, at=at)))
+        self._card.show(None if at is None else sweep_text.evaluation(sweep, metric, self.point, at=at))
         levels = list(self._levels.values())
         self.caption = sweep_text.caption(sweep, self._axis, self._lines, levels=levels, shown=self.shown)
 
@@ -243,9 +235,6 @@ class SweepView(View):
             self.pane.set(f"series_{at}", visible=series in self.shown)
 
     # ---- what the user does
-
-    def _listen(self) -> None:
-        self.pane.on_event(self._heard)
 
     def _heard(self, event: dict[str, Any]) -> None:
         """A tap chooses the nearest evaluation of those that are shown; one on empty ground chooses none."""

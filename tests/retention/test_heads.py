@@ -4,7 +4,7 @@ import torch
 import transformers
 from architectures import build, model_classes, tiny_config
 
-from ken.retention.attention_heads import heads
+from ken.retention.attention_heads import heads_of as heads
 
 
 def model_of(model_type):

@@ -1,6 +1,5 @@
 import html
 import re
-import threading
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +7,7 @@ import pandas as pd
 import pytest
 import torch
 import traitlets
+from at_once import set_at_once
 from kenviz_models import HOSTILE, small_pair
 
 import ken
@@ -139,14 +139,7 @@ class TestRowView:
 
     def test_two_threads_leave_a_whole_state(self, net, pair):
         view = RowView(net, pair, QUERY)
-        threads = [
-            threading.Thread(target=lambda rows=rows: [setattr(view, "row", row) for row in rows])
-            for rows in (range(24), reversed(range(24)))
-        ]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
+        set_at_once(view, ("row", range(24)), ("row", reversed(range(24))))
         view.row = 3
         want = net[QUERY].mask()[3]
         assert drawn(view, "retained") == np.flatnonzero(want).tolist()
