@@ -91,12 +91,20 @@ def same_draw(a: Subnetwork, b: Subnetwork) -> bool:
     are the same whatever the models are or, with another k, those of the one are among those of the other. A rule that
     is not registered here may draw.
 
-    >>> import torch
-    >>> from ken import prune
-    >>> pair = {"w": torch.eye(4)}, {"w": torch.zeros(4, 4)}
-    >>> a, b, c = (prune(*pair, 2, "random", seed=seed) for seed in (1, 1, 2))
-    >>> same_draw(a, b), same_draw(a, c)
-    (True, False)
+    Args:
+        a: A subnetwork.
+        b: Another one.
+
+    Returns:
+        Whether they were.
+
+    Example:
+        >>> import torch
+        >>> from ken import prune
+        >>> pair = {"w": torch.eye(4)}, {"w": torch.zeros(4, 4)}
+        >>> a, b, c = (prune(*pair, 2, "random", seed=seed) for seed in (1, 1, 2))
+        >>> same_draw(a, b), same_draw(a, c)
+        (True, False)
     """
     if (a.recipe.rule, a.recipe.seed) != (b.recipe.rule, b.recipe.seed):
         return False
@@ -107,9 +115,14 @@ def same_draw(a: Subnetwork, b: Subnetwork) -> bool:
 
 
 def alike(a: Subnetwork, b: Subnetwork) -> str:
-    """Why two subnetworks are alike whatever their models, in a sentence without its point; empty if nothing says so.
+    """Why two subnetworks are alike whatever their models: one draw of random numbers, or one recipe twice.
 
-    They are one draw of random numbers, or one recipe of the same models twice.
+    Args:
+        a: A subnetwork.
+        b: Another one.
+
+    Returns:
+        A sentence without its full stop; empty if nothing says so.
     """
     if same_draw(a, b):
         return (
@@ -129,7 +142,16 @@ def _made(net: Subnetwork) -> tuple[object, ...]:
 
 
 def in_common(a: Subnetwork, b: Subnetwork, pair: PairOfModels) -> pd.DataFrame:
-    """What `compare` gives, for those who say themselves that both are the same draw."""
+    """What `compare` gives, without its warning, for those who say themselves that both are the same draw.
+
+    Args:
+        a: A subnetwork.
+        b: Another one.
+        pair: The models of `a`, as `compare` takes them.
+
+    Returns:
+        The table that `compare` gives.
+    """
     import pandas as pd
 
     pairing = _opened(a, b, pair)

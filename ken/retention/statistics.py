@@ -63,16 +63,22 @@ def pairs(mask: NDArray[np.bool_]) -> int:
 def chance(retained: ArrayLike, n: int) -> Chance:
     """Exact mean and variance of `pairs` if every row holds so many retained entries, at places drawn at random.
 
-    retained: (rows,) whole numbers in [0, n]. The rows are independent, all places of a row equally likely.
-
-    Let row i hold a of n entries, and row i + 1 b. In a row, pairs = a − runs, and the number of runs of retained
+    The rows are independent, all places of a row equally likely. Let row i hold a of n entries, and row i + 1 b. In a row, pairs = a − runs, and the number of runs of retained
     entries is hypergeometric (n, n − a + 1, a), so the pairs have mean a(a − 1)/n and variance
     a(a − 1)(n − a)(n − a + 1) / (n²(n − 1)). Between two rows the number of pairs is hypergeometric (n, a, b): mean
     ab/n, variance ab(n − a)(n − b) / (n²(n − 1)). And none of these numbers are correlated: given one of two rows
     whole, the expected pairs between them are ab/n whatever it looks like. So all variances add up.
 
-    >>> chance([1, 1], 2)
-    Chance(mean=0.5, variance=0.25)
+    Args:
+        retained: (rows,) whole numbers in [0, n], how many entries of each row are retained.
+        n: Entries of a row.
+
+    Returns:
+        Mean and variance.
+
+    Example:
+        >>> chance([1, 1], 2)
+        Chance(mean=0.5, variance=0.25)
     """
     a = np.asarray(retained, dtype=np.float64)
     mean = float((a * (a - 1)).sum() + (a[1:] * a[:-1]).sum()) / n if n else 0.0
@@ -84,28 +90,42 @@ def chance(retained: ArrayLike, n: int) -> Chance:
 
 
 def z_score(count: float, expected: Chance) -> float:
-    """(count − mean) / standard deviation; NaN where chance leaves no choice.
+    """How many standard deviations a count lies above what chance would give.
 
-    >>> z_score(1, Chance(0.5, 0.25)), z_score(1, Chance(1.0, 0.0))
-    (1.0, nan)
+    Args:
+        count: What was counted.
+        expected: Mean and variance under chance.
+
+    Returns:
+        (count − mean) / standard deviation; NaN where chance leaves no choice.
+
+    Example:
+        >>> z_score(1, Chance(0.5, 0.25)), z_score(1, Chance(1.0, 0.0))
+        (1.0, nan)
     """
     return (count - expected.mean) / math.sqrt(expected.variance) if expected.variance > 0 else math.nan
 
 
 def expected_neighbours(retained: ArrayLike, n: int) -> NDArray[np.float64]:
-    """Expected number of retained entries with 0, 1, 2, 3 and 4 retained neighbours, (5,) float64.
+    """Expected number of retained entries with 0, 1, 2, 3 and 4 retained neighbours, if masks are random.
 
-    retained: (rows,) whole numbers in [0, n], how many of a row's n entries are retained. The masks are random: every
-    choice of that many places is equally likely, and rows are independent. Neighbours are left, right, above, below.
-
-    It is exact. Let a row hold a of n entries, the one above it b, the one below it c. A place is retained with
+    Every choice of that many places is equally likely, and rows are independent. Neighbours are left, right, above,
+    below. It is exact. Let a row hold a of n entries, the one above it b, the one below it c. A place is retained with
     probability a/n. Given that, its two side neighbours are drawn without replacement from the other n − 1 places of
     the row, of which a − 1 are retained; those above and below are retained with probability b/n and c/n, whatever
     the row looks like. The first and the last place of a row have one side neighbour, the first and the last row
     none above or below. Expectations add up over places, dependent or not.
 
-    >>> expected_neighbours([1, 1], 2).tolist()
-    [1.0, 1.0, 0.0, 0.0, 0.0]
+    Args:
+        retained: (rows,) whole numbers in [0, n], how many entries of each row are retained.
+        n: Entries of a row.
+
+    Returns:
+        (5,) float64.
+
+    Example:
+        >>> expected_neighbours([1, 1], 2).tolist()
+        [1.0, 1.0, 0.0, 0.0, 0.0]
     """
     a = np.asarray(retained, dtype=np.float64)
     if not len(a) or n < 1:

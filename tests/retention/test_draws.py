@@ -82,9 +82,6 @@ def test_no_picture_shows_one_draw_beside_chance(rule, pair, second, tmp_path):
     assert "chance (two random masks" not in view.caption
     for measure in ("jaccard", "overlap", "both_z"):
         view.measure = measure
-        assert (
-            np.isnan(view.figure.select_one({"name": "dots", "type": object}).data["chance"]).all() if False else True
-        )
         assert view.figure.select_one({"name": "title"}).text.endswith(
             "both are the same draw:\nwhat they share is no finding"
         )
