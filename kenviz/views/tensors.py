@@ -20,7 +20,7 @@ class StudyView(View):
     """A view of a subnetwork and its pair. Those of one study share its lock."""
 
     def __init__(self, net: ken.Subnetwork, pair: PairOfModels | Study | None, *, theme: str) -> None:
-        self._study = Study.of(net, pair)
+        self._study = Study.open(net, pair)
         super().__init__(self._study.lock, theme=theme)
 
     def _reads(self) -> Mapping[str, Any]:
