@@ -33,11 +33,11 @@ def collected(files: Sequence[Path], ks: Sequence[float], seeds: Sequence[int]) 
     """
     by_file = []
     for path in files:
-        found = ken.results.read(path)
+        table = ken.results.read(path)
         by_file.append(
             {
                 (line.model, line.rule, line.on, None if pd.isna(line.k) else line.k, line.seed): line.outcomes
-                for line in found[found["repeat"] == 0].itertuples()
+                for line in table[table["repeat"] == 0].itertuples()
             }
         )
 
@@ -45,9 +45,9 @@ def collected(files: Sequence[Path], ks: Sequence[float], seeds: Sequence[int]) 
         lines = []
         for path, lookup in zip(files, by_file, strict=True):
             key = (model, rule, on, k)
-            of = [-1] if (*key, -1) in lookup else seeds
+            drawn = [-1] if (*key, -1) in lookup else seeds
             try:
-                lines.append([lookup[*key, seed] for seed in of])
+                lines.append([lookup[*key, seed] for seed in drawn])
             except KeyError as error:
                 raise ValueError(f"{path} has no result of {error.args[0]}") from error
         return np.array(lines, bool)
@@ -79,14 +79,13 @@ def main(results: Path, out: Path, quick: bool) -> None:
             results=files[-1],
         )
     csv = to_csv(table(collected(files, ks, seeds), ks))
-    found = from_csv(csv)
-    page = with_generated((DOCS / "evidence.md").read_text(encoding="utf-8"), markdown(found))
+    measured = from_csv(csv)
+    page = with_generated((DOCS / "evidence.md").read_text(encoding="utf-8"), markdown(measured))
     write_text(out / "evidence-table.csv", csv)
     write_text(out / "evidence.md", page)
-    write_png(figure(found), out / "evidence.png")
-    print(
-        f"{markdown(found)}\nwritten: {', '.join(f'evidence{end}' for end in ('-table.csv', '.md', '.png'))} in {out}"
-    )
+    write_png(figure(measured), out / "evidence.png")
+    files = ", ".join(f"evidence{end}" for end in ("-table.csv", ".md", ".png"))
+    print(f"{markdown(measured)}\nwritten: {files} in {out}")
 
 
 if __name__ == "__main__":
@@ -96,5 +95,5 @@ if __name__ == "__main__":
     )
     parser.add_argument("--out", type=Path, help="where the table, the page and the figure go; docs/ unless --quick")
     parser.add_argument("--quick", action="store_true", help="try it out; writes beside the results")
-    told = parser.parse_args()
-    main(told.results, told.out or (told.results / "quick" if told.quick else DOCS), told.quick)
+    options = parser.parse_args()
+    main(options.results, options.out or (options.results / "quick" if options.quick else DOCS), options.quick)

@@ -53,10 +53,10 @@ PANELS = {
 
 def generated(page: str) -> str:
     """The part of a page between the marks."""
-    found = _PART.search(page)
-    if found is None:
+    match = _PART.search(page)
+    if match is None:
         raise ValueError(f"the page must have the lines {BEGIN!r} and {END!r}")
-    return found[0]
+    return match[0]
 
 
 def with_generated(page: str, part: str) -> str:
@@ -64,13 +64,13 @@ def with_generated(page: str, part: str) -> str:
     return page.replace(f"{BEGIN}\n{generated(page)}{END}", f"{BEGIN}\n{part}{END}")
 
 
-def markdown(found: pd.DataFrame) -> str:
+def markdown(table: pd.DataFrame) -> str:
     """The tables of the page, in percent and points."""
-    ks = sorted({k for k in found["k"] if 0 < k < 1}, reverse=True)
+    ks = sorted({k for k in table["k"] if 0 < k < 1}, reverse=True)
     heads = [f"{k:.2f}" for k in ks]
-    largest = found[["fine_tunings", "seeds", "texts"]].max()
-    comparisons = int((found["quantity"] == "comparison").sum())
-    bounds = {rule: _one(found, "accuracy", rule, k) for rule, k in ((UNPRUNED, 1.0), (PRETRAINED, 0.0))}
+    largest = table[["fine_tunings", "seeds", "texts"]].max()
+    comparisons = int((table["quantity"] == "comparison").sum())
+    bounds = {rule: _one(table, "accuracy", rule, k) for rule, k in ((UNPRUNED, 1.0), (PRETRAINED, 0.0))}
 
     lines = [
         "![Accuracy by the share retained, one line a rule, with 95 % bands](evidence.png)",
@@ -84,7 +84,7 @@ def markdown(found: pd.DataFrame) -> str:
         *_head("rule", heads),
     ]
     for rule in RULES:
-        lines.append(_row(f"`{rule.label}`", [_accuracy(_one(found, "accuracy", rule, k)) for k in ks]))
+        lines.append(_row(f"`{rule.label}`", [_accuracy(_one(table, "accuracy", rule, k)) for k in ks]))
     lines += [
         "",
         f"**Differences in points**, paired, with 95 % intervals. Bold: not 0 even when all {comparisons} of them are "
@@ -93,7 +93,7 @@ def markdown(found: pd.DataFrame) -> str:
         *_head("", heads),
     ]
     for (rule, against), question in COMPARISONS.items():
-        cells = [_points(_one(found, "comparison", rule, k, against)) for k in ks]
+        cells = [_points(_one(table, "comparison", rule, k, against)) for k in ks]
         lines.append(_row(f"`{rule.label}` − `{against.label}`: {question}", cells))
     lines += [
         "",
@@ -103,16 +103,16 @@ def markdown(found: pd.DataFrame) -> str:
         *_head("rule", ["smallest share", "difference from the unpruned model", "next smaller", "difference"]),
     ]
     for rule in RULES:
-        smallest = smallest_match(found, rule)
+        smallest = smallest_match(table, rule)
         below = [k for k in ks if smallest is None or k < smallest]
         at = "none" if smallest is None else f"{smallest:.2f}"
-        cells = [at, "" if smallest is None else _range(_one(found, "loss", rule, smallest))]
-        cells += [f"{below[0]:.2f}", _range(_one(found, "loss", rule, below[0]))] if below else ["", ""]
+        cells = [at, "" if smallest is None else _range(_one(table, "loss", rule, smallest))]
+        cells += [f"{below[0]:.2f}", _range(_one(table, "loss", rule, below[0]))] if below else ["", ""]
         lines.append(_row(f"`{rule.label}`", cells))
     return "\n".join(lines) + "\n"
 
 
-def figure(found: pd.DataFrame):
+def figure(table: pd.DataFrame):
     """Accuracy against share, two panels: rules that look at the weights, and those that look at the update."""
     from bokeh.layouts import row
     from bokeh.models import FixedTicker, Legend, LegendItem, Span
@@ -120,8 +120,8 @@ def figure(found: pd.DataFrame):
 
     from kenviz import theme
 
-    ks = sorted({k for k in found["k"] if 0 < k < 1})
-    of_accuracy = found[found["quantity"] == "accuracy"]
+    ks = sorted({k for k in table["k"] if 0 < k < 1})
+    of_accuracy = table[table["quantity"] == "accuracy"]
     plots = []
     for title, rules in PANELS.items():
         plot = new(
@@ -140,7 +140,7 @@ def figure(found: pd.DataFrame):
         plot.xgrid.visible = False
         items = []
         for rule in rules:
-            lines = [_one(found, "accuracy", rule, k) for k in ks]
+            lines = [_one(table, "accuracy", rule, k) for k in ks]
             low, mean, high = ([100 * line[name] for line in lines] for name in ("low", "estimate", "high"))
             colour, dash = _STYLES[rule]
             plot.varea(ks, low, high, fill_color=colour, fill_alpha=0.12)
@@ -148,7 +148,7 @@ def figure(found: pd.DataFrame):
             points = plot.scatter(ks, mean, size=5, fill_color=colour, line_color=None)
             items.append(LegendItem(label=rule.label, renderers=[drawn, points]))
         for bound, k in ((UNPRUNED, 1.0), (PRETRAINED, 0.0)):
-            height = 100 * _one(found, "accuracy", bound, k)["estimate"]
+            height = 100 * _one(table, "accuracy", bound, k)["estimate"]
             plot.add_layout(Span(location=height, dimension="width", line_width=1, line_dash="4 4"))
             plot.text([min(ks) / 1.1], [height], [bound.name], y_offset=-3, text_font_size="11px", text_color="#222222")
         plot.add_layout(
@@ -187,12 +187,12 @@ def write_png(layout, path: Path) -> None:
         file.write(picture)
 
 
-def _one(found: pd.DataFrame, quantity: str, rule: Rule, k: float, against: Rule | None = None) -> pd.Series:
-    chosen = (found["quantity"] == quantity) & (found["rule"] == rule.name) & (found["on"] == rule.on)
-    chosen &= found["k"] == k
+def _one(table: pd.DataFrame, quantity: str, rule: Rule, k: float, against: Rule | None = None) -> pd.Series:
+    chosen = (table["quantity"] == quantity) & (table["rule"] == rule.name) & (table["on"] == rule.on)
+    chosen &= table["k"] == k
     if against is not None:
-        chosen &= (found["against"] == against.name) & (found["against_on"] == against.on)
-    (line,) = (found.loc[index] for index in found.index[chosen])
+        chosen &= (table["against"] == against.name) & (table["against_on"] == against.on)
+    (line,) = (table.loc[index] for index in table.index[chosen])
     return line
 
 

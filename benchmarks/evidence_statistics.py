@@ -98,7 +98,7 @@ def estimate(values: NDArray) -> Estimate:
     if variance < 1e-30:  # every text alike, to rounding: as many as may differ although none of these does
         half = 1 - ((1 - CONFIDENCE) / 2) ** (1 / values.shape[2])
         return Estimate(mean, mean - half, mean + half, _roots(terms), math.nan, float(abs(mean) < 1e-12))
-    df = variance**2 / sum(part**2 / of for part, of in known)
+    df = variance**2 / sum(part**2 / degrees for part, degrees in known)
     half = math.sqrt(variance) * float(stats.t.ppf((1 + CONFIDENCE) / 2, df))
     p = 2 * float(stats.t.sf(abs(mean) / math.sqrt(variance), df))
     return Estimate(mean, mean - half, mean + half, _roots(terms), df, p)
@@ -130,31 +130,31 @@ def table(outcomes: Outcomes, ks: Sequence[float]) -> pd.DataFrame:
     """
     lines = []
 
-    def add(quantity: str, rule: Rule, against: Rule, k: float, values: NDArray) -> None:
-        found = estimate(values)
-        p = math.nan if quantity == "accuracy" else found.p
-        numbers = (found.mean, found.low, found.high, *found.errors, found.df, p, math.nan)
+    def add(quantity: str, rule: Rule, against: Rule, *, k: float, values: NDArray) -> None:
+        estimated = estimate(values)
+        p = math.nan if quantity == "accuracy" else estimated.p
+        numbers = (estimated.mean, estimated.low, estimated.high, *estimated.errors, estimated.df, p, math.nan)
         lines.append((quantity, *rule, *against, k, *numbers, *values.shape))
 
     nothing = Rule("")
     unpruned = outcomes[UNPRUNED, 1.0]
     for rule, k in ((UNPRUNED, 1.0), (PRETRAINED, 0.0), *((rule, k) for rule in RULES for k in ks)):
-        add("accuracy", rule, nothing, k, outcomes[rule, k])
+        add("accuracy", rule, nothing, k=k, values=outcomes[rule, k])
     for rule in RULES:
         for k in ks:
-            add("loss", rule, UNPRUNED, k, _difference(outcomes[rule, k], unpruned))
+            add("loss", rule, UNPRUNED, k=k, values=_difference(outcomes[rule, k], unpruned))
     for rule, against in COMPARISONS:
         for k in ks:
-            add("comparison", rule, against, k, _difference(outcomes[rule, k], outcomes[against, k]))
+            add("comparison", rule, against, k=k, values=_difference(outcomes[rule, k], outcomes[against, k]))
     made = pd.DataFrame(lines, columns=COLUMNS)
     compared = made["quantity"] == "comparison"
     made.loc[compared, "p_holm"] = holm(made.loc[compared, "p"].to_numpy())
     return made
 
 
-def to_csv(found: pd.DataFrame) -> str:
+def to_csv(table: pd.DataFrame) -> str:
     """The table as text, six digits each."""
-    return found.to_csv(index=False, float_format="%.6g", lineterminator="\n")
+    return table.to_csv(index=False, float_format="%.6g", lineterminator="\n")
 
 
 def from_csv(text: str) -> pd.DataFrame:
@@ -166,14 +166,14 @@ def _difference(a: NDArray[np.bool_], b: NDArray[np.bool_]) -> NDArray[np.int8]:
     return a.astype(np.int8) - b.astype(np.int8)  # one seed stands beside all seeds of the other
 
 
-def smallest_match(found: pd.DataFrame, rule: Rule) -> float | None:
+def smallest_match(table: pd.DataFrame, rule: Rule) -> float | None:
     """The smallest k at which, and at all larger ones, the loss is surely below `MARGIN`; None if there is none.
 
     Surely: the interval of the difference from the unpruned model lies above −`MARGIN`. The ks are tested from the
     largest downwards, up to the first that fails: in that order the chance that any k passes wrongly is
     (1 − `CONFIDENCE`) / 2 for each rule, however many ks there are.
     """
-    losses = found[(found["quantity"] == "loss") & (found["rule"] == rule.name) & (found["on"] == rule.on)]
+    losses = table[(table["quantity"] == "loss") & (table["rule"] == rule.name) & (table["on"] == rule.on)]
     smallest = None
     for line in losses.sort_values("k", ascending=False).itertuples():
         if line.low <= -MARGIN:

@@ -67,9 +67,9 @@ def make(folder, layers, fine_tuned):
             with (part / file_name).open("wb") as file:
                 writer = Writer(file, {name: shape for _, name, shape, _ in shard}, {"format": "pt"})
                 for number, name, shape, entries in shard:
-                    stretches = values(0, number, entries, fine_tuned)
+                    stretches = values(0, number, entries, fine_tuned=fine_tuned)
                     parts = (stretch.view(torch.uint8).numpy().data for stretch in stretches)
-                    writer.add(name, stored_dtype(torch.bfloat16), shape, parts)
+                    writer.add(name, stored_dtype(torch.bfloat16), shape, parts=parts)
                     weight_map[name] = file_name
                     bar.update(entries)
                 writer.finish({"format": "pt"})

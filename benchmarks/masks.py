@@ -17,7 +17,7 @@ SHARES = (0.25, 0.5, 0.75)
 def main() -> None:
     pair = ken.demo.pair()
     nets = {
-        (rule, k): ken.prune(pair.fine_tuned, pair.pretrained, k, rule, progress=False)
+        (rule, k): ken.prune(pair.fine_tuned, pair.pretrained, k, rule=rule, progress=False)
         for rule in ken.rules.names()
         for k in SHARES
     }
@@ -25,8 +25,8 @@ def main() -> None:
     for rule in ken.rules.names()[1:]:
         cells = []
         for k in SHARES:
-            found = ken.retention.compare(nets["ken", k], nets[rule, k], pair)
-            cells.append(f"{found['both'].sum() / found['retained_a'].sum():.3%}".replace("%", " %"))
+            common = ken.retention.compare(nets["ken", k], nets[rule, k], pair)
+            cells.append(f"{common['both'].sum() / common['retained_a'].sum():.3%}".replace("%", " %"))
         print(f"| `{rule}` | " + " | ".join(cells) + " |")
     print("\n| rule | tails retained | update's energy retained | z of neighbours: median | smallest | largest |")
     print("|---|---|---|---|---|---|")

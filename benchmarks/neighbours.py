@@ -15,8 +15,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ken.retention.neighbour_chance import chance
-from kenviz.study.neighbour_chance import expected
+from ken.retention.statistics import chance, expected_neighbours
 from kenviz.tiles.neighbour_tiles import Neighbours
 
 SHAPES = ((30_522, 384), (250_880, 2_048))
@@ -24,12 +23,12 @@ SHAPES = ((30_522, 384), (250_880, 2_048))
 
 def milliseconds(act: Callable[[], object], rounds: int) -> float:
     """The median of some rounds."""
-    found = []
+    times = []
     for _ in range(rounds):
         begun = time.perf_counter()
         act()
-        found.append(1000 * (time.perf_counter() - begun))
-    return statistics.median(found)
+        times.append(1000 * (time.perf_counter() - begun))
+    return statistics.median(times)
 
 
 def main(rounds: int) -> None:
@@ -45,12 +44,20 @@ def main(rounds: int) -> None:
             return np.unpackbits(bits[rows.start * n // 8 : rows.stop * n // 8]).view(np.bool_).reshape(-1, n)
 
         begun = time.perf_counter()
-        found = Neighbours(read, shape)
+        neighbours = Neighbours(shape, read)
         counted = 1000 * (time.perf_counter() - begun)
-        by_chance = milliseconds(lambda of=found, n=n: (expected(of.retained, n), chance(of.retained, n)), 3)
+        by_chance = milliseconds(
+            lambda neighbours=neighbours, n=n: (
+                expected_neighbours(neighbours.retained, n),
+                chance(neighbours.retained, n),
+            ),
+            3,
+        )
         parts = [((0, size), (0, n)), ((9000, 13_000), (0, n)), ((9000, 9400), (0, 400)), ((0, size), (5, 15))]
-        zooms = [milliseconds(lambda of=found, part=part: of.tiles(*part), rounds) for part in parts]
-        kept = f"{found.nbytes / 1e6:.0f} of {size * n / 1e6:.0f}"
+        zooms = [
+            milliseconds(lambda neighbours=neighbours, part=part: neighbours.tiles(*part), rounds) for part in parts
+        ]
+        kept = f"{neighbours.nbytes / 1e6:.0f} of {size * n / 1e6:.0f}"
         cells = [f"{size:,} × {n:,}", *(f"{value:.1f}" for value in (counted, by_chance, *zooms)), kept]
         print(f"| {' | '.join(cells)} |", flush=True)
 

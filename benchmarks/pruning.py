@@ -58,7 +58,7 @@ def rows_table(few: int) -> None:
         tensor = torch.from_numpy(rows)
         pair = ken.Pair({"w": tensor}, {"w": tensor})
         ken.prune({"w": tensor[:8]}, {"w": tensor[:8]}, k)
-        ours, net = clock(lambda pair=pair, k=k: ken.prune(*pair, k, progress=False))
+        by_ken, net = clock(lambda pair=pair, k=k: ken.prune(*pair, k, progress=False))
         topk, _ = clock(lambda tensor=tensor, k=k: torch.topk(tensor, k, dim=1))
         some = rows[:few].astype(np.float64)
         sklearn, masks = clock(lambda some=some, k=k: [with_sklearn(row, k) for row in some], 1)
@@ -66,10 +66,10 @@ def rows_table(few: int) -> None:
         mask = net["w"].row_mask(slice(0, few))
         assert np.array_equal(mask, np.array(wanted))
         agree = np.mean([(a & b).sum() / k for a, b in zip(mask, masks, strict=True)])
-        ours, topk, sklearn, plain = 1e6 * ours / many, 1e6 * topk / many, 1e6 * sklearn / few, 1e6 * plain / few
+        by_ken, topk, sklearn, plain = 1e6 * by_ken / many, 1e6 * topk / many, 1e6 * sklearn / few, 1e6 * plain / few
         print(
-            f"{n:>6}{ours:>10.1f}{topk:>10.1f}{sklearn:>12.0f}{plain:>12.0f}{ours / topk:>10.1f}"
-            f"{sklearn / ours:>13.0f}{agree:>8.2%}"
+            f"{n:>6}{by_ken:>10.1f}{topk:>10.1f}{sklearn:>12.0f}{plain:>12.0f}{by_ken / topk:>10.1f}"
+            f"{sklearn / by_ken:>13.0f}{agree:>8.2%}"
         )
 
 
@@ -77,10 +77,12 @@ def model_table(few: int) -> None:
     pair = ken.demo.pair()
     print("\nthe MiniLM pair of the demo, k = 0.5 of each row, in memory")
     for rule in ("ken", "grid", "random"):
-        seconds, net = clock(lambda rule=rule: ken.prune(pair.fine_tuned, pair.pretrained, 0.5, rule, progress=False))
+        seconds, net = clock(
+            lambda rule=rule: ken.prune(pair.fine_tuned, pair.pretrained, 0.5, rule=rule, progress=False)
+        )
         print(f"  {rule:8}{seconds:8.2f} s   {net}")
         if rule == "ken":
-            ours = seconds
+            by_ken = seconds
     # The plain way is timed on some rows of every tensor, and counted for all of them.
     models, rng, slow = ken.open_pair(pair.fine_tuned, pair.pretrained), np.random.default_rng(0), 0.0
     by_length: dict[int, list[tuple[str, int]]] = {}
@@ -102,7 +104,7 @@ def model_table(few: int) -> None:
         slow += seconds / len(varied) * total
     print(
         f"  plain loop with sklearn, from {few} rows of each length: {slow:.0f} s, "
-        f"{slow / ours:.0f} times as long as ken"
+        f"{slow / by_ken:.0f} times as long as ken"
     )
 
 

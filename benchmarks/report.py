@@ -57,8 +57,8 @@ def line(name, what, seconds, peak, written=None):
     size, time = LIMITS[name]
     file = " " * 10 if written is None else f"{written / 1e6:7.2f} MB"
     over = written is not None and not (written < size and seconds < time)
-    told = f"   over the limit of {size / 1e6:.0f} MB and {time} s" if over else ""
-    print(f"{name:6} {what:35} {seconds:7.1f} s  {file}  {peak / 1e9:5.2f} GB resident at most{told}", flush=True)
+    verdict = f"   over the limit of {size / 1e6:.0f} MB and {time} s" if over else ""
+    print(f"{name:6} {what:35} {seconds:7.1f} s  {file}  {peak / 1e9:5.2f} GB resident at most{verdict}", flush=True)
 
 
 def measure(name, pretrained, fine_tuned, folder, share):
@@ -66,9 +66,9 @@ def measure(name, pretrained, fine_tuned, folder, share):
     for rule, net in nets.items():
         line(name, f"ken prune, {rule}", *step("prune", fine_tuned, pretrained, "-k", share, "--rule", rule, "-o", net))
     out = folder / f"{name}.html"
-    for what, told in (("ken report", []), ("ken report, compared with another", ["--compare", nets["random"]])):
-        found = step("report", nets["ken"], fine_tuned, pretrained, "-o", out, *told)
-        line(name, what, *found, out.stat().st_size)
+    for title, options in (("ken report", []), ("ken report, compared with another", ["--compare", nets["random"]])):
+        measured = step("report", nets["ken"], fine_tuned, pretrained, "-o", out, *options)
+        line(name, title, *measured, out.stat().st_size)
 
 
 def main():
@@ -81,11 +81,11 @@ def main():
     folder.mkdir(parents=True, exist_ok=True)
     if options.only != "large":
         pair = ken.demo.pair()
-        measure("demo", pair.pretrained_path, pair.fine_tuned_path, folder, options.share)
+        measure("demo", pair.pretrained_path, pair.fine_tuned_path, folder=folder, share=options.share)
     if options.only != "demo":
         if not (folder / "fine-tuned").exists():
             make(folder)
-        measure("large", folder / "pretrained", folder / "fine-tuned", folder, options.share)
+        measure("large", folder / "pretrained", folder / "fine-tuned", folder=folder, share=options.share)
 
 
 if __name__ == "__main__":

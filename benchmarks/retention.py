@@ -15,11 +15,11 @@ from ken.retention import by_place, compare, measure
 
 def everything(net, pair):
     """Every table there is."""
-    found = measure(net, pair)
-    table = found.table()
-    by_place(table), by_place(table, ["layer", "kind"]), found.heads()
+    retention = measure(net, pair)
+    table = retention.table()
+    by_place(table), by_place(table, ["layer", "kind"]), retention.heads()
     for name in table.index:
-        found.rows(name), found.columns(name)
+        retention.rows(name), retention.columns(name)
     return table
 
 

@@ -34,8 +34,13 @@ def stored(net, pairing):
     """Values of the retained entries, as they are and as XOR with the pretrained ones, and positions, by name."""
     for name, tensor in net.pruned().items():
         mask = tensor.mask().reshape(-1)
-        ours = bits(pairing.fine_tuned.tensors[name])[mask]
-        yield name, ours, ours ^ bits(pairing.pretrained.tensors[pairing.names[name]])[mask], np.flatnonzero(mask)
+        fine_tuned = bits(pairing.fine_tuned.tensors[name])[mask]
+        yield (
+            name,
+            fine_tuned,
+            fine_tuned ^ bits(pairing.pretrained.tensors[pairing.names[name]])[mask],
+            np.flatnonzero(mask),
+        )
 
 
 def zipnn(values):
@@ -62,8 +67,8 @@ def sizes(pair, folder):
     for share in (0.75, 0.5, 0.25):
         net = ken.prune(pair.fine_tuned, pair.pretrained, share, progress=False)
         path = net.save(folder / f"{share}.ken.safetensors")
-        dense = sum(4 * of.entries for of in net.outlines.values())
-        raw = sum(4 * of.retained for of in net.outlines.values()) + net.entries / 8
+        dense = sum(4 * outline.entries for outline in net.outlines.values())
+        raw = sum(4 * outline.retained for outline in net.outlines.values()) + net.entries / 8
         parts = list(stored(net, pairing))
         pickles = [
             len(pickle.dumps({name: (at.astype(kind), values) for name, values, _, at in parts}, protocol=5))
@@ -73,8 +78,8 @@ def sizes(pair, folder):
         others = [zipnn(values) + net.entries / 8 for values in whole]
         from ken.storage.info import describe
 
-        found = describe(path)
-        row = [dense, raw, path.stat().st_size, None, *pickles, *others, found["size_masks"], found["size_values"]]
+        info = describe(path)
+        row = [dense, raw, path.stat().st_size, None, *pickles, *others, info["size_masks"], info["size_values"]]
         cells = [f"{path.stat().st_size / raw:.3f}" if size is None else f"{size / 1e6:.1f}" for size in row]
         print(f"{share:>10}" + "".join(f"{cell:>10}" for cell in cells))
 
@@ -93,7 +98,7 @@ def clock(run, repeats):
 def speed(pair, folder, repeats):
     pretrained = pair.pretrained
     paths = [
-        ken.prune(pair.fine_tuned, pretrained, 0.5, rule, progress=False).save(folder / rule)
+        ken.prune(pair.fine_tuned, pretrained, 0.5, rule=rule, progress=False).save(folder / rule)
         for rule in ("ken", "random")
     ]
     one, two = map(ken.load, paths)

@@ -48,22 +48,22 @@ WATCH = """([event, source]) => {
 
 def answers(one: Notebook, act, rounds: int) -> list[float]:
     """Milliseconds from each act to its picture, one after another."""
-    found = []
+    times = []
     for i in range(rounds):
         one.page.evaluate("() => { times.begun = []; times.ended = []; }")
         act(i)
         one.wait("times.ended.length > 0")
         begun, ended = one.page.evaluate("[times.begun[0], times.ended[0]]")
-        found.append(ended - begun)
+        times.append(ended - begun)
         one.wait_until_idle()
-    return found
+    return times
 
 
-def said(what: str, found: list[float], limit: float | None) -> None:
-    ordered = sorted(found)
+def said(what: str, times: list[float], limit: float | None) -> None:
+    ordered = sorted(times)
     median, worst = ordered[len(ordered) // 2], ordered[-1]
-    told = "" if limit is None else f"  limit {limit:.0f}  {'ok' if median < limit else 'TOO SLOW'}"
-    print(f"{what:58} median {median:6.0f} ms  slowest {worst:6.0f} ms{told}", flush=True)
+    verdict = "" if limit is None else f"  limit {limit:.0f}  {'ok' if median < limit else 'TOO SLOW'}"
+    print(f"{what:58} median {median:6.0f} ms  slowest {worst:6.0f} ms{verdict}", flush=True)
 
 
 def zoom(one: Notebook, figure: str, what: str, limit: float, rounds: int) -> None:

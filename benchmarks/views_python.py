@@ -27,12 +27,12 @@ LIMIT_MS, OPEN_LIMIT_S = 50, 2
 def median(act: Callable[[int], object], rounds: int) -> tuple[float, float]:
     """Milliseconds of one act: the median of some, and the slowest."""
     act(-1)
-    found = []
+    times = []
     for i in range(rounds):
         begun = time.perf_counter()
         act(i)
-        found.append(1000 * (time.perf_counter() - begun))
-    return statistics.median(found), max(found)
+        times.append(1000 * (time.perf_counter() - begun))
+    return statistics.median(times), max(times)
 
 
 def rows(rounds: int) -> None:
@@ -86,6 +86,6 @@ def explorer(rounds: int) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=15)
-    told = parser.parse_args()
-    rows(told.rounds)
-    explorer(told.rounds)
+    options = parser.parse_args()
+    rows(options.rounds)
+    explorer(options.rounds)

@@ -19,7 +19,6 @@ Nothing heavy is imported until it is used: ``import ken`` alone loads neither t
 from __future__ import annotations
 
 import importlib
-import importlib.metadata
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -44,6 +43,7 @@ if TYPE_CHECKING:
     from ken.injection.inject import inject as inject
     from ken.injection.inject import reset as reset
     from ken.injection.swap import swap as swap
+    from ken.models.checkpoints.adapter_names import Adapters as Adapters
     from ken.models.pairing.pairing import open_pair as open_pair
     from ken.models.pairing.pairs import Pair as Pair
     from ken.pruning.plan import plan as plan
@@ -51,10 +51,11 @@ if TYPE_CHECKING:
     from ken.subnetwork.carried_tensor import CarriedTensor as CarriedTensor
     from ken.subnetwork.retained_tensor import RetainedTensor as RetainedTensor
 
-__version__ = importlib.metadata.version("kenviz")
+__version__ = "0.1.0"
 
 # Public name -> the module that defines it; None: the name is a module itself.
 _PUBLIC = {
+    "Adapters": "models.checkpoints.adapter_names",
     "CarriedTensor": "subnetwork.carried_tensor",
     "demo": None,
     "density": None,

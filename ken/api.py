@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager
-from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,9 +17,36 @@ if TYPE_CHECKING:
 
 
 class Subnetwork(SubnetworkData):
-    """A subnetwork, which can be saved and injected: a mapping from tensor name to what is stored of that tensor.
+    """The retained entries and carried tensors of a model: a mapping from tensor name to what is stored of that tensor.
 
-    What it holds says `ken.subnetwork.subnetwork.SubnetworkData`.
+    Names are those of the fine-tuned model, and an alias of a tied tensor finds the tensor itself. It makes no
+    difference whether the tensors lie in memory or in a file, from which they are decoded when asked for.
+
+    Attributes:
+        tensors: A `ken.RetainedTensor` or a `ken.CarriedTensor` by name, in model order.
+        recipe: How it was made: rule, k, seed, patterns, and the versions of what computed it.
+        tied: Aliases of tied tensors, and the names that these are stored under.
+        only_pretrained: Tensors of the pretrained model without a fine-tuned counterpart, with their shapes; nothing
+            is stored of them.
+        architecture: The transformers class and configuration of the fine-tuned model; None if it has none.
+        prefix: The fine-tuned model's prefix of base-model names.
+        fine_tuned: Which model the fine-tuned one was: source, tensors, entries, fingerprint.
+        pretrained: The same of the pretrained one.
+        files: The configuration and tokenizer files of a fine-tuned checkpoint folder.
+        shards: The file names of its tensors, if it had several.
+        notes: Sentences about what was guessed, looked through or passed over when the two models were read, and what
+            they look like if they were mixed up.
+        lacking: Tensors that the fine-tuned checkpoint lacks though its model has them. The whole of each is the
+            pretrained tensor's that is given here. They are neither stored nor counted, and no keys of the mapping.
+        relation: The size of the update, and how far the two models are alike; None if it was not measured.
+
+    Example:
+        >>> import torch, ken
+        >>> net = ken.prune({"w": torch.ones(4, 4)}, {"w": torch.zeros(4, 4)}, 2)
+        >>> net
+        Subnetwork(rule='ken', k=2: 8 of 16 entries retained; 1 tensors pruned, 0 carried)
+        >>> net["w"].retained
+        8
     """
 
     def save(self, path: str | Path, *, overwrite: bool = False, progress: bool = True) -> Path:
@@ -53,14 +79,48 @@ class Subnetwork(SubnetworkData):
     def inject_(self, model: torch.nn.Module) -> None:
         """Write the subnetwork into a model that holds the pretrained weights, in place.
 
-        See `ken.injection.swap.inject_`.
+        The model must have a place for every tensor, carried ones included, in the fine-tuned shape; only tensors
+        without pretrained counterpart (a head) may have another shape, and get the new one. The change goes around
+        autograd, like that of `load_state_dict`. Nobody else may use the model meanwhile.
+
+        Args:
+            model: The model. If this is interrupted, it is set back.
+
+        Raises:
+            SubnetworkError: The model does not hold the pretrained weights, or anything else does not fit; it has not
+                been changed then.
+
+        Example:
+            >>> import torch, ken
+            >>> model, fine_tuned = torch.nn.Linear(8, 4), torch.nn.Linear(8, 4)
+            >>> ken.prune(fine_tuned, model, k=8).inject_(model)
+            >>> torch.equal(model.weight, fine_tuned.weight)
+            True
         """
-        swap.inject_(self, model)
+        swap.swap(model, current=None, to=self)
 
     def injected(self, model: torch.nn.Module) -> AbstractContextManager[torch.nn.Module]:
-        """A block in which the model holds the subnetwork, and after which it does not.
+        """A block in which the model holds the subnetwork, and after which all is as it was, bit for bit.
 
-        See `ken.injection.swap.injected`.
+        Args:
+            model: The model, on pretrained weights.
+
+        Returns:
+            A context manager that gives the model.
+
+        Raises:
+            SubnetworkError: As `inject_` does, and at the end of the block if the retained tensors were changed within
+                it: they are then left as they are.
+
+        Example:
+            >>> import torch, ken
+            >>> model, fine_tuned = torch.nn.Linear(8, 4), torch.nn.Linear(8, 4)
+            >>> before = model.weight.clone()
+            >>> with ken.prune(fine_tuned, model, k=8).injected(model):
+            ...     torch.equal(model.weight, fine_tuned.weight)
+            True
+            >>> torch.equal(model.weight, before)
+            True
         """
         return swap.injected(self, model)
 
@@ -80,9 +140,15 @@ def load(path: str | Path) -> Subnetwork:
 
     Raises:
         FormatError: It is not a subnetwork file, is damaged, or of a newer major version.
+
+    Example:
+        >>> import tempfile, torch, ken
+        >>> net = ken.prune({"w": torch.ones(4, 4)}, {"w": torch.zeros(4, 4)}, 2)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     load(net.save(Path(folder) / "net.ken.safetensors")) == net
+        True
     """
-    data = subnetwork_file.read(path)
-    return Subnetwork(**{field.name: getattr(data, field.name) for field in fields(data)})
+    return subnetwork_file.read(path, Subnetwork)
 
 
 def verify(net: Subnetwork | str | Path, pretrained: Source | None = None, *, progress: bool = True) -> Subnetwork:

@@ -5,31 +5,28 @@
                                     or: is it of a function, a method, a class …?
     pretrained + task           ──► fine-tuned, all 22.7 M parameters             (`ken.training`)
 
-Nothing is downloaded. An entry of the cache is one folder, named by a hash of all that determines it:
+Nothing is downloaded. An entry of the cache is one folder (`ken.evaluation.cache_entry`), named by a hash of all that
+determines it:
 
     <cache directory>/demo/<key>/fine_tuned/    what save_pretrained writes, with the tokenizer
     <cache directory>/demo/<key>/task.json      held-out texts, labels, versions, evaluation, training time
-    <cache directory>/demo/<key>/manifest.json  size and BLAKE2b of every other file
 """
 
 from __future__ import annotations
 
 import json
-import logging
 import os
-import shutil
 import sys
-import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from hashlib import blake2b, file_digest
+from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ken.errors import DemoError
+from ken.evaluation.cache_entry import damage, digest, fill
 from ken.evaluation.docstring_task import (
     TASK_VERSION,
     check_task,
@@ -39,7 +36,6 @@ from ken.evaluation.docstring_task import (
     library_versions,
 )
 from ken.models.scalars import LARGEST_OF_TRAINING, checked_seed
-from ken.storage.atomic_files import sync
 from ken.training import Evaluation, evaluate, fine_tune, quiet_transformers
 
 if TYPE_CHECKING:
@@ -51,31 +47,59 @@ _SETTINGS = {"epochs": 2, "batch_size": 32, "learning_rate": 1e-4, "max_length":
 _FORMAT = 2
 """Raised whenever the files of an entry, or how they are made, change."""
 
-_log = logging.getLogger(__name__)
-
 
 @dataclass(frozen=True, eq=False, repr=False)
 class DemoPair:
-    """A fine-tuned model, the pretrained one it came from, and held-out texts to measure them on."""
+    """A fine-tuned model, the pretrained one it came from, and held-out texts to measure them on.
 
-    fine_tuned: BertForSequenceClassification  # 6 labels
-    pretrained: BertModel  # as published: no classification head
+    Attributes:
+        fine_tuned: A classifier of 6 labels.
+        pretrained: As published: without a classification head.
+        tokenizer: That of both.
+        texts: Held out: none was trained on.
+        labels: One per text, an index into label_names.
+        label_names: Those of the task.
+        fine_tuned_path: A folder that from_pretrained opens.
+        pretrained_path: Another.
+        evaluation: Of fine_tuned on texts, when it was made.
+        task: "library" or "kind": what the labels are.
+        seed: Of the new head, and of the fine-tuning.
+        training_seconds: How long that took, wall time.
+        versions: Of the libraries that wrote the texts.
+
+    Example:
+        ```python
+        pair = ken.demo.pair()
+        net = ken.prune(pair.fine_tuned, pair.pretrained, k=0.5)
+        ```
+    """
+
+    fine_tuned: BertForSequenceClassification
+    pretrained: BertModel
     tokenizer: PreTrainedTokenizerBase
-    texts: tuple[str, ...]  # held out: none was trained on
-    labels: tuple[int, ...]  # one per text, an index into label_names
+    texts: tuple[str, ...]
+    labels: tuple[int, ...]
     label_names: tuple[str, ...]
-    fine_tuned_path: Path  # folders that from_pretrained opens
+    fine_tuned_path: Path
     pretrained_path: Path
-    evaluation: Evaluation  # of fine_tuned on texts, when it was made
-    task: str  # "library" or "kind": what the labels are
-    seed: int  # of the new head, and of the fine-tuning
-    training_seconds: float  # wall time
-    versions: Mapping[str, str]  # of the libraries that wrote the texts
+    evaluation: Evaluation
+    task: str
+    seed: int
+    training_seconds: float
+    versions: Mapping[str, str]
 
     def evaluate(self, model: torch.nn.Module, *, progress: bool = False) -> Evaluation:
-        """How any 6-label model of this architecture does on the held-out texts. A few seconds on two cores."""
+        """How any 6-label model of this architecture does on the held-out texts. A few seconds on two cores.
+
+        Args:
+            model: Such as the injected one.
+            progress: Whether to show a bar.
+
+        Returns:
+            What `ken.training.evaluate` gives.
+        """
         length = int(_SETTINGS["max_length"])
-        return evaluate(model, self.tokenizer, self.texts, self.labels, max_length=length, progress=progress)
+        return evaluate(model, self.tokenizer, self.texts, labels=self.labels, max_length=length, progress=progress)
 
     def __repr__(self) -> str:
         labels = f"task {self.task}, {len(self.label_names)} labels"
@@ -94,27 +118,39 @@ def pair(
     progress: bool = True,
     cache_dir: str | os.PathLike[str] | None = None,
 ) -> DemoPair:
-    """all-MiniLM-L6-v2 as published, and fine-tuned on a task about docstrings: ``library``, which of six libraries
-    wrote one, or ``kind``, which of six kinds of thing it describes (class, function, method, …).
-
-    Both tasks have the same texts and six labels, so their subnetworks fit into one live model, and `ken.swap` goes
-    from one task to the other. The libraries are of equal size among the texts, the kinds are not (`majority_share`).
-
-    Another seed gives another new head, another order of the texts and other dropout: another fine-tuned model.
+    """all-MiniLM-L6-v2 as published, and fine-tuned on a task about docstrings.
 
     The first call fine-tunes, for about a minute and a half on two idle cores and longer on busy ones, and keeps the
     result in the cache directory; a later one takes it from there in about a second. A damaged entry is made anew,
     with a logged warning. Several processes may call this at once: one trains, the others wait for it. An interrupted
     call leaves no entry.
 
+    Args:
+        task: ``library``, which of six libraries wrote a docstring, or ``kind``, which of six kinds of thing it
+            describes (class, function, method, …). Both have the same texts and six labels, so their subnetworks fit
+            into one live model, and `ken.swap` goes from one task to the other. The libraries are of equal size among
+            the texts, the kinds are not (`majority_share`).
+        seed: Another gives another new head, another order of the texts and other dropout: another fine-tuned model.
+        progress: Whether to say what is being done.
+        cache_dir: Where fine-tuned models are kept, see `cache_directory`.
+
+    Returns:
+        Both models, and the texts that were held out.
+
     Raises:
         DemoError: there is no such task, a package of the extra ``kenviz[demo]`` is missing, or the cache directory
             cannot be written.
+
+    Example:
+        ```python
+        pair = ken.demo.pair()
+        pair.evaluate(pair.fine_tuned)
+        ```
     """
-    seed = checked_seed(seed, 0, LARGEST_OF_TRAINING, DemoError)
+    seed = checked_seed(seed, 0, LARGEST_OF_TRAINING, error=DemoError)
     entry = _entry(cache_dir, seed, task)
-    if _damage(entry) is not None:
-        _make(entry, task, seed, progress)
+    if damage(entry) is not None:
+        _make(entry, task, seed, progress=progress)
     return _open(entry, task)
 
 
@@ -122,13 +158,33 @@ def cached(cache_dir: str | os.PathLike[str] | None = None, *, task: str = "libr
     """Whether `pair` will find its fine-tuned model, and not have to train.
 
     Quick: imports no torch, and checks the sizes of the files but not what is in them.
+
+    Args:
+        cache_dir: As in `pair`, and so the others.
+        task: "library" or "kind".
+        seed: That of the fine-tuning.
+
+    Returns:
+        True if its entry of the cache is whole.
+
+    Example:
+        >>> cached("an empty folder")
+        False
     """
-    seed = checked_seed(seed, 0, LARGEST_OF_TRAINING, DemoError)
-    return _damage(_entry(cache_dir, seed, task), contents=False) is None
+    seed = checked_seed(seed, 0, LARGEST_OF_TRAINING, error=DemoError)
+    return damage(_entry(cache_dir, seed, task), contents=False) is None
 
 
 def places() -> dict[str, Path]:
-    """The folders that `pair` reads, by what they are called; the cache may not be there yet. No output goes there."""
+    """The folders that `pair` reads: no output goes there.
+
+    Returns:
+        Each by what it is called; the cache may not be there yet.
+
+    Example:
+        >>> list(places())
+        ['the cache of the demonstration', "the demonstration's pretrained model"]
+    """
     return {
         "the cache of the demonstration": cache_directory() / "demo",
         "the demonstration's pretrained model": _pretrained_path(),
@@ -136,10 +192,17 @@ def places() -> dict[str, Path]:
 
 
 def cache_directory(cache_dir: str | os.PathLike[str] | None = None) -> Path:
-    """Where fine-tuned models are kept: the argument, else KEN_CACHE (if set), else the user's cache directory.
+    """Where fine-tuned models are kept.
 
-    >>> cache_directory("somewhere").as_posix()
-    'somewhere'
+    Args:
+        cache_dir: A folder of your choice.
+
+    Returns:
+        The argument, else KEN_CACHE (if set), else the user's cache directory.
+
+    Example:
+        >>> cache_directory("somewhere").as_posix()
+        'somewhere'
     """
     import platformdirs
 
@@ -159,7 +222,7 @@ def _entry(cache_dir: str | os.PathLike[str] | None, seed: int = 0, task: str = 
         "libraries": library_versions(),
         "trainer": {name: installed_version(name) for name in ("tokenizers", "accelerate")},
         "python": sys.version_info[:2],
-        "pretrained": [_digest(source / name) for name in ("config.json", "model.safetensors", "tokenizer.json")],
+        "pretrained": [digest(source / name) for name in ("config.json", "model.safetensors", "tokenizer.json")],
     }
     key = blake2b(json.dumps(determined_by, sort_keys=True).encode(), digest_size=16).hexdigest()
     return cache_directory(cache_dir) / "demo" / key
@@ -172,73 +235,15 @@ def _pretrained_path() -> Path:
     return folder
 
 
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return file_digest(file, blake2b).hexdigest()
+def _make(entry: Path, task: str, seed: int, *, progress: bool) -> None:
+    def build() -> Callable[[Path], None]:
+        model, tokenizer, record = _build(task, seed, progress)
+        return lambda folder: _save(folder, model, tokenizer, record=record)
 
+    def waiting() -> None:
+        _say(progress, "another process is making the demonstration pair; waiting for it")
 
-def _files(folder: Path) -> dict[str, Path]:
-    """Every file of an entry that the manifest vouches for."""
-    found = {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if path.is_file()}
-    found.pop("manifest.json", None)
-    return found
-
-
-def _damage(entry: Path, *, contents: bool = True) -> str | None:
-    """What is wrong with an entry, None if nothing. Reading 90 MB for `contents` takes a tenth of a second."""
-    try:
-        expected = json.loads((entry / "manifest.json").read_bytes())["files"]
-        if not {"task.json", "fine_tuned/config.json", "fine_tuned/model.safetensors"} <= expected.keys():
-            return "its manifest does not list every file"
-        for name, file in expected.items():
-            path = entry / name
-            if not path.is_file():
-                return f"{name} is missing"
-            if path.stat().st_size != file["bytes"]:
-                return f"{name} has {path.stat().st_size} bytes, not {file['bytes']}"
-            if contents and _digest(path) != file["blake2b"]:
-                return f"{name} is not what was written"
-    except FileNotFoundError:
-        return "manifest.json is missing"
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-        return f"its manifest cannot be read ({error!r})"
-    return None
-
-
-def _make(entry: Path, task: str, seed: int, progress: bool) -> None:
-    """Fill an entry, in a folder beside it that is renamed once it is complete."""
-    from filelock import FileLock, Timeout
-
-    with _writing(entry.parent):
-        entry.parent.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(f"{entry}.lock")
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            _say(progress, "another process is making the demonstration pair; waiting for it")
-            lock.acquire()
-    try:
-        damage = _damage(entry)
-        if damage is None:  # made by another process, in the meantime
-            return
-        if entry.exists():
-            _log.warning("the cached demonstration pair %s is damaged (%s); making it anew", entry, damage)
-        with _writing(entry.parent):
-            for killed in entry.parent.glob(f"{entry.name}.tmp-*"):  # nobody else builds while the lock is held
-                shutil.rmtree(killed, ignore_errors=True)
-            temporary = Path(tempfile.mkdtemp(prefix=f"{entry.name}.tmp-", dir=entry.parent))
-        try:
-            model, tokenizer, record = _build(task, seed, progress)
-            with _writing(entry.parent):
-                _save(temporary / "new", model, tokenizer, record)
-                if entry.exists():
-                    entry.rename(temporary / "damaged")
-                (temporary / "new").rename(entry)
-                sync(entry.parent)
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
-    finally:
-        lock.release()
+    fill(entry, build, version=_FORMAT, waiting=waiting)
 
 
 def _build(name: str, seed: int, progress: bool) -> tuple[Any, Any, dict[str, Any]]:
@@ -262,11 +267,11 @@ def _build(name: str, seed: int, progress: bool) -> tuple[Any, Any, dict[str, An
         tokenizer = AutoTokenizer.from_pretrained(source, local_files_only=True)
     began = time.perf_counter()
     settings: dict[str, Any] = {**_SETTINGS, "seed": seed}
-    fine_tuned = fine_tune(model, tokenizer, task.train_texts, task.train_labels, progress=progress, **settings).model
+    texts, labels, length = task.held_out_texts, task.held_out_labels, settings["max_length"]
+    tuned = fine_tune(model, tokenizer, task.train_texts, labels=task.train_labels, progress=progress, **settings)
+    fine_tuned = tuned.model
     seconds = time.perf_counter() - began
-    texts, labels = task.held_out_texts, task.held_out_labels
-    length = settings["max_length"]
-    evaluation = evaluate(fine_tuned, tokenizer, texts, labels, max_length=length, progress=progress)
+    evaluation = evaluate(fine_tuned, tokenizer, texts, labels=labels, max_length=length, progress=progress)
     record = {
         "texts": texts,
         "labels": labels,
@@ -280,16 +285,11 @@ def _build(name: str, seed: int, progress: bool) -> tuple[Any, Any, dict[str, An
     return fine_tuned, tokenizer, record
 
 
-def _save(folder: Path, model: Any, tokenizer: Any, record: Mapping[str, Any]) -> None:
-    """Write a whole entry, its manifest last, and have the disk take it."""
+def _save(folder: Path, model: Any, tokenizer: Any, *, record: Mapping[str, Any]) -> None:
     with quiet_transformers():
         model.save_pretrained(folder / "fine_tuned")
         tokenizer.save_pretrained(folder / "fine_tuned")
     (folder / "task.json").write_text(json.dumps(record, indent=1), encoding="utf-8")
-    files = {name: {"bytes": path.stat().st_size, "blake2b": _digest(path)} for name, path in _files(folder).items()}
-    (folder / "manifest.json").write_text(json.dumps({"format": _FORMAT, "files": files}, indent=1), encoding="utf-8")
-    for path in (*_files(folder).values(), folder / "manifest.json", folder / "fine_tuned", folder):
-        sync(path)
 
 
 def _open(entry: Path, task: str) -> DemoPair:
@@ -322,18 +322,6 @@ def _in_memory(model: Any) -> Any:
     for tensor in (*model.parameters(), *model.buffers()):
         tensor.data = tensor.data.clone()
     return model
-
-
-@contextmanager
-def _writing(directory: Path) -> Iterator[None]:
-    """Say which directory could not be written, and what to do."""
-    from safetensors import SafetensorError
-
-    try:
-        yield
-    except (OSError, SafetensorError) as error:
-        message = f"cannot write the cache directory {directory} ({error}); set KEN_CACHE to one that can be written"
-        raise DemoError(message) from error
 
 
 def _say(progress: bool, text: str) -> None:

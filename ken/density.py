@@ -6,9 +6,8 @@ loops in `ken.rules.fast_density`, and what the views draw.
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
 from numbers import Real
 from typing import NamedTuple
@@ -42,13 +41,21 @@ _BLOCK = 1 << 16
 
 
 def grid(rows: Array, k: int) -> Array:
-    """The k evenly spaced points from each row's minimum to its maximum, ``(rows, n) -> (rows, k)``.
+    """The k evenly spaced points from each row's minimum to its maximum, with the arithmetic of `numpy.linspace`.
 
-    Both ends are included; for k = 1 the grid is the minimum alone. The arithmetic is that of
-    `numpy.linspace` on each row by itself.
+    Args:
+        rows: Values, (rows, n).
+        k: Number of points, at least 1.
 
-    >>> grid(np.array([[2.0, 0.0, 1.0]]), 5).tolist()
-    [[0.0, 0.5, 1.0, 1.5, 2.0]]
+    Returns:
+        The points, (rows, k) float64, both ends included; for k = 1 the minimum alone.
+
+    Raises:
+        BudgetError: k is below 1.
+
+    Example:
+        >>> grid(np.array([[2.0, 0.0, 1.0]]), 5).tolist()
+        [[0.0, 0.5, 1.0, 1.5, 2.0]]
     """
     if k < 1:
         raise BudgetError(f"k must be at least 1, got {k}")
@@ -66,15 +73,28 @@ def grid(rows: Array, k: int) -> Array:
 
 
 def density(rows: Array, points: Array, bandwidths: Array, kernel: str = "gaussian") -> Array:
-    """Kernel density of each row at its own points, ``(rows, n), (rows, m) -> (rows, m)``.
+    """Kernel density of each row at its own points: f(g) = 1/(n h) Σ K(|g − x_i|/h).
 
-    f(g) = 1/(n h) Σ K(|g − x_i|/h), in 1/units of the values, with bandwidths h of shape ``(rows, 1)``, all
-    above 0, and one of `KERNELS`. Memory is bounded: long rows are evaluated a few points at a time.
+    Memory is bounded: long rows are evaluated a few points at a time.
 
-    >>> density(np.array([[0.0]]), np.array([[0.0]]), np.array([[1.0]])).round(6).tolist()
-    [[0.398942]]
-    >>> density(np.array([[0.0, 3.0]]), np.array([[0.5]]), np.array([[1.0]]), "linear").tolist()
-    [[0.25]]
+    Args:
+        rows: Values, (rows, n).
+        points: Where to evaluate the density, (rows, m).
+        bandwidths: h for each row, (rows, 1), above 0, in units of the values.
+        kernel: One of `KERNELS`.
+
+    Returns:
+        The densities, (rows, m) float64, in 1/units of the values.
+
+    Raises:
+        ValuesError: A bandwidth is not above 0.
+        RuleError: There is no such kernel.
+
+    Example:
+        >>> density(np.array([[0.0]]), np.array([[0.0]]), np.array([[1.0]])).round(6).tolist()
+        [[0.398942]]
+        >>> density(np.array([[0.0, 3.0]]), np.array([[0.5]]), np.array([[1.0]]), "linear").tolist()
+        [[0.25]]
     """
     rows, points = np.asarray(rows, dtype=np.float64), np.asarray(points, dtype=np.float64)
     if not (np.asarray(bandwidths) > 0).all():
@@ -96,7 +116,17 @@ def density(rows: Array, points: Array, bandwidths: Array, kernel: str = "gaussi
 
 
 def check_kernel(name: str) -> None:
-    """Raise `RuleError` unless there is a kernel of that name."""
+    """See that there is a kernel of that name.
+
+    Args:
+        name: The name.
+
+    Raises:
+        RuleError: There is none.
+
+    Example:
+        >>> check_kernel("linear")
+    """
     if name not in KERNELS:
         raise RuleError(f"kernel must be one of {', '.join(KERNELS)}; got {name!r}")
 
@@ -108,8 +138,15 @@ def levels(densities: Array) -> Array:
     machines; there the level keeps 31 significant bits instead. Only rows with a standard deviation below
     2e-10 or so come near.
 
-    >>> levels(np.array([0.5, 1.5, 2.4])).tolist()
-    [0.0, 2.0, 2.0]
+    Args:
+        densities: Densities, of any shape.
+
+    Returns:
+        The levels, float64 in the same shape.
+
+    Example:
+        >>> levels(np.array([0.5, 1.5, 2.4])).tolist()
+        [0.0, 2.0, 2.0]
     """
     densities = np.asarray(densities, dtype=np.float64)
     exponent = np.frexp(np.where(np.isfinite(densities), densities, 0.0))[1]
@@ -124,9 +161,9 @@ NORMAL_REFERENCE = "normal reference"
 
 
 def bandwidth(rows: Array, rule: str | float = NORMAL_REFERENCE) -> Array:
-    """Bandwidth of each row, ``(rows, n) -> (rows, 1)``, in units of the values. A constant row gives 0.
+    """Bandwidth of each row.
 
-    rule is a number above 0, the same for all rows that are not constant, or one of
+    The rules are
 
     - "normal reference": 1.06 · σ · n^(-1/5) with the population standard deviation (Silverman 1986, eq. 3.28; the
       constant of "Less is KEN", arXiv 2402.03142)
@@ -136,62 +173,67 @@ def bandwidth(rows: Array, rule: str | float = NORMAL_REFERENCE) -> Array:
       installs. For rows of several modes; slow. Of short rows, or of few different values, it often finds none: such a
       row has that of the normal reference (`widths` says which).
 
-    Raises `ValuesError` if a row's range is beyond float64, and `RuleError` for other rules.
+    Args:
+        rows: Values, (rows, n).
+        rule: One of these, or a number above 0: the bandwidth of all rows that are not constant.
 
-    >>> bandwidth(np.array([[-1.0, 1.0], [3.0, 3.0]])).round(4).tolist()
-    [[0.9228], [0.0]]
-    >>> bandwidth(np.array([[-1.0, 1.0], [3.0, 3.0]]), 0.5).tolist()
-    [[0.5], [0.0]]
+    Returns:
+        The bandwidths, (rows, 1) float64, in units of the values; 0 for a constant row.
+
+    Raises:
+        ValuesError: The range of a row is beyond float64.
+        RuleError: There is no such rule.
+
+    Example:
+        >>> bandwidth(np.array([[-1.0, 1.0], [3.0, 3.0]])).round(4).tolist()
+        [[0.9228], [0.0]]
+        >>> bandwidth(np.array([[-1.0, 1.0], [3.0, 3.0]]), 0.5).tolist()
+        [[0.5], [0.0]]
     """
     return widths(rows, rule).bandwidths
 
 
 class Widths(NamedTuple):
-    """Bandwidths of rows, (rows, 1); stood_in, (rows,) bool: where the normal reference stands in for the rule."""
+    """Bandwidths, and where a rule found none.
+
+    Args:
+        bandwidths: The bandwidth of each row, (rows, 1) float64.
+        stood_in: Whether it is that of the normal reference as the rule found none, (rows,) bool.
+
+    Example:
+        >>> widths(np.array([[-1.0, 1.0]]), 0.5)
+        Widths(bandwidths=array([[0.5]]), stood_in=array([False]))
+    """
 
     bandwidths: Array
     stood_in: NDArray[np.bool_]
 
 
 def widths(rows: Array, rule: str | float = NORMAL_REFERENCE) -> Widths:
-    """The same, and of which rows the rule found none."""
-    rows = np.asarray(rows, dtype=np.float64)
-    found = _widths(rows, rule)
-    stood_in = np.isnan(found[:, 0])
-    if stood_in.any():
-        found[stood_in] = _widths(rows[stood_in], NORMAL_REFERENCE)
-    return Widths(found, stood_in)
+    """Bandwidth of each row, and of which rows the rule found none; the rest is as in `bandwidth`.
 
+    Args:
+        rows: Values, (rows, n).
+        rule: A rule, or a number.
 
-def bandwidth_note(rule: str | float, stood_in: Mapping[str, int]) -> str:
-    """What is to be said of it: how many rows of which tensors.
+    Returns:
+        The bandwidths, and where the normal reference stands in.
 
-    >>> bandwidth_note("isj", {"a.bias": 1, "b.weight": 20})
-    'the bandwidth rule isj found none for 21 rows (a.bias: 1, b.weight: 20): they have that of the normal reference'
+    Example:
+        >>> widths(np.array([[0.0, 2.0]]), "scott").stood_in.tolist()
+        [False]
     """
-    named = ", ".join(f"{name}: {rows:,}" for name, rows in list(stood_in.items())[:_NAMED] if name)
-    more = f" and {len(stood_in) - _NAMED:,} more tensors" if len(stood_in) > _NAMED else ""
-    where = f" ({named}{more})" if named else ""
-    count = sum(stood_in.values())
-    rows = f"{count:,} rows{where}: they have" if count > 1 else f"one row{where}: it has"
-    return f"the bandwidth rule {rule} found none for {rows} that of the normal reference"
-
-
-def longest_bandwidth_note(rule: str | float, names: Iterable[str]) -> dict[str, int]:
-    """Tensors of which, and of no others, the note is as long as any; none if the rule always finds a bandwidth."""
-    if rule not in FALLIBLE:
-        return {}
-    escaped_twice = sorted(names, key=lambda name: len(json.dumps(json.dumps(name))))
-    return dict.fromkeys([*escaped_twice[-_NAMED:], ""], 10**15)
-
-
-# Tensors that a note names.
-_NAMED = 3
+    rows = np.asarray(rows, dtype=np.float64)
+    bandwidths = _widths(rows, rule)
+    stood_in = np.isnan(bandwidths[:, 0])
+    if stood_in.any():
+        bandwidths[stood_in] = _widths(rows[stood_in], NORMAL_REFERENCE)
+    return Widths(bandwidths, stood_in)
 
 
 def _widths(rows: Array, rule: str | float) -> Array:
     """As `bandwidth`; NaN where the rule finds none."""
-    find = _found(rule)
+    find = _estimator(rule)
     if rows.size == 0:
         return np.zeros((rows.shape[0], 1))
     low, high = rows.min(axis=1, keepdims=True), rows.max(axis=1, keepdims=True)
@@ -214,13 +256,23 @@ def _widths(rows: Array, rule: str | float) -> Array:
 
 
 def check_bandwidth(rule: str | float) -> None:
-    """Raise `RuleError` unless there is such a rule, and what it needs is installed."""
-    _found(rule)
+    """See that there is such a bandwidth rule, and that the package that it needs is installed.
+
+    Args:
+        rule: A rule, or a number.
+
+    Raises:
+        RuleError: It is neither, or the package is not installed.
+
+    Example:
+        >>> check_bandwidth(0.5)
+    """
+    _estimator(rule)
     if rule == "isj":
-        _isj_of()
+        _improved_sheather_jones()
 
 
-def _found(rule: str | float) -> Callable[[Array], Array]:
+def _estimator(rule: str | float) -> Callable[[Array], Array]:
     if isinstance(rule, Real) and not isinstance(rule, bool):
         if not (math.isfinite(rule) and rule > 0):
             raise RuleError(f"a bandwidth must be a finite number above 0, got {rule}")
@@ -254,16 +306,16 @@ def _silverman(rows: Array) -> Array:
 _ISJ_RANGE = 16.0
 
 
-def _isj_of() -> Callable[[Array], float]:
+def _improved_sheather_jones() -> Callable[[Array], float]:
     try:
         from KDEpy.bw_selection import improved_sheather_jones
     except ImportError as error:
-        raise RuleError(f"the bandwidth rule isj needs KDEpy: pip install 'kenviz[isj]' ({error})") from None
+        raise RuleError(f"the bandwidth rule isj needs KDEpy: pip install 'ken-pruning[isj]' ({error})") from None
     return improved_sheather_jones
 
 
 def _isj(rows: Array) -> Array:
-    find = _isj_of()
+    find = _improved_sheather_jones()
     widths = np.full((len(rows), 1), np.nan)
     for row, values in enumerate(rows):
         scale = float(np.ptp(values))
@@ -284,5 +336,3 @@ BANDWIDTHS: dict[str, Callable[[Array], Array]] = {
     "silverman": _silverman,
     "isj": _isj,
 }
-#: Those that find none for some rows.
-FALLIBLE = frozenset({"isj"})

@@ -78,10 +78,10 @@ def at_tensor(name: str) -> Iterator[None]:
 
 
 def warn(text: str) -> None:
-    """Warn at the line of the user's that called, however deep in ours that was.
+    """Warn, at the line of the user's code that called this package, however deep inside it the warning arose.
 
     Args:
-        text: What is probably not what was meant.
+        text: The warning: something that is probably not what was meant.
 
     Example:
         >>> with warnings.catch_warnings(record=True) as caught:
@@ -103,3 +103,12 @@ def printable(text: str) -> str:
     'a\\\\x1b[2Jb'
     """
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def in_brief(error: Exception) -> str:
+    """What an error of other code says, on one line of at most 200 characters; its class if it says nothing.
+
+    >>> in_brief(ValueError("two\nlines")), in_brief(KeyError())
+    ('two lines', 'KeyError')
+    """
+    return " ".join(str(error).split())[:200] or type(error).__name__

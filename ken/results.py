@@ -15,17 +15,18 @@ import json
 import math
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, ValidationError
+from pydantic import ValidationError
 
+from ken import __version__
 from ken.errors import ResultsError
+from ken.storage.result_lines import FORMAT, VERSION, Line, Outcomes, Part, append, encoded, whole_lines
 
 try:
     import fcntl
@@ -35,7 +36,6 @@ except ImportError:  # Windows: nothing there keeps two writers apart
 if TYPE_CHECKING:
     import pandas as pd
 
-FORMAT, VERSION = "ken results", 1
 #: The columns of every table of results, before those of further metrics.
 COLUMNS = ["model", "rule", "on", "k", "seed", "repeat", "retained", "entries", "share", "metric", "standard_error"]
 
@@ -43,9 +43,17 @@ COLUMNS = ["model", "rule", "on", "k", "seed", "repeat", "retained", "entries", 
 class Key(NamedTuple):
     """What was evaluated.
 
-    model is "fine-tuned", "pretrained" (with all that is carried) or "pruned"; the first two have no rule and no k.
-    rule, on, k and seed are those of `ken.prune`; on is empty for a rule to which it makes no difference, and seed -1
-    for one that does not draw. repeat counts evaluations of the same model.
+    Attributes:
+        model: "fine-tuned", "pretrained" (with all that is carried) or "pruned"; the first two have no rule and no k.
+        rule: As `ken.prune` takes it, and so the next three.
+        on: Empty for a rule to which it makes no difference.
+        k: Entries or share of a row, or a mapping from name pattern to either; None for the two models.
+        seed: -1 for a rule that does not draw.
+        repeat: Counts evaluations of the same model, from 0.
+
+    Example:
+        >>> Key("pruned", "ken", "weights", k=0.5).text
+        '["pruned", "ken", "weights", 0.5, -1, 0]'
     """
 
     model: str
@@ -65,7 +73,18 @@ class Key(NamedTuple):
 class Record:
     """One evaluation: what it was of, how much that retained, and what came out.
 
-    standard_error is NaN if unknown. metrics are further numbers by name. outcomes is (items,) bool, or None.
+    Attributes:
+        key: What was evaluated.
+        retained: How many entries of the pruned tensors that model retains.
+        entries: How many there are.
+        metric: The number that the evaluation gave.
+        standard_error: That of the metric, NaN if unknown.
+        metrics: Further numbers by name.
+        outcomes: (items,) bool, one an evaluated item, or None.
+
+    Example:
+        >>> Record(Key("pruned", "ken", "weights", k=0.5), retained=5, entries=10, metric=0.7).share
+        0.5
     """
 
     key: Key
@@ -87,14 +106,21 @@ class Record:
         return self.outcomes is not None and math.isclose(self.metric, self.outcomes.mean(), abs_tol=1e-9)
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(strict=True, frozen=True, extra="ignore")
+class About(Part):
+    """What all results of a file have in common.
 
+    Attributes:
+        fine_tuned: Fingerprint of the fine-tuned model.
+        pretrained: Fingerprint of the pretrained one.
+        exclude: Patterns of the tensors that were carried whole, sorted.
+        bandwidth: As in `ken.prune`.
+        kernel: As in `ken.prune`.
+        evaluation: The user's own name for it.
+        ken: The version that began the file; it may be another than the one that goes on with it.
 
-class About(_Part):
-    """What all results of a file have in common: the two models (their fingerprints), the settings, the evaluation.
-
-    evaluation is the user's own name for it. ken is the version that began the file; it may differ from ours.
+    Example:
+        >>> About(fine_tuned="a", pretrained="b", evaluation="texts").kernel
+        'gaussian'
     """
 
     fine_tuned: str
@@ -103,129 +129,94 @@ class About(_Part):
     bandwidth: str | float = "normal reference"
     kernel: str = "gaussian"
     evaluation: str = ""
-    ken: str = version("kenviz")
+    ken: str = __version__
 
     def line(self) -> bytes:
-        """The first line of a file."""
-        return _line({"format": FORMAT, "version": VERSION, **self.model_dump()})
-
-    def check(self, found: About, path: Path) -> None:
-        """Raise `ResultsError` if a file is about anything else."""
-        for name, words in {
-            "fine_tuned": "fine-tuned model, with the fingerprint",
-            "pretrained": "pretrained model, with the fingerprint",
-            "exclude": "exclude,",
-            "bandwidth": "bandwidth,",
-            "kernel": "kernel,",
-            "evaluation": "evaluation,",
-        }.items():
-            ours, theirs = getattr(self, name), getattr(found, name)
-            if ours != theirs:
-                raise ResultsError(
-                    f"{path} has results of another {words} {theirs!r} instead of {ours!r}; give another file"
-                )
+        """The first line of a file, with its end."""
+        return encoded({"format": FORMAT, "version": VERSION, **self.model_dump()})
 
 
-def _number(value: Any) -> Any:
-    """JSON has no infinity and no NaN: they are spelled as text."""
-    return float(value) if value in ("nan", "inf", "-inf") else value
-
-
-Number = Annotated[
-    float, BeforeValidator(_number), PlainSerializer(lambda value: value if math.isfinite(value) else str(value))
-]
-Count = Annotated[int, Field(ge=0)]
-
-
-class _Outcomes(_Part):
-    count: Count
-    bits: Annotated[str, Field(pattern="^([0-9a-f]{2})*$")]
-
-    @classmethod
-    def of(cls, outcomes: NDArray[np.bool_]) -> _Outcomes:
-        return cls(count=len(outcomes), bits=np.packbits(outcomes).tobytes().hex())
-
-    def unpacked(self) -> NDArray[np.bool_]:
-        packed = np.frombuffer(bytes.fromhex(self.bits), np.uint8)
-        if len(packed) != -(-self.count // 8):
-            raise ValueError(f"{self.count} outcomes take {-(-self.count // 8)} bytes, got {len(packed)}")
-        return np.unpackbits(packed, count=self.count).view(np.bool_)
-
-
-class _Line(_Part):
-    """A line of the file."""
-
-    model: Literal["fine-tuned", "pretrained", "pruned"]
-    rule: str
-    on: str
-    k: int | float | dict[str, int | float] | None
-    seed: int
-    repeat: Count
-    retained: Count
-    entries: Count
-    metric: Number
-    standard_error: Number
-    metrics: dict[str, Number]
-    outcomes: _Outcomes | None
-
-    @classmethod
-    def of(cls, record: Record) -> _Line:
-        key = record.key._asdict()
-        if isinstance(key["k"], Mapping):
-            key["k"] = dict(key["k"])
-        return cls(
-            **key,
-            retained=record.retained,
-            entries=record.entries,
-            metric=record.metric,
-            standard_error=record.standard_error,
-            metrics=dict(record.metrics),
-            outcomes=None if record.outcomes is None else _Outcomes.of(record.outcomes),
-        )
-
-    def record(self) -> Record:
-        key = Key(self.model, self.rule, self.on, self.k, self.seed, self.repeat)
-        outcomes = None if self.outcomes is None else self.outcomes.unpacked()
-        return Record(key, self.retained, self.entries, self.metric, self.standard_error, self.metrics, outcomes)
+def _check_same(asked: About, kept: About, path: Path) -> None:
+    words = {side: f"{side.replace('_', '-')} model, with the fingerprint" for side in ("fine_tuned", "pretrained")}
+    for name in ("fine_tuned", "pretrained", "exclude", "bandwidth", "kernel", "evaluation"):
+        wanted, other = getattr(asked, name), getattr(kept, name)
+        if wanted != other:
+            raise ResultsError(
+                f"{path} has results of another {words.get(name, f'{name},')} {other!r} instead of {wanted!r}; "
+                "give another file"
+            )
 
 
 class Results:
-    """Records by key, in memory and, if there is one, in a file."""
+    """Records by key, in memory and, if there is one, in a file; `collecting` makes one.
+
+    Args:
+        records: Those there are, by the text of their key.
+        file: Descriptor of an open file that new ones are appended to, or None.
+
+    Example:
+        >>> results = Results({})
+        >>> results.add(Record(Key("fine-tuned"), 10, 10, metric=0.7))
+        >>> results.get(Key("fine-tuned")).metric, results.get(Key("pretrained"))
+        (0.7, None)
+    """
 
     def __init__(self, records: Mapping[str, Record], file: int | None = None) -> None:
         self._records = dict(records)
         self._file = file
 
     def get(self, key: Key) -> Record | None:
-        """The record of a key, None if there is none yet."""
+        """The record of a key.
+
+        Args:
+            key: What was evaluated.
+
+        Returns:
+            Its record, None if there is none yet.
+        """
         return self._records.get(key.text)
 
     def add(self, record: Record) -> None:
-        """Take a new record. It is on the disk when this returns; if the disk refuses, the file is as it was."""
-        line = _line(_Line.of(record).model_dump())
+        """Take a new record. It is on the disk when this returns.
+
+        Args:
+            record: What was evaluated, and what came out.
+
+        Raises:
+            OSError: The disk refuses; the file is as it was.
+        """
+        line = encoded(_line(record).model_dump())
         if self._file is not None:
-            _append(self._file, line)
+            append(self._file, line)
         self._records[record.key.text] = record
 
 
 @contextmanager
 def collecting(path: str | Path | None, about: About) -> Iterator[Results]:
-    """A block in which results are added to those of a file, which is made if it is not there; None: to none.
+    """A block in which results are added to those of a file, which is made if it is not there.
 
-    Raises `ResultsError`, with the file as it was, if it is about anything else, if it is damaged or no file of
-    results, or if another process has it open for the same; `OSError` if the disk refuses.
+    Args:
+        path: The file; None: results are kept in memory alone.
+        about: What the results are about.
 
-    >>> import tempfile
-    >>> about = About(fine_tuned="a", pretrained="b")
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     path = Path(folder) / "results.jsonl"
-    ...     for _ in range(2):
-    ...         with collecting(path, about) as results:
-    ...             known = results.get(Key("fine-tuned"))
-    ...             print(known and known.metric)
-    ...             results.add(Record(Key("fine-tuned"), 10, 10, metric=0.7))
-    None
-    0.7
+    Yields:
+        The results, those of the file among them.
+
+    Raises:
+        ResultsError: The file is about anything else, is damaged or no file of results, or another process has it open
+            for the same; it is as it was.
+        OSError: The disk refuses.
+
+    Example:
+        >>> import tempfile
+        >>> about = About(fine_tuned="a", pretrained="b")
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     for metric in (0.7, 0.8):
+        ...         with collecting(Path(folder) / "r.jsonl", about) as results:
+        ...             if results.get(Key("fine-tuned")) is None:
+        ...                 results.add(Record(Key("fine-tuned"), 10, 10, metric))
+        ...     read(Path(folder) / "r.jsonl")["metric"].tolist()
+        [0.7]
     """
     if path is None:
         yield Results({})
@@ -241,11 +232,11 @@ def collecting(path: str | Path | None, about: About) -> Iterator[Results]:
         content, first = path.read_bytes(), about.line()
         if first.startswith(content):  # new, or its maker was killed within the first line
             os.ftruncate(file, 0)
-            _append(file, first)
+            append(file, first)
             yield Results({}, file)
             return
-        found, records, end = _parsed(content, path)
-        about.check(found, path)
+        kept, records, end = _parsed(content, path)
+        _check_same(about, kept, path)
         os.ftruncate(file, end)
         yield Results({record.key.text: record for record in records}, file)
     finally:
@@ -255,28 +246,60 @@ def collecting(path: str | Path | None, about: About) -> Iterator[Results]:
 def read(path: str | Path) -> pd.DataFrame:
     """All results of a file, one line each, in the order in which they were added. A sweep may be writing to it.
 
-    Columns: those of `ken.sweep`, without the differences; repeat, which counts evaluations of the same model; then
-    the further metrics, by name; and outcomes: a (items,) bool array, such as which texts were labelled correctly, or
-    None. Items are the same, in the same order, in all lines, so that two models can be compared item by item.
+    Args:
+        path: The file.
 
-    Raises `ResultsError` if it is no file of results, or damaged; `OSError` if it is not there.
+    Returns:
+        Columns: those of `ken.sweep`, without the differences; repeat, which counts evaluations of the same model; then
+        the further metrics, by name; and outcomes: a (items,) bool array, such as which texts were labelled correctly,
+        or None. Items are the same, in the same order, in all lines, so that two models can be compared item by item.
+
+    Raises:
+        ResultsError: It is no file of results, or damaged.
+        OSError: It is not there.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     with collecting(Path(folder) / "r.jsonl", About(fine_tuned="a", pretrained="b")) as results:
+        ...         results.add(Record(Key("fine-tuned"), 10, 10, metric=0.7, outcomes=np.array([True, False])))
+        ...     read(Path(folder) / "r.jsonl")[["model", "metric", "outcomes"]].values.tolist()
+        [['fine-tuned', 0.7, array([ True, False])]]
     """
     import pandas as pd
 
-    found = records(path)
-    table = frame(found)
-    table["outcomes"] = pd.Series([record.outcomes for record in found], index=table.index, dtype=object)
+    lines = records(path)
+    table = frame(lines)
+    table["outcomes"] = pd.Series([record.outcomes for record in lines], index=table.index, dtype=object)
     return table
 
 
 def records(path: str | Path) -> list[Record]:
-    """What `read` makes a table of; it raises what `read` raises."""
+    """All results of a file, as `read` makes a table of them.
+
+    Args:
+        path: The file.
+
+    Returns:
+        The records, in the order in which they were added.
+    """
     path = Path(path)
     return list(_parsed(path.read_bytes(), path)[1])
 
 
 def frame(records: Iterable[Record]) -> pd.DataFrame:
-    """Records as a table: `COLUMNS`, then a column for every further metric."""
+    """Records as a table.
+
+    Args:
+        records: Any records.
+
+    Returns:
+        One line each: `COLUMNS`, then a column for every further metric.
+
+    Example:
+        >>> frame([Record(Key("fine-tuned"), 10, 10, 0.7, metrics={"f1": 0.6})])[["share", "f1"]].values.tolist()
+        [[1.0, 0.6]]
+    """
     import pandas as pd
 
     records = list(records)
@@ -297,44 +320,31 @@ def frame(records: Iterable[Record]) -> pd.DataFrame:
     return table
 
 
-def _line(data: Mapping[str, Any]) -> bytes:
-    return (json.dumps(data, ensure_ascii=True, allow_nan=False) + "\n").encode("ascii")
+def _line(record: Record) -> Line:
+    key, k = record.key._asdict(), record.key.k
+    key["k"] = dict(k) if isinstance(k, Mapping) else k
+    numbers = {name: getattr(record, name) for name in ("retained", "entries", "metric", "standard_error")}
+    outcomes = None if record.outcomes is None else Outcomes.packed(record.outcomes)
+    return Line(**key, **numbers, metrics=dict(record.metrics), outcomes=outcomes)
 
 
-def _append(file: int, line: bytes) -> None:
-    """Write a line at the end and have the disk take it: whole, or if there is an error, not at all."""
-    end = os.lseek(file, 0, os.SEEK_END)
-    try:
-        rest = memoryview(line)
-        while rest:
-            rest = rest[os.write(file, rest) :]
-        os.fsync(file)
-    except BaseException:
-        with suppress(OSError):
-            os.ftruncate(file, end)
-        raise
+def _record(line: Line) -> Record:
+    values = dict(line)
+    key = Key(**{name: values.pop(name) for name in Key._fields})
+    values["outcomes"] = None if line.outcomes is None else line.outcomes.unpacked()
+    return Record(key, **values)
 
 
 def _parsed(content: bytes, path: Path) -> tuple[About, list[Record], int]:
     """What a file is about, its records, and where its last whole line ends."""
-    *lines, torn = content.split(b"\n")
-    try:
-        first = json.loads(lines[0])
-        version = first["version"] if first["format"] == FORMAT else None
-    except (IndexError, ValueError, KeyError, TypeError):
-        version = None
-    if version is None:
-        raise ResultsError(f"{path} is no file of results: its first line does not say so; it is left as it is")
-    if version != VERSION:
-        raise ResultsError(f"{path} has version {version!r} of the format, this is a reader of version {VERSION}")
-    number = 1
+    lines, end = whole_lines(content, path)
+    number, records = 1, []
     try:
         about = About.model_validate_json(lines[0])
-        records = []
         for line in lines[1:]:
             number += 1
-            records.append(_Line.model_validate_json(line).record())
+            records.append(_record(Line.model_validate_json(line)))
     except ValueError as error:
         why = error.errors(include_url=False)[0]["msg"] if isinstance(error, ValidationError) else error
         raise ResultsError(f"{path} is damaged in line {number}: {why}; it is left as it is") from None
-    return about, records, len(content) - len(torn)
+    return about, records, end

@@ -12,18 +12,18 @@ from __future__ import annotations
 import copy
 import math
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 from ken.errors import TrainingError as TrainingError
+from ken.errors import in_brief
 from ken.evaluation.classification import Evaluation as Evaluation
-from ken.evaluation.datasets import Labels, Texts, class_numbers, columns
+from ken.evaluation.datasets import Labels, Texts, class_numbers, columns, stratified
+from ken.evaluation.datasets import split as split
 from ken.evaluation.encoding import Encoder, encoder, knowing
-from ken.evaluation.splits import split as split
-from ken.evaluation.splits import stratified
 from ken.evaluation.trainer import own_randomness, trainer
 from ken.evaluation.trainer import quiet_transformers as quiet_transformers
 from ken.models.scalars import LARGEST_OF_TRAINING, checked_seed
@@ -43,13 +43,25 @@ _EVALUATED_AT_ONCE = 64
 class FineTuned:
     """A fine-tuned model, how it came on, and the texts that were held out from it.
 
-    The three belong together: who has `fine_tune` hold texts out must be able to measure a pruned model on just those,
-    with ``evaluate(pruned, tokenizer, *tuned.validation)``.
+    The three belong together: who has `fine_tune` hold texts out must be able to measure a pruned model on just those.
+
+    Attributes:
+        model: After the last epoch, not the best: choosing by the validation texts is for the caller.
+        history: A line for each epoch, with the columns epoch (from 1), loss (mean cross-entropy of the training texts
+            while they were trained on, in nats), validation_loss, accuracy, standard_error and macro_f1 (of the
+            validation texts after the epoch; NaN without any).
+        validation: Texts and class numbers that were held out; None if there were none.
+
+    Example:
+        ```python
+        tuned = fine_tune(model, tokenizer, texts, labels, validation=0.2)
+        evaluate(pruned, tokenizer, *tuned.validation)
+        ```
     """
 
-    model: PreTrainedModel  # after the last epoch, not the best: choosing by the validation texts is for the caller
-    history: pd.DataFrame  # a line for each epoch, as `fine_tune` says
-    validation: Examples | None  # texts and class numbers; None if there were none
+    model: PreTrainedModel
+    history: pd.DataFrame
+    validation: Examples | None
 
     def __repr__(self) -> str:
         last = self.history.iloc[-1]
@@ -75,38 +87,55 @@ def fine_tune(
 ) -> FineTuned:
     """A fine-tuned copy of a sequence-classification model; the given model stays as it is.
 
-    Texts and labels may be lists, series or arrays, paired by position; or `texts` is a `pandas.DataFrame`, `labels`
-    left out, and `text` and `label` name its columns. A label is a class number, or a key of model.config.label2id.
-
-    `validation` is a share of the texts to hold out (drawn by class and `seed`, see `split`), or texts of their own in
-    the same forms: a pair (texts, labels), or a frame. They are measured after every epoch, which changes nothing
-    about the training. The history has the columns epoch (from 1), loss (mean cross-entropy of the training texts
-    while they were trained on, in nats), validation_loss, accuracy, standard_error and macro_f1 (of the validation
-    texts after the epoch; NaN without any).
-
     All parameters are trained, those that are frozen in the given model too: AdamW, linear decay of the learning rate
-    to 0, gradients clipped to norm 1, batches of texts of similar length, `max_length` in tokens. The copy comes back
-    in evaluation mode, on the given model's device; training runs on the device that `transformers.Trainer` finds. An
-    interrupted or failed call leaves nothing behind: no file, and no random, logging or model state changed. The same
-    seed, versions, number of threads and processor give the same weights on a CPU, bit for bit.
+    to 0, gradients clipped to norm 1, batches of texts of similar length. Training runs on the device that
+    `transformers.Trainer` finds. An interrupted or failed call leaves nothing behind: no file, and no random, logging
+    or model state changed. The same seed, versions, number of threads and processor give the same weights on a CPU, bit
+    for bit.
+
+    Args:
+        model: A sequence classifier of at least two labels.
+        tokenizer: Its own.
+        texts: A list, series or array of texts; or a `pandas.DataFrame`, of which `text` and `label` name the columns.
+        labels: As many, paired by position: class numbers, or keys of model.config.label2id. None with a frame.
+        text: Column of the texts.
+        label: Column of the labels.
+        validation: A share of the texts to hold out (drawn by class and `seed`, see `split`), or texts of their own: a
+            pair (texts, labels), or a frame. They are measured after every epoch, which changes nothing about the
+            training.
+        epochs: How often every text is trained on.
+        batch_size: Texts in a batch.
+        learning_rate: At first.
+        max_length: How many tokens of a text are taken.
+        seed: Of the order of texts, of dropout and of the texts held out, from 0 to 2³² − 1.
+        progress: Whether to show bars.
+
+    Returns:
+        The copy, in evaluation mode and on the given model's device, its history, and the texts held out.
 
     Raises:
         TrainingError: no texts, texts and labels of unequal number, a missing text or label, a label the model has no
             output for, a token the model has no embedding for, a setting out of range, or a loss that is NaN or
             infinite.
+
+    Example:
+        ```python
+        tuned = fine_tune(model, tokenizer, ["so good", "so bad", …], [1, 0, …], validation=0.2)
+        tuned.model.save_pretrained("fine_tuned")
+        ```
     """
-    seed = checked_seed(seed, 0, LARGEST_OF_TRAINING, TrainingError)
-    known, measured = _examples(model, texts, labels, text, label), None
+    seed = checked_seed(seed, 0, LARGEST_OF_TRAINING, error=TrainingError)
+    trained, measured = _examples(model, *columns(texts, labels, text, label=label)), None
     if isinstance(validation, Real):
-        train, held_out = stratified(known[1], float(validation), seed)
-        known, measured = _chosen(known, train), _chosen(known, held_out)
+        train, held_out = stratified(trained[1], float(validation), seed)
+        trained, measured = _chosen(trained, train), _chosen(trained, held_out)
     elif validation is not None:
-        measured = _validation(model, validation, text, label)
+        measured = _validation(model, validation, text, label=label)
     _at_least_1(epochs=epochs, batch_size=batch_size, max_length=max_length)
     if not (learning_rate > 0 and math.isfinite(learning_rate)):
         raise TrainingError(f"learning_rate must be above 0 and finite, got {learning_rate}")
 
-    taking = encoder(model, tokenizer, [*known[0], *(measured[0] if measured else ())], max_length)
+    taking = encoder(model, tokenizer, [*trained[0], *(measured[0] if measured else ())], max_length=max_length)
     device = next(model.parameters()).device
     history: list[tuple[float, ...]] = []
     with ExitStack() as stack:
@@ -132,19 +161,21 @@ def fine_tune(
                 history.append((len(history) + 1, loss, *[math.nan] * 4))
                 return ""
             try:
-                found, of_held_out = _measured(copied, taking, *measured, _EVALUATED_AT_ONCE, progress, leave=False)
+                result, of_held_out = _measured(
+                    copied, taking, *measured, batch_size=_EVALUATED_AT_ONCE, progress=progress, leave=False
+                )
             except TrainingError as error:
                 error.add_note(f"in the validation texts, after epoch {len(history) + 1}")
                 raise
-            line = (of_held_out, found.accuracy, found.standard_error, found.macro_f1)
+            line = (of_held_out, result.accuracy, result.standard_error, result.macro_f1)
             history.append((len(history) + 1, loss, *line))
-            return f"validation {found}"
+            return f"validation {result}"
 
         trainer(
             copied,
-            list(zip(*known, strict=True)),
-            taking.lengths(known[0]),
-            collate,
+            list(zip(*trained, strict=True)),
+            taking.lengths(trained[0]),
+            collate=collate,
             after_epoch=after_epoch,
             seed=seed,
             progress=progress,
@@ -168,17 +199,18 @@ def fine_tune(
         # the trainer turns the key-value cache off in the config, which is then saved with the model
         if hasattr(model.config, "use_cache"):
             copied.config.use_cache = model.config.use_cache
-        return FineTuned(copied.to(device).eval(), _table(history), measured)
+        import pandas as pd
+
+        return FineTuned(copied.to(device).eval(), pd.DataFrame(history, columns=_HISTORY), measured)
 
 
 def _copy(model: PreTrainedModel) -> PreTrainedModel:
     try:
         return copy.deepcopy(model)
     except Exception as error:  # whatever the module's own code, or torch, raises
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise TrainingError(
-            f"the model {type(model).__name__} cannot be copied ({reason}); take out what its modules hold besides "
-            "parameters and buffers (results of a forward pass, locks, open files), or load it anew"
+            f"the model {type(model).__name__} cannot be copied ({in_brief(error)}); take out what its modules hold "
+            "besides parameters and buffers (results of a forward pass, locks, open files), or load it anew"
         ) from error
 
 
@@ -196,18 +228,37 @@ def evaluate(
 ) -> Evaluation:
     """What a sequence-classification model makes of texts, measured on the model's own device.
 
-    Texts and labels as in `fine_tune`; `max_length` is in tokens. A text that is longer than the model has positions is
-    cut there, and a `KenWarning` says so; where tokenizer or config have no padding token, one is lent. The model is
-    left as it was, each module in its own training or evaluation mode.
+    A text that is longer than the model has positions is cut there, and a `KenWarning` says so; where tokenizer or
+    config have no padding token, one is lent. The model is left as it was, each module in its own training or
+    evaluation mode.
+
+    Args:
+        model: A sequence classifier.
+        tokenizer: Its own.
+        texts: As in `fine_tune`, and so labels, text and label.
+        labels: None with a frame.
+        text: Column of the texts.
+        label: Column of the labels.
+        batch_size: Texts in a batch.
+        max_length: How many tokens of a text are taken.
+        progress: Whether to show a bar.
+
+    Returns:
+        Accuracy ± standard error, macro F1, the confusion of classes, and the outcome of every text.
 
     Raises:
         TrainingError: as in `fine_tune`, or a model that puts out NaN, or anything but one number for each class.
+
+    Example:
+        ```python
+        print(evaluate(pruned, tokenizer, ["so good", "so bad"], [1, 0]))  # 50.0 % ± 35.4 (2 texts)
+        ```
     """
-    known = _examples(model, texts, labels, text, label)
+    wanted = _examples(model, *columns(texts, labels, text, label=label))
     _at_least_1(batch_size=batch_size, max_length=max_length)
-    taking = encoder(model, tokenizer, known[0], max_length)
+    taking = encoder(model, tokenizer, wanted[0], max_length=max_length)
     with knowing(model, taking.padding):
-        return _measured(model, taking, *known, batch_size, progress)[0]
+        return _measured(model, taking, *wanted, batch_size=batch_size, progress=progress)[0]
 
 
 def _measured(
@@ -215,6 +266,7 @@ def _measured(
     taking: Encoder,
     texts: list[str],
     numbers: list[int],
+    *,
     batch_size: int,
     progress: bool,
     leave: bool = True,
@@ -254,9 +306,8 @@ def _measured(
     return Evaluation.of(numbers, predicted.numpy(), classes), loss / len(texts)
 
 
-def _examples(model: torch.nn.Module, texts: Texts, labels: Labels, text: str, label: str) -> Examples:
+def _examples(model: torch.nn.Module, texts: list[str], labels: list[Any]) -> Examples:
     """Texts and class numbers, once everything fits together."""
-    found, named = columns(texts, labels, text, label)
     config: Any = getattr(model, "config", None)
     classes: int | None = getattr(config, "num_labels", None)
     if classes is None or classes < 2:
@@ -264,32 +315,28 @@ def _examples(model: torch.nn.Module, texts: Texts, labels: Labels, text: str, l
     problem = getattr(config, "problem_type", None)
     if problem not in {None, "single_label_classification"}:
         raise TrainingError(f"the model must give each text one label, got problem_type = {problem!r}")
-    return found, class_numbers(named, classes, getattr(config, "label2id", None) or {})
+    return texts, class_numbers(labels, classes, getattr(config, "label2id", None) or {})
 
 
-def _validation(model: Any, given: Any, text: str, label: str) -> Examples:
-    if hasattr(given, "columns"):
-        texts, labels = given, None
-    elif isinstance(given, tuple | list) and len(given) == 2:
-        texts, labels = given
+def _validation(model: torch.nn.Module, validation: Any, text: str, label: str) -> Examples:
+    if hasattr(validation, "columns"):
+        texts, labels = validation, None
+    elif isinstance(validation, tuple | list) and len(validation) == 2:
+        texts, labels = validation
     else:
-        raise TrainingError(f"validation must be a share, a pair (texts, labels) or a pandas DataFrame, got {given!r}")
+        raise TrainingError(
+            f"validation must be a share, a pair (texts, labels) or a pandas DataFrame, got {validation!r}"
+        )
     try:
-        return _examples(model, texts, labels, text, label)
+        return _examples(model, *columns(texts, labels, text, label=label))
     except TrainingError as error:
         error.add_note("in the validation texts")
         raise
 
 
-def _chosen(examples: Examples, places: Sequence[int] | Any) -> Examples:
+def _chosen(examples: Examples, places: Iterable[int]) -> Examples:
     texts, numbers = examples
     return [texts[i] for i in places], [numbers[i] for i in places]
-
-
-def _table(history: list[tuple[float, ...]]) -> pd.DataFrame:
-    import pandas as pd
-
-    return pd.DataFrame(history, columns=_HISTORY)
 
 
 def _at_least_1(**settings: int) -> None:

@@ -20,19 +20,28 @@ def explore(
     *,
     theme: str = "auto",
 ) -> Explorer:
-    """The Explorer of a subnetwork.
+    """Open the linked views of a subnetwork.
 
-    net: a subnetwork, or the path of its file. pair: the two models; or the fine-tuned model, as a path or hub id, with
-    pretrained as another; or the pretrained model's alone. Without the fine-tuned model only masks and what the
-    subnetwork itself tells can be shown: the fine-tuned value of a reset entry is nowhere else.
+    Args:
+        net: A subnetwork, or the path of its file.
+        pair: The two models; or the fine-tuned model, as a path or hub id, with `pretrained` as another; or the
+            pretrained model's path or hub id alone. Without the fine-tuned model only masks and what the subnetwork
+            itself tells can be shown: the fine-tuned value of a reset entry is nowhere else.
+        pretrained: The pretrained model, as a path or hub id; only where `pair` is the fine-tuned one's.
+        theme: "light", "dark", or "auto", which follows the page.
 
-    Raises `KenError` for a file or a folder that cannot be read, `ValueError` if the models are not those of the
-    subnetwork.
+    Returns:
+        The `Explorer`, a widget: at the end of a cell it is shown.
 
-    >>> import torch
-    >>> pair = ken.Pair({"w": torch.arange(8.0).reshape(2, 4)}, {"w": torch.zeros(2, 4)})
-    >>> explore(ken.prune(*pair, k=2), pair)
-    Explorer('w': 1 pruned tensors)
+    Raises:
+        KenError: A file or a folder cannot be read.
+        ValueError: The models are not those of the subnetwork.
+
+    Example:
+        >>> import torch
+        >>> pair = ken.Pair({"w": torch.arange(8.0).reshape(2, 4)}, {"w": torch.zeros(2, 4)})
+        >>> explore(ken.prune(*pair, k=2), pair)
+        Explorer('w': 1 pruned tensors)
     """
     from kenviz.views.explorer import Explorer
 

@@ -10,14 +10,14 @@ from ken.retention import PairOfModels
 if TYPE_CHECKING:
     import pandas as pd
 
-    from ken.explanation.row_explanation import RowExplanation
+    from ken.explanation import RowExplanation
     from kenviz.pane.bokeh_pane import BokehPane
 
 _CAN = "a Subnetwork, a subnetwork with its pair, two subnetworks with their pair, the explanation of a row, or a table"
 
 
 def show(obj: Any, pair: PairOfModels | None = None, **options: Any) -> Any:
-    """The view that fits an object; at the end of a cell it is shown.
+    """Make the view that fits an object; at the end of a cell it is shown.
 
     | obj | |
     |---|---|
@@ -26,17 +26,28 @@ def show(obj: Any, pair: PairOfModels | None = None, **options: Any) -> Any:
     | two subnetworks and their pair, as a tuple (a, b, pair) | `CompareView` |
     | what `ken.explain_row` or `ken.explain` gives | its figure |
     | the table of `ken.sweep`, or of `ken.results.read` | `SweepView` |
-    | the table of `ken.retention.table` | its map; measure names the column |
+    | the table of `ken.retention.table` | its map; the option measure names the column |
 
-    options are those of the view. Raises `TypeError` for anything else.
+    Args:
+        obj: What is to be shown.
+        pair: The models, if obj is a subnetwork.
+        **options: Those of the view.
 
-    >>> import torch
-    >>> models = ken.Pair({"w": torch.arange(8.0).reshape(2, 4)}, {"w": torch.zeros(2, 4)})
-    >>> net = ken.prune(*models, k=2)
-    >>> show(net)
-    Summary(rule ken, k = 2: 4 of 8 entries (50.0 %) are retained.)
-    >>> show(net, models), show((net, models))
-    (Explorer('w': 1 pruned tensors), Explorer('w': 1 pruned tensors))
+    Returns:
+        The view, a widget or a `Summary`.
+
+    Raises:
+        TypeError: No view fits the object.
+        ValueError: Its view cannot show it.
+
+    Example:
+        >>> import torch
+        >>> models = ken.Pair({"w": torch.arange(8.0).reshape(2, 4)}, {"w": torch.zeros(2, 4)})
+        >>> net = ken.prune(*models, k=2)
+        >>> show(net)
+        Summary(rule ken, k = 2: 4 of 8 entries (50.0 %) are retained.)
+        >>> show(net, models), show((net, models))
+        (Explorer('w': 1 pruned tensors), Explorer('w': 1 pruned tensors))
     """
     match obj:
         case ken.Subnetwork() if pair is not None:
@@ -55,7 +66,7 @@ def show(obj: Any, pair: PairOfModels | None = None, **options: Any) -> Any:
             return show(net, models, **options)
     if type(obj).__name__ == "DataFrame":
         return _table(obj, options)
-    from ken.explanation.row_explanation import RowExplanation
+    from ken.explanation import RowExplanation
 
     if isinstance(obj, RowExplanation):
         return _explanation(obj, **options)
@@ -85,10 +96,10 @@ def _retention(table: pd.DataFrame, measure: str = "", theme: str = "auto") -> B
     from kenviz.pane.bokeh_pane import BokehPane
     from kenviz.text.measures import MEASURES
 
-    known = [name for name in MEASURES if name in table]
-    measure = measure or next(iter(known), "")
-    if measure not in known:
-        raise ValueError(f"measure must be one of {', '.join(known) or 'none that is there'}, got {measure!r}")
+    measures = [name for name in MEASURES if name in table]
+    measure = measure or next(iter(measures), "")
+    if measure not in measures:
+        raise ValueError(f"measure must be one of {', '.join(measures) or 'none that is there'}, got {measure!r}")
     if table.empty:
         raise ValueError("the table has no tensor to show")
     words = f"Retention by layer and kind: {MEASURES[measure].label}, of {len(table):,} tensors."
@@ -96,17 +107,16 @@ def _retention(table: pd.DataFrame, measure: str = "", theme: str = "auto") -> B
 
 
 def _explanation(why: RowExplanation, theme: str = "auto") -> BokehPane:
-    from ken.explanation.explain import CLAIMING
+    from ken.explanation import CLAIMING
     from kenviz.figures import row
     from kenviz.pane.bokeh_pane import BokehPane
     from kenviz.text.labels import label, rule_in_words
 
-    claiming = why.rule in CLAIMING
-    picture = row.picture(why.fine_tuned, why.mask, why.pretrained, why.settings, claiming)
-    of = why.settings
-    told = rule_in_words(why.rule, of.on, of.bandwidth, of.kernel)
+    settings = why.settings
+    picture = row.picture(why.fine_tuned, why.mask, why.pretrained, settings=settings, claiming=why.rule in CLAIMING)
+    rule = rule_in_words(why.rule, settings.on, bandwidth=settings.bandwidth, kernel=settings.kernel)
     name = f"row {why.row} of {why.tensor}" if why.tensor else "a row"
-    words = f"{name[0].upper()}{label(name[1:])}: rule {told} retains {int(why.mask.sum()):,} of {why.n:,} entries."
+    words = f"{name[0].upper()}{label(name[1:])}: rule {rule} retains {int(why.mask.sum()):,} of {why.n:,} entries."
     return BokehPane(row.build(picture, name), words, theme=theme)
 
 

@@ -239,7 +239,7 @@ def _automatic(model_type: str) -> Iterator[type[torch.nn.Module]]:
 def _beside(config_class: type) -> Iterator[type[torch.nn.Module]]:
     """Classes in the package of a configuration that are made from it."""
     named_alike = config_class.__name__.replace("Config", "")
-    found = [
+    classes = [
         cls
         for module in _modelling(config_class)
         for cls in vars(module).values()
@@ -247,10 +247,10 @@ def _beside(config_class: type) -> Iterator[type[torch.nn.Module]]:
     ]
     whole = [
         cls
-        for cls in found
+        for cls in classes
         if getattr(cls, "config_class", None) is config_class and not cls.__name__.endswith("PreTrainedModel")
     ]
-    parts = [cls for cls in found if cls.__name__ == named_alike or _takes(cls, config_class)]
+    parts = [cls for cls in classes if cls.__name__ == named_alike or _takes(cls, config_class)]
     yield from whole or sorted(parts, key=lambda cls: cls.__name__ != named_alike)
 
 

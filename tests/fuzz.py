@@ -66,7 +66,7 @@ def honest_files(folder):
     files = []
     for raw in (False, True):
         path = Path(folder) / "honest"
-        net = ken.prune(fine_tuned, pretrained, K, "random", exclude=["wide"] if raw else (), raw=raw)
+        net = ken.prune(fine_tuned, pretrained, K, rule="random", exclude=["wide"] if raw else (), raw=raw)
         net = replace(net, files={"config.json": b"{}", "1_Pooling/config.json": b"[1]", "bpe.codes": b"a b\n" * 99})
         net.save(path)
         files.append(path.read_bytes())
@@ -412,8 +412,8 @@ if __name__ == "__main__":
         processors = sorted(os.sched_getaffinity(0))
         os.sched_setaffinity(0, {processors[args.seed % len(processors)]})
     began = time.perf_counter()
-    found = run(args.count, args.seed, lambda line: print(line, flush=True))
-    for kind in dict.fromkeys(name for name, _ in found):
-        print(f"{kind:15}{found[kind, 'refused']:>10,} refused{found[kind, 'accepted']:>10,} accepted")
+    ends = run(args.count, args.seed, lambda line: print(line, flush=True))
+    for kind in dict.fromkeys(name for name, _ in ends):
+        print(f"{kind:15}{ends[kind, 'refused']:>10,} refused{ends[kind, 'accepted']:>10,} accepted")
     print(f"{args.count:,} files, seed {args.seed}, {time.perf_counter() - began:.0f} s: no failure")
     sys.exit(0)

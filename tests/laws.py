@@ -92,10 +92,10 @@ def check_modules(
 
     Returns the model injected from the file.
     """
-    ours, theirs = fine_tuned.state_dict(), pretrained.state_dict()
-    before = snapshot(ours), snapshot(theirs)
-    net = ken.prune(fine_tuned, pretrained, 0.5, rule, progress=False)
-    want = check_net(net, ours, theirs)
+    tuned_model, base_model = fine_tuned.state_dict(), pretrained.state_dict()
+    before = snapshot(tuned_model), snapshot(base_model)
+    net = ken.prune(fine_tuned, pretrained, 0.5, rule=rule, progress=False)
+    want = check_net(net, tuned_model, base_model)
     assert list(net.table().index) == [*net, *net.tied]
     if also_unsaved:
         expect_same(ken.inject(net, pretrained).state_dict(), want, "inject")
@@ -110,25 +110,25 @@ def check_modules(
 
 def check_net(
     net: ken.Subnetwork,
-    ours: Mapping[str, torch.Tensor],
-    theirs: Mapping[str, torch.Tensor],
+    tuned_model: Mapping[str, torch.Tensor],
+    base_model: Mapping[str, torch.Tensor],
 ) -> dict[str, torch.Tensor]:
     """The laws on a subnetwork of half of every row; gives the state dict that must come of it."""
     # Files do not have the names that their class ties.
-    assert set(net) <= set(ours) <= {*net, *net.tied}, "names of the subnetwork"
+    assert set(net) <= set(tuned_model) <= {*net, *net.tied}, "names of the subnetwork"
     assert not set(net) & set(net.tied), "a tied name has an entry of its own"
-    places = {name: (tensor.data_ptr(), tensor.shape) for name, tensor in ours.items() if tensor.numel()}
-    once = {place: ours[name].numel() for name, place in places.items()}
+    places = {name: (tensor.data_ptr(), tensor.shape) for name, tensor in tuned_model.items() if tensor.numel()}
+    once = {place: tuned_model[name].numel() for name, place in places.items()}
     assert net.entries == sum(once.values()) == net.table()["entries"].sum(), "tied tensors count once"
 
     want = {}
     for name, stored in net.items():
-        tensor = ours[name]
+        tensor = tuned_model[name]
         if isinstance(stored, ken.CarriedTensor):
             assert same(stored.value, tensor), f"{name} is carried, but not as it was"
             want[name] = tensor
             continue
-        base = theirs[stored.pretrained.name]
+        base = base_model[stored.pretrained.name]
         rows, n = row_shape(tensor.shape)
         per_row = stored.row_mask().sum(axis=1)
         assert per_row.shape == (rows,), f"{name}: {per_row.shape} rows"
@@ -150,12 +150,12 @@ def reloads(model: torch.nn.Module, folder: Path) -> bool:
     return hasattr(transformers, type(model).__name__)
 
 
-def check_pairs(fine_tuned: torch.nn.Module, pretrained: torch.nn.Module, ours: Path, theirs: Path) -> None:
+def check_pairs(fine_tuned: torch.nn.Module, pretrained: torch.nn.Module, tuned_model: Path, base_model: Path) -> None:
     """Whatever the layout, a module is paired with a folder as a folder is, and every tensor has its counterpart."""
-    files = on_disk(ours), on_disk(theirs)
+    files = on_disk(tuned_model), on_disk(base_model)
     assert set(files[0]) == set(files[1])
-    for here, there in ((fine_tuned, theirs), (ours, pretrained)):
-        pairing = open_pair(here, there)
+    for here, counterpart in ((fine_tuned, base_model), (tuned_model, pretrained)):
+        pairing = open_pair(here, counterpart)
         counted = [name for name in pairing.names if name not in pairing.fine_tuned.tied]
         assert len(counted) >= len(files[0]) or here is fine_tuned
         for name in counted:
@@ -182,11 +182,13 @@ def is_refused(state: Mapping[str, torch.Tensor], folder: Path) -> bool:
     return False
 
 
-def check_layouts(fine_tuned: torch.nn.Module, pretrained: torch.nn.Module, ours: Path, theirs: Path) -> None:
-    files = on_disk(ours), on_disk(theirs)
-    for here, there in ((fine_tuned, theirs), (ours, pretrained)):
-        net = ken.prune(here, there, 0.5, "random", progress=False)
-        pairing = open_pair(here, there)
+def check_layouts(
+    fine_tuned: torch.nn.Module, pretrained: torch.nn.Module, tuned_model: Path, base_model: Path
+) -> None:
+    files = on_disk(tuned_model), on_disk(base_model)
+    for here, counterpart in ((fine_tuned, base_model), (tuned_model, pretrained)):
+        net = ken.prune(here, counterpart, 0.5, rule="random", progress=False)
+        pairing = open_pair(here, counterpart)
         mine = {name: pairing.fine_tuned.tensors[name] for name in [*net, *net.tied]}
         want = check_net(net, mine, pairing.pretrained.tensors)
         for name, stored in net.items():
@@ -194,8 +196,8 @@ def check_layouts(fine_tuned: torch.nn.Module, pretrained: torch.nn.Module, ours
                 on_file = stored.pretrained.name if here is fine_tuned else name
                 mask = torch.from_numpy(stored.mask())
                 assert same(torch.where(mask, files[0][on_file], files[1][on_file]), want[name]), name
-        expect_same(ken.inject(net, theirs), want, "inject")
-        if not has_other_tensors(pretrained, theirs):
+        expect_same(ken.inject(net, base_model), want, "inject")
+        if not has_other_tensors(pretrained, base_model):
             injected = ken.inject(net, pretrained).state_dict()
             if here is fine_tuned:
                 expect_same(injected, want, "inject into the module")

@@ -1,9 +1,12 @@
 """A report as a reader's program finds it: numbers, tables, data and text, parsed from the HTML."""
 
+import base64
 import json
 import math
 from html.parser import HTMLParser
 from typing import NamedTuple
+
+import numpy as np
 
 
 class Cell(NamedTuple):
@@ -73,6 +76,12 @@ def bokeh_models(value):
     elif isinstance(value, list):
         for child in value:
             yield from bokeh_models(child)
+
+
+def curve(row):
+    """The points and the density of a row as the page holds it."""
+    density = np.frombuffer(base64.b64decode(row["density"]), "<u2") * (row["peak"] / 65535)
+    return np.linspace(*row["points"], len(density)), density
 
 
 def read(path):

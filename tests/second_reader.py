@@ -26,11 +26,14 @@ def read(path: str | Path) -> dict:
     data = Path(path).read_bytes()
     end = 8 + int.from_bytes(data[:8], "little")
     header, body = json.loads(data[8:end]), np.frombuffer(data[end:], np.uint8)
-    ours = {"ken.format": "none"} | header.pop("__metadata__", {})
-    check(ours["ken.format"].startswith("1."), f"this reader knows format version 1, the file has {ours['ken.format']}")
-    text = f"{ours['ken.format']}\n{ours['ken.record']}".encode()
-    check(digest(text) == ours["ken.checksum"], "the record is damaged: ken.checksum is another")
-    record = json.loads(ours["ken.record"])
+    metadata = {"ken.format": "none"} | header.pop("__metadata__", {})
+    check(
+        metadata["ken.format"].startswith("1."),
+        f"this reader knows format version 1, the file has {metadata['ken.format']}",
+    )
+    text = f"{metadata['ken.format']}\n{metadata['ken.record']}".encode()
+    check(digest(text) == metadata["ken.checksum"], "the record is damaged: ken.checksum is another")
+    record = json.loads(metadata["ken.record"])
     blobs = {name: body[slice(*entry["data_offsets"])].copy() for name, entry in header.items()}
     parts = {"carried": ["carried"], "pruned": ["mask", "values"]}
     wanted = {f"{p}:{t['name']}": t.get(p, t)["checksum"] for t in record["tensors"] for p in parts[t["status"]]}
@@ -72,8 +75,8 @@ def inject(path: str | Path, pretrained: dict[str, np.ndarray]) -> dict[str, np.
             result[name] = blobs[f"carried:{name}"].view(f"<u{width // 8}").reshape(t["shape"])
             continue
         given = pretrained.get(source["name"], np.zeros(0))
-        found = source | {"dtype": t["dtype"], "shape": list(given.shape), "fingerprint": digest(given.tobytes())}
-        check(found == source, f"{name}: not the pretrained tensor of this file, which is {source}, but {found}")
+        actual = source | {"dtype": t["dtype"], "shape": list(given.shape), "fingerprint": digest(given.tobytes())}
+        check(actual == source, f"{name}: not the pretrained tensor of this file, which is {source}, but {actual}")
         entries = np.pad(given.ravel(), (0, n - given.size))  # the base of rows that pretraining lacks is +0.0
         at = places(t["mask"]["coding"], blobs[f"mask:{name}"], n)
         blob, raw = blobs[f"values:{name}"], t["values"]["coding"] == "raw"

@@ -106,32 +106,32 @@ def _one_thread() -> Iterator[None]:
 @pytest.fixture(scope="module")
 def census(_one_thread: None, tmp_path_factory: pytest.TempPathFactory) -> Census:
     """Build every type, prune it, check it; failures are collected."""
-    found, start = Census(), time.perf_counter()
+    results, start = Census(), time.perf_counter()
     folder = tmp_path_factory.mktemp("census")
     path = folder / "net.ken.safetensors"
     for model_type, model, reason in tiny_models():
         if model is None:
-            found.unbuilt[model_type] = reason
+            results.unbuilt[model_type] = reason
             continue
-        found.built.append(model_type)
+        results.built.append(model_type)
         entries = sum(parameter.numel() for parameter in model.parameters())
         rule = "ken" if entries <= _ENTRIES_FOR_KEN else "grid"
-        found.pruned_by_ken += [model_type] * (rule == "ken")
+        results.pruned_by_ken += [model_type] * (rule == "ken")
         try:
             check_places(model)
             fine_tuned = fine_tune(model)
-            often = len(found.built) % EVERY == 0
+            often = len(results.built) % EVERY == 0
             injected = check_modules(fine_tuned, model, rule, path, also_unsaved=often)
-            found.run += [model_type] * runs_too(injected, fine_tuned)
+            results.run += [model_type] * runs_too(injected, fine_tuned)
         except (AssertionError, KenError) as error:
-            found.failures[model_type] = f"{type(error).__name__}: {error}"
+            results.failures[model_type] = f"{type(error).__name__}: {error}"
             continue
         try:
-            check_on_disk(found, model_type, fine_tuned, model, folder)
+            check_on_disk(results, model_type, fine_tuned, model, folder)
         except (AssertionError, KenError) as error:
-            found.not_paired[model_type] = f"{type(error).__name__}: {error}"
-    found.seconds = time.perf_counter() - start
-    return found
+            results.not_paired[model_type] = f"{type(error).__name__}: {error}"
+    results.seconds = time.perf_counter() - start
+    return results
 
 
 def check_on_disk(
@@ -145,20 +145,20 @@ def check_on_disk(
     if set(written) == set(pretrained.state_dict()):
         return
     census.other_names.append(model_type)
-    ours, theirs = save(fine_tuned, folder / "fine_tuned"), save(pretrained, folder / "pretrained")
+    new, old = save(fine_tuned, folder / "fine_tuned"), save(pretrained, folder / "pretrained")
     try:
-        check_pairs(fine_tuned, pretrained, ours, theirs)
-        differ = has_other_tensors(pretrained, theirs)
+        check_pairs(fine_tuned, pretrained, new, old)
+        differ = has_other_tensors(pretrained, old)
         census.other_tensors += [model_type] * differ
-        if not reloads(pretrained, theirs):
+        if not reloads(pretrained, old):
             census.not_reloaded.add(model_type)
             return
-        assert not differ or is_refused(pretrained.state_dict(), theirs), "a state dict in another layout was taken"
+        assert not differ or is_refused(pretrained.state_dict(), old), "a state dict in another layout was taken"
         if len(census.other_names) % EVERY == 0:
-            check_layouts(fine_tuned, pretrained, ours, theirs)
+            check_layouts(fine_tuned, pretrained, new, old)
     finally:
-        shutil.rmtree(ours)
-        shutil.rmtree(theirs)
+        shutil.rmtree(new)
+        shutil.rmtree(old)
 
 
 def check_places(model: torch.nn.Module) -> None:
@@ -295,26 +295,26 @@ def check_folders(folder: Path) -> None:
     """The laws on the tensors as they are on disk."""
     files = {name: folder / name / "model.safetensors" for name in ("fine_tuned", "pretrained", "initial")}
     before = {name: file.read_bytes() for name, file in files.items()}
-    ours, theirs, initial = (load_file(file) for file in files.values())
-    net = ken.prune(folder / "fine_tuned", folder / "pretrained", 0.5, "random", progress=False)
-    want = check_net(net, ours, theirs)
+    new, old, initial = (load_file(file) for file in files.values())
+    net = ken.prune(folder / "fine_tuned", folder / "pretrained", 0.5, rule="random", progress=False)
+    want = check_net(net, new, old)
     expect_same(ken.inject(net, folder / "pretrained"), want, "inject")
     loaded = ken.load(net.save(folder / "net.ken.safetensors", progress=False))
     expect_same(ken.inject(loaded, folder / "pretrained"), want, "inject after save and load")
     assert {name: file.read_bytes() for name, file in files.items()} == before, "a folder was changed"
-    check_pairing(net, initial, theirs)
+    check_pairing(net, initial, old)
 
 
-def check_pairing(net: ken.Subnetwork, initial: Mapping[str, torch.Tensor], theirs: Mapping[str, torch.Tensor]) -> None:
+def check_pairing(net: ken.Subnetwork, initial: Mapping[str, torch.Tensor], old: Mapping[str, torch.Tensor]) -> None:
     """What was taken from the base model is paired with just that, and only what is new has no counterpart."""
     holders: dict[bytes, str] = {}
-    for name, tensor in theirs.items():
+    for name, tensor in old.items():
         if tensor.unique().numel() > 1:  # of zeros and ones there are many
             holders[bytes_of(tensor).numpy().tobytes()] = name
     for name, stored in net.items():
         if stored.pretrained is not None:
             other = stored.pretrained.name
-            assert same(initial[name], theirs[other]), f"{name} was not taken from {other}, with which it is paired"
+            assert same(initial[name], old[other]), f"{name} was not taken from {other}, with which it is paired"
         else:
             holder = holders.get(bytes_of(initial[name]).numpy().tobytes())
             assert holder is None, f"{name} was taken from {holder}, but has no counterpart"

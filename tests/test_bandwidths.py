@@ -77,22 +77,22 @@ def test_other_rules_are_refused(rule):
 
 def test_without_kdepy_its_rule_says_what_to_install(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "KDEpy.bw_selection", None)
-    with pytest.raises(RuleError, match=r"needs KDEpy: pip install 'kenviz\[isj\]'"):
+    with pytest.raises(RuleError, match=r"needs KDEpy: pip install 'ken-pruning\[isj\]'"):
         check_bandwidth("isj")
 
 
 def test_a_row_for_which_a_rule_finds_nothing_has_the_normal_reference():
     rng = np.random.default_rng(0)
     values = np.stack([rng.normal(size=4), rng.normal(size=4) * 1e-200, np.full(4, 3.0), [0.0, 0.0, 0.0, 1.0]])
-    found = widths(values, "isj")
-    assert found.stood_in.tolist() == [True, True, False, True]
-    np.testing.assert_array_equal(found.bandwidths, bandwidth(values))
+    estimated = widths(values, "isj")
+    assert estimated.stood_in.tolist() == [True, True, False, True]
+    np.testing.assert_array_equal(estimated.bandwidths, bandwidth(values))
     long = rng.normal(size=(2, 400))
     long[1] = long[1] > 0
-    found = widths(long, "isj")
-    assert found.stood_in.tolist() == [False, True]
-    np.testing.assert_array_equal(found.bandwidths[1], bandwidth(long)[1])
-    assert found.bandwidths[0] != bandwidth(long)[0]
+    estimated = widths(long, "isj")
+    assert estimated.stood_in.tolist() == [False, True]
+    np.testing.assert_array_equal(estimated.bandwidths[1], bandwidth(long)[1])
+    assert estimated.bandwidths[0] != bandwidth(long)[0]
 
 
 @pytest.mark.parametrize("nothing", [np.nan, np.inf, 0.0, -1.0, ValueError("no root"), ZeroDivisionError()])
@@ -102,11 +102,11 @@ def test_nothing_is_whatever_is_no_width(monkeypatch, nothing):
             raise nothing
         return nothing
 
-    monkeypatch.setattr(density, "_isj_of", lambda: find)
+    monkeypatch.setattr(density, "_improved_sheather_jones", lambda: find)
     row = np.array([[0.0, 1.0, 5.0]])
-    found = widths(row, "isj")
-    assert found.stood_in.all()
-    np.testing.assert_array_equal(found.bandwidths, bandwidth(row))
+    estimated = widths(row, "isj")
+    assert estimated.stood_in.all()
+    np.testing.assert_array_equal(estimated.bandwidths, bandwidth(row))
 
 
 def with_short_rows(seed):
@@ -146,12 +146,12 @@ def capture_info(path):
 
 
 def test_long_names_have_room_for_what_is_said_of_them(tmp_path):
-    ours, theirs = (
+    fine_tuned, pretrained = (
         {f"\u00e9{i}\u2028{'n' * i}": value for i, value in enumerate(with_short_rows(seed).values())}
         for seed in (0, 1)
     )
     with pytest.warns(KenWarning, match="more tensors"):
-        net = ken.prune(ours, theirs, 0.5, bandwidth="isj", out=tmp_path / "net.ken.safetensors")
+        net = ken.prune(fine_tuned, pretrained, 0.5, bandwidth="isj", out=tmp_path / "net.ken.safetensors")
     assert len(net.notes) == 1
 
 

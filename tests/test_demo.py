@@ -31,6 +31,7 @@ from transformers import (
 import ken
 from ken import demo
 from ken.errors import DemoError
+from ken.evaluation import cache_entry
 from ken.training import Evaluation, quiet_transformers
 
 RECORD: dict[str, Any] = {
@@ -151,7 +152,7 @@ def test_an_unknown_task_is_an_error_before_anything_is_made(cache: Path) -> Non
 def test_the_key_of_the_first_task_stays_what_it_was_before_there_was_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(demo, "library_versions", lambda: {"torch": "1"})
     monkeypatch.setattr(demo, "installed_version", lambda distribution: "2")
-    monkeypatch.setattr(demo, "_digest", lambda path: path.name)
+    monkeypatch.setattr(demo, "digest", lambda path: path.name)
     monkeypatch.setattr(sys, "version_info", (3, 11, 0))
     assert demo._entry("x").name == "51ab28d2095410cc02a107e4c272fee5"
     assert demo._entry("x", task="kind").name != demo._entry("x").name
@@ -227,7 +228,7 @@ def test_the_argument_is_where_the_entry_goes(cache: Path, tmp_path: Path) -> No
         ("TASK_VERSION", -1),
         ("library_versions", lambda: {"torch": "0.1"}),
         ("installed_version", lambda distribution: "0.1"),
-        ("_digest", lambda path: "other weights"),
+        ("digest", lambda path: "other weights"),
     ],
 )
 def test_what_determines_the_pair_is_in_the_key(attribute: str, value: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -263,7 +264,7 @@ def test_a_full_disk_is_an_error_that_names_the_directory(cache: Path, monkeypat
     def full(path: Path) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(demo, "sync", full)
+    monkeypatch.setattr(cache_entry, "sync", full)
     with pytest.raises(DemoError, match=rf"{cache}.*No space left"):
         demo.pair(progress=False)
     assert not [path for path in (cache / "demo").iterdir() if path.suffix != ".lock"]
@@ -279,19 +280,19 @@ def test_a_missing_package_is_an_error_with_the_line_to_install_it(monkeypatch: 
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, RuntimeError])
-@pytest.mark.parametrize("where", ["_build", "sync", "_digest_of_new"])
+@pytest.mark.parametrize("where", ["_build", "sync", "digest_of_new"])
 def test_an_interruption_leaves_no_entry_and_the_next_call_succeeds(
     error: type[BaseException], where: str, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    digest = demo._digest
+    digest = demo.digest
 
     def fail(argument: Any, *_: Any) -> Any:
-        if where == "_digest_of_new" and not Path(argument).is_relative_to(cache):
+        if where == "digest_of_new" and not Path(argument).is_relative_to(cache):
             return digest(argument)
         raise error
 
     with monkeypatch.context() as patch:
-        patch.setattr(demo, where.removesuffix("_of_new"), fail)
+        patch.setattr(demo if where == "_build" else cache_entry, where.removesuffix("_of_new"), fail)
         with pytest.raises(error):
             demo.pair(progress=False)
     assert [path for path in (cache / "demo").iterdir() if path.suffix != ".lock"] == []
@@ -323,7 +324,7 @@ def no_manifest_at_all(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "damage", "told"),
+    ("name", "damage", "problem"),
     [
         ("fine_tuned/model.safetensors", remove, "fine_tuned/model.safetensors is missing"),
         ("fine_tuned/model.safetensors", truncate, r"fine_tuned/model.safetensors has \d+ bytes, not \d+"),
@@ -338,7 +339,7 @@ def no_manifest_at_all(path: Path) -> None:
     ],
 )
 def test_a_damaged_entry_is_made_anew_with_a_message(
-    name: str, damage: Callable[[Path], None], told: str, cache: Path, caplog: pytest.LogCaptureFixture
+    name: str, damage: Callable[[Path], None], problem: str, cache: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     sound = demo.pair(progress=False)
     entry = sound.fine_tuned_path.parent
@@ -349,7 +350,7 @@ def test_a_damaged_entry_is_made_anew_with_a_message(
     (message,) = [record.getMessage() for record in caplog.records]
     assert str(entry) in message
     assert "making it anew" in message
-    assert re.search(told, message)
+    assert re.search(problem, message)
     assert weights(again.fine_tuned) == weights(sound.fine_tuned)
     assert contents(entry) == before
     assert [path for path in (cache / "demo").iterdir() if path.suffix != ".lock"] == [entry]
@@ -385,7 +386,7 @@ def test_several_processes_at_once_build_one_entry(cache: Path) -> None:
         process.join()
     assert [process.exitcode for process in processes] == [0, 0, 0]
     assert counter.value == 1
-    assert demo._damage(demo._entry(cache)) is None
+    assert cache_entry.damage(demo._entry(cache)) is None
 
 
 def test_a_process_that_waits_says_so_and_takes_what_the_other_made(

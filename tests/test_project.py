@@ -110,6 +110,7 @@ ROOMS = [
     "models.scalars",
     "models.tensors",
     "models.checkpoints",
+    "models.adapters",
     "models.pairing",
     "rules",
     "subnetwork",
@@ -152,7 +153,8 @@ def imported(path):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names if alias.name in MODULES)
         elif isinstance(node, ast.ImportFrom):
-            whole = [f"{node.module}.{alias.name}" for alias in node.names]
+            # The version is the package's own: ken/__init__.py imports nothing to say it.
+            whole = [f"{node.module}.{alias.name}" for alias in node.names if alias.name != "__version__"]
             yield from (name for name in whole if name in MODULES)
             if node.module in MODULES and not all(name in MODULES for name in whole):
                 yield node.module

@@ -81,7 +81,7 @@ def bits(model: torch.nn.Module) -> dict[str, bytes]:
 
 def tuned(model: Any, tokenizer: Any, texts: Any = TEXTS, labels: Any = LABELS, **settings: Any) -> FineTuned:
     settings = {"epochs": 1, "batch_size": 8, "learning_rate": 1e-2, "progress": False, **settings}
-    return fine_tune(model, tokenizer, texts, labels, **settings)
+    return fine_tune(model, tokenizer, texts, labels=labels, **settings)
 
 
 def quickly(*arguments: Any, **settings: Any) -> Any:
@@ -95,8 +95,8 @@ def test_fine_tuning_learns_and_trains_every_parameter_of_a_copy(model: Any, tok
     model.bert.embeddings.requires_grad_(False)
     before = bits(model)
     fine_tuned = quickly(model, tokenizer, epochs=20)
-    assert evaluate(model, tokenizer, TEXTS, LABELS).accuracy < 0.9
-    assert evaluate(fine_tuned, tokenizer, TEXTS, LABELS).accuracy > 0.9
+    assert evaluate(model, tokenizer, TEXTS, labels=LABELS).accuracy < 0.9
+    assert evaluate(fine_tuned, tokenizer, TEXTS, labels=LABELS).accuracy > 0.9
     assert bits(model) == before
     assert not model.bert.embeddings.word_embeddings.weight.requires_grad
     after = bits(fine_tuned)
@@ -213,24 +213,24 @@ def test_settings_out_of_range_are_errors(settings: Any, message: str, model: An
 
 
 def test_a_share_is_held_out_by_class_measured_each_epoch_and_handed_back(model: Any, tokenizer: Any) -> None:
-    found = tuned(model, tokenizer, validation=0.25, epochs=3, seed=5)
-    _, held_out = split(TEXTS, LABELS, 0.25, 5)
-    assert found.validation == held_out
+    result = tuned(model, tokenizer, validation=0.25, epochs=3, seed=5)
+    _, held_out = split(TEXTS, LABELS, 0.25, seed=5)
+    assert result.validation == held_out
     assert held_out[1] == [0] * 3 + [1] * 3 + [2] * 3
-    history = found.history
+    history = result.history
     assert history.columns.tolist() == ["epoch", "loss", "validation_loss", "accuracy", "standard_error", "macro_f1"]
     assert history["epoch"].tolist() == [1, 2, 3]
-    last = evaluate(found.model, tokenizer, *held_out)
+    last = evaluate(result.model, tokenizer, *held_out)
     assert history.iloc[-1, 3:].tolist() == [last.accuracy, last.standard_error, last.macro_f1]
-    assert f"{last.accuracy:.1%}" in repr(found)
+    assert f"{last.accuracy:.1%}" in repr(result)
     with torch.no_grad():
         encoded = tokenizer(held_out[0], padding=True, return_tensors="pt")
-        expected = found.model(**encoded, labels=torch.tensor(held_out[1])).loss
+        expected = result.model(**encoded, labels=torch.tensor(held_out[1])).loss
     assert history["validation_loss"].iloc[-1] == pytest.approx(expected.item(), rel=1e-5)
 
 
 def test_measuring_changes_nothing_about_the_training(model: Any, tokenizer: Any) -> None:
-    train, held_out = split(TEXTS, LABELS, 0.25, 5)
+    train, held_out = split(TEXTS, LABELS, 0.25, seed=5)
     alone = tuned(model, tokenizer, *train, epochs=2, seed=5)
     assert alone.validation is None
     assert alone.history[["validation_loss", "accuracy", "standard_error", "macro_f1"]].isna().all(axis=None)
@@ -247,11 +247,11 @@ def test_the_loss_of_an_epoch_is_the_mean_over_its_texts(model: Any, tokenizer: 
         if isinstance(module, torch.nn.Dropout):
             module.p = 0.0
     # so slow that the model stays, all but, what it was; 36 texts in batches of 8 leave a smaller batch
-    found = tuned(model, tokenizer, learning_rate=1e-9)
+    result = tuned(model, tokenizer, learning_rate=1e-9)
     with torch.no_grad():
         expected = model(**tokenizer(TEXTS, padding=True, return_tensors="pt"), labels=torch.tensor(LABELS)).loss
-    assert found.history["loss"].tolist() == [pytest.approx(expected.item(), rel=1e-5)]
-    assert repr(found) == f"FineTuned(BertForSequenceClassification, 1 epochs, loss {expected.item():.3g})"
+    assert result.history["loss"].tolist() == [pytest.approx(expected.item(), rel=1e-5)]
+    assert repr(result) == f"FineTuned(BertForSequenceClassification, 1 epochs, loss {expected.item():.3g})"
 
 
 def test_frames_and_names_are_taken_as_lists_and_numbers_are(model: Any, tokenizer: Any) -> None:
@@ -267,16 +267,16 @@ def test_frames_and_names_are_taken_as_lists_and_numbers_are(model: Any, tokeniz
     train, held_out = split(frame, share=0.25, text="said", label="colour")
     parts = tuned(model, tokenizer, train, None, text="said", label="colour", validation=held_out)
     assert parts.history.equals(of_frame.history)
-    expected = evaluate(model, tokenizer, TEXTS, LABELS)
+    expected = evaluate(model, tokenizer, TEXTS, labels=LABELS)
     assert evaluate(model, tokenizer, frame, text="said", label="colour") == expected
-    assert evaluate(model, tokenizer, frame["said"], frame["colour"]) == expected
+    assert evaluate(model, tokenizer, frame["said"], labels=frame["colour"]) == expected
 
 
 def test_progress_tells_the_validation(model: Any, tokenizer: Any, capfd: pytest.CaptureFixture[str]) -> None:
-    found = tuned(model, tokenizer, progress=True, validation=0.25)
+    result = tuned(model, tokenizer, progress=True, validation=0.25)
     out, err = capfd.readouterr()
     assert out == ""
-    assert f"validation {100 * found.history['accuracy'].iloc[-1]:.1f} %" in err
+    assert f"validation {100 * result.history['accuracy'].iloc[-1]:.1f} %" in err
     assert "0/9" in err
 
 
@@ -349,15 +349,17 @@ def test_evaluation_counts_what_the_model_says_text_by_text(model: Any, tokenize
             answers.append(int(model(**tokenizer(text, return_tensors="pt")).logits.argmax()))
     correct = sum(answer == label for answer, label in zip(answers, LABELS, strict=True))
     for batch_size in (1, 7, 100):
-        found = evaluate(model, tokenizer, TEXTS, LABELS, batch_size=batch_size)
-        assert found == Evaluation.of(LABELS, answers, 3)
-        assert found.correct == correct
-    assert evaluate(model, tokenizer, TEXTS, answers).accuracy == 1
+        result = evaluate(model, tokenizer, TEXTS, labels=LABELS, batch_size=batch_size)
+        assert result == Evaluation.of(LABELS, answers, 3)
+        assert result.correct == correct
+    assert evaluate(model, tokenizer, TEXTS, labels=answers).accuracy == 1
 
 
 def test_texts_are_cut_to_max_length(model: Any, tokenizer: Any) -> None:
     cut = [" ".join(text.split()[:2]) for text in TEXTS]
-    assert evaluate(model, tokenizer, TEXTS, LABELS, max_length=2) == evaluate(model, tokenizer, cut, LABELS)
+    assert evaluate(model, tokenizer, TEXTS, labels=LABELS, max_length=2) == evaluate(
+        model, tokenizer, cut, labels=LABELS
+    )
 
 
 @pytest.mark.usefixtures("untouched_world")
@@ -366,7 +368,7 @@ def test_evaluation_leaves_the_model_as_it_was(model: Any, tokenizer: Any, capfd
     model.bert.encoder.eval()
     modes, before = [module.training for module in model.modules()], bits(model)
     names = {name: sorted(vars(module)) for name, module in model.named_modules()}
-    evaluate(model, tokenizer, TEXTS, LABELS)
+    evaluate(model, tokenizer, TEXTS, labels=LABELS)
     assert [module.training for module in model.modules()] == modes
     assert bits(model) == before
     assert {name: sorted(vars(module)) for name, module in model.named_modules()} == names
@@ -380,12 +382,12 @@ def test_a_failing_evaluation_restores_the_mode_too(model: Any, tokenizer: Any) 
         model.bert.embeddings.word_embeddings.weight[WORDS.index("blue")] = math.nan
     first = next(i for i, text in enumerate(TEXTS) if "blue" in text)
     with pytest.raises(TrainingError, match=rf"output for text {first} is nan"):
-        evaluate(model, tokenizer, TEXTS, LABELS)
+        evaluate(model, tokenizer, TEXTS, labels=LABELS)
     assert model.training
 
 
 def test_evaluation_shows_progress_when_asked(model: Any, tokenizer: Any, capfd: pytest.CaptureFixture[str]) -> None:
-    evaluate(model, tokenizer, TEXTS, LABELS, progress=True)
+    evaluate(model, tokenizer, TEXTS, labels=LABELS, progress=True)
     assert "36/36" in capfd.readouterr().err
 
 
@@ -393,7 +395,7 @@ def test_a_model_that_classifies_something_else_than_texts_is_an_error(model: An
     with torch.random.fork_rng(devices=[]):
         words = BertForTokenClassification(model.config)
     with pytest.raises(TrainingError, match=r"output for 36 texts must be \(36, 3\), got \(36, 6, 3\)"):
-        evaluate(words, tokenizer, TEXTS, LABELS)
+        evaluate(words, tokenizer, TEXTS, labels=LABELS)
 
 
 # --- what both check ---------------------------------------------------------------------------------------------
@@ -402,7 +404,7 @@ def test_a_model_that_classifies_something_else_than_texts_is_an_error(model: An
 @pytest.mark.parametrize("name", ["batch_size", "max_length"])
 def test_settings_of_an_evaluation_out_of_range_are_errors(name: str, model: Any, tokenizer: Any) -> None:
     with pytest.raises(TrainingError, match=f"{name} must be at least 1, got 0"):
-        evaluate(model, tokenizer, TEXTS, LABELS, **{name: 0})
+        evaluate(model, tokenizer, TEXTS, labels=LABELS, **{name: 0})
 
 
 @pytest.mark.parametrize("work", [quickly, evaluate])
@@ -425,17 +427,17 @@ def test_texts_and_labels_that_do_not_fit_are_errors(
     work: Any, texts: Any, labels: Any, message: str, model: Any, tokenizer: Any
 ) -> None:
     with pytest.raises(TrainingError, match=message) as caught:
-        work(model, tokenizer, texts, labels)
+        work(model, tokenizer, texts, labels=labels)
     assert isinstance(caught.value, KenError | ValueError)
 
 
 @pytest.mark.parametrize("work", [quickly, evaluate])
 def test_models_and_tokenizers_that_cannot_work_are_errors(work: Any, model: Any, tokenizer: Any) -> None:
     with pytest.raises(TrainingError, match="got num_labels = None"):
-        work(torch.nn.Linear(2, 2), tokenizer, TEXTS, LABELS)
+        work(torch.nn.Linear(2, 2), tokenizer, TEXTS, labels=LABELS)
     one = SimpleNamespace(config=SimpleNamespace(num_labels=1))
     with pytest.raises(TrainingError, match="got num_labels = 1"):
-        work(one, tokenizer, TEXTS, LABELS)
+        work(one, tokenizer, TEXTS, labels=LABELS)
     several = SimpleNamespace(config=SimpleNamespace(num_labels=3, problem_type="multi_label_classification"))
     with pytest.raises(TrainingError, match="one label, got problem_type = 'multi_label_classification'"):
-        work(several, tokenizer, TEXTS, LABELS)
+        work(several, tokenizer, TEXTS, labels=LABELS)

@@ -1,11 +1,8 @@
-"""What is typed on the command line, as values."""
+"""From texts of the command line to values."""
 
 from __future__ import annotations
 
 from ken.errors import BudgetError, KenError
-
-#: What --force does, wherever there is one.
-FORCE = "Replace a file that is there and holds something of another kind; never one that is read."
 
 
 def budget(k: str) -> int | float:

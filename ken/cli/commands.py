@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import sys
-from importlib import metadata
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from ken.cli import report_command, sweep_command
-from ken.cli.arguments import FORCE, bandwidth_of, budget, budget_text
+from ken import __version__
+from ken.cli import options, report_command, sweep_command
+from ken.cli.arguments import bandwidth_of, budget, budget_text
 from ken.cli.terminal import ctrl_c, in_a_line, show_anything
+from ken.cli.views_package import require_kenviz
 from ken.errors import BudgetError, KenError, printable
 
 app = typer.Typer(
@@ -21,9 +22,6 @@ app = typer.Typer(
     help="Prune a fine-tuned transformer against its pretrained model, and see what was retained.",
 )
 
-_MODEL = "Checkpoint folder, file of weights, or hub id."
-K_HELP = "Entries of every row (100), or share of the row (0.5 or 50%)."
-ROWS_HELP = "PATTERN=last, first or whole: cut these tensors into rows so; grown: rows were added. May be repeated."
 _SHARES = (0.75, 0.5, 0.25)
 _SHOWN = 0.5  # the share that the report of the demo looks at
 
@@ -31,7 +29,7 @@ _SHOWN = 0.5  # the share that the report of the demo looks at
 @app.callback(invoke_without_command=True)
 def _root(version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False) -> None:
     if version:
-        print(metadata.version("kenviz"))
+        print(__version__)
         raise typer.Exit
 
 
@@ -39,9 +37,10 @@ def _root(version: Annotated[bool, typer.Option("--version", help="Print the ver
 def demo(
     out: Annotated[Path, typer.Option(help="Folder for the table and the report.")] = Path("ken-demo"),
     seeds: Annotated[int, typer.Option(min=1, help="Draws of the random rule; the table shows their mean.")] = 1,
-    force: Annotated[bool, typer.Option("--force", help=FORCE)] = False,
+    force: options.Force = False,
 ) -> None:
     """Fine-tune a real model (or take the cached one), prune it, evaluate, write a table and a report."""
+    require_kenviz("demo")
     import ken.demo
     from ken.cli.sweep_summary import summary
     from ken.evaluation.sweep import sweep
@@ -76,34 +75,25 @@ def demo(
 
 @app.command()
 def prune(
-    fine_tuned: Annotated[str, typer.Argument(help=_MODEL)],
-    pretrained: Annotated[str, typer.Argument(help="The model that it came from, likewise.")],
-    k: Annotated[str, typer.Option("-k", help=K_HELP)],
+    fine_tuned: options.Model,
+    pretrained: options.Pretrained,
+    k: Annotated[str, typer.Option("-k", help=f"{options.K_HELP}.")],
     out: Annotated[Path, typer.Option("-o", "--out", help="The subnetwork file to write.")],
     rule: Annotated[
         str, typer.Option(help="How entries are chosen: ken, grid, density, random, magnitude, update, della.")
     ] = "ken",
     seed: Annotated[int, typer.Option(help="Seed of random rules.")] = 0,
     on: Annotated[str, typer.Option(help="What a density is estimated of: weights or update.")] = "weights",
-    bandwidth: Annotated[
-        str, typer.Option(help="normal reference, scott, silverman, isj, or a number.")
-    ] = "normal reference",
-    kernel: Annotated[
-        str, typer.Option(help="gaussian, tophat, epanechnikov, exponential, linear or cosine.")
-    ] = "gaussian",
-    include: Annotated[list[str] | None, typer.Option(help="Only tensors that match; may be repeated.")] = None,
-    exclude: Annotated[list[str] | None, typer.Option(help="Tensors to carry whole; may be repeated.")] = None,
-    layers_only: Annotated[
-        bool, typer.Option("--layers-only", help="Carry tensors without a layer number in their name.")
-    ] = False,
-    rows: Annotated[
-        list[str] | None,
-        typer.Option(help=ROWS_HELP),
-    ] = None,
+    bandwidth: options.Bandwidth = "normal reference",
+    kernel: options.Kernel = "gaussian",
+    include: options.Include = None,
+    exclude: options.Exclude = None,
+    layers_only: options.LayersOnly = False,
+    rows: options.Rows = None,
     raw: Annotated[
         bool, typer.Option("--raw", help="Store retained values as they are: larger, plain tensors.")
     ] = False,
-    force: Annotated[bool, typer.Option("--force", help=FORCE)] = False,
+    force: options.Force = False,
 ) -> None:
     """Prune FINE_TUNED against PRETRAINED and write what is retained into a file."""
     from ken.pruning.prune import prune
@@ -113,7 +103,7 @@ def prune(
         fine_tuned,
         pretrained,
         entries,
-        rule,
+        rule=rule,
         seed=seed,
         on=on,
         bandwidth=bandwidth_of(bandwidth),
@@ -132,26 +122,21 @@ def prune(
 @app.command()
 def plan(
     model: Annotated[str, typer.Argument(help="Folder, config.json, .safetensors file, or hub id.")],
-    k: Annotated[str | None, typer.Option("-k", help=K_HELP)] = None,
+    k: Annotated[str | None, typer.Option("-k", help=f"{options.K_HELP}.")] = None,
     total: Annotated[float | None, typer.Option(help="Find the k that retains about so many entries (80e6).")] = None,
     model_class: Annotated[
         str | None, typer.Option("--class", help="transformers class, such as BertForSequenceClassification.")
     ] = None,
-    include: Annotated[list[str] | None, typer.Option(help="Only tensors that match; may be repeated.")] = None,
-    exclude: Annotated[list[str] | None, typer.Option(help="Tensors to carry whole; may be repeated.")] = None,
-    layers_only: Annotated[
-        bool, typer.Option("--layers-only", help="Carry tensors without a layer number in their name.")
-    ] = False,
-    rows: Annotated[
-        list[str] | None,
-        typer.Option(help=ROWS_HELP),
-    ] = None,
+    include: options.Include = None,
+    exclude: options.Exclude = None,
+    layers_only: options.LayersOnly = False,
+    rows: options.Rows = None,
     tensors: Annotated[bool, typer.Option("--tensors", help="A line for every tensor, too.")] = False,
 ) -> None:
     """Say what a k would retain of MODEL, or which k retains a wanted total. Only shapes are read."""
     from ken.pruning.plan import plan
 
-    found = plan(
+    planned = plan(
         model,
         None if k is None else budget(k),
         total=total,
@@ -162,21 +147,21 @@ def plan(
         model_class=model_class,
     )
     if tensors:
-        for tensor in found.tensors:
+        for tensor in planned.tensors:
             why = f" ({tensor.reason})" if tensor.reason else ""
             print(f"{tensor.retained:>13,} of {tensor.entries:>13,}  {tensor.name!r} {list(tensor.shape)}{why}")
-    print(found)
+    print(planned)
 
 
 def _cuts(rows: list[str] | None) -> dict[str, str]:
     """PATTERN=CUT, each; what CUT may be is checked later. A pattern may hold an equals sign."""
-    found = {}
+    cuts = {}
     for text in rows or ():
         pattern, equals, cut = text.rpartition("=")
         if not equals:
             raise BudgetError(f"rows must be PATTERN=last, first, whole or grown, got {text!r}")
-        found[pattern] = cut
-    return found
+        cuts[pattern] = cut
+    return cuts
 
 
 app.command(name="sweep")(sweep_command.sweep)
@@ -185,8 +170,8 @@ app.command(name="report")(report_command.report)
 
 @app.command()
 def inject(
-    net: Annotated[Path, typer.Argument(help="The subnetwork file.")],
-    pretrained: Annotated[str, typer.Argument(help=_MODEL)],
+    net: options.Net,
+    pretrained: options.Model,
     out: Annotated[Path, typer.Option("-o", "--out", help="The checkpoint folder to write; it must not exist yet.")],
 ) -> None:
     """Inject the subnetwork NET into PRETRAINED and write an ordinary checkpoint folder."""
@@ -201,7 +186,7 @@ def inject(
 
 @app.command()
 def info(
-    net: Annotated[Path, typer.Argument(help="The subnetwork file.")],
+    net: options.Net,
     as_json: Annotated[bool, typer.Option("--json", help="Plain data, for programs.")] = False,
 ) -> None:
     """Say what is in the subnetwork file NET. Only its header is read."""
@@ -209,26 +194,26 @@ def info(
 
     from ken.storage.info import describe, text
 
-    found = describe(net)
-    print(json.dumps(found, indent=2) if as_json else text(found))
+    description = describe(net)
+    print(json.dumps(description, indent=2) if as_json else text(description))
 
 
 @app.command()
 def verify(
-    net: Annotated[Path, typer.Argument(help="The subnetwork file.")],
-    pretrained: Annotated[str | None, typer.Argument(help=_MODEL)] = None,
+    net: options.Net,
+    pretrained: options.AnyModel = None,
 ) -> None:
     """Check that NET is whole and, with PRETRAINED, that it belongs to that model and injects as promised."""
     from ken.api import verify
 
-    found = verify(net, pretrained)
+    verified = verify(net, pretrained)
     tried = "" if pretrained is None else f", and it injects into {Path(pretrained).name} as promised"
-    print(f"{net}: all {len(found)} tensors are whole{tried}.")
+    print(f"{net}: all {len(verified)} tensors are whole{tried}.")
 
 
 @app.command()
 def view(
-    net: Annotated[Path, typer.Argument(help="The subnetwork file.")],
+    net: options.Net,
     models: Annotated[
         list[str] | None,
         typer.Argument(
@@ -242,6 +227,7 @@ def view(
     browser: Annotated[bool, typer.Option(help="Open the page in the browser.")] = True,
 ) -> None:
     """Open the Explorer of the subnetwork NET in the browser, as an app; Ctrl-C ends it."""
+    require_kenviz("view")
     from kenviz.app.serve import serve
 
     models = models or []
@@ -258,27 +244,26 @@ _INTERRUPTED = 130  # as shells have it
 def main() -> None:
     """Entry point: errors of ours and of the disk are told in a line; anything else is a bug, with its traceback."""
     show_anything()
+    failure = ""
     with ctrl_c() as pressed:
         try:
             with in_a_line("ken"):
                 app()
         except (KenError, OSError) as error:  # of the disk: a folder that is not there, no space left
-            told = "\n".join([f"ken: {error}", *getattr(error, "__notes__", [])])
-            status = 1
+            failure = "\n".join([f"ken: {error}", *getattr(error, "__notes__", [])])
         except KeyboardInterrupt:
-            told, status = "", _INTERRUPTED
-        except SystemExit as end:
+            pass
+        except SystemExit as end:  # typer turns Ctrl-C into a code, and says nothing
             if end.code != _INTERRUPTED and not pressed():
                 raise
-            told, status = "", _INTERRUPTED  # typer turns Ctrl-C into this code, and says nothing
         except Exception:
             if not pressed():
                 raise
-            told, status = "", _INTERRUPTED
         else:
             return
     # Here, and not above: where the exception is let go of, all that was under way has been taken back.
-    if pressed():
-        told, status = "", _INTERRUPTED
-    print(told or "ken: interrupted; nothing was left half done", file=sys.stderr)
-    sys.exit(status)
+    if pressed() or not failure:
+        print("ken: interrupted; nothing was left half done", file=sys.stderr)
+        sys.exit(_INTERRUPTED)
+    print(failure, file=sys.stderr)
+    sys.exit(1)

@@ -7,16 +7,15 @@ from typing import Annotated, Any
 
 import typer
 
-from ken.cli.arguments import FORCE
+from ken.cli import options
+from ken.cli.views_package import require_kenviz
 from ken.errors import KenError
-
-_MODEL = "Checkpoint folder, file of weights, or hub id."
 
 
 def report(
-    net: Annotated[Path, typer.Argument(help="The subnetwork file.")],
-    fine_tuned: Annotated[str, typer.Argument(help=_MODEL)],
-    pretrained: Annotated[str, typer.Argument(help="The model that it came from, likewise.")],
+    net: options.Net,
+    fine_tuned: options.Model,
+    pretrained: options.Pretrained,
     out: Annotated[Path, typer.Option("-o", "--out", help="The HTML file to write.")] = Path("report.html"),
     title: Annotated[str | None, typer.Option(help="What stands at the top.")] = None,
     results: Annotated[
@@ -36,16 +35,15 @@ def report(
         ),
     ] = None,
     theme: Annotated[str | None, typer.Option(help="auto, light or dark.")] = None,
-    force: Annotated[bool, typer.Option("--force", help=FORCE)] = False,
+    force: options.Force = False,
 ) -> None:
     """Write a report about the subnetwork NET: one HTML file, which needs neither a network nor a kernel."""
+    require_kenviz("report")
     from ken.api import load
     from ken.models.pairing.pairs import Pair
 
     subnetwork = load(net)
-    other = None if compare is None else load(compare)
-    told: dict[str, Any] = {"title": title, "metric": metric, "quantiles": quantiles, "theme": theme}
-    told = {name: value for name, value in told.items() if value}
+    choices: dict[str, Any] = {"title": title, "metric": metric, "quantiles": quantiles, "theme": theme}
 
     import kenviz
 
@@ -55,11 +53,11 @@ def report(
             Pair(fine_tuned, pretrained),
             out,
             results=results,
-            compare=other,
+            compare=None if compare is None else load(compare),
             tensors=tensors or None,
             sections=sections or None,
             overwrite=force,
-            **told,
+            **{name: value for name, value in choices.items() if value},
         )
     except KenError:
         raise

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ken.cli.arguments import FORCE, bandwidth_of, budget, budget_text, tolerance_of
+from ken.cli import options
+from ken.cli.arguments import bandwidth_of, budget, budget_text, tolerance_of
 from ken.errors import KenError
 
 if TYPE_CHECKING:
@@ -20,11 +21,11 @@ if TYPE_CHECKING:
 
 def sweep(
     fine_tuned: Annotated[str, typer.Argument(help="Checkpoint folder, or hub id, of a text classifier.")],
-    pretrained: Annotated[str, typer.Argument(help="The model that it came from, likewise.")],
+    pretrained: options.Pretrained,
     texts: Annotated[Path, typer.Option(help="CSV file of held-out texts with their labels.")],
     k: Annotated[
         list[str] | None,
-        typer.Option("-k", help="Entries of every row (100), or share of the row (0.5 or 50%); may be repeated."),
+        typer.Option("-k", help=f"{options.K_HELP}; may be repeated."),
     ] = None,
     rule: Annotated[list[str] | None, typer.Option(help="How entries are chosen; may be repeated.")] = None,
     on: Annotated[list[str] | None, typer.Option(help="weights, update, or both in two options.")] = None,
@@ -36,9 +37,9 @@ def sweep(
     tokenizer: Annotated[str | None, typer.Option(help="Folder or hub id, if not that of FINE_TUNED.")] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Texts at a time.")] = 64,
     max_length: Annotated[int, typer.Option(min=1, help="Longer texts are cut off after so many tokens.")] = 128,
-    exclude: Annotated[list[str] | None, typer.Option(help="Tensors to carry whole; may be repeated.")] = None,
-    bandwidth: Annotated[str, typer.Option(help="As in ken prune.")] = "normal reference",
-    kernel: Annotated[str, typer.Option(help="As in ken prune.")] = "gaussian",
+    exclude: options.Exclude = None,
+    bandwidth: options.Bandwidth = "normal reference",
+    kernel: options.Kernel = "gaussian",
     results: Annotated[
         Path | None, typer.Option(help="File to keep every evaluation in at once; if it is there, it is gone on with.")
     ] = None,
@@ -47,7 +48,7 @@ def sweep(
         str | None,
         typer.Option(help="Find the smallest share of each rule that loses no more of the texts than this (0.01, 1%)."),
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help=FORCE)] = False,
+    force: options.Force = False,
 ) -> None:
     """Prune FINE_TUNED against PRETRAINED with several k and rules, and count the texts that are labelled correctly."""
     from ken import rules as registry
@@ -72,30 +73,30 @@ def sweep(
     print(f"k was taken for {', '.join(budget_text(number) for number in ks)}.")
     pair, absent = _open(fine_tuned, pretrained)
     encoder = _tokenizer(tokenizer or fine_tuned)
-    wanted, labels = _texts(texts, text_column, label_column, pair.fine_tuned)
+    held_out, labels = _texts(texts, text_column, label_column, model=pair.fine_tuned)
     with tempfile.TemporaryDirectory(prefix="ken-") as folder:
-        told: dict[str, Any] = {
+        task: dict[str, Any] = {
             "evaluate": lambda model: evaluate(
-                model, encoder, wanted, labels, batch_size=batch_size, max_length=max_length
+                model, encoder, held_out, labels=labels, batch_size=batch_size, max_length=max_length
             ),
             "seeds": range(seeds),
             "exclude": [*(exclude or ()), *absent],
             "bandwidth": bandwidth_of(bandwidth),
             "kernel": kernel,
-            "evaluation": _name(encoder, wanted, labels, max_length),
+            "evaluation": _name(encoder, held_out, labels, max_length=max_length),
             # In any case a file: what the sweep has measured is not measured again for the tolerance.
             "results": results or Path(folder) / "results.jsonl",
         }
-        table = sweep(pair, ks, rules, on=values, **told)
+        table = sweep(pair, ks, rules, on=values, **task)
         if out is not None:
             write_text(out, table.to_csv(index=False))
         draws = f" Of random rules the mean of {seeds} draws." if seeds > 1 else ""
-        print(f"{summary(table)}\n\nShare of {len(wanted):,} texts labelled correctly, ± one standard error.{draws}")
+        print(f"{summary(table)}\n\nShare of {len(held_out):,} texts labelled correctly, ± one standard error.{draws}")
         if most_lost is not None:
             print()
             for name in dict.fromkeys(rules):
                 for value in dict.fromkeys(["weights"] if registry.get(name).fixed else values):
-                    print(smallest_k(pair, most_lost, rule=name, on=value, **told))
+                    print(smallest_k(pair, most_lost, rule=name, on=value, **task))
 
 
 def _open(fine_tuned: str, pretrained: str) -> tuple[Pair, list[str]]:
@@ -110,17 +111,15 @@ def _open(fine_tuned: str, pretrained: str) -> tuple[Pair, list[str]]:
     from ken.injection.copies import slots_of
     from ken.models.pairing.pairs import Pair
 
-    ours, missing = _load(AutoModelForSequenceClassification, fine_tuned)
+    classifier, missing = _load(AutoModelForSequenceClassification, fine_tuned)
     if missing:
         raise KenError(f"{fine_tuned} is no fine-tuned text classifier: it has no {missing[0]}")
-    theirs, missing = _load(AutoModel, pretrained)
-    tensors = slots_of(theirs)
+    body, missing = _load(AutoModel, pretrained)
+    tensors = slots_of(body)
     for name in missing:
         tensors[name].data.zero_()
-    prefix = str(ours.base_model_prefix)
-    there = slots_of(ours)
-    absent = [of for name in missing for of in (name, f"{prefix}.{name}") if of in there]
-    return Pair(ours, theirs), [glob.escape(name) for name in absent]
+    names = {spelled for name in missing for spelled in (name, f"{classifier.base_model_prefix}.{name}")}
+    return Pair(classifier, body), [glob.escape(name) for name in slots_of(classifier) if name in names]
 
 
 def _load(kind: Any, source: str) -> tuple[Any, list[str]]:
@@ -130,10 +129,10 @@ def _load(kind: Any, source: str) -> tuple[Any, list[str]]:
 
     try:
         with quiet_transformers():
-            model, found = kind.from_pretrained(locate(source), output_loading_info=True, local_files_only=True)
+            model, loading = kind.from_pretrained(locate(source), output_loading_info=True, local_files_only=True)
     except ValueError as error:
         raise KenError(f"{source} cannot be opened as a model: {error}") from error
-    return model.eval(), sorted(found["missing_keys"])
+    return model.eval(), sorted(loading["missing_keys"])
 
 
 def _tokenizer(source: str) -> PreTrainedTokenizerBase:
@@ -145,14 +144,14 @@ def _tokenizer(source: str) -> PreTrainedTokenizerBase:
     folder = locate(source)
     try:
         with quiet_transformers():
-            found = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+            tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
     except (ValueError, OSError) as error:
         raise KenError(f"{source} has no tokenizer that can be opened ({error}); name one with --tokenizer") from error
     # Without any of its files the library makes one that knows no word.
-    files = {"tokenizer.json", *found.vocab_files_names.values()}
+    files = {"tokenizer.json", *tokenizer.vocab_files_names.values()}
     if not any((folder / file).is_file() for file in files):
         raise KenError(f"{source} has no tokenizer ({' or '.join(sorted(files))}); name one with --tokenizer")
-    return found
+    return tokenizer
 
 
 def _texts(path: Path, text_column: str, label_column: str, model: Any) -> tuple[list[str], list[int]]:

@@ -1,4 +1,4 @@
-"""What a terminal is told, whatever it can show: texts of strangers, our own signs, warnings in a line."""
+"""Output to a terminal: any text in whatever encoding it has, warnings as a line, Ctrl-C."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from typing import TextIO
 
 from ken.errors import KenWarning, printable
 
-# What our own signs become where there are but ASCII's.
+# What our own signs become where the encoding has only those of ASCII.
 _PLAIN = {"±": "+/-", "−": "-", "–": "-", "×": "x", "…": "...", "→": "->", "“": '"', "”": '"', "’": "'", "·": "*"}
 
 
 def plainly(error: UnicodeError) -> tuple[str, int]:
-    """A handler for `codecs`: what an encoding does not have is written with what it has, or spelled out.
+    """A handler for `codecs`: a character that the encoding lacks is written with others, or as an escape.
 
     >>> codecs.register_error("ken", plainly)
     >>> "1.5 ± 0.5 of né".encode("ascii", "ken")
@@ -32,7 +32,7 @@ def plainly(error: UnicodeError) -> tuple[str, int]:
 
 
 def _bytes_or_plainly(error: UnicodeError) -> tuple[str | bytes, int]:
-    """The same, but bytes that Python could not read in the name of a file are those bytes again."""
+    """The same, but bytes of a file name that Python could not decode are written as those bytes."""
     assert isinstance(error, UnicodeEncodeError)
     first = error.object[error.start]
     if "\udc80" <= first <= "\udcff":
@@ -42,7 +42,7 @@ def _bytes_or_plainly(error: UnicodeError) -> tuple[str | bytes, int]:
 
 
 def show_anything() -> None:
-    """Have both output streams take every text: no sign, and no name of a file, ends a command."""
+    """Let both output streams take any text, so that no sign and no name of a file can end a command."""
     codecs.register_error("ken", plainly)
     codecs.register_error("ken-bytes", _bytes_or_plainly)
     for stream in (sys.stdout, sys.stderr):
@@ -52,9 +52,9 @@ def show_anything() -> None:
 
 @contextmanager
 def ctrl_c() -> Iterator[Callable[[], bool]]:
-    """A block that is interrupted by Ctrl-C as ever; gives what says whether it was.
+    """A block that Ctrl-C interrupts as usual; yields a function that says whether it did.
 
-    Compiled code of others may turn the interrupt into an error of its own, which then looks like a damaged file.
+    Compiled code of a library may turn the interrupt into an error of its own, which then looks like a damaged file.
 
     >>> with ctrl_c() as pressed:
     ...     pressed()
@@ -67,20 +67,20 @@ def ctrl_c() -> Iterator[Callable[[], bool]]:
         signal.default_int_handler(signum, frame)
 
     # Left alone where it is ignored, as by nohup, or has another handler; only the main thread may set one.
-    ours = threading.current_thread() is threading.main_thread()
-    ours = ours and signal.getsignal(signal.SIGINT) is signal.default_int_handler
-    if ours:
+    in_main_thread = threading.current_thread() is threading.main_thread()
+    replaced = in_main_thread and signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    if replaced:
         signal.signal(signal.SIGINT, heed)
     try:
         yield seen.is_set
     finally:
-        if ours:
+        if replaced:
             signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @contextmanager
 def in_a_line(name: str) -> Iterator[None]:
-    """A block in which our warnings are a line on the error stream, without a place in the code; others are as ever."""
+    """A block in which a `KenWarning` is a line on the error stream, without a place in the code."""
     before = warnings.showwarning
 
     def show(

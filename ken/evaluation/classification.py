@@ -22,21 +22,26 @@ class Evaluation:
 
     As a number (`float`) it is the accuracy, so that an evaluation can stand wherever a metric is wanted.
 
-    >>> evaluation = Evaluation.of(labels=[0, 0, 1, 2], predicted=[0, 1, 1, 1], classes=3)
-    >>> print(evaluation)
-    50.0 % ± 25.0 (4 texts)
-    >>> float(evaluation), evaluation.outcomes.tolist()
-    (0.5, [True, False, True, False])
-    >>> evaluation.table(["red", "green", "blue"])
-    predicted  red  green  blue
-    label
-    red          1      1     0
-    green        0      1     0
-    blue         0      1     0
+    Attributes:
+        confusion: (classes, classes) int64: texts by their label (row) and by what was predicted (column).
+        outcomes: (texts,) bool: whether each was labelled correctly, in the order in which they were given.
+
+    Example:
+        >>> evaluation = Evaluation.of(labels=[0, 0, 1, 2], predicted=[0, 1, 1, 1], classes=3)
+        >>> print(evaluation)
+        50.0 % ± 25.0 (4 texts)
+        >>> float(evaluation), evaluation.outcomes.tolist()
+        (0.5, [True, False, True, False])
+        >>> evaluation.table(["red", "green", "blue"])
+        predicted  red  green  blue
+        label
+        red          1      1     0
+        green        0      1     0
+        blue         0      1     0
     """
 
-    confusion: NDArray[np.int64]  # (classes, classes): texts by their label (row) and by what was predicted (column)
-    outcomes: NDArray[np.bool_]  # (texts,): whether each was labelled correctly, in the order in which they were given
+    confusion: NDArray[np.int64]
+    outcomes: NDArray[np.bool_]
 
     def __post_init__(self) -> None:
         confusion, outcomes = np.array(self.confusion), np.array(self.outcomes)
@@ -44,26 +49,36 @@ class Evaluation:
             raise TrainingError(f"confusion must be a square of integers, got {confusion.shape} of {confusion.dtype}")
         if outcomes.ndim != 1 or outcomes.dtype != bool or outcomes.size < 1:
             raise TrainingError(f"outcomes must be one or more booleans, got {outcomes.shape} of {outcomes.dtype}")
-        counted, known = (int(confusion.sum()), int(np.trace(confusion))), (outcomes.size, int(outcomes.sum()))
-        if confusion.min() < 0 or counted != known:
+        counted, given = (int(confusion.sum()), int(np.trace(confusion))), (outcomes.size, int(outcomes.sum()))
+        if confusion.min() < 0 or counted != given:
             both = "{} texts, {} of them correct".format
-            raise TrainingError(f"confusion counts {both(*counted)}, but outcomes are of {both(*known)}")
+            raise TrainingError(f"confusion counts {both(*counted)}, but outcomes are of {both(*given)}")
         for name, array in (("confusion", confusion.astype(np.int64)), ("outcomes", outcomes)):
             array.flags.writeable = False
             object.__setattr__(self, name, array)
 
     @classmethod
     def of(cls, labels: ArrayLike, predicted: ArrayLike, classes: int) -> Evaluation:
-        """From the right and the predicted class of each text, integers in 0 … classes − 1, both (texts,).
+        """From the right and the predicted class of each text.
+
+        Args:
+            labels: (texts,) integers in 0 … classes − 1.
+            predicted: The same.
+            classes: How many there are.
+
+        Returns:
+            The evaluation.
 
         Raises:
             TrainingError: no texts, unequal numbers of them, or a class out of range.
         """
-        right, said = _classes("label", labels, classes), _classes("prediction", predicted, classes)
-        if right.size != said.size:
-            raise TrainingError(f"each text needs one prediction, got {right.size} labels and {said.size} predictions")
-        counts = np.bincount(right * classes + said, minlength=classes * classes)
-        return cls(counts.reshape(classes, classes), right == said)
+        right, answers = _classes("label", labels, classes), _classes("prediction", predicted, classes)
+        if right.size != answers.size:
+            raise TrainingError(
+                f"each text needs one prediction, got {right.size} labels and {answers.size} predictions"
+            )
+        counts = np.bincount(right * classes + answers, minlength=classes * classes)
+        return cls(counts.reshape(classes, classes), right == answers)
 
     @property
     def n(self) -> int:
@@ -101,7 +116,14 @@ class Evaluation:
         return {"macro_f1": self.macro_f1}
 
     def table(self, names: Sequence[Any] | None = None) -> pd.DataFrame:
-        """The confusion as a table, labels down and predictions across; `names` are those of the classes."""
+        """The confusion as a table.
+
+        Args:
+            names: Those of the classes; None: their numbers.
+
+        Returns:
+            Labels down and predictions across.
+        """
         import pandas as pd
 
         names = range(len(self.confusion)) if names is None else list(names)

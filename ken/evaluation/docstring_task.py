@@ -5,20 +5,14 @@ never imported. Both tasks have the same texts, on the same sides of the split, 
 
 - ``library``: the library that wrote the text, its name blanked out. The classes are of equal size.
 - ``kind``: what the text describes, one of `KINDS`. The classes are as the libraries have them, over a quarter of the
-  texts in the largest. A text that describes several things has the kind of the first one found.
+  texts in the largest. A text that describes several things has the kind of the first one.
 
-What is read, and what is left out:
-
-- Test code (folders such as ``tests`` or ``testing``), copies of other projects (``_vendor``, ``externals``, …) and
-  files that call themselves generated are skipped: the first is not written for readers, the others not by the library.
-- Files are taken in an order that depends on nothing but their path inside the library, until enough texts are found,
-  so that the largest library is not read whole.
-- Texts that begin as a list of arguments, a section, a directive or an example, and texts of fewer than four words
-  besides the names blanked out, are skipped.
-- Two texts that differ only in case, punctuation or digits count as one. One that two libraries wrote is dropped.
-
-Texts made from one template ("Constructs a … tokenizer") stay, on both sides of the split: that is how a library
-writes.
+Test code, copies of other projects and files that call themselves generated are left out: the first is not written for
+readers, the others not by the library. So are texts that begin as a list of arguments, a section, a directive or an
+example, and texts of fewer than four words besides the names blanked out. Files are taken in an order that depends on
+nothing but their path inside the library, until there are enough texts. Two texts that differ only in case, punctuation
+or digits count as one; one that two libraries wrote is dropped. Texts made from one template ("Constructs a …
+tokenizer") stay, on both sides of the split: that is how a library writes.
 """
 
 from __future__ import annotations
@@ -182,24 +176,23 @@ def task_from(
     # a third more than needed, for the texts that another library wrote as well
     enough = -(-(train + held_out) * 4 // (classes * 3))
 
-    found: list[dict[str, Paragraph]] = []
+    by_library: list[dict[str, Paragraph]] = []  # its paragraphs by what makes them the same
     with tqdm(total=enough * classes, desc="reading docstrings", unit="text", disable=not progress) as bar:
         for label, name in enumerate(names):
-            found.append({})
+            texts: dict[str, Paragraph] = {}
             for paragraph in paragraphs(roots[name]):
-                key = normalised(paragraph.text)
-                if key not in found[label]:
-                    found[label][key] = paragraph
+                if texts.setdefault(normalised(paragraph.text), paragraph) is paragraph:
                     bar.update()
-                if len(found[label]) == enough:
+                if len(texts) == enough:
                     break
+            by_library.append(texts)
             bar.update(enough * (label + 1) - bar.n)
 
     train_pairs: list[tuple[str, int]] = []
     held_out_pairs: list[tuple[str, int]] = []
     for label, name in enumerate(names):
-        others = [texts for i, texts in enumerate(found) if i != label]
-        own = [paragraph for key, paragraph in found[label].items() if not any(key in texts for texts in others)]
+        others = {key for i, texts in enumerate(by_library) if i != label for key in texts}
+        own = [paragraph for key, paragraph in by_library[label].items() if key not in others]
         wanted = train_sizes[label] + held_out_sizes[label]
         if len(own) < wanted:
             version = versions.get(name, "of unknown version")
@@ -208,10 +201,8 @@ def task_from(
         labelled = [(text, label if task == "library" else KINDS.index(kind)) for text, kind in own]
         held_out_pairs += labelled[: held_out_sizes[label]]
         train_pairs += labelled[held_out_sizes[label] : wanted]
-    train_texts, train_labels = _columns(train_pairs)
-    held_out_texts, held_out_labels = _columns(held_out_pairs)
     label_names = names if task == "library" else KINDS
-    return Task(train_texts, train_labels, held_out_texts, held_out_labels, label_names, dict(versions))
+    return Task(*_columns(train_pairs), *_columns(held_out_pairs), label_names=label_names, versions=dict(versions))
 
 
 def paragraphs(root: Path) -> Iterator[Paragraph]:
@@ -224,12 +215,12 @@ def paragraphs(root: Path) -> Iterator[Paragraph]:
 
 def source_files(root: Path) -> list[Path]:
     """The package's own Python files, shuffled by a hash of their path inside it."""
-    found = []
+    files = []
     for path in root.rglob("*.py"):
         inside = path.relative_to(root)
         if not any(_FOREIGN_FOLDERS.fullmatch(part) for part in (*inside.parts[:-1], inside.stem)):
-            found.append((_shuffled(inside.as_posix()), path))
-    return [path for _, path in sorted(found)]
+            files.append((_shuffled(inside.as_posix()), path))
+    return [path for _, path in sorted(files)]
 
 
 def first_paragraphs(source: bytes) -> list[Paragraph]:
@@ -244,7 +235,7 @@ def first_paragraphs(source: bytes) -> list[Paragraph]:
             tree = ast.parse(source)
     except (SyntaxError, ValueError, RecursionError):  # written for another Python, or no text at all
         return []
-    found, in_classes = [], set()
+    described, in_classes = [], set()
     for node in _statements(tree):  # a class comes before what is in it
         if isinstance(node, ast.ClassDef):
             in_classes.update(node.body)
@@ -252,8 +243,8 @@ def first_paragraphs(source: bytes) -> list[Paragraph]:
             docstring = ast.get_docstring(node)
             text = clean(docstring) if docstring else ""
             if text:
-                found.append(Paragraph(text, _kind(node, node in in_classes)))
-    return found
+                described.append(Paragraph(text, _kind(node, node in in_classes)))
+    return described
 
 
 def _statements(tree: ast.Module) -> Iterator[ast.AST]:

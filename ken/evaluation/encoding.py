@@ -6,10 +6,10 @@ config, which must be the one that the texts are padded with. Where tokenizer or
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import count
+from itertools import chain, count
 from typing import TYPE_CHECKING, Any
 
 from ken.errors import TrainingError, warn
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 # What the tables of learned positions are called, one line a position.
 _POSITIONS = {"position_embeddings", "position_embedding", "embed_positions", "wpe"}
+_MISSING = object()
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,15 +45,15 @@ class Encoder:
 
     def batch(self, texts: list[str]) -> Any:
         """Token ids and masks, each (texts, tokens of the longest)."""
-        told = {"truncation": True, "max_length": self.max_length, "return_attention_mask": True}
+        options = {"truncation": True, "max_length": self.max_length, "return_attention_mask": True}
         if not self.lent:
-            return self.tokenizer(texts, **told, padding=True, return_tensors="pt")
-        encoded = self.tokenizer(texts, **told)
+            return self.tokenizer(texts, **options, padding=True, return_tensors="pt")
+        encoded = self.tokenizer(texts, **options)
         longest = max(map(len, encoded["input_ids"]))
         left = self.tokenizer.padding_side == "left"
         for name, lines in encoded.items():
-            with_what = self.padding if name == "input_ids" else 0
-            more = [[with_what] * (longest - len(line)) for line in lines]
+            filler = self.padding if name == "input_ids" else 0
+            more = [[filler] * (longest - len(line)) for line in lines]
             encoded[name] = [b + list(a) if left else list(a) + b for a, b in zip(lines, more, strict=True)]
         return encoded.convert_to_tensors("pt")
 
@@ -73,57 +74,51 @@ def encoder(model: Any, tokenizer: PreTrainedTokenizerBase, texts: list[str], ma
             )
         max_length = most
     ids = _ids(tokenizer, texts, max_length)
-    known = _embeddings(model)
+    embeddings = _embeddings(model)
     highest = max((max(line) for line in ids if line), default=0)
-    if known is not None and highest >= known:
+    if embeddings is not None and highest >= embeddings:
         token = tokenizer.convert_ids_to_tokens(highest)
         raise TrainingError(
-            f"the tokenizer knows tokens that the model does not: {token!r} is number {highest}, the model has {known} "
-            "embeddings; take the model's own tokenizer, or call model.resize_token_embeddings(len(tokenizer))"
+            f"the tokenizer knows tokens that the model does not: {token!r} is number {highest}, the model has "
+            f"{embeddings} embeddings; take the model's own tokenizer, or call "
+            "model.resize_token_embeddings(len(tokenizer))"
         )
     padding = tokenizer.pad_token_id if tokenizer.pad_token is not None else None
-    if padding is not None and (known is None or padding < known):
+    if padding is not None and (embeddings is None or padding < embeddings):
         return Encoder(tokenizer, max_length, padding, lent=False)
     used = {token for line in ids for token in line}
     wanted = (getattr(_config(model), "pad_token_id", None), tokenizer.eos_token_id)
-    free = (token for token in wanted if token is not None and 0 <= token < (known or token + 1))
-    return Encoder(tokenizer, max_length, _first_unused([*free], used, known), lent=True)
-
-
-def _first_unused(wanted: Sequence[int], used: set[int], known: int | None) -> int:
-    for token in wanted:
-        if token not in used:
-            return token
-    for token in range(known) if known is not None else count():
-        if token not in used:
-            return token
-    raise TrainingError(
-        "the tokenizer has no padding token, and each token of the model occurs in the texts: set tokenizer.pad_token"
-    )
+    first = (token for token in wanted if token is not None and 0 <= token < (embeddings or token + 1))
+    every = range(embeddings) if embeddings is not None else count()
+    padding = next((token for token in chain(first, every) if token not in used), None)
+    if padding is None:
+        raise TrainingError(
+            "the tokenizer has no padding token, and each token of the model occurs in the texts: set "
+            "tokenizer.pad_token"
+        )
+    return Encoder(tokenizer, max_length, padding, lent=True)
 
 
 @contextmanager
 def knowing(model: Any, padding: int) -> Iterator[None]:
     """A block in which the model's config names that padding token; it is as it was afterwards."""
     configs = {id(config): config for config in (getattr(model, "config", None), _config(model)) if config is not None}
-    before = [
-        (config, hasattr(config, "pad_token_id"), getattr(config, "pad_token_id", None)) for config in configs.values()
-    ]
+    before = [(config, getattr(config, "pad_token_id", _MISSING)) for config in configs.values()]
     try:
-        for config, _, _ in before:
+        for config, _ in before:
             config.pad_token_id = padding
         yield
     finally:
-        for config, had, value in before:
-            if had:
-                config.pad_token_id = value
-            else:
+        for config, value in before:
+            if value is _MISSING:
                 del config.pad_token_id
+            else:
+                config.pad_token_id = value
 
 
 def positions(model: torch.nn.Module) -> int | None:
     """How many tokens the model has learned positions for; None if positions are computed, so that there is no end."""
-    found = []
+    numbers = []
     for name, module in model.named_modules():
         weight = getattr(module, "weight", None)
         if name.rpartition(".")[2] in _POSITIONS and getattr(weight, "ndim", 0) == 2:
@@ -131,8 +126,8 @@ def positions(model: torch.nn.Module) -> int | None:
             # Roberta and its kin count positions from behind that of padding; Bart and OPT have an offset of their own.
             skipped = getattr(module, "padding_idx", None)
             offset = getattr(module, "offset", 0) or (0 if skipped is None else skipped + 1)
-            found.append(int(weight.shape[0]) - int(offset))
-    return min(found) if found else None
+            numbers.append(int(weight.shape[0]) - int(offset))
+    return min(numbers, default=None)
 
 
 def _embeddings(model: Any) -> int | None:

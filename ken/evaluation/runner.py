@@ -9,6 +9,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -20,101 +21,91 @@ from ken.errors import BudgetError, ResultsError, RuleError, SubnetworkError
 from ken.injection.inject import inject
 from ken.injection.swap import swap
 from ken.models.pairing.pairing import open_pair
-from ken.models.pairing.pairs import PairOfModels
+from ken.models.pairing.pairs import PairOfModels, with_base
 from ken.models.pairing.rows import K, plain_k
 from ken.models.scalars import checked_seed
 from ken.pruning.patterns import check_patterns
 from ken.pruning.prune import prune
 from ken.pruning.selection import Selection
+from ken.results import COLUMNS, About, Key, Record, Results, collecting
 from ken.storage.file_kinds import RESULTS
 from ken.storage.outputs import check_outputs, models_of
 from ken.subnetwork.carried_tensor import CarriedTensor
 from ken.subnetwork.retained_tensor import RetainedTensor
 
 if TYPE_CHECKING:
-    from ken.results import Key, Record, Results
+    from tqdm import tqdm
 
 #: A function of a model that gives a number, or what `record_of` understands.
 Evaluate: TypeAlias = Callable[[Any], Any]
 
 
-def jobs(
-    rules: Sequence[str] | str,
-    on: Sequence[str] | str,
-    ks: Iterable[K],
-    seeds: Iterable[int],
-    settings: registry.Settings,
-) -> list[Key]:
+def jobs(rules: Sequence[str] | str, on: Sequence[str] | str, ks: Iterable[K], seeds: Iterable[int]) -> list[Key]:
     """What there is to evaluate, each once: k by k, rule by rule, value by value, seed by seed.
 
     A rule that does not draw at random has one seed, -1; one to which `on` makes no difference has it empty. Raises
     `BudgetError` for a k, and `RuleError` for a rule, a value of `on` or a seed, that `prune` would not take.
     """
-    from ken.results import Key
-
-    rules, on = ([of] if isinstance(of, str) else list(of) for of in (rules, on))
+    rules, on = ([names] if isinstance(names, str) else list(names) for names in (rules, on))
     if isinstance(seeds, str) or not isinstance(seeds, Iterable):
         raise RuleError(f"seeds must be a sequence of whole numbers, such as range(5), got {seeds!r}")
     if isinstance(ks, str | Mapping) or not isinstance(ks, Iterable):
         raise BudgetError(f"ks must be a sequence, got {ks!r}; for one k write [{ks!r}]")
     seeds = [checked_seed(seed, least=0) for seed in seeds]
-    for what, values in (("rules", rules), ("on", on), ("seeds", seeds)):
+    for option, values in (("rules", rules), ("on", on), ("seeds", seeds)):
         if not values:
-            raise RuleError(f"{what} must name at least one {what.removesuffix('s')}, got none")
-    found: dict[str, Key] = {}
+            raise RuleError(f"{option} must name at least one {option.removesuffix('s')}, got none")
     ks = [plain_k(k) for k in ks]
     for value in on:
-        replace(settings, on=value)
-    for rule in rules:
-        registry.get(rule)
-    for k in ks:
-        for rule in rules:
-            of = registry.get(rule)
-            for value in [""] if of.fixed else on:
-                for seed in seeds if of.seeded else [-1]:
-                    key = Key("pruned", rule, value, k, seed)
-                    found.setdefault(key.text, key)
-    return list(found.values())
+        registry.Settings(on=value)
+    registered = {rule: registry.get(rule) for rule in rules}
+    keys = [
+        Key("pruned", rule, value, k=k, seed=seed)
+        for k in ks
+        for rule, traits in registered.items()
+        for value in ([""] if traits.fixed else on)
+        for seed in (seeds if traits.seeded else [-1])
+    ]
+    return list({key.text: key for key in keys}.values())
 
 
 class Trials:
-    """Records of one pair under one evaluation: known ones are looked up, others are evaluated and kept."""
+    """Records of one pair under one evaluation: some are looked up, others are evaluated and kept."""
 
-    def __init__(self, pair: PairOfModels, evaluate: Evaluate, whole: Subnetwork, results: Results) -> None:
-        self._pair, self._evaluate, self._whole, self._results = pair, evaluate, whole, results
+    def __init__(
+        self, pair: PairOfModels, evaluate: Evaluate, whole: Subnetwork, *, results: Results, bar: tqdm[Any]
+    ) -> None:
+        self._pair, self._evaluate, self._whole, self._results, self._bar = pair, evaluate, whole, results, bar
         self._one_model: _OneModel | None = None
         self._items: int | None = None
 
-    def known(self, key: Key) -> Record | None:
-        """The record of a key if it has been evaluated, in this run or in one before."""
-        return self._results.get(key)
-
     def record(self, key: Key) -> Record:
-        """The record of a key, after an evaluation if there is none."""
-        found = self._results.get(key)
-        if found is None:
-            net = self._subnetwork(key)
-            found = record_of(key, net, self._evaluate(self._holding(net)))
-            self._check(found)
-            self._results.add(found)
-        else:
-            self._check(found)
-        return found
+        """The record of a key, after an evaluation if there is none from this run or one before."""
+        self._bar.set_postfix_str(f"{key.rule}, k = {key.k}" if key.rule else key.model)
+        record = self._results.get(key)
+        if record is not None:
+            self._check(record)
+            return record
+        net = self._subnetwork(key)
+        record = record_of(key, net, self._evaluate(self._holding(net)))
+        self._check(record)
+        self._results.add(record)
+        self._bar.update()
+        return record
 
     def _subnetwork(self, key: Key) -> Subnetwork:
         if key.model == "fine-tuned":
             return self._whole
         if key.model == "pretrained":
             return nothing_retained(self._whole, self._pair)
-        assert key.k is not None
-        recipe = self._whole.recipe
+        recipe = replace(self._whole.recipe, rule=key.rule, k=key.k, seed=key.seed, on=key.on or "weights")
         return prune(
             self._pair.fine_tuned,
             self._pair.pretrained,
-            key.k,
-            key.rule,
-            seed=key.seed,
-            on=key.on or "weights",
+            recipe.k,
+            rule=recipe.rule,
+            seed=recipe.seed,
+            on=recipe.on,
             bandwidth=recipe.bandwidth,
             kernel=recipe.kernel,
             exclude=recipe.exclude,
@@ -153,41 +144,43 @@ class Trials:
 def trials(
     pair: PairOfModels,
     evaluate: Evaluate,
+    keys: Sequence[Key] = (),
     *,
-    ks: Iterable[K] = (),
     exclude: Sequence[str],
-    settings: registry.Settings,
-    results: Any,
+    bandwidth: str | float,
+    kernel: str,
     evaluation: str,
+    results: str | Path | None,
+    progress: bool,
 ) -> Iterator[Trials]:
-    """A block in which models are evaluated; results is the path of a file of `ken.results`, or None.
+    """A block in which models are evaluated; the options are those of `ken.sweep`.
 
-    ks are what will be asked for: their patterns are checked before anything is evaluated.
+    keys are what will be asked for, if that is known before: patterns are checked before anything is evaluated.
     """
-    from ken.results import About, collecting
+    from tqdm.auto import tqdm
 
     check_outputs([(results, RESULTS)], models_of(pair))
-    whole = prune(
-        pair.fine_tuned,
-        pair.pretrained,
-        1.0,
-        exclude=exclude,
-        bandwidth=settings.bandwidth,
-        kernel=settings.kernel,
-        progress=False,
-    )
-    for k in ks:
-        check_patterns(Selection(k), whole, elsewhere=whole.only_pretrained, tied=whole.tied)
+    pair = with_base(pair)
+    smoothing: dict[str, Any] = {"bandwidth": bandwidth, "kernel": kernel}
+    whole = prune(pair.fine_tuned, pair.pretrained, 1.0, exclude=exclude, **smoothing, progress=False)
+    for key in keys:
+        if key.k is not None:
+            check_patterns(Selection(key.k), whole, elsewhere=whole.only_pretrained, tied=whole.tied)
+    recipe = whole.recipe
     about = About(
         fine_tuned=whole.fine_tuned.fingerprint,
         pretrained=whole.pretrained.fingerprint,
-        exclude=tuple(sorted(set(whole.recipe.exclude))),
-        bandwidth=settings.bandwidth if isinstance(settings.bandwidth, str) else float(settings.bandwidth),
-        kernel=settings.kernel,
+        exclude=tuple(sorted(set(recipe.exclude))),
+        bandwidth=recipe.bandwidth if isinstance(recipe.bandwidth, str) else float(recipe.bandwidth),
+        kernel=recipe.kernel,
         evaluation=evaluation,
     )
-    with collecting(results, about) as collected:
-        running = Trials(pair, evaluate, whole, collected)
+    shown: dict[str, Any] = {"desc": "evaluate", "unit": "model", "disable": not progress, "leave": False}
+    with (
+        collecting(results, about) as kept,
+        tqdm(total=len(keys) or None, initial=sum(kept.get(key) is not None for key in keys), **shown) as bar,
+    ):
+        running = Trials(pair, evaluate, whole, results=kept, bar=bar)
         try:
             yield running
         except BaseException:
@@ -204,8 +197,6 @@ def record_of(key: Key, net: Subnetwork, result: Any) -> Record:
     The metric is float(result). result may also have `standard_error`, a number; `metrics`, a mapping from name to
     number; and `outcomes`, (items,) bool.
     """
-    from ken.results import COLUMNS, Record
-
     try:
         metric = float(result)
         error = getattr(result, "standard_error", None)
@@ -217,7 +208,15 @@ def record_of(key: Key, net: Subnetwork, result: Any) -> Record:
     for name in metrics:
         if not isinstance(name, str) or name in {*COLUMNS, "difference", "difference_error", "paired", "outcomes"}:
             raise ResultsError(f"a further metric cannot have the name {name!r}")
-    return Record(key, net.retained, net.entries, metric, standard_error, metrics, _outcomes(result))
+    return Record(
+        key,
+        net.retained,
+        net.entries,
+        metric=metric,
+        standard_error=standard_error,
+        metrics=metrics,
+        outcomes=_outcomes(result),
+    )
 
 
 def _outcomes(result: Any) -> NDArray[np.bool_] | None:
@@ -240,12 +239,12 @@ def nothing_retained(net: Subnetwork, pair: PairOfModels) -> Subnetwork:
     pairing = open_pair(pair.fine_tuned, pair.pretrained, net.recipe.rows)
     tensors = dict(net.items())
     for name in net.pruned():
-        ours, other = pairing.fine_tuned.tensors[name], str(pairing.names[name])
-        theirs = pairing.pretrained.tensors[other]
-        mask = np.zeros(tuple(ours.shape), bool)
-        if theirs.shape != ours.shape:
-            mask[len(theirs) :] = True
-        tensors[name] = RetainedTensor.of(ours, mask, theirs, other)
+        fine_tuned, counterpart = pairing.fine_tuned.whole(name), str(pairing.names[name])
+        pretrained = pairing.pretrained.tensors[counterpart]
+        mask = np.zeros(tuple(fine_tuned.shape), bool)
+        if pretrained.shape != fine_tuned.shape:
+            mask[len(pretrained) :] = True
+        tensors[name] = RetainedTensor.of(fine_tuned, mask, pretrained, name=counterpart)
     return replace(net, tensors=tensors)
 
 

@@ -11,16 +11,16 @@ from ken.density import NORMAL_REFERENCE
 from ken.evaluation.runner import Evaluate, jobs, trials
 from ken.models.pairing.pairs import PairOfModels
 from ken.models.pairing.rows import K
-from ken.rules import Settings
+from ken.results import COLUMNS as COLUMNS_OF_RESULTS
+from ken.results import Key, Record, frame
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from ken.results import Record
-
+#: The columns of the table, before those of further metrics.
 COLUMNS = [
-    *("model", "rule", "on", "k", "seed", "retained", "entries", "share"),
-    *("metric", "standard_error", "difference", "difference_error", "paired"),
+    *(name for name in COLUMNS_OF_RESULTS if name != "repeat"),
+    *("difference", "difference_error", "paired"),
 ]
 
 
@@ -41,87 +41,92 @@ def sweep(
 ) -> pd.DataFrame:
     """Prune the pair with every k, rule, `on` and seed, evaluate; one line for each, and two to compare with.
 
-    evaluate takes a model and returns a number, or an object that is a number by `float()` and may have more:
-    `standard_error`, of that number; `metrics`, a mapping from name to further numbers; `outcomes`, (items,) bool, one
-    an evaluated item, such as whether a text was labelled correctly, for the same items in the same order whatever
-    the model. `ken.training.Evaluation` is one. If pair.pretrained is a module, evaluate is given one and the same
-    module each time, a new one of the kind that `ken.inject` makes, which goes from one subnetwork to the next
-    (`ken.swap`) and ends on the pretrained weights; it must leave parameters and buffers as they are. Else it is given
-    a new state dict each time. Neither model of the pair is changed.
+    If pair.pretrained is a module, evaluate is given one and the same module each time, a new one of the kind that
+    `ken.inject` makes, which goes from one subnetwork to the next (`ken.swap`) and ends on the pretrained weights; it
+    must leave parameters and buffers as they are. Else it is given a new state dict each time. Neither model of the
+    pair is changed.
 
-    Only rules that draw at random are repeated for every seed, and only those that heed `on` for each of its values
-    (`ken.rules.register`). exclude, bandwidth and kernel are those of `ken.prune`.
+    Args:
+        pair: The fine-tuned and the pretrained model.
+        ks: Budgets, each as `ken.prune` takes it.
+        rules: Names of rules.
+        evaluate: Takes a model and returns a number, or an object that is a number by `float()` and may have more:
+            `standard_error`, of that number; `metrics`, a mapping from name to further numbers; `outcomes`, (items,)
+            bool, one an evaluated item, such as whether a text was labelled correctly, for the same items in the same
+            order whatever the model. `ken.training.Evaluation` is one.
+        on: Values of `ken.prune`'s `on`, for the rules that heed it (`ken.rules.register`).
+        seeds: For the rules that draw at random.
+        exclude: As in `ken.prune`, and so bandwidth and kernel.
+        bandwidth: A rule's name, or a number in units of the values.
+        kernel: Its name.
+        evaluation: Your own name for what is evaluated: it tells files of different evaluations apart.
+        results: A file (`ken.results`) that keeps every evaluation at once, and whose evaluations are not made again:
+            a sweep that was interrupted, or killed, goes on where it was. It may ask for other ks, rules and seeds
+            than before. Of another pair, or other settings, the file is refused; of another evaluation only if
+            `evaluation` says so. A user's own rule is known by its name alone.
+        progress: Whether to show a bar.
 
-    With results, the path of a file (`ken.results`), every evaluation is kept there at once, and those it has are not
-    made again: a sweep that was interrupted, or killed, goes on where it was. It may ask for other ks, rules and seeds
-    than before. Of another pair, or other settings, the file is refused; of another evaluation only if that is told
-    apart by its name, `evaluation`. A user's own rule is known by its name alone.
+    Returns:
+        Columns:
 
-    Columns:
+        - model ("fine-tuned", "pretrained" with all that is carried, or "pruned"), rule, on (empty for rules that do
+          not heed it), k, seed (-1 for rules that do not draw); the lines of the two models have no rule, and no k
+        - retained, entries, share (retained / entries)
+        - metric, standard_error (NaN if the evaluation gives none)
+        - difference: metric less that of the fine-tuned model, and difference_error, its standard error. Where both
+          have outcomes whose mean is the metric, that is the standard deviation of their differences, item by item,
+          over √items: the two models are wrong about mostly the same items, so it is smaller than their standard errors
+          suggest. Else it is the root of the sum of the squares of both standard errors, NaN if one is unknown.
+        - paired: whether difference_error was taken item by item
+        - the further metrics
 
-    - model ("fine-tuned", "pretrained" with all that is carried, or "pruned"), rule, on (empty for rules that do not
-      heed it), k, seed (-1 for rules that do not draw); the lines of the two models have no rule, and no k
-    - retained, entries, share (retained / entries)
-    - metric, standard_error (NaN if the evaluation gives none)
-    - difference: metric less that of the fine-tuned model, and difference_error, its standard error. Where both have
-      outcomes whose mean is the metric, that is the standard deviation of their differences, item by item, over
-      √items: the two models are wrong about mostly the same items, so it is smaller than their standard errors
-      suggest. Else it is the root of the sum of the squares of both standard errors, NaN if one is unknown.
-    - paired: whether difference_error was taken item by item
-    - the further metrics
+    Raises:
+        BudgetError: As in `ken.prune`, and so `RuleError`, `PairingError` and `ValuesError`.
+        OutputError: results is something else, or would lie in a model's folder.
+        ResultsError: The file cannot be used, or an evaluation gives no number. All but the latter comes before
+            anything is evaluated.
 
-    Raises `BudgetError`, `RuleError`, `PairingError` and `ValuesError` as `ken.prune` does, `OutputError` for results
-    that are something else or would lie in a model's folder, and `ResultsError` for a file it cannot use, all before
-    anything is evaluated; and `ResultsError` for evaluations that give no number.
-
-    >>> import torch
-    >>> from ken import Pair
-    >>> pair = Pair({"w": torch.ones(2, 8)}, {"w": torch.zeros(2, 8)})
-    >>> table = sweep(pair, [0.5], ["ken"], evaluate=lambda state: state["w"].mean())
-    >>> table[["model", "metric", "difference"]].values.tolist()
-    [['fine-tuned', 1.0, 0.0], ['pretrained', 0.0, -1.0], ['pruned', 0.5, -0.5]]
+    Example:
+        >>> import torch
+        >>> from ken import Pair
+        >>> pair = Pair({"w": torch.ones(2, 8)}, {"w": torch.zeros(2, 8)})
+        >>> table = sweep(pair, [0.5], ["ken"], evaluate=lambda state: state["w"].mean())
+        >>> table[["model", "metric", "difference"]].values.tolist()
+        [['fine-tuned', 1.0, 0.0], ['pretrained', 0.0, -1.0], ['pruned', 0.5, -0.5]]
     """
-    from tqdm.auto import tqdm
-
-    from ken.results import Key
-
-    settings = Settings(bandwidth=bandwidth, kernel=kernel)
-    keys = [Key("fine-tuned"), Key("pretrained"), *jobs(rules, on, ks, seeds, settings)]
-    asked: dict[str, Any] = {
-        "ks": [key.k for key in keys if key.k is not None],
-        "exclude": exclude,
-        "settings": settings,
-    }
-    with trials(pair, evaluate, **asked, results=results, evaluation=evaluation) as trial:
-        done = sum(trial.known(key) is not None for key in keys)
-        with tqdm(
-            total=len(keys), initial=done, desc="evaluate", unit="model", disable=not progress, leave=False
-        ) as bar:
-            records = []
-            for key in keys:
-                new = trial.known(key) is None
-                bar.set_postfix_str(" ".join([key.rule or key.model, *([f"k = {key.k}"] if key.rule else [])]))
-                records.append(trial.record(key))
-                bar.update(new)
+    keys = [Key("fine-tuned"), Key("pretrained"), *jobs(rules, on, ks, seeds=seeds)]
+    with trials(
+        pair,
+        evaluate,
+        keys,
+        exclude=exclude,
+        bandwidth=bandwidth,
+        kernel=kernel,
+        evaluation=evaluation,
+        results=results,
+        progress=progress,
+    ) as trial:
+        records = [trial.record(key) for key in keys]
     return tabled(records)
 
 
 def tabled(records: Sequence[Record]) -> pd.DataFrame:
     """Records as the table of a sweep; differences are from the first of the fine-tuned model, NaN if there is none."""
-    from ken.results import frame
-
     table = frame(records).drop(columns="repeat")
     base = next((record for record in records if record.key.model == "fine-tuned"), None)
-    place = COLUMNS.index("difference")
-    table.insert(place, "difference", [of.metric - base.metric if base else math.nan for of in records])
-    table.insert(place + 1, "difference_error", [difference_error(of, base) if base else math.nan for of in records])
-    table.insert(place + 2, "paired", [base is not None and item_by_item(of, base) for of in records])
+    columns: dict[str, list[Any]] = {
+        "difference": [record.metric - base.metric if base else math.nan for record in records],
+        "difference_error": [difference_error(record, base) if base else math.nan for record in records],
+        "paired": [base is not None and item_by_item(record, base) for record in records],
+    }
+    for name, values in columns.items():
+        table.insert(COLUMNS.index(name), name, values)
     return table
 
 
-def item_by_item(one: Record, other: Record) -> bool:
-    """Whether two evaluations can be compared item by item: the metrics of both are means of their outcomes."""
-    return one.by_outcomes and other.by_outcomes
+def item_by_item(*records: Record) -> bool:
+    """Whether evaluations can be compared item by item: the metrics of all are means of their outcomes."""
+    return all(record.by_outcomes for record in records)
 
 
 def difference_error(one: Record, other: Record) -> float:

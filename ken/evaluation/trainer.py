@@ -51,8 +51,8 @@ def batches(lengths: Sequence[int], size: int, generator: torch.Generator) -> li
 
     shuffled = torch.randperm(len(lengths), generator=generator).tolist()
     shuffled.sort(key=lengths.__getitem__)
-    found = [shuffled[start : start + size] for start in range(0, len(shuffled), size)]
-    return [found[i] for i in torch.randperm(len(found), generator=generator).tolist()]
+    cut = [shuffled[start : start + size] for start in range(0, len(shuffled), size)]
+    return [cut[i] for i in torch.randperm(len(cut), generator=generator).tolist()]
 
 
 def trainer(
@@ -114,11 +114,9 @@ def trainer(
             loss = super().training_step(model, inputs, *args, **kwargs)
             losses.append((loss.item(), count))
             if not torch.isfinite(loss):
-                step, of = self.state.global_step + 1, self.state.max_steps
+                step = f"step {self.state.global_step + 1} of {self.state.max_steps}"
                 rate = self.args.learning_rate
-                raise TrainingError(
-                    f"the loss must be finite, but is {loss.item()} at step {step} of {of} (learning_rate {rate})"
-                )
+                raise TrainingError(f"the loss must be finite, but is {loss.item()} at {step} (learning_rate {rate})")
             return loss
 
     made = Classifier(model=model, args=TrainingArguments(**settings), train_dataset=pairs, callbacks=[Bar()])

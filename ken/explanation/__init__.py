@@ -4,3 +4,11 @@ explain            a row, or a tensor of a subnetwork, step by step
 row_explanation    what is known of a row then: claims, tables, the card of an entry
 stability          what another bandwidth would have decided
 """
+
+from ken.explanation.explain import CLAIMING as CLAIMING
+from ken.explanation.row_explanation import Card as Card
+from ken.explanation.row_explanation import RowExplanation as RowExplanation
+from ken.explanation.row_explanation import reason as reason
+from ken.explanation.stability import WITHOUT_BANDWIDTH as WITHOUT_BANDWIDTH
+from ken.explanation.stability import Stability as Stability
+from ken.explanation.stability import stability_of as stability_of

@@ -6,7 +6,8 @@ row ──► bandwidth ──► grid ──► density ──► level ──�
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
+from inspect import signature
 from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
@@ -17,13 +18,15 @@ from ken.density import KERNEL_CODES, NORMAL_REFERENCE, density, grid, levels, w
 from ken.errors import SubnetworkError, ValuesError
 from ken.explanation.row_explanation import RowExplanation
 from ken.models.pairing.pairing import Pairing
-from ken.models.scalars import checked_seed, plain
+from ken.models.scalars import plain
+from ken.rules.registry import checked_block
 from ken.subnetwork.belonging import check_tensor, open_for
 
 if TYPE_CHECKING:
     from ken.api import Subnetwork
     from ken.models.pairing.pairs import PairOfModels
     from ken.subnetwork.retained_tensor import RetainedTensor
+    from ken.subnetwork.subnetwork import Recipe
 
 Array = NDArray[np.float64]
 
@@ -44,100 +47,87 @@ def explain_row(
     row: int = 0,
     seed: int = 0,
 ) -> RowExplanation:
-    """Decide about one row (n,) as `ken.prune` does, and keep every step of it.
+    """Decide about one row as `ken.prune` does, and keep every step of it.
 
-    The arguments are those of `ken.rules.retain`; tensor, row and seed matter to random rules alone. Raises what that
-    raises.
+    The steps are those of Mastromattei & Zanzotto, "Less is KEN", arXiv 2402.03142, sec. 3.
 
-    >>> why = explain_row(np.array([0.0, 0.4, 0.5, 0.6, 1.0]), k=3)
-    >>> why.claims()[["at", "entry", "distance", "taken"]].values.tolist()
-    [[0.5, 2.0, 0.0, 0.0], [0.0, 0.0, 0.0, 0.0], [1.0, 4.0, 0.0, 0.0]]
-    >>> print(why.entry(3).text.splitlines()[0])
-    Entry 3 is reset.
+    Args:
+        fine_tuned_row: The fine-tuned values, (n,), of any floating dtype, finite.
+        k: Entries to retain, at least 1.
+        pretrained_row: The pretrained values, (n,). What looks at the update needs them.
+        rule: One of `ken.rules.names()`.
+        on: The values that the rule looks at, "weights" or "update".
+        bandwidth: One of `ken.density.BANDWIDTHS`, or a number above 0 in units of the values.
+        kernel: One of `ken.density.KERNELS`.
+        tensor: Name of the tensor. Tensor, row and seed matter to random rules alone.
+        row: Number of the row in the tensor, from 0.
+        seed: Seed of random rules.
+
+    Returns:
+        The decision, its steps, and for each entry a card.
+
+    Raises:
+        BudgetError: k is no whole number, or below 1.
+        RuleError: There is no such rule or setting, the seed is none, or the rule needs the pretrained values.
+        ValuesError: A shape does not fit, or a value is not finite.
+
+    Example:
+        >>> why = explain_row(np.array([0.0, 0.4, 0.5, 0.6, 1.0]), k=3)
+        >>> why.claims()[["at", "entry", "distance", "taken"]].values.tolist()
+        [[0.5, 2.0, 0.0, 0.0], [0.0, 0.0, 0.0, 0.0], [1.0, 4.0, 0.0, 0.0]]
+        >>> print(why.entry(3).text.splitlines()[0])
+        Entry 3 is reset.
     """
-    fine_tuned = np.asarray(fine_tuned_row, dtype=np.float64)
-    if fine_tuned.ndim != 1:
-        raise ValuesError(f"a row must have one dimension, got shape {fine_tuned.shape}")
-    pretrained = None if pretrained_row is None else np.asarray(pretrained_row, dtype=np.float64)
-    settings, k, seed = rules.Settings(on, bandwidth, kernel), plain(k), checked_seed(seed)
-    bandwidth = settings.bandwidth
-    mask = rules.retain(
-        fine_tuned,
-        k,
-        rule,
-        pretrained=pretrained,
-        tensor=tensor,
-        first_row=row,
-        seed=seed,
-        on=on,
-        bandwidth=bandwidth,
-        kernel=kernel,
-        stood_in=[],
+    if len(shape := np.asarray(fine_tuned_row).shape) != 1:
+        raise ValuesError(f"a row must have one dimension, got shape {shape}")
+    settings, k = rules.Settings(on=on, bandwidth=bandwidth, kernel=kernel), plain(k)
+    block = checked_block(
+        rule, settings, fine_tuned_row, pretrained=pretrained_row, tensor=tensor, first_row=row, seed=seed
     )
-    python = f"ken.explain_row(fine_tuned_row, {k}{_told(locals())})"
-    values = fine_tuned - pretrained if on == "update" and pretrained is not None else fine_tuned
-    return _explain(values, fine_tuned, pretrained, k, rule, settings, mask, python, tensor=tensor, row=row, seed=seed)
+    mask = rules.mask_block(rule, block, k)[0]
+    python = _call_text(block, k, rule, with_pretrained=pretrained_row is not None)
+    why = _explained(block, k, rule, mask=mask, python=python)
+    return replace(why, pretrained=None) if pretrained_row is None else why
 
 
-# Arguments of `explain_row` that a line of Python need not repeat.
-_USUAL = {"rule": "ken", "on": "weights", "bandwidth": NORMAL_REFERENCE, "kernel": "gaussian"} | {
-    "tensor": "",
-    "row": 0,
-    "seed": 0,
-}
+def _call_text(block: rules.RowBlock, k: int, rule: str, *, with_pretrained: bool) -> str:
+    """The line of Python that explains this row again: what is as by default is left out."""
+    place = {"tensor": block.tensor, "row": block.first_row, "seed": block.seed}
+    arguments = {"rule": rule, **asdict(block.settings), **place}
+    parameters = signature(explain_row).parameters
+    texts = ["fine_tuned_row", str(k), *["pretrained_row=pretrained_row"] * with_pretrained]
+    texts += [f"{name}={value!r}" for name, value in arguments.items() if value != parameters[name].default]
+    return f"ken.explain_row({', '.join(texts)})"
 
 
-def _told(arguments: dict[str, Any]) -> str:
-    """The arguments that are not the usual ones, as Python."""
-    more = "" if arguments["pretrained"] is None else ", pretrained_row=pretrained_row"
-    return more + "".join(f", {name}={arguments[name]!r}" for name in _USUAL if arguments[name] != _USUAL[name])
-
-
-def _explain(
-    values: Array,
-    fine_tuned: Array,
-    pretrained: Array | None,
-    k: int,
-    rule: str,
-    settings: rules.Settings,
-    mask: NDArray[np.bool_],
-    python: str,
-    **place: Any,
-) -> RowExplanation:
-    nothing = np.empty(0)
-    found = RowExplanation(
-        fine_tuned,
-        pretrained,
-        k,
-        rule,
-        settings,
-        mask,
-        values,
-        *(0.0, nothing, nothing, nothing.astype(np.intp), nothing.astype(np.intp)),
-        **place,
-        python=python,
+def _explained(block: rules.RowBlock, k: int, rule: str, *, mask: NDArray[np.bool_], python: str) -> RowExplanation:
+    """A row that a rule has decided about: the steps that led there."""
+    values = block.values[0]
+    why = RowExplanation(
+        block.fine_tuned[0], block.pretrained[0], k, rule=rule, block=block, mask=mask, values=values, python=python
     )
     if rule not in (*CLAIMING, "density") or values.size == 0:
-        return found
-    h, stood_in = widths(values[None], settings.bandwidth)
-    if not h[0, 0] > 0:
-        return found
-    found = replace(found, bandwidth=float(h[0, 0]), stood_in=bool(stood_in[0]) and rule != "grid")
+        return why
+    widths_of_row, stood_in = widths(values[None], block.settings.bandwidth)
+    width = float(widths_of_row[0, 0])
+    if not width > 0:
+        return why
+    why = replace(why, bandwidth=width, stood_in=bool(stood_in[0]) and rule != "grid")
     if rule not in CLAIMING or k >= len(values):
-        return found
-    points = grid(values[None], k)[0]
-    level = _levels(np.sort(values), k, found.bandwidth, settings.kernel)
+        return why
+    level = _levels(np.sort(values), k, width, kernel=block.settings.kernel)
     order = np.argsort(-level, kind="stable") if rule == "ken" else np.arange(k)
-    return replace(found, grid=points, level=level, order=order, claimed=claims_in_order(values, order))
+    claimed = claims_in_order(values, order)
+    return replace(why, grid=grid(values[None], k)[0], level=level, order=order, claimed=claimed)
 
 
-def _levels(x: Array, k: int, h: float, kernel: str) -> Array:
+def _levels(x: Array, k: int, bandwidth: float, kernel: str) -> Array:
     """As the compiled rule has them: a sum in another order could be rounded to the other side."""
     if k == 1:  # there is but one order
-        return levels(density(x[None], x[None, :1], np.array([[h]]), kernel))[0]
+        return levels(density(x[None], x[None, :1], np.array([[bandwidth]]), kernel=kernel))[0]
     from ken.rules.fast_density import row_levels
 
-    return np.asarray(row_levels(x, k, h, KERNEL_CODES[kernel]))
+    return np.asarray(row_levels(x, k, bandwidth, KERNEL_CODES[kernel]))
 
 
 def claims_in_order(values: Array, order: NDArray[np.intp]) -> NDArray[np.intp]:
@@ -160,30 +150,42 @@ def explain(net: Subnetwork, pair: PairOfModels, tensor: str) -> TensorExplanati
 def explain(
     net: Subnetwork, pair: PairOfModels, tensor: str, row: int | None = None
 ) -> RowExplanation | TensorExplanation:
-    """Why a row of a pruned tensor came out as it did; without a row, a sequence of all, each made when asked for.
+    """Why a row of a pruned tensor came out as it did.
 
-    Raises `KeyError` if that is no pruned tensor, and `SubnetworkError` if the models are not those that the subnetwork
-    was made from.
+    Args:
+        net: The subnetwork.
+        pair: The two models that it was made from.
+        tensor: Name of a pruned tensor.
+        row: Number of the row, from 0 (from the end, if below); without it all rows are explained.
 
-    >>> import torch, ken
-    >>> pair = ken.Pair({"w": torch.arange(8.0).reshape(2, 4)}, {"w": torch.zeros(2, 4)})
-    >>> rows = explain(ken.prune(*pair, k=2), pair, "w")
-    >>> len(rows), rows[1].entry(0).python
-    (2, "ken.explain(net, pair, 'w', 1).entry(0)")
+    Returns:
+        The explanation of the row, or a sequence of those of all rows, each made when it is asked for.
+
+    Raises:
+        KeyError: That is no pruned tensor.
+        IndexError: The tensor has no such row.
+        SubnetworkError: The models are not those that the subnetwork was made from.
+
+    Example:
+        >>> import torch, ken
+        >>> pair = ken.Pair({"w": torch.arange(8.0).reshape(2, 4)}, {"w": torch.zeros(2, 4)})
+        >>> rows = explain(ken.prune(*pair, k=2), pair, "w")
+        >>> len(rows), rows[1].entry(0).python
+        (2, "ken.explain(net, pair, 'w', 1).entry(0)")
     """
     if tensor not in net.pruned():
         raise KeyError(f"{tensor!r} is no pruned tensor of the subnetwork")
     pairing, stored = open_for(net, pair), net.pruned()[tensor]
     check_tensor(tensor, stored, pairing)
-    rows = TensorExplanation(net, pairing, tensor, stored)
+    rows = TensorExplanation(net.recipe, pairing, tensor, stored=stored)
     return rows if row is None else rows[row]
 
 
 class TensorExplanation(Sequence[RowExplanation]):
     """The explanations of all rows of a tensor; each is computed when it is asked for."""
 
-    def __init__(self, net: Subnetwork, pairing: Pairing, tensor: str, stored: RetainedTensor) -> None:
-        self._net, self._pairing, self._name, self._stored = net, pairing, tensor, stored
+    def __init__(self, recipe: Recipe, pairing: Pairing, tensor: str, stored: RetainedTensor) -> None:
+        self._recipe, self._pairing, self._name, self._stored = recipe, pairing, tensor, stored
 
     def __len__(self) -> int:
         return self._stored.row_shape[0]
@@ -194,51 +196,28 @@ class TensorExplanation(Sequence[RowExplanation]):
         if not -len(self) <= row < len(self):
             raise IndexError(f"row must be from {-len(self)} to {len(self) - 1} in {self._name}, got {row}")
         row = int(row) % len(self)
-        wanted = slice(row, row + 1)
-        fine_tuned, pretrained = (values[0] for values in self._pairing.rows(self._name, wanted))
-        mask = self._stored.row_mask(wanted)[0]
-        recipe = self._net.recipe
+        one = slice(row, row + 1)
+        recipe, mask = self._recipe, self._stored.row_mask(one)[0]
+        fine_tuned, pretrained = self._pairing.rows(self._name, one)
         # Entries without a pretrained value were not decided about; they are the last of a vector, or a whole row.
-        common = len(fine_tuned) - int(np.isnan(pretrained).sum())
-        settings = rules.Settings(recipe.on, recipe.bandwidth, recipe.kernel)
+        common = len(mask) - int(np.isnan(pretrained).sum())
+        block = rules.RowBlock(
+            fine_tuned[:, :common],
+            pretrained[:, :common],
+            tensor=self._name,
+            first_row=row,
+            seed=recipe.seed,
+            settings=recipe.settings,
+        )
         k = int(mask[:common].sum())
-        known = slice(0, common)
         again = np.ones(len(mask), bool)
         if common:
-            again[known] = rules.retain(
-                fine_tuned[known],
-                k,
-                recipe.rule,
-                pretrained=pretrained[known],
-                tensor=self._name,
-                first_row=row,
-                seed=recipe.seed,
-                on=recipe.on,
-                bandwidth=recipe.bandwidth,
-                kernel=recipe.kernel,
-                stood_in=[],
-            )
+            again[:common] = rules.mask_block(recipe.rule, block, k)[0]
         if (again != mask).any():
             raise SubnetworkError(
                 f"these are not the models that the subnetwork was made from: in row {row} of {self._name} the rule "
                 f"decides otherwise about {int((again != mask).sum())} of {len(mask)} entries"
             )
-        values = fine_tuned - pretrained if recipe.on == "update" else fine_tuned
-        found = _explain(
-            values[known],
-            fine_tuned[known],
-            pretrained[known],
-            k,
-            recipe.rule,
-            settings,
-            mask[known],
-            f"ken.explain(net, pair, {self._name!r}, {row})",
-            tensor=self._name,
-            row=row,
-            seed=recipe.seed,
-        )
-        added = len(mask) - common
-        if not added:
-            return found
-        more = {"fine_tuned": fine_tuned, "pretrained": pretrained, "mask": mask, "added": added}
-        return replace(found, **more, values=np.append(values[known], np.full(added, np.nan)))
+        python = f"ken.explain(net, pair, {self._name!r}, {row})"
+        why = _explained(block, k, recipe.rule, mask=mask[:common], python=python)
+        return why.with_added(fine_tuned[0], pretrained[0], mask) if common < len(mask) else why

@@ -1,8 +1,8 @@
-"""What is known of a row once a rule has decided about it: claims, tables, cards."""
+"""A row that a rule has decided about: claims, tables, cards."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -36,31 +36,67 @@ class Claim(NamedTuple):
 class RowExplanation:
     """A row, what a rule decided about it, and why.
 
-    All arrays are float64 of length n, or k for what grid points have; `claimed` and `order` say which entry each grid
-    point claimed, and in which order the points were visited. They are empty where no point claims: for other rules,
-    constant rows, k >= n. values are those the rule looked at. The last `added` entries have no pretrained value and
-    are retained whole. stood_in: the bandwidth rule found none for this row, so that it has that of the normal
-    reference. python is the line that makes this again.
+    What grid points have is empty where no point claims: for other rules, for constant rows, for k >= n.
+
+    Attributes:
+        fine_tuned: The fine-tuned values, (n,) float64.
+        pretrained: The pretrained values, likewise, NaN for added entries; None if they were not given.
+        k: Entries that the rule retained.
+        rule: Name of the rule.
+        block: What it decided about: the entries with a pretrained value, with its settings and seed.
+        mask: Which entries are retained, (n,) bool.
+        values: The values that the rule looked at, (n,) float64, NaN for added entries.
+        bandwidth: That of the density of the row, in units of the values; 0 if it has no density.
+        grid: The grid points, (k,) float64.
+        level: Their density, rounded to levels, (k,) float64.
+        order: The grid points in the order in which they were visited, (k,).
+        claimed: The entry that each grid point claimed, (k,).
+        added: So many entries, the last ones, have no pretrained value, and are retained whole.
+        python: The line of Python that makes this again.
+        stood_in: The bandwidth rule found none for this row: it has that of the normal reference.
     """
 
     fine_tuned: Array
     pretrained: Array | None
     k: int
     rule: str
-    settings: rules.Settings
+    block: rules.RowBlock
     mask: NDArray[np.bool_]
     values: Array
-    bandwidth: float
-    grid: Array
-    level: Array
-    order: NDArray[np.intp]
-    claimed: NDArray[np.intp]
-    tensor: str = ""
-    row: int = 0
-    seed: int = 0
+    bandwidth: float = 0.0
+    grid: Array = field(default_factory=lambda: np.empty(0))
+    level: Array = field(default_factory=lambda: np.empty(0))
+    order: NDArray[np.intp] = field(default_factory=lambda: np.empty(0, np.intp))
+    claimed: NDArray[np.intp] = field(default_factory=lambda: np.empty(0, np.intp))
     added: int = 0
     python: str = ""
     stood_in: bool = False
+
+    def with_added(self, fine_tuned: Array, pretrained: Array, mask: NDArray[np.bool_]) -> RowExplanation:
+        """The same with the whole row: the entries at its end that have no pretrained value (NaN), too."""
+        added = len(mask) - len(self.mask)
+        values = np.append(self.values, np.full(added, np.nan))
+        return replace(self, fine_tuned=fine_tuned, pretrained=pretrained, mask=mask, values=values, added=added)
+
+    @property
+    def settings(self) -> rules.Settings:
+        """The settings of the rule."""
+        return self.block.settings
+
+    @property
+    def tensor(self) -> str:
+        """Name of the tensor."""
+        return self.block.tensor
+
+    @property
+    def row(self) -> int:
+        """Number of the row in the tensor, from 0."""
+        return self.block.first_row
+
+    @property
+    def seed(self) -> int:
+        """Seed of random rules."""
+        return self.block.seed
 
     @property
     def n(self) -> int:
@@ -68,23 +104,35 @@ class RowExplanation:
         return len(self.fine_tuned)
 
     def claim(self, step: int) -> Claim:
-        """The claim of that step, from 1."""
+        """What happened in one step.
+
+        Args:
+            step: Number of the step, from 1.
+
+        Returns:
+            The claim.
+
+        Raises:
+            IndexError: There is no such step.
+        """
         if not 1 <= step <= len(self.order):
             raise IndexError(f"step must be from 1 to {len(self.order)}, got {step}")
         point = int(self.order[step - 1])
         entry = int(self.claimed[point])
         far = np.abs(self.values - self.grid[point])
         nearer = np.flatnonzero((far < far[entry]) | ((far == far[entry]) & (np.arange(self.n) < entry)))
-        nearest_first = nearer[np.argsort(far[nearer], kind="stable")]
-        return Claim(step, point, float(self.grid[point]), entry, float(far[entry]), tuple(map(int, nearest_first)))
+        taken = tuple(map(int, nearer[np.argsort(far[nearer], kind="stable")]))
+        at, distance = float(self.grid[point]), float(far[entry])
+        return Claim(step, point, at, entry=entry, distance=distance, taken=taken)
 
     @cached_property
     def density(self) -> Array:
         """The density at each grid point, (k,)."""
-        if not len(self.grid):
-            return np.empty(0)
-        known = self.values[None, : self.n - self.added]
-        return density(known, self.grid[None], np.array([[self.bandwidth]]), self.settings.kernel)[0]
+        return self._density_at(self.grid) if len(self.grid) else np.empty(0)
+
+    def _density_at(self, points: Array) -> Array:
+        seen = self.values[None, : self.n - self.added]
+        return density(seen, points[None], np.array([[self.bandwidth]]), kernel=self.settings.kernel)[0]
 
     @property
     def steps(self) -> NDArray[np.intp]:
@@ -96,24 +144,27 @@ class RowExplanation:
     @cached_property
     def entry_density(self) -> Array:
         """The density at each entry; NaN where there is none: for constant rows, other rules, added entries."""
-        found = np.full(self.n, np.nan)
+        densities = np.full(self.n, np.nan)
         if self.bandwidth > 0:
-            known = self.values[: self.n - self.added]
-            found[: len(known)] = density(known[None], known[None], np.array([[self.bandwidth]]), self.settings.kernel)[
-                0
-            ]
-        return found
+            common = self.n - self.added
+            densities[:common] = self._density_at(self.values[:common])
+        return densities
 
     @cached_property
     def ranks(self) -> NDArray[np.intp]:
         """Rank of each entry by its density, from 1, the densest; of equal ones the first. 0 if there is no density."""
         ranks = np.zeros(self.n, np.intp)
-        known = int((~np.isnan(self.entry_density)).sum())
-        ranks[np.argsort(-self.entry_density, kind="stable")[:known]] = np.arange(1, known + 1)
+        count = int((~np.isnan(self.entry_density)).sum())
+        ranks[np.argsort(-self.entry_density, kind="stable")[:count]] = np.arange(1, count + 1)
         return ranks
 
     def claims(self) -> pd.DataFrame:
-        """One line a step: point, at (the grid point), density, level, entry, distance, taken (how many nearer)."""
+        """The claims as a table.
+
+        Returns:
+            One line a step, from 1: point, at (the grid point), density, level, entry, distance, taken (how many
+            entries were nearer). No line where no grid point claims.
+        """
         import pandas as pd
 
         lines = [self.claim(step) for step in range(1, len(self.order) + 1)]
@@ -124,10 +175,12 @@ class RowExplanation:
         return table.assign(taken=[len(line.taken) for line in lines])
 
     def table(self) -> pd.DataFrame:
-        """One line an entry, by column.
+        """The entries as a table.
 
-        fine_tuned, pretrained, update, value (what the rule saw), density, rank, step, retained, reason. pretrained and
-        update are NaN where they are not known, density where there is none; step and rank are 0 then.
+        Returns:
+            One line an entry, by column: fine_tuned, pretrained, update, value (what the rule saw), density, rank,
+            step, retained, reason. pretrained and update are NaN where they are not known, density where there is
+            none; step and rank are 0 then.
         """
         import pandas as pd
 
@@ -148,14 +201,24 @@ class RowExplanation:
         ).rename_axis("column")
 
     def entry(self, i: int) -> Card:
-        """The decision card of one entry, counted from 0 (from the end, if below)."""
+        """The decision card of one entry.
+
+        Args:
+            i: Number of the entry, from 0 (from the end, if below).
+
+        Returns:
+            The card.
+
+        Raises:
+            IndexError: There is no such entry.
+        """
         if not -self.n <= i < self.n:
             raise IndexError(f"entry must be from {-self.n} to {self.n - 1}, got {i}")
         return Card(self, i % self.n)
 
 
 class Card:
-    """What became of one entry. `text` is for people, `as_dict` for programs, `python` finds it again."""
+    """What became of one entry. `text` is for people, `as_dict` for programs; `python` makes the card again."""
 
     def __init__(self, row: RowExplanation, entry: int) -> None:
         self._row, self._entry = row, entry
@@ -166,7 +229,7 @@ class Card:
         return f"{self._row.python}.entry({self._entry})"
 
     def as_dict(self) -> dict[str, Any]:
-        """All that the card says, as numbers, strings and lists that JSON can hold; None for what there is not."""
+        """All that the card says, as numbers, strings and lists that JSON can hold; None where there is no value."""
         row, i = self._row, self._entry
         step = int(row.steps[i])
         claim = row.claim(step) if step else None
@@ -196,20 +259,20 @@ class Card:
 
     @property
     def text(self) -> str:
-        """The card for people: a line what, a line why, then the numbers."""
-        of = self.as_dict()
-        where = f" in row {of['row']} of {of['tensor']}" if of["tensor"] else ""
-        lines = [f"Entry {of['column']}{where} is {'retained' if of['retained'] else 'reset'}."]
-        lines.append(f"{of['reason'][0].upper()}{of['reason'][1:]}.")
-        known = [("fine-tuned", of["fine_tuned"]), ("pretrained", of["pretrained"]), ("update", of["update"])]
-        lines.append("; ".join(f"{name} {value:.6g}" for name, value in known if value is not None))
-        if of["density"] is not None:
-            lines.append(f"density {of['density']:.6g}, rank {of['density_rank']} of {of['n']} in its row")
-        lines.append(f"rule {of['rule']}, k = {of['k']} of {of['n']}, on {of['on']}")
+        """The card for people: a line that says what happened, one that says why, then the numbers."""
+        card = self.as_dict()
+        where = f" in row {card['row']} of {card['tensor']}" if card["tensor"] else ""
+        lines = [f"Entry {card['column']}{where} is {'retained' if card['retained'] else 'reset'}."]
+        lines.append(f"{card['reason'][0].upper()}{card['reason'][1:]}.")
+        values = {"fine-tuned": card["fine_tuned"], "pretrained": card["pretrained"], "update": card["update"]}
+        lines.append("; ".join(f"{name} {value:.6g}" for name, value in values.items() if value is not None))
+        if card["density"] is not None:
+            lines.append(f"density {card['density']:.6g}, rank {card['density_rank']} of {card['n']} in its row")
+        lines.append(f"rule {card['rule']}, k = {card['k']} of {card['n']}, on {card['on']}")
         if self._row.stood_in:
-            told = self._row.settings.bandwidth
-            lines.append(f"the bandwidth rule {told} found none for this row: it has that of the normal reference")
-        lines.append(of["python"])
+            rule = self._row.settings.bandwidth
+            lines.append(f"the bandwidth rule {rule} found none for this row: it has that of the normal reference")
+        lines.append(card["python"])
         return "\n".join(lines)
 
     def __repr__(self) -> str:
@@ -232,8 +295,8 @@ def reason(row: RowExplanation, i: int) -> str:
     if row.rule in ("magnitude", "update"):
         size = row.fine_tuned if row.rule == "magnitude" or row.pretrained is None else row.fine_tuned - row.pretrained
         order = np.argsort(-np.abs(size), kind="stable")
-        what = "absolute value" if row.rule == "magnitude" else "absolute update"
-        return f"it is {kept} the {row.k} entries of largest {what}: rank {int(np.flatnonzero(order == i)[0]) + 1}"
+        quantity = "absolute value" if row.rule == "magnitude" else "absolute update"
+        return f"it is {kept} the {row.k} entries of largest {quantity}: rank {int(np.flatnonzero(order == i)[0]) + 1}"
     if row.rule in ("random", "della"):
         return f"it was {'' if row.mask[i] else 'not '}drawn at random, with seed {row.seed}"
     return f"rule {row.rule!r} {'retains' if row.mask[i] else 'does not retain'} it"
@@ -251,7 +314,7 @@ def _claimed(row: RowExplanation, i: int) -> str:
 
 
 def _left_over(row: RowExplanation, i: int) -> str:
-    """Whoever came past it found another one that was at least as near."""
+    """Each grid point found another entry that was at least as near."""
     far = np.abs(row.grid - row.values[i])
     point = int(far.argmin())
     other = int(row.claimed[point])

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from dataclasses import replace
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,35 +46,41 @@ def stability(
     row: int = 0,
     seed: int = 0,
 ) -> Stability:
-    """Which entries of a row (n,) the rule decides otherwise about when one of its choices is changed.
+    """Which entries of a row the rule decides otherwise about when one of its choices is changed.
 
-    An entry flips if its bit in the mask differs; the share is the number of those over n. A flip never comes alone,
-    since both masks have exactly k entries. The bandwidth that is halved and doubled is the one that `bandwidth` finds
-    for this row. Reversed, the claims start at the grid point that was visited last.
+    An entry flips if its bit in the mask differs. A flip never comes alone, since both masks have exactly k entries.
+    The bandwidth that is halved and doubled is the one that `bandwidth` finds for this row. Reversed, the claims start
+    at the grid point that was visited last.
 
-    The share is NaN, and no entry flips, where there is nothing to change: for rules that have no bandwidth or no grid,
-    for a constant row, and for k >= n. The arguments are those of `ken.explain_row`, and it raises what that raises.
+    Args:
+        fine_tuned_row: This and all others are as in `ken.explain_row`.
+        k: Entries to retain.
+        pretrained_row: The pretrained values, (n,).
+        rule: Name of the rule.
+        on: The values that it looks at.
+        bandwidth: Its bandwidth.
+        kernel: Its kernel.
+        tensor: Name of the tensor.
+        row: Number of the row.
+        seed: Seed of random rules.
 
-    >>> found = stability(np.array([0.1, 0.2, 0.6, 0.9, 1.0]), k=4)
-    >>> found.halved.share, found.halved.entries.tolist(), found.doubled.share
-    (0.4, [1, 3], 0.0)
-    >>> stability(np.array([0.1, 0.2, 0.6, 0.9, 1.0]), k=4, rule="magnitude").doubled.share
-    nan
+    Returns:
+        For each change the entries that flip, and their share of n. The share is NaN, and no entry flips, where there
+        is nothing to change: for rules that have no bandwidth or no grid, for a constant row, and for k >= n.
+
+    Raises:
+        KenError: As `ken.explain_row` does.
+
+    Example:
+        >>> flips = stability(np.array([0.1, 0.2, 0.6, 0.9, 1.0]), k=4)
+        >>> flips.halved.share, flips.halved.entries.tolist(), flips.doubled.share
+        (0.4, [1, 3], 0.0)
+        >>> stability(np.array([0.1, 0.2, 0.6, 0.9, 1.0]), k=4, rule="magnitude").doubled.share
+        nan
     """
-    return stability_of(
-        explain_row(
-            fine_tuned_row,
-            k,
-            pretrained_row,
-            rule,
-            on=on,
-            bandwidth=bandwidth,
-            kernel=kernel,
-            tensor=tensor,
-            row=row,
-            seed=seed,
-        )
-    )
+    settings: dict[str, Any] = {"on": on, "bandwidth": bandwidth, "kernel": kernel}
+    why = explain_row(fine_tuned_row, k, pretrained_row, rule=rule, **settings, tensor=tensor, row=row, seed=seed)
+    return stability_of(why)
 
 
 def stability_of(why: RowExplanation) -> Stability:
@@ -88,25 +95,15 @@ def stability_of(why: RowExplanation) -> Stability:
 
     def at(factor: float) -> Flips:
         width = factor * float(bandwidth(why.values[None], why.settings.bandwidth)[0, 0])
-        mask = rules.retain(
-            why.fine_tuned,
-            why.k,
-            why.rule,
-            pretrained=why.pretrained,
-            tensor=why.tensor,
-            first_row=why.row,
-            seed=why.seed,
-            on=why.settings.on,
-            bandwidth=min(max(width, float(_LIMITS.smallest_subnormal)), float(_LIMITS.max)),
-            kernel=why.settings.kernel,
-        )
-        return flips(mask)
+        width = min(max(width, float(_LIMITS.smallest_subnormal)), float(_LIMITS.max))
+        block = replace(why.block, settings=replace(why.settings, bandwidth=width))
+        return flips(rules.mask_block(why.rule, block, why.k)[0])
 
-    turned = nothing
+    backwards = nothing
     if len(why.order):
         mask = np.zeros(why.n, np.bool_)
         mask[claims_in_order(why.values, why.order[::-1])] = True
-        turned = flips(mask)
+        backwards = flips(mask)
     if why.rule in WITHOUT_BANDWIDTH:
-        return Stability(nothing, nothing, turned)
-    return Stability(at(0.5), at(2.0), turned)
+        return Stability(nothing, nothing, backwards)
+    return Stability(at(0.5), at(2.0), backwards)

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import numpy as np
@@ -40,70 +41,60 @@ class Piece(NamedTuple):
 
 
 @dataclass
-class Move:
-    """Values of one view go down by some distances and up by others. after is the fingerprint they then have."""
+class _ChangeOfOne:
+    """What becomes of one view. after is the fingerprint that it then has."""
 
     name: str
     spot: Spot
-    down: Distances | None
-    up: Distances | None
     after: str
-
-    def back(self, slots: Mapping[str, torch.Tensor]) -> Move:
-        """The change that leads back; the model may have got other tensors since."""
-        return Move(self.name, _again(self.spot, slots), self.up, self.down, "")
 
     def unchanged(self, slots: Mapping[str, torch.Tensor]) -> bool:
         """Whether the model still holds what this change has led to."""
         return _holds(_again(self.spot, slots), self.after)
-
-    def value(self) -> torch.Tensor:
-        """The values that the view is to have."""
-        moved = self.spot.tensor.detach().cpu().clone(memory_format=_contiguous())
-        ulp_distances.exchange(bits_of(moved), self.down, self.up)
-        return moved
-
-    def pieces(self) -> Iterator[Piece]:
-        """Parts that can be done one by one and at the same time."""
-        slot = self.spot.tensor
-        if slot.device.type != "cpu" or not slot.is_contiguous() or slot.is_neg():
-            yield Piece(lambda: self._elsewhere(self.down, self.up), lambda: self._elsewhere(self.up, self.down), False)
-            return
-        values = bits_of(slot)
-        for entries, down, up in zip(
-            (slice(i, i + ulp_distances.PIECE) for i in range(0, values.size, ulp_distances.PIECE)),
-            _cut(self.down, values.size),
-            _cut(self.up, values.size),
-            strict=True,
-        ):
-            part = values[entries]
-            yield Piece(_exchange(part, down, up), _exchange(part, up, down), False)
-
-    def _elsewhere(self, down: Distances | None, up: Distances | None) -> None:
-        """On another device, or not in C order: a copy is changed and written back."""
-        slot = self.spot.tensor
-        here = slot.detach().cpu().clone(memory_format=_contiguous())
-        ulp_distances.exchange(bits_of(here), down, up)
-        write(slot, here)
 
 
 @dataclass
-class Put:
-    """A tensor takes the place of what was there, of another shape if it must."""
+class Move(_ChangeOfOne):
+    """Values of one view go down by some distances and up by others."""
 
-    name: str
-    spot: Spot
+    down: Distances | None
+    up: Distances | None
+
+    def back(self, slots: Mapping[str, torch.Tensor]) -> Move:
+        """The change that leads back; the model may have got other tensors since."""
+        return replace(self, spot=_again(self.spot, slots), after="", down=self.up, up=self.down)
+
+    def value(self) -> torch.Tensor:
+        """The values that the view is to have."""
+        return moved(self.spot.tensor, self.down, self.up)
+
+    def pieces(self) -> Iterator[Piece]:
+        """Parts that can be done one by one and at the same time."""
+        slot, down, up = self.spot.tensor, self.down, self.up
+        if slot.device.type != "cpu" or not slot.is_contiguous() or slot.is_neg():
+            # On another device, or not in C order: a copy is changed and written back.
+            do, undo = (lambda: write(slot, moved(slot, down, up))), (lambda: write(slot, moved(slot, up, down)))
+            yield Piece(do, undo, again=False)
+            return
+        values = bits_of(slot)
+        starts = range(0, values.size, ulp_distances.PIECE)
+        for start, part_down, part_up in zip(starts, _cut(down, values.size), _cut(up, values.size), strict=True):
+            exchange = partial(ulp_distances.exchange, values[start : start + ulp_distances.PIECE])
+            yield Piece(partial(exchange, part_down, part_up), partial(exchange, part_up, part_down), again=False)
+
+
+@dataclass
+class Put(_ChangeOfOne):
+    """A tensor takes the place of what was there, of another shape if it must. old is known once it is done."""
+
     new: torch.Tensor
     model: torch.nn.Module
-    after: str
+    old: torch.Tensor | None = None
 
     def back(self, slots: Mapping[str, torch.Tensor]) -> Put:
         """The change that leads back; the model may have got other tensors since."""
-        return Put(self.name, _again(self.spot, slots), self.old, self.model, "")
-
-    def unchanged(self, slots: Mapping[str, torch.Tensor]) -> bool:
-        """Whether the model still holds what this change has led to."""
-        return _holds(_again(self.spot, slots), self.after)
+        assert self.old is not None
+        return replace(self, spot=_again(self.spot, slots), after="", new=self.old, old=None)
 
     def value(self) -> torch.Tensor:
         """The values that the view is to have."""
@@ -112,7 +103,7 @@ class Put:
     def pieces(self) -> Iterator[Piece]:
         """All of it in one part."""
         self.old = self.spot.tensor.detach().clone()
-        yield Piece(lambda: self._write(self.new), lambda: self._write(self.old), True)
+        yield Piece(partial(self._write, self.new), partial(self._write, self.old), again=True)
 
     def _write(self, value: torch.Tensor) -> None:
         import torch
@@ -131,46 +122,46 @@ class Put:
                 owner.out_features, owner.in_features = value.shape
 
 
+@dataclass
 class Region:
-    """Views that overlap are written as one. promised are the fingerprints of what each of them is to have then.
+    """Views that overlap are written as one. after are the fingerprints that some of them then have, by their place."""
 
-    Raises `SubnetworkError` if they cannot all have it.
-    """
+    name: str
+    group: list[Spot]
+    after: Mapping[int, str]
+    old: Copy
+    new: Copy
 
-    def __init__(self, group: list[Spot], changes: Mapping[int, Move | Put], promised: Mapping[int, str]) -> None:
-        self.group, self.after = group, dict(promised)
-        self.name = next(iter(changes.values())).name
-        self._old, self._new = Copy(group), Copy(group)
-        for which, change in changes.items():
+    @classmethod
+    def planned(cls, group: list[Spot], changes: Mapping[int, Move | Put], promised: Mapping[int, str]) -> Region:
+        """The changes of a group as one; raises `SubnetworkError` if not all views can have what is promised."""
+        new = Copy(group)
+        for place, change in changes.items():
             value = change.value()
-            if value.shape != group[which].tensor.shape:
-                raise SubnetworkError(f"{group[which].names[0]} shares memory with others and cannot get another shape")
-            self._new.write(which, value)
-        for which, after in promised.items():
-            if fingerprint(self._new.views[which]) != after:
-                others = [spot.names[0] for spot in group if spot is not group[which]]
-                raise SubnetworkError(
-                    f"{group[which].names[0]} shares memory with {' and '.join(others[:3])}, and it cannot hold the "
-                    f"subnetwork's values for all; {REMEDY}"
-                    if others
-                    else f"several entries of {group[which].names[0]} are one place in memory (it is expanded), and it "
-                    f"cannot hold the subnetwork's values for all; {REMEDY}"
-                )
+            if value.shape != group[place].tensor.shape:
+                raise SubnetworkError(f"{group[place].names[0]} shares memory with others and cannot get another shape")
+            new.write(place, value)
+        for place, after in promised.items():
+            if fingerprint(new.views[place]) != after:
+                name = group[place].names[0]
+                others = [spot.names[0] for spot in group if spot is not group[place]]
+                shared = f"several entries of {name} are one place in memory (it is expanded)"
+                if others:
+                    shared = f"{name} shares memory with {' and '.join(others[:3])}"
+                raise SubnetworkError(f"{shared}, and it cannot hold the subnetwork's values for all; {REMEDY}")
+        return cls(next(iter(changes.values())).name, group, after=dict(promised), old=Copy(group), new=new)
 
     def back(self, slots: Mapping[str, torch.Tensor]) -> Region:
         """The change that leads back; the model may have got other tensors since."""
-        other = Region.__new__(Region)
-        other.group = [_again(spot, slots) for spot in self.group]
-        other.name, other.after, other._old, other._new = self.name, {}, self._new, self._old
-        return other
+        return replace(self, group=[_again(spot, slots) for spot in self.group], after={}, old=self.new, new=self.old)
 
     def unchanged(self, slots: Mapping[str, torch.Tensor]) -> bool:
         """Whether the model still holds what this change has led to."""
-        return all(_holds(_again(self.group[which], slots), after) for which, after in self.after.items())
+        return all(_holds(_again(self.group[place], slots), after) for place, after in self.after.items())
 
     def pieces(self) -> Iterator[Piece]:
         """All of it in one part."""
-        yield Piece(lambda: self._write(self._new), lambda: self._write(self._old), True)
+        yield Piece(partial(self._write, self.new), partial(self._write, self.old), again=True)
 
     def _write(self, source: Copy) -> None:
         for spot, values in zip(self.group, source.views, strict=True):
@@ -227,14 +218,13 @@ def _holds(spot: Spot, after: str) -> bool:
     return (one or not spot.tensor.numel()) and fingerprint(spot.tensor) == after
 
 
-def _contiguous() -> torch.memory_format:
+def moved(tensor: torch.Tensor, down: Distances | None, up: Distances | None) -> torch.Tensor:
+    """A copy of a tensor, on the CPU, less some distances and plus others."""
     import torch
 
-    return torch.contiguous_format
-
-
-def _exchange(values: NDArray[np.unsignedinteger], down: Distances | None, up: Distances | None) -> Callable[[], None]:
-    return lambda: ulp_distances.exchange(values, down, up)
+    values = tensor.detach().resolve_conj().resolve_neg().cpu().clone(memory_format=torch.contiguous_format)
+    ulp_distances.exchange(bits_of(values), down, up)
+    return values
 
 
 def _cut(distances: Distances | None, entries: int) -> Iterator[Distances | None]:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from ken.errors import SubnetworkError
+from ken.errors import SubnetworkError, in_brief
 from ken.models.checkpoints.wrappers import plain_names
 from ken.models.tensors.storages import Copy, Spot, entangled, spots
 from ken.models.tensors.tensor_bytes import fingerprint
@@ -23,11 +23,11 @@ def slots_of(model: torch.nn.Module) -> dict[str, torch.Tensor]:
 
 def owners_of(model: torch.nn.Module) -> dict[str, tuple[torch.nn.Module, str]]:
     """For every name that `slots_of` gives: the module which has the tensor, and what it calls it."""
-    found = {}
+    owners = {}
     for path, module in model.named_modules(remove_duplicate=False):
         for leaf in (*module._parameters, *module._buffers):
-            found[f"{path}.{leaf}" if path else leaf] = module, leaf
-    return {short: found[name] for name, short in plain_names(found).items()}
+            owners[f"{path}.{leaf}" if path else leaf] = module, leaf
+    return {short: owners[name] for name, short in plain_names(owners).items()}
 
 
 def conflict(
@@ -64,25 +64,18 @@ def copied(
 ) -> torch.nn.Module:
     """A deep copy of a module with some values exchanged; what is exchanged is not copied first.
 
-    Args:
-        model: The module; it is not changed.
-        places: The name of the value that each place of the module is to have.
-        values: The values by name, each with memory of its own.
-        tie: Whether places of one name are one tensor in the copy, even if the module has them apart.
+    places gives for each place of the module the name of the value that it is to have, values the values, each with
+    memory of its own. tie says whether places of one name are one tensor in the copy, even if the module has them
+    apart. Names that share memory in the module share it in the copy, too, unless they are to have different values;
+    places without a value of their own have that of the memory they share.
 
-    Returns:
-        The copy. Names that share memory in the module share it there, too, unless they are to have different values;
-        places without a value of their own have that of the memory they share.
+    Raises `SubnetworkError` if the module has no such place, or cannot be copied, or a place without a value shares
+    memory with two that are to have different ones.
 
-    Raises:
-        SubnetworkError: The module has no such place, or cannot be copied, or a place without a value shares memory
-            with two that are to have different ones.
-
-    Example:
-        >>> import torch
-        >>> layer = torch.nn.Linear(2, 2, bias=False)
-        >>> copied(layer, {"weight": "w"}, {"w": torch.ones(2, 2)}).weight.tolist()
-        [[1.0, 1.0], [1.0, 1.0]]
+    >>> import torch
+    >>> layer = torch.nn.Linear(2, 2, bias=False)
+    >>> copied(layer, {"weight": "w"}, {"w": torch.ones(2, 2)}).weight.tolist()
+    [[1.0, 1.0], [1.0, 1.0]]
     """
     slots = slots_of(model)
     for place in places:
@@ -96,21 +89,22 @@ def copied(
         first = next(other for other in places if places[other] == name)
         return values[name] if tie or place == first else values[name].clone()
 
-    found = spots(slots)
-    groups = entangled(found)
+    views = spots(slots)
+    groups = entangled(views)
     together = {id(spot) for group in groups for spot in group}
-    for group in [*([spot] for spot in found if id(spot) not in together), *groups]:
+    for group in [*([spot] for spot in views if id(spot) not in together), *groups]:
         those = {place: places[place] for spot in group for place in spot.names if place in places}
         if not those:
             continue
-        if len(group) == 1 and id(group[0]) not in together and _agree(those, values):
+        alone = id(group[0]) not in together
+        if alone and _agree(those, values):
             first = next(iter(those))
             for tensor in group[0].tensors:
                 exchanged[id(tensor)] = one.like(tensor, own(those[first], first))
             continue
-        views = None if len(group) == 1 and id(group[0]) not in together else _written(group, places, values)
-        if views is not None:
-            for spot, view in zip(group, views, strict=True):
+        written = None if alone else _written(group, places, values)
+        if written is not None:
+            for spot, view in zip(group, written, strict=True):
                 for tensor in spot.tensors:
                     exchanged[id(tensor)] = one.like(tensor, view)
             continue
@@ -201,12 +195,10 @@ def _written(
 
 
 def _deepcopy(model: torch.nn.Module, exchanged: Mapping[int, torch.Tensor]) -> torch.nn.Module:
-    deepcopy: Callable[..., torch.nn.Module] = copy.deepcopy
     try:
-        return deepcopy(model, dict(exchanged))
+        return copy.deepcopy(model, dict(exchanged))
     except Exception as error:  # whatever the module's own code, or torch, raises
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise SubnetworkError(
-            f"the module {type(model).__name__} cannot be copied ({reason}); write the subnetwork into it with "
-            "net.inject_(model), or inject into its state dict"
+            f"the module {type(model).__name__} cannot be copied ({in_brief(error)}); write the subnetwork into it "
+            "with net.inject_(model), or inject into its state dict"
         ) from error

@@ -31,22 +31,35 @@ if TYPE_CHECKING:
 
 
 def export(net: SubnetworkData, pretrained: Source, folder: str | Path, *, progress: bool = True) -> Path:
-    """Write the injected model into a new checkpoint folder, which `from_pretrained` opens. Returns the folder.
+    """Write the injected model into a new checkpoint folder, which `from_pretrained` opens.
 
     If the fine-tuned model was such a folder, the new one has its sharding, its configuration and its tokenizer. Else
     the configuration is that of the fine-tuned module, and the tokenizer that of the pretrained folder, if it is one.
-    A model that is no transformers model gives model.safetensors alone.
+    A model that is no transformers model gives model.safetensors alone. The folder gets its name when it is complete:
+    on any error, and when the export is interrupted, there is none.
 
-    The tensors are checked as `ken.inject` does, and the folder gets its name when it is complete: on any error, and
-    when it is interrupted, there is none. Raises `SubnetworkError`, `FormatError`, `OutputError` for a folder inside
-    that of the pretrained model, and `FileExistsError` if there is something in the folder already.
+    Args:
+        net: The subnetwork.
+        pretrained: The pretrained model, as `ken.prune` takes it; its tensors are checked as `ken.inject` does.
+        folder: The new folder; it must not exist yet, or be empty.
+        progress: Show a bar if it takes longer than a second.
 
-    >>> import tempfile, torch, ken
-    >>> pretrained = {"w": torch.zeros(4, 4)}
-    >>> net = ken.prune({"w": torch.ones(4, 4)}, pretrained, 2)
-    >>> with tempfile.TemporaryDirectory() as parent:
-    ...     sorted(path.name for path in export(net, pretrained, Path(parent) / "model").iterdir())
-    ['model.safetensors']
+    Returns:
+        The folder.
+
+    Raises:
+        SubnetworkError: The pretrained model is not the one that the subnetwork relies on.
+        FormatError: The subnetwork's file is damaged.
+        OutputError: The folder lies inside that of the pretrained model.
+        FileExistsError: There is something in the folder already.
+
+    Example:
+        >>> import tempfile, torch, ken
+        >>> pretrained = {"w": torch.zeros(4, 4)}
+        >>> net = ken.prune({"w": torch.ones(4, 4)}, pretrained, 2)
+        >>> with tempfile.TemporaryDirectory() as parent:
+        ...     sorted(path.name for path in export(net, pretrained, Path(parent) / "model").iterdir())
+        ['model.safetensors']
     """
     from tqdm.auto import tqdm
 
@@ -83,10 +96,11 @@ def export(net: SubnetworkData, pretrained: Source, folder: str | Path, *, progr
                     dtype, shape = kinds[name]
                     source = net.tied.get(name, name)
                     if source in lent:
-                        parts = stretches(net, source, theirs, lent[source])
+                        parts = stretches(net, source, theirs, place=lent[source])
                     else:
-                        parts = _counted(merged_stretches(net, source, theirs, places[source]), dtype.itemsize, bar)
-                    writer.add(name, stored_dtype(dtype), shape, parts)
+                        merged = merged_stretches(net, source, theirs, place=places[source])
+                        parts = _counted(merged, dtype.itemsize, bar)
+                    writer.add(name, dtype=stored_dtype(dtype), shape=shape, parts=parts)
                     weight_map[name] = shard
                     size += math.prod(shape) * dtype.itemsize
                 writer.finish({"format": "pt"})

@@ -13,15 +13,12 @@ if TYPE_CHECKING:
 def fit_modules(model: torch.nn.Module) -> None:
     """Let embeddings and linear layers state the sizes that their weights have.
 
-    Example:
-        >>> import torch
-        >>> model = torch.nn.Sequential(torch.nn.Linear(2, 3))
-        >>> model[0].weight = torch.nn.Parameter(torch.zeros(5, 2))
-        >>> fit_modules(model)
-        >>> model
-        Sequential(
-          (0): Linear(in_features=2, out_features=5, bias=True)
-        )
+    >>> import torch
+    >>> model = torch.nn.Sequential(torch.nn.Linear(2, 3))
+    >>> model[0].weight = torch.nn.Parameter(torch.zeros(5, 2))
+    >>> fit_modules(model)
+    >>> model[0]
+    Linear(in_features=2, out_features=5, bias=True)
     """
     import torch
 
@@ -36,19 +33,13 @@ def fit_modules(model: torch.nn.Module) -> None:
 
 
 def fit_vocabulary(config: Any, old: int, new: int) -> None:
-    """Let a configuration, in all its parts, speak of the words that there are now.
+    """Let a configuration (None is left alone), in all its parts, speak of `new` words where it spoke of `old` ones.
 
-    Args:
-        config: An object with settings as attributes, such as those of transformers; None is left alone.
-        old: How many words there were; other counts stay.
-        new: How many there are.
-
-    Example:
-        >>> from types import SimpleNamespace
-        >>> config = SimpleNamespace(vocab_size=100, type_vocab_size=2, hidden_size=100)
-        >>> fit_vocabulary(config, 100, 103)
-        >>> config
-        namespace(vocab_size=103, type_vocab_size=2, hidden_size=100)
+    >>> from types import SimpleNamespace
+    >>> config = SimpleNamespace(vocab_size=100, type_vocab_size=2, hidden_size=100)
+    >>> fit_vocabulary(config, 100, 103)
+    >>> config
+    namespace(vocab_size=103, type_vocab_size=2, hidden_size=100)
     """
     for name, value in list(getattr(config, "__dict__", {}).items()):
         if is_size(name) and value == old:

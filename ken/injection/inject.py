@@ -40,35 +40,41 @@ def inject(net: SubnetworkData, pretrained: Mapping[str, torch.Tensor] | str | P
 def inject(net: SubnetworkData, pretrained: Source) -> torch.nn.Module | dict[str, torch.Tensor]:
     """A new model: retained and carried entries from the subnetwork, everything else from the pretrained model.
 
-    For a state dict the result is a state dict under the fine-tuned names, with new tensors. For a module it is a
-    new module on the same device and in the same mode (training or evaluation): a copy of the given one or, where
-    the subnetwork carries tensors that have no place in it (a new head) or the two models tie other tensors, one of the
-    fine-tuned model's transformers class. A copy of another module has apart what is to have different values, and ties
-    what the fine-tuned model ties. For a path it is a state dict (see `ken.export` for a checkpoint folder).
-
     Every pretrained tensor is checked against the fingerprint that the subnetwork has of it, and every stored one
-    against its checksum. Raises `SubnetworkError` if anything does not fit; nothing has been changed by then.
+    against its checksum. Nothing that is given is changed.
 
-    >>> import torch
-    >>> from ken import prune
-    >>> pretrained, fine_tuned = torch.nn.Linear(8, 4), torch.nn.Linear(8, 4)
-    >>> model = inject(prune(fine_tuned, pretrained, k=8), pretrained)
-    >>> torch.equal(model.weight, fine_tuned.weight)
-    True
+    Args:
+        net: The subnetwork.
+        pretrained: The pretrained model, as `ken.prune` takes it.
+
+    Returns:
+        For a module a new module on the same device and in the same mode (training or evaluation): a copy of the given
+        one or, where the subnetwork carries tensors that have no place in it (a new head) or the two models tie other
+        tensors, one of the fine-tuned model's transformers class. A copy of another module has apart what is to have
+        different values, and ties what the fine-tuned model ties. For a state dict or a path a state dict under the
+        fine-tuned names, with new tensors (see `ken.export` for a checkpoint folder).
+
+    Raises:
+        SubnetworkError: The pretrained model is not the one that the subnetwork relies on, or has no place for it.
+        FormatError: The subnetwork's file is damaged.
+
+    Example:
+        >>> import torch
+        >>> from ken import prune
+        >>> pretrained, fine_tuned = torch.nn.Linear(8, 4), torch.nn.Linear(8, 4)
+        >>> model = inject(prune(fine_tuned, pretrained, k=8), pretrained)
+        >>> torch.equal(model.weight, fine_tuned.weight)
+        True
     """
     import torch
 
     theirs = read(pretrained)
     places = find_places(net, theirs)
     lent = find_stand_ins(net, theirs)
-    if isinstance(pretrained, torch.nn.Module):
-        pretrained = unwrapped(pretrained)
-    else:
-        merged = dict(zip(net, each(lambda name: merge(net, name, theirs, places[name]), net), strict=True))
-        merged |= {name: stand_in(net, name, theirs, place) for name, place in lent.items()}
-        merged |= {alias: merged[name] for alias, name in net.tied.items()}
-        return merged
-
+    if not isinstance(pretrained, torch.nn.Module):
+        merged = _values(net, theirs, places=places, lent=lent)
+        return merged | {alias: merged[name] for alias, name in net.tied.items()}
+    pretrained = unwrapped(pretrained)
     homeless = [name for name, place in places.items() if place is None]
     if homeless and net.architecture is None:
         raise SubnetworkError(
@@ -86,19 +92,26 @@ def inject(net: SubnetworkData, pretrained: Source) -> torch.nn.Module | dict[st
         # The fine-tuned class and configuration fit what has other shapes: a grown vocabulary, a head for other labels.
         with suppress(SubnetworkError):  # a model that its class and configuration do not tell whole
             model = _build(net, pretrained)
-    merged = dict(zip(net, each(lambda name: merge(net, name, theirs, places[name]), net), strict=True))
-    stand_ins = {name: stand_in(net, name, theirs, place) for name, place in lent.items()}
-    values = merged | stand_ins
+    values = _values(net, theirs, places=places, lent=lent)
     if model is None:
-        names = _names_by_place(net, theirs, places | lent, slots_of(pretrained))
+        names = _names_by_place(net, theirs, places | lent, slots=slots_of(pretrained))
         of_transformers = theirs.module is not None
         if not of_transformers or conflict(pretrained, names, values) is None or not _covers_its_class(net):
             model = copied(pretrained, names, values, tie=not of_transformers)
             if other_shapes:
-                _fit(model, net, theirs, places)
+                _fit(model, net, theirs, places=places)
             return model
         model = _build(net, pretrained)
     return _filled(model, net, values)
+
+
+def _values(
+    net: SubnetworkData, theirs: Checkpoint, *, places: Mapping[str, str | None], lent: Mapping[str, str]
+) -> dict[str, torch.Tensor]:
+    """All tensors of the new model by name, those that stand in included; tied ones under one name."""
+    merged = each(lambda name: merge(net, name, theirs, place=places[name]), net)
+    stand_ins = {name: stand_in(net, name, theirs, place=place) for name, place in lent.items()}
+    return dict(zip(net, merged, strict=True)) | stand_ins
 
 
 def _names_by_place(
@@ -106,9 +119,9 @@ def _names_by_place(
 ) -> dict[str, str]:
     """For every place of a module the name of the tensor that it is to have, also where that is an alias."""
     names = {str(place): name for name, place in places.items()}
-    found = pair_with(net, theirs)
+    counterparts = pair_with(net, theirs)
     for alias, name in net.tied.items():
-        if (place := found[alias]) is not None and place in slots:
+        if (place := counterparts[alias]) is not None and place in slots:
             names.setdefault(place, name)
     return names
 
@@ -123,15 +136,15 @@ def _filled(model: torch.nn.Module, net: SubnetworkData, merged: Mapping[str, to
     import torch
 
     slots = slots_of(model)
-    names = {name: name for name in (*net, *net.lacking)} | {
-        alias: name for alias, name in net.tied.items() if alias in slots
-    }
-    given: dict[int, str] = {}
+    names = {name: name for name in (*net, *net.lacking)}
+    names |= {alias: name for alias, name in net.tied.items() if alias in slots}
+    filled: dict[int, str] = {}
     apart: dict[str, torch.Tensor] = {}
     for place, name in names.items():
         slot = slots[place]
-        if given.setdefault(id(slot), name) == name or same(merged[name], merged[given[id(slot)]]):
-            slot.data = merged[given[id(slot)]]
+        first = filled.setdefault(id(slot), name)
+        if first == name or same(merged[name], merged[first]):
+            slot.data = merged[first]
         elif isinstance(slot, torch.nn.Parameter):
             apart[place] = torch.nn.Parameter(merged[name], requires_grad=slot.requires_grad)
         else:
@@ -141,30 +154,41 @@ def _filled(model: torch.nn.Module, net: SubnetworkData, merged: Mapping[str, to
     return model
 
 
-def reset(net: SubnetworkData, fine_tuned: Source, pretrained: Source) -> dict[str, torch.Tensor]:
+def reset(net: SubnetworkData, fine_tuned: Source, pretrained: Source | None) -> dict[str, torch.Tensor]:
     """The other direction: the fine-tuned model's tensors with every entry that is not retained set back.
 
     Gives what `inject` gives, as a state dict, bit for bit, but takes the retained values from the fine-tuned model.
-    Raises `SubnetworkError` if the models are not those that the subnetwork was made from.
 
-    >>> import torch, ken
-    >>> a, b = {"w": torch.tensor([[3.0, 0.0, 1.0]])}, {"w": torch.zeros(1, 3)}
-    >>> reset(ken.prune(a, b, k=2), a, b)
-    {'w': tensor([[3., 0., 0.]])}
+    Args:
+        net: The subnetwork.
+        fine_tuned: The fine-tuned model that it was made from, as `ken.prune` takes it.
+        pretrained: The pretrained model, likewise.
+
+    Returns:
+        A state dict under the fine-tuned names, with new tensors.
+
+    Raises:
+        SubnetworkError: The models are not those that the subnetwork was made from.
+
+    Example:
+        >>> import torch, ken
+        >>> a, b = {"w": torch.tensor([[3.0, 0.0, 1.0]])}, {"w": torch.zeros(1, 3)}
+        >>> reset(ken.prune(a, b, k=2), a, b)
+        {'w': tensor([[3., 0., 0.]])}
     """
     import numpy as np
     import torch
 
-    ours, theirs = weight_names.align(*read_pair(fine_tuned, pretrained))
+    tuned, theirs = weight_names.align(*read_pair(fine_tuned, pretrained))
     places = find_places(net, theirs)
-    names = weight_names.complete(match([*net, *net.tied], ours.tensors, (net.prefix, ours.prefix)), net, ours)
+    names = weight_names.complete(match([*net, *net.tied], tuned.tensors, (net.prefix, tuned.prefix)), net, tuned)
     result = {}
     for name, tensor in net.items():
         place = names[name]
         with at_tensor(name):
             if place is None:
                 raise SubnetworkError(f"the fine-tuned model has no tensor {name}")
-            whole = ours.tensors[place]
+            whole = tuned.whole(place)
             if tuple(whole.shape) != tensor.shape or whole.dtype != tensor.dtype:
                 raise SubnetworkError(
                     f"the subnetwork was made from a fine-tuned tensor of {tensor.dtype} {tensor.shape}, "
@@ -176,7 +200,7 @@ def reset(net: SubnetworkData, fine_tuned: Source, pretrained: Source) -> dict[s
                 result[name] = whole.detach().clone()
                 continue
             base = theirs.tensors[str(places[name])]
-            again = RetainedTensor.of(whole, tensor.mask(), base, str(places[name]), tensor.raw)
+            again = RetainedTensor.of(whole, tensor.mask(), base, raw=tensor.raw)
             tensor.check(base)
             if again.result != tensor.result or not np.array_equal(again.ulps, tensor.ulps):
                 raise SubnetworkError("this is not the fine-tuned tensor that the subnetwork was made from")
@@ -185,7 +209,7 @@ def reset(net: SubnetworkData, fine_tuned: Source, pretrained: Source) -> dict[s
             # Where rows were added there is nothing to set back: the mask covers them.
             flat[: base.numel()][back[: base.numel()]] = base.detach().reshape(-1).to(flat)[back[: base.numel()]]
             result[name] = flat.reshape(whole.shape)
-    result |= {name: stand_in(net, name, theirs, place) for name, place in find_stand_ins(net, theirs).items()}
+    result |= {name: stand_in(net, name, theirs, place=place) for name, place in find_stand_ins(net, theirs).items()}
     result |= {alias: result[name] for alias, name in net.tied.items()}
     return result
 
@@ -195,8 +219,8 @@ def find_places(net: SubnetworkData, theirs: Checkpoint) -> dict[str, str | None
 
     Raises `SubnetworkError` if a pruned tensor has none, or one of another shape, or if the layouts differ.
     """
-    found = pair_with(net, theirs)
-    places = {name: found[name] for name in net}
+    counterparts = pair_with(net, theirs)
+    places = {name: counterparts[name] for name in net}
     for name, outline in net.outlines.items():
         if outline.reason is not None:
             continue
@@ -214,9 +238,9 @@ def pair_with(net: SubnetworkData, theirs: Checkpoint) -> dict[str, str | None]:
     Raises `SubnetworkError` if the subnetwork has the tensors as they are on disk and the model has others in memory,
     or the other way round.
     """
-    found = match([*net, *net.tied], theirs.tensors, (net.prefix, theirs.prefix))
-    found = weight_names.complete(found, net, theirs)
-    parts = weight_names.clash(found, net, theirs)
+    names = match([*net, *net.tied], theirs.tensors, (net.prefix, theirs.prefix))
+    names = weight_names.complete(names, net, theirs)
+    parts = weight_names.clash(names, net, theirs)
     if parts is not None:
         how = "open it with from_pretrained and inject into that module"
         if theirs.module is not None:
@@ -225,7 +249,7 @@ def pair_with(net: SubnetworkData, theirs: Checkpoint) -> dict[str, str | None]:
             f"{parts[0]} of the subnetwork and {parts[1]} of the pretrained model are one tensor in different layouts; "
             f"{how}"
         )
-    return found
+    return names
 
 
 def merge(net: SubnetworkData, name: str, theirs: Checkpoint, place: str | None) -> torch.Tensor:
@@ -280,5 +304,5 @@ def _build(net: SubnetworkData, pretrained: torch.nn.Module) -> torch.nn.Module:
 
 def _unset(net: SubnetworkData, model: torch.nn.Module) -> list[str]:
     """The tensors of a model that the subnetwork has none for."""
-    known = {*net.outlines, *net.tied, *net.lacking}
-    return [name for name in model.state_dict() if name not in known]
+    names = {*net.outlines, *net.tied, *net.lacking}
+    return [name for name in model.state_dict() if name not in names]

@@ -16,9 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ken.errors import SubnetworkError, at_tensor
-from ken.injection.changes import REMEDY, Change, Distances, Move, Put, Region
+from ken.injection.changes import REMEDY, Change, Distances, Move, Put, Region, moved
 from ken.models.tensors.storages import Spot, entangled, spots
-from ken.models.tensors.tensor_bytes import Reference, bits_of, fingerprint
+from ken.models.tensors.tensor_bytes import Reference, bits_of, digest, fingerprint
 from ken.subnetwork import ulp_distances
 from ken.subnetwork.carried_tensor import CarriedTensor
 from ken.subnetwork.retained_tensor import RetainedTensor
@@ -61,6 +61,11 @@ class Side(NamedTuple):
     homes: Mapping[str, str]
     lent: Mapping[str, str]
 
+    @property
+    def tensors(self) -> Mapping[str, RetainedTensor | CarriedTensor]:
+        """The subnetwork's tensors, decoded; none if there is no subnetwork."""
+        return {} if self.net is None else self.net.in_memory.tensors
+
 
 class Plan(NamedTuple):
     """Changes, and what is to be remembered when they have been carried out."""
@@ -71,19 +76,18 @@ class Plan(NamedTuple):
 
 def plan(model: torch.nn.Module, slots: Mapping[str, torch.Tensor], current: Side, to: Side) -> Plan:
     """What will become of every view. Raises `SubnetworkError` if anything does not fit; nothing has changed then."""
-    found = spots(slots)
-    planner = _Planner(model, found, current, to)
-    concerned = [spot for spot in found if any(name in side.names for side in (current, to) for name in spot.names)]
+    views = spots(slots)
+    planner = _Planner(model, views, current=current, to=to)
+    concerned = [spot for spot in views if any(name in side.names for side in (current, to) for name in spot.names)]
     changes = dict(zip(map(id, concerned), each(planner.change, concerned), strict=True))
     regions: list[Change] = []
-    for group in entangled(found):
+    for group in entangled(views):
         those = {i: change for i, spot in enumerate(group) if (change := changes.pop(id(spot), None)) is not None}
         if those:
+            promises = {i: planner.promises.get(id(spot)) for i, spot in enumerate(group)}
             with at_tensor(next(iter(those.values())).name):
-                promised = {
-                    i: planner.promises[id(spot)] for i, spot in enumerate(group) if id(spot) in planner.promises
-                }
-                regions.append(Region(group, those, promised))
+                promised = {i: after for i, after in promises.items() if after is not None}
+                regions.append(Region.planned(group, those, promised))
     return Plan([*(change for change in changes.values() if change is not None), *regions], planner.kept)
 
 
@@ -99,18 +103,17 @@ class _Base:
 class _Planner:
     """Decides for one view at a time. promises are the fingerprints of what views are to have, by identity."""
 
-    def __init__(self, model: torch.nn.Module, found: list[Spot], current: Side, to: Side) -> None:
+    def __init__(self, model: torch.nn.Module, views: list[Spot], current: Side, to: Side) -> None:
         self.model, self.current, self.to = model, current, to
-        self.before = {} if current.net is None else dict(current.net.in_memory.items())
-        self.after = {} if to.net is None else dict(to.net.in_memory.items())
-        self.spots = {name: spot for spot in found for name in spot.names}
+        self.before, self.after = current.tensors, to.tensors
+        self.spots = {name: spot for spot in views for name in spot.names}
         self.kept = dict(_KEPT.get(model, {}))
         self.promises = {id(spot): to.lent[name] for name, spot in self.spots.items() if name in to.lent}
 
     def change(self, spot: Spot) -> Move | Put | None:
         """What becomes of a view, after checks; None if nothing does."""
-        olds = self._names(spot, self.current, self.before)
-        news = self._names(spot, self.to, self.after)
+        olds = self._names(spot, self.current)
+        news = self._names(spot, self.to)
         with at_tensor((news or olds)[0]):
             for name in olds:
                 _check_held(spot.tensor, self.before[name])
@@ -134,11 +137,11 @@ class _Planner:
                 self.promises[id(spot)] = change.after
             return change
 
-    def _names(self, spot: Spot, side: Side, tensors: Mapping[str, RetainedTensor | CarriedTensor]) -> list[str]:
+    def _names(self, spot: Spot, side: Side) -> list[str]:
         """The names of a subnetwork's tensors that belong into a view; those that tell most of it come first."""
         names = dict.fromkeys(side.names[place] for place in spot.names if place in side.names)
         return sorted(
-            names, key=lambda name: (side.homes[name] not in spot.names, isinstance(tensors[name], CarriedTensor))
+            names, key=lambda name: (side.homes[name] not in spot.names, isinstance(side.tensors[name], CarriedTensor))
         )
 
     def _base(self, spot: Spot, olds: list[str]) -> _Base:
@@ -174,40 +177,44 @@ class _Planner:
             raise SubnetworkError(base.lost)
         if base.kept is not None:
             del self.kept[spot.names[0]]
-            return Put(olds[0], spot, base.kept, self.model, fingerprint(base.kept))
+            return Put(olds[0], spot, after=fingerprint(base.kept), new=base.kept, model=self.model)
         if base.down is None:
             return None
         assert old.pretrained is not None
-        return Move(olds[0], spot, base.down, None, old.pretrained.fingerprint)
+        return Move(olds[0], spot, after=old.pretrained.fingerprint, down=base.down, up=None)
 
     def _forward(self, spot: Spot, news: list[str], base: _Base) -> Move | Put | None:
         """To what the other subnetwork promises."""
         name, new = news[0], self.after[news[0]]
+        promise = _promise(new)
         if self.to.homes[name] not in spot.names:
             value = new.value if isinstance(new, CarriedTensor) else self._at_home(name, new)
             if not base.lost:
-                before = spot.tensor.detach().clone() if base.down is None else _moved(spot.tensor, base.down)
-                self.kept[spot.names[0]] = Kept(before if base.kept is None else base.kept, _promise(new))
-            return Put(name, spot, value, self.model, _promise(new))
+                before = base.kept
+                if before is None:
+                    before = spot.tensor.detach().clone() if base.down is None else moved(spot.tensor, base.down, None)
+                self.kept[spot.names[0]] = Kept(before, promise)
+            return Put(name, spot, after=promise, new=value, model=self.model)
         if isinstance(new, CarriedTensor):
-            return Put(name, spot, new.value, self.model, fingerprint(new.value))
+            return Put(name, spot, after=promise, new=new.value, model=self.model)
         if base.lost:
             raise SubnetworkError(base.lost)
         if base.kept is not None:
             value = new.onto(base.kept)
             del self.kept[spot.names[0]]
-            return Put(name, spot, value, self.model, new.result)
+            return Put(name, spot, after=promise, new=value, model=self.model)
         for other in news:
             self._check_base(spot, base, self.after[other])
-        return Move(name, spot, base.down, (new.bits, _distances(spot.tensor, base.down, new)), new.result)
+        up = new.bits, _distances(spot.tensor, base.down, new)
+        return Move(name, spot, after=promise, down=base.down, up=up)
 
     def _at_home(self, name: str, new: RetainedTensor) -> torch.Tensor:
         """The values that a tensor will have at home, for its guests."""
         spot = self.spots[self.to.homes[name]]
-        base = self._base(spot, self._names(spot, self.current, self.before))
+        base = self._base(spot, self._names(spot, self.current))
         if base.lost:
             raise SubnetworkError(base.lost)
-        return new.onto(base.kept if base.kept is not None else _moved(spot.tensor, base.down))
+        return new.onto(base.kept if base.kept is not None else moved(spot.tensor, base.down, None))
 
     def _check_base(self, spot: Spot, base: _Base, new: RetainedTensor | CarriedTensor) -> None:
         if isinstance(new, CarriedTensor):
@@ -215,7 +222,7 @@ class _Planner:
         if base.down is None:
             new.check(spot.tensor)
             return
-        old = next(self.before[name] for name in self._names(spot, self.current, self.before))
+        old = next(self.before[name] for name in self._names(spot, self.current))
         assert old.pretrained is not None
         _check_same(old.pretrained, new.pretrained)
 
@@ -236,15 +243,6 @@ def _check_same(a: Reference, b: Reference) -> None:
         raise SubnetworkError(f"the two subnetworks were made with different pretrained tensors: {a} and {b}")
 
 
-def _moved(slot: torch.Tensor, down: Distances | None) -> torch.Tensor:
-    """A copy of a tensor, on the CPU, less some distances."""
-    import torch
-
-    trial = slot.detach().resolve_conj().resolve_neg().cpu().clone(memory_format=torch.contiguous_format)
-    ulp_distances.exchange(bits_of(trial), down, None)
-    return trial
-
-
 def _distances(slot: torch.Tensor, down: Distances | None, new: RetainedTensor) -> NDArray[np.unsignedinteger]:
     """The distances that a new tensor moves the model by. At first a copy is moved, to see that they are right."""
     if new.proven and not new.raw:
@@ -253,5 +251,5 @@ def _distances(slot: torch.Tensor, down: Distances | None, new: RetainedTensor) 
     ulp_distances.exchange(trial, down, None)
     distances = new.relative_to(trial)
     ulp_distances.exchange(trial, None, (new.bits, distances))
-    new.prove(trial)
+    new.prove(digest(trial.data))
     return distances

@@ -10,7 +10,6 @@ from ken.models.checkpoints.checkpoint import Checkpoint
 from ken.models.pairing import weight_names
 from ken.models.pairing.pairing import match
 from ken.models.tensors.tensor_bytes import Reference, bytes_of, dtype_name, fingerprint, new_digest
-from ken.models.tensors.tensor_reader import Entries
 from ken.subnetwork.subnetwork import SubnetworkData
 
 if TYPE_CHECKING:
@@ -20,26 +19,24 @@ if TYPE_CHECKING:
 def find_stand_ins(net: SubnetworkData, theirs: Checkpoint) -> dict[str, str]:
     """The names that a pretrained model has for the tensors which stand in, by the name of what they stand in for.
 
-    Raises:
-        SubnetworkError: It has none of that name, shape and dtype.
+    Raises `SubnetworkError` if it has none of that name, shape and dtype.
 
-    Example:
-        >>> import torch, ken
-        >>> from ken.models.checkpoints.checkpoint import read
-        >>> whole = {"a.w": torch.zeros(2), "a.v": torch.zeros(2)}
-        >>> find_stand_ins(ken.prune({"a.w": torch.ones(2)}, whole, 1), read(whole))
-        {'a.v': 'a.v'}
+    >>> import torch, ken
+    >>> from ken.models.checkpoints.checkpoint import read
+    >>> whole = {"a.w": torch.zeros(2), "a.v": torch.zeros(2)}
+    >>> find_stand_ins(ken.prune({"a.w": torch.ones(2)}, whole, 1), read(whole))
+    {'a.v': 'a.v'}
     """
     if not net.lacking:
         return {}
-    prefixes = (net.prefix, theirs.prefix)
-    known = match([reference.name for reference in net.lacking.values()], theirs.tensors, prefixes)
-    named = Checkpoint({reference.name: None for reference in net.lacking.values()}, architecture=net.architecture)  # type: ignore[misc]
-    known = weight_names.complete(known, named, theirs)
+    wanted = [reference.name for reference in net.lacking.values()]
+    names = match(wanted, theirs.tensors, (net.prefix, theirs.prefix))
+    named = Checkpoint(dict.fromkeys(wanted), architecture=net.architecture)  # type: ignore[arg-type]
+    names = weight_names.complete(names, named, theirs)
     places = {}
     for name, reference in net.lacking.items():
         with at_tensor(name):
-            place = known[reference.name]
+            place = names[reference.name]
             if place is None:
                 raise SubnetworkError(
                     f"the pretrained model has no tensor {reference.name}, which stands in for one that the "
@@ -60,22 +57,21 @@ def stand_in(net: SubnetworkData, name: str, theirs: Checkpoint, place: str) -> 
 
 def stretches(net: SubnetworkData, name: str, theirs: Checkpoint, place: str) -> Iterator[memoryview]:
     """Its bytes, a stretch at a time; with the last of them, it has been checked."""
-    entries: Entries = theirs.entries(place)
     running = new_digest()
     with at_tensor(name):
-        for part in entries.stretches():
+        for part in theirs.entries(place).stretches():
             data = bytes_of(part)
             running.update(data)
             yield data
         check(net.lacking[name], running.hexdigest())
 
 
-def check(reference: Reference, found: str) -> None:
+def check(reference: Reference, actual: str) -> None:
     """Raise `SubnetworkError` unless that is the fingerprint of the tensor that stands in."""
-    if found != reference.fingerprint:
+    if actual != reference.fingerprint:
         raise SubnetworkError(
             "this is not the pretrained tensor that stands in for what the fine-tuned checkpoint lacks: its values "
-            f"are others (fingerprint {found}, expected {reference.fingerprint})"
+            f"are others (fingerprint {actual}, expected {reference.fingerprint})"
         )
 
 

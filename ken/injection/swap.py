@@ -29,44 +29,31 @@ if TYPE_CHECKING:
     import torch
 
 
-def inject_(net: SubnetworkData, model: torch.nn.Module) -> None:
-    """Write a subnetwork into a model that holds the pretrained weights, in place.
-
-    The model must have a place for every tensor, carried ones included, in the fine-tuned shape; only tensors
-    without pretrained counterpart (a head) may have another shape, and get the new one. The change goes around
-    autograd, like that of `load_state_dict`. Nobody else may use the model meanwhile.
-
-    Raises `SubnetworkError` if the model does not hold the pretrained weights, or anything else does not fit; it has
-    not been changed then. If it is interrupted, it is set back.
-
-    >>> import torch, ken
-    >>> model, fine_tuned = torch.nn.Linear(8, 4), torch.nn.Linear(8, 4)
-    >>> net = ken.prune(fine_tuned, model, k=8)
-    >>> net.inject_(model)
-    >>> torch.equal(model.weight, fine_tuned.weight)
-    True
-    """
-    swap(model, current=None, to=net)
-
-
 def swap(model: torch.nn.Module, current: SubnetworkData | None, to: SubnetworkData | None) -> None:
     """Make a live model that holds one subnetwork hold another one, in place; only what either retains is written.
 
-    None stands for the pretrained model: `swap(model, None, net)` injects, `swap(model, net, None)` takes out, which
-    leaves a head that has no pretrained counterpart as it is. Both subnetworks are decoded once and then stay in
-    memory (`Subnetwork.in_memory`).
+    Both subnetworks are decoded once and then stay in memory (`Subnetwork.in_memory`). On any error, and if it is
+    interrupted, the model is as it was.
 
-    Raises `SubnetworkError`, with the model unchanged, if it does not hold `current` bit for bit, if the two were not
-    made with the same pretrained weights, or if what `current` has stored does not tell the pretrained values: one
-    with raw values, or one that carries a tensor whole which the other prunes.
+    Args:
+        model: The model.
+        current: The subnetwork that it holds; None: it holds the pretrained weights.
+        to: The subnetwork that it is to hold. None takes `current` out, which leaves a head that has no pretrained
+            counterpart as it is.
 
-    >>> import torch, ken
-    >>> model, a, b = torch.nn.Linear(8, 4), torch.nn.Linear(8, 4), torch.nn.Linear(8, 4)
-    >>> net_a, net_b = ken.prune(a, model, k=8), ken.prune(b, model, k=8)
-    >>> net_a.inject_(model)
-    >>> swap(model, current=net_a, to=net_b)
-    >>> torch.equal(model.weight, b.weight)
-    True
+    Raises:
+        SubnetworkError: The model does not hold `current` bit for bit, the two were not made with the same pretrained
+            weights, or what `current` has stored does not tell the pretrained values: one with raw values, or one that
+            carries a tensor whole which the other prunes.
+
+    Example:
+        >>> import torch, ken
+        >>> model, a, b = torch.nn.Linear(8, 4), torch.nn.Linear(8, 4), torch.nn.Linear(8, 4)
+        >>> net_a, net_b = ken.prune(a, model, k=8), ken.prune(b, model, k=8)
+        >>> net_a.inject_(model)
+        >>> swap(model, current=net_a, to=net_b)
+        >>> torch.equal(model.weight, b.weight)
+        True
     """
     changes, kept = _plan(model, current, to)
     carry_out(changes)
@@ -75,20 +62,7 @@ def swap(model: torch.nn.Module, current: SubnetworkData | None, to: SubnetworkD
 
 @contextmanager
 def injected(net: SubnetworkData, model: torch.nn.Module) -> Iterator[torch.nn.Module]:
-    """A block in which the model, on pretrained weights, holds the subnetwork. After it, all is as it was, bit for bit.
-
-    Raises `SubnetworkError` as `inject_` does, and at the end of the block if the retained tensors were changed within
-    it: they are then left as they are.
-
-    >>> import torch, ken
-    >>> model, fine_tuned = torch.nn.Linear(8, 4), torch.nn.Linear(8, 4)
-    >>> before = model.weight.clone()
-    >>> with ken.prune(fine_tuned, model, k=8).injected(model):
-    ...     torch.equal(model.weight, fine_tuned.weight)
-    True
-    >>> torch.equal(model.weight, before)
-    True
-    """
+    """See `ken.Subnetwork.injected`."""
     changes, _ = _plan(model, None, net)
     carry_out(changes)
     try:
@@ -100,13 +74,13 @@ def injected(net: SubnetworkData, model: torch.nn.Module) -> Iterator[torch.nn.M
 def _plan(model: torch.nn.Module, current: SubnetworkData | None, to: SubnetworkData | None) -> Plan:
     slots = slots_of(model)
     # All sizes are compared before anything is decoded.
-    return plan(model, slots, _side(current, model, slots), _side(to, model, slots))
+    return plan(model, slots, current=_side(current, model, slots), to=_side(to, model, slots))
 
 
 def _side(net: SubnetworkData | None, model: torch.nn.Module, slots: Mapping[str, torch.Tensor]) -> Side:
     """Where a subnetwork's tensors are in a model, under all their names; each must fit in shape and dtype."""
     if net is None:
-        return Side(None, {}, {}, {})
+        return Side(None, names={}, homes={}, lent={})
     places = match([*net, *net.tied], slots, (net.prefix, str(getattr(model, "base_model_prefix", "") or "")))
     if any(places[name] is None for name in net):
         places |= pair_with(net, read(model))
@@ -124,7 +98,7 @@ def _side(net: SubnetworkData | None, model: torch.nn.Module, slots: Mapping[str
     for place, name in names.items():
         with at_tensor(name):
             _check_place(slots.get(place), net.outlines[name], net.tensors[name].pretrained is None)
-    return Side(net, names, {name: str(places[name]) for name in net}, lent)
+    return Side(net, names=names, homes={name: str(places[name]) for name in net}, lent=lent)
 
 
 def _check_place(slot: torch.Tensor | None, outline: Outline, new: bool) -> None:

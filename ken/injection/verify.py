@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from ken.errors import FormatError, KenError
 from ken.injection.inject import find_places, merged_stretches
 from ken.injection.stand_ins import find_stand_ins, stretches
@@ -21,31 +25,31 @@ def check_whole(net: SubnetworkData, pretrained: Source | None, *, progress: boo
     places = {} if theirs is None else find_places(net, theirs)
     lent = {} if theirs is None else find_stand_ins(net, theirs)
     wrong: dict[str, KenError] = {}
+
+    @contextmanager
+    def noting(name: str) -> Iterator[None]:
+        try:
+            yield
+        except KenError as error:
+            wrong[name] = error
+
+    # What is taken from an iterator is checked on its way; nothing of it is kept.
     with tqdm(total=net.entries, desc="verify", unit="entry", unit_scale=True, disable=not progress, delay=1.0) as bar:
         for name, outline in net.outlines.items():
             bar.set_postfix_str(name, refresh=False)
-            try:
-                if theirs is not None:  # compares the checksums on its way
-                    for _ in merged_stretches(net, name, theirs, places[name]):
-                        pass
+            with noting(name):
+                if theirs is not None:
+                    deque(merged_stretches(net, name, theirs, place=places[name]), maxlen=0)
                 elif isinstance(tensor := net.tensors[name], StoredTensor | StoredCarried):
                     tensor.verify()
-            except KenError as error:
-                wrong[name] = error
             bar.update(outline.entries)
         for name, place in lent.items():
             assert theirs is not None
-            try:
-                for _ in stretches(net, name, theirs, place):
-                    pass
-            except KenError as error:
-                wrong[name] = error
+            with noting(name):
+                deque(stretches(net, name, theirs, place=place), maxlen=0)
         for name in net.files:
-            try:
-                for _ in parts_of(net.files, name):
-                    pass
-            except KenError as error:
-                wrong[name] = error
+            with noting(name):
+                deque(parts_of(net.files, name), maxlen=0)
     if wrong:
         lines = [f"{name!r}: {error}" for name, error in list(wrong.items())[:_SHOWN]]
         more = f" (the first {_SHOWN} are shown)" if len(wrong) > _SHOWN else ""

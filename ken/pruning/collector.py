@@ -12,7 +12,7 @@ from ken.subnetwork.retained_tensor import RetainedTensor
 
 
 class Collector:
-    """`tensors` are those that have been finished, in order."""
+    """Keeps a subnetwork in memory; `tensors` are those that have been finished, in order."""
 
     def __init__(self) -> None:
         self.tensors: dict[str, RetainedTensor | CarriedTensor] = {}
@@ -37,7 +37,15 @@ class TensorCollector(InMemory):
 
     def finish(self, pretrained: Reference, fine_tuned: str, result: str) -> None:
         """All has been taken in."""
-        of = self._subject
-        self._owner.tensors[of.name] = RetainedTensor(
-            of.shape, of.dtype, self.bits, self.ulps, pretrained, fine_tuned, result, of.raw, of.cut
+        subject = self._subject
+        self._owner.tensors[subject.name] = RetainedTensor(
+            shape=subject.shape,
+            dtype=subject.dtype,
+            bits=self.bits,
+            ulps=self.ulps,
+            pretrained=pretrained,
+            fine_tuned=fine_tuned,
+            result=result,
+            raw=subject.raw,
+            cut=subject.cut,
         )

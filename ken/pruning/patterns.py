@@ -1,4 +1,4 @@
-"""Patterns that a user gives for tensor names: each must match something, or it is told what would."""
+"""Patterns for tensor names: each must match something; else the error names patterns that would."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def check_patterns(
     elsewhere: Collection[str] = (),
     model: str = "the fine-tuned model",
 ) -> None:
-    """See that every pattern of a selection has a say about some tensor.
+    """See that every pattern of a selection decides about some tensor.
 
     Args:
         selection: The patterns: of include and exclude, and the keys of k and of rows.
@@ -48,11 +48,12 @@ def check_patterns(
     tied = tied or {}
     counted = [name for name in names if name not in tied]
     mappings = {"k": selection.k if isinstance(selection.k, Mapping) else {}, "rows": selection.rows}
-    given: dict[str, Sequence[str]] = {"include": selection.include, "exclude": selection.exclude}
-    for argument, patterns in (given | {name: list(of) for name, of in mappings.items()}).items():
+    sequences = {"include": selection.include, "exclude": selection.exclude}
+    for argument, patterns in {**sequences, **mappings}.items():
         for pattern in patterns:
             if not any(fnmatchcase(name, pattern) for name in counted):
-                raise BudgetError(f"{argument}: {pattern!r} " + _unmatched(pattern, counted, tied, elsewhere, model))
+                problem = _unmatched(pattern, counted, tied=tied, elsewhere=elsewhere, model=model)
+                raise BudgetError(f"{argument}: {pattern!r} {problem}")
     for argument, mapping in mappings.items():
         _check_order(argument, mapping, counted)
 
@@ -68,16 +69,15 @@ def _unmatched(
             "and what is said of it holds for both"
         )
     other = next((name for name in elsewhere if fnmatchcase(name, pattern)), None)
-    known = "matches none" if other is None else f"matches only {other!r} of the other model and none"
+    matches = "matches none" if other is None else f"matches only {other!r} of the other model and none"
     near = suggestions(pattern, names)
     if not near:
         first = ", ".join(map(repr, islice(names, _SHOWN)))
-        return f"{known} of the {len(names)} tensors of {model}, and nothing near" + (
-            f"; names are {first}" * bool(first)
-        )
+        names_are = f"; names are {first}" if first else ""
+        return f"{matches} of the {len(names)} tensors of {model}, and nothing near{names_are}"
     part = any(pattern in name for name in names)
     hint = "; a pattern is for the whole name" if part else ""
-    return f"{known} of the {len(names)} tensors of {model}{hint}: near are {', '.join(map(repr, near))}"
+    return f"{matches} of the {len(names)} tensors of {model}{hint}: near are {', '.join(map(repr, near))}"
 
 
 def _check_order(argument: str, mapping: Mapping[str, V], names: Sequence[str]) -> None:
@@ -111,17 +111,17 @@ def suggestions(pattern: str, names: Sequence[str]) -> list[str]:
         ['*.q_proj.*']
     """
     names = names[:_COMPARED]
-    found = dict.fromkeys(islice(_patterns(pattern, names), _SHOWN - 1))
+    patterns = dict.fromkeys(islice(_patterns(pattern, names), _SHOWN - 1))
     near = difflib.get_close_matches(pattern, names, _SHOWN)
     part = pattern.strip("*.").lower()
     near += [name for name in names if part and part in name.lower()][:_SHOWN]
-    return list(dict.fromkeys([*found, *near]))[: min(_SHOWN, len(found) + 2)]
+    return list(dict.fromkeys([*patterns, *near]))[: min(_SHOWN, len(patterns) + 2)]
 
 
 def _patterns(pattern: str, names: Sequence[str]) -> Iterator[str]:
     """Patterns near a given one that match some name."""
-    given = pattern, _as_glob(pattern)
-    for spelling in dict.fromkeys([*given, *(_corrected(text, names) for text in given)]):
+    globs = pattern, _as_glob(pattern)
+    for spelling in dict.fromkeys([*globs, *(_corrected(glob, names) for glob in globs)]):
         core = spelling.strip("*.")
         if not core:
             continue
@@ -142,12 +142,12 @@ def _as_glob(pattern: str) -> str:
 
 def _corrected(pattern: str, names: Sequence[str]) -> str:
     """A pattern with every part between dots that occurs in no name replaced by the one most like it."""
-    known = {part.lower(): part for name in names for part in name.split(".")}
+    parts = {part.lower(): part for name in names for part in name.split(".")}
 
     def corrected(part: str) -> str:
-        if not part or part.lower() in known or re.search(r"[*?\[]", part):
+        if not part or part.lower() in parts or re.search(r"[*?\[]", part):
             return part
-        near = difflib.get_close_matches(part.lower(), known, 1)
-        return known[near[0]] if near else part
+        near = difflib.get_close_matches(part.lower(), parts, 1)
+        return parts[near[0]] if near else part
 
     return ".".join(map(corrected, pattern.split(".")))

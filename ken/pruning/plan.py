@@ -32,9 +32,15 @@ Planned: TypeAlias = "PreTrainedConfig | torch.nn.Module | Mapping[str, torch.Te
 
 @dataclass(frozen=True, slots=True)
 class PlannedTensor:
-    """A tensor by its shape: how many entries a plan retains of it, and why it is carried whole ("": it is pruned).
+    """A tensor by its shape, and what a plan retains of it.
 
-    cut: how it is cut into rows.
+    Attributes:
+        name: Its name.
+        shape: Its shape.
+        dtype: Name of its dtype.
+        retained: How many of its entries are retained.
+        reason: Why it is carried whole; empty if it is pruned.
+        cut: How it is cut into rows, if not by its shape.
     """
 
     name: str
@@ -52,7 +58,12 @@ class PlannedTensor:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What k retains of each tensor. Tied tensors count once."""
+    """What k retains of each tensor. Tied tensors count once.
+
+    Attributes:
+        k: Entries of every row, a share of the row, or a mapping from name pattern to either.
+        tensors: The tensors in model order.
+    """
 
     k: K
     tensors: tuple[PlannedTensor, ...]
@@ -68,22 +79,25 @@ class Plan:
         return sum(tensor.retained for tensor in self.tensors)
 
     def table(self) -> pd.DataFrame:
-        """One row for every tensor: status, reason, shape, dtype, rows, row_length, entries, retained, share."""
+        """The plan as a table.
+
+        Returns:
+            One row for every tensor: status, reason, shape, dtype, rows, row_length, entries, retained, share.
+        """
         import pandas as pd
 
         lines = [
-            {
-                "tensor": tensor.name,
-                "status": "carried" if tensor.reason else "pruned",
-                "reason": tensor.reason,
-                "shape": tensor.shape,
-                "dtype": tensor.dtype,
-                "rows": row_shape(tensor.shape, tensor.cut)[0],
-                "row_length": row_shape(tensor.shape, tensor.cut)[1],
-                "entries": tensor.entries,
-                "retained": tensor.retained,
-                "share": tensor.retained / tensor.entries if tensor.entries else float("nan"),
-            }
+            (
+                tensor.name,
+                "carried" if tensor.reason else "pruned",
+                tensor.reason,
+                tensor.shape,
+                tensor.dtype,
+                *row_shape(tensor.shape, tensor.cut),
+                tensor.entries,
+                tensor.retained,
+                tensor.retained / tensor.entries if tensor.entries else float("nan"),
+            )
             for tensor in self.tensors
         ]
         columns = ["tensor", "status", "reason", "shape", "dtype", "rows", "row_length", "entries", "retained", "share"]
@@ -105,26 +119,44 @@ def plan(
     rows: Mapping[str, str] | None = None,
     model_class: str | None = None,
 ) -> Plan:
-    """What `ken.prune` with that k would retain; or with total, the k per row that comes closest to retaining so many.
+    """What `ken.prune` with that k would retain; or which k per row comes closest to retaining a total.
 
-    Nothing is read but shapes: a model of any size takes seconds. A configuration is built without memory (on torch's
-    meta device), as the transformers class it names, as model_class, or as the bare model. Every floating-point
-    parameter is counted as pruned unless include, exclude or layers_only say otherwise: whether it has a pretrained
-    counterpart is not known here.
+    Nothing is read but shapes: a model of any size takes seconds. Every floating-point parameter is counted as pruned
+    unless include, exclude or layers_only say otherwise: whether it has a pretrained counterpart is not known here.
 
-    Raises `BudgetError` for a k or a total that cannot be and for a pattern that matches no tensor, and `PairingError`
-    for what is no model.
+    Args:
+        model: A configuration, a module (on any device, meta included), a state dict, a checkpoint folder or file, a
+            config.json, or the id of a model whose configuration the hub, or its cache, has. A configuration is built
+            without memory, on torch's meta device.
+        k: As in `ken.prune`.
+        total: Instead of k, about how many entries to retain of the whole model.
+        include: As in `ken.prune`.
+        exclude: As in `ken.prune`.
+        layers_only: As in `ken.prune`.
+        rows: As in `ken.prune`.
+        model_class: Name of the transformers class to build a configuration as; by default the one that it names, or
+            the bare model.
 
-    >>> import torch
-    >>> layer = torch.nn.Linear(100, 10, device="meta")
-    >>> print(plan(layer, k=30))
-    k = 30 retains 310 of 1,010 entries (30.7 %)
-    >>> plan(layer, total=508).k
-    50
+    Returns:
+        The plan: `table()` has a line for every tensor.
+
+    Raises:
+        BudgetError: k or total is out of range, both or neither are given, or a pattern matches no tensor.
+        PairingError: That is no model.
+
+    Example:
+        >>> import torch
+        >>> layer = torch.nn.Linear(100, 10, device="meta")
+        >>> print(plan(layer, k=30))
+        k = 30 retains 310 of 1,010 entries (30.7 %)
+        >>> plan(layer, total=508).k
+        50
     """
     if (k is None) == (total is None):
         raise BudgetError("a plan needs either k or total")
-    selection = Selection(1 if k is None else k, include, exclude, layers_only, rows or {})
+    selection = Selection(
+        k=1 if k is None else k, include=include, exclude=exclude, layers_only=layers_only, rows=rows or {}
+    )
     shapes = list(_shapes(model, model_class))
     tied = {shape.name: shape.tied for shape in shapes if shape.tied}
     check_patterns(selection, [shape.name for shape in shapes], tied=tied, model="the model")
@@ -151,7 +183,7 @@ def _planned(tensors: Sequence[_Shape], selection: Selection) -> Iterator[Planne
         reason = reason or ("empty" if rows * n == 0 else selection.reason_to_carry(tensor.name))
         k = selection.k_of(tensor.name)
         retained = rows * n if reason or k is None else rows * row_budget(k, n)
-        yield PlannedTensor(tensor.name, tensor.shape, tensor.dtype, retained, reason, cut)
+        yield PlannedTensor(tensor.name, tensor.shape, tensor.dtype, retained=retained, reason=reason, cut=cut)
 
 
 def _k_for(total: float, tensors: Sequence[_Shape], selection: Selection) -> int:
@@ -201,17 +233,17 @@ def _shapes(model: Planned, model_class: str | None) -> Iterator[_Shape]:
         first, _ = seen.setdefault(id(tensor), (name, tensor))
         buffer = bool(trained) and id(tensor) not in trained
         kind = dtype_name(tensor.dtype), tensor.is_floating_point(), buffer
-        yield _Shape(name, tuple(tensor.shape), *kind, "" if first == name else first)
+        yield _Shape(name, tuple(tensor.shape), *kind, tied="" if first == name else first)
 
 
 def _refuse_subnetwork(path: Path) -> None:
     from ken.storage.schema import RECORD
 
     try:
-        known = path.is_file() and RECORD in Reader(path).metadata
+        is_subnetwork = path.is_file() and RECORD in Reader(path).metadata
     except FormatError:  # whatever else it is
         return
-    if known:
+    if is_subnetwork:
         raise PairingError(
             f"{path} is a subnetwork, and what it retains is decided already: ken info says it; a plan needs the model "
             "that is to be pruned"

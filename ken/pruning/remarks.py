@@ -1,4 +1,4 @@
-"""What is to be said of a pair and of what is asked of it, before any value is read."""
+"""Notes about a pair of models and about what is asked for, before any value is read."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ def remarks(pairing: Pairing, selection: Selection, reasons: Mapping[str, str]) 
     Returns:
         What was noted when the models were read, what they look like, and what is asked for in vain.
     """
-    ours, theirs = pairing.fine_tuned, pairing.pretrained
-    if mixed_up := turned(signs_of_turning(ours, theirs, {**pairing.names, **pairing.namesakes})):
+    fine_tuned, pretrained = pairing.fine_tuned, pairing.pretrained
+    if mixed_up := turned(signs_of_turning(fine_tuned, pretrained, {**pairing.names, **pairing.namesakes})):
         warn(mixed_up)
     pruned = [name for name, reason in reasons.items() if not reason]
     kept = [kept_of_row(pairing, name, selection) for name in pruned]
@@ -34,8 +34,8 @@ def remarks(pairing: Pairing, selection: Selection, reasons: Mapping[str, str]) 
     elif pruned and selection.k != 1.0 and all(kept >= n for kept, n in kept):
         longest = max(n for _, n in kept)
         idle = f"k = {selection.k} retains every entry, as no row is longer than {longest}: nothing is reset"
-    left = f"{ours.source}: {other_files.told(ours.left)}" if ours.left else ""
-    every = (*ours.notes, left, *theirs.notes, *pairing.notes, mixed_up, idle)
+    left = f"{fine_tuned.source}: {other_files.left_behind(fine_tuned.left)}" if fine_tuned.left else ""
+    every = (*fine_tuned.notes, left, *pretrained.notes, *pairing.notes, mixed_up, idle)
     return tuple(dict.fromkeys(filter(None, every)))
 
 

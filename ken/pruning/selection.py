@@ -7,17 +7,18 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 
 from ken.errors import BudgetError
-from ken.models.pairing.rows import CUTS, GROWN, K, check_pattern, layer_of, plain_k
+from ken.models.pairing.rows import CUTS, GROWN, K, check_pattern, plain_k
+from ken.models.tensors.tensor_roles import place
 
 
 @dataclass(frozen=True, slots=True)
 class Selection:
     """Which tensors are pruned and with which k: the budget with the patterns that include and exclude.
 
-    With layers_only, tensors whose name has no layer number are not pruned: KEN's mode for the layers alone.
     Patterns are globs on the full tensor name, case-sensitive. Of several patterns in a mapping k, the first that
-    matches decides; a tensor that none matches is not pruned. rows cuts tensors by patterns, too, see `CUTS`, or says
-    that rows were added to them (`GROWN`).
+    matches decides; a tensor that none matches is not pruned. With layers_only, tensors whose name has no layer number
+    are not pruned: KEN's mode for the layers alone. rows says by pattern how to cut tensors (`CUTS`), or that rows were
+    added to them (`GROWN`).
 
     >>> budget = Selection(k={"*.query.weight": 0.5, "*": 100}, exclude=("classifier.*",))
     >>> budget.k_of("layer.0.query.weight"), budget.k_of("embeddings"), budget.reason_to_carry("classifier.bias")
@@ -66,7 +67,7 @@ class Selection:
         for pattern in self.exclude:
             if fnmatchcase(name, pattern):
                 return f"excluded by {pattern!r}"
-        if self.layers_only and layer_of(name) is None:
+        if self.layers_only and place(name).layer is None:
             return "not in a layer"
         if self.include and not any(fnmatchcase(name, pattern) for pattern in self.include):
             return "not included"

@@ -1,9 +1,9 @@
 """Tidy tables of what was retained, by tensor, place, attention head, row and column, and of two subnetworks.
 
 tally, tally_loop              what one pass over the tensors counts
-summary_columns                the columns made of that, with `neighbour_chance` and `concentration`
+summary_columns, statistics    the columns made of that
 tables                         the tables; `attention_heads` says which rows are a head's
-comparison                     two subnetworks of one pair; `same_draw` tells where their random numbers are the same
+comparison                     two subnetworks of one pair
 
 Every column is defined in docs/statistics.md.
 """
@@ -13,7 +13,15 @@ from ken.models.pairing.pairs import PairOfModels as PairOfModels
 from ken.models.tensors.tensor_roles import Place as Place
 from ken.models.tensors.tensor_roles import place as place
 from ken.models.tensors.tensor_roles import role as role
+from ken.retention.attention_heads import Heads as Heads
+from ken.retention.attention_heads import heads_of as heads_of
+from ken.retention.comparison import alike as alike
 from ken.retention.comparison import compare as compare
+from ken.retention.comparison import in_common as in_common
+from ken.retention.comparison import same_draw as same_draw
+from ken.retention.statistics import chance as chance
+from ken.retention.statistics import expected_neighbours as expected_neighbours
+from ken.retention.statistics import z_score as z_score
 from ken.retention.tables import Retention as Retention
 from ken.retention.tables import by_place as by_place
 from ken.retention.tables import columns as columns

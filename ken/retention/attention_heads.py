@@ -38,18 +38,27 @@ class _Sizes(NamedTuple):
     width: int
 
 
-def heads(name: str, shape: tuple[int, ...], config: Mapping[str, Any] | None) -> Heads | None:
-    """The heads of a tensor, of the whole tensor's shape; None if it has none, or if anything about them is unsure.
+def heads_of(name: str, shape: tuple[int, ...], config: Mapping[str, Any] | None) -> Heads | None:
+    """The heads of a tensor.
 
     Outputs of query, key and value, and inputs of the attention output, are consecutive, head by head. Where heads
     share keys and values (num_key_value_heads), those are counted by themselves. The sizes must agree exactly with the
     configuration (that of transformers, as a dict): heads of a configuration with parts (text, vision) and of layers
     that differ from it are left alone.
 
-    >>> config = {"hidden_size": 8, "num_attention_heads": 4, "num_key_value_heads": 2}
-    >>> found = heads("model.layers.0.self_attn.k_proj.weight", (4, 8), config)
-    >>> found.axis, found.group.tolist(), found.groups
-    ('rows', [0, 0, 1, 1], [('key', 0), ('key', 1)])
+    Args:
+        name: Its name.
+        shape: The shape of the whole tensor.
+        config: The configuration of the model, as transformers writes it; None if it is unknown.
+
+    Returns:
+        The heads; None if it has none, or if anything about them is unsure.
+
+    Example:
+        >>> config = {"hidden_size": 8, "num_attention_heads": 4, "num_key_value_heads": 2}
+        >>> of_keys = heads_of("model.layers.0.self_attn.k_proj.weight", (4, 8), config)
+        >>> of_keys.axis, of_keys.group.tolist(), of_keys.groups
+        ('rows', [0, 0, 1, 1], [('key', 0), ('key', 1)])
     """
     full = role(name)
     vector = full.endswith(" bias")

@@ -1,4 +1,4 @@
-"""From what was counted of a tensor to what is said of it: one line for the tensor, and sums by attention head."""
+"""From what was counted of a tensor to the lines of the tables: sums, by attention head too, and ratios of sums."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ from numpy.typing import NDArray
 
 from ken.models.tensors.tensor_roles import place, role, stack
 from ken.retention.attention_heads import Heads
-from ken.retention.concentration import entropy, gini
-from ken.retention.neighbour_chance import chance, z_score
+from ken.retention.statistics import chance, entropy, gini
 from ken.retention.tally import Tally
 
 if TYPE_CHECKING:
@@ -19,88 +18,67 @@ if TYPE_CHECKING:
 
 #: What is counted alike by tensor, head, row and column.
 SUMS = ["retained", "changed", "retained_changed", "energy_retained", "energy_reset"]
+#: The columns of `ken.retention.table`, in order.
+COLUMNS = [
+    *("tensor", "layer", "kind", "rows", "row_length", "entries", "retained", "share", "changed", "update_rms"),
+    *("update_share", "stack", "role", "paired", "paired_retained", "update_share_reset", "energy"),
+    *("energy_retained", "energy_reset", "retained_changed", "tails", "tails_retained", "tails_share"),
+    *("column_gini", "column_entropy", "head_gini", "head_entropy", "neighbours", "neighbours_expected"),
+    *("neighbours_z", "pairs", "pairs_expected", "pairs_variance", "bandwidth", "kurtosis", "modes"),
+]
+# Ratios: part and whole.
+_RATIOS = {
+    "share": ("retained", "entries"),
+    "update_share": ("energy_retained", "energy"),
+    "update_share_reset": ("energy_reset", "energy"),
+    "tails_share": ("tails_retained", "tails"),
+}
 
 
-def line(of: Tally, heads: Heads | None) -> dict[str, Any]:
-    """The line of a tensor in `ken.retention.table`."""
-    name, (rows, n), entries = of.name, of.row_shape, math.prod(of.row_shape)
-    count = {name: int(of.rows[name].sum()) for name in of.rows if of.rows[name].dtype == np.int64}
-    inside, outside = (float(of.rows[name].sum()) for name in ("energy_retained", "energy_reset"))
-    energy = inside + outside
-    paired_rows = int(np.count_nonzero(of.rows["paired"]))
+def line(tally: Tally, heads: Heads | None) -> dict[str, Any]:
+    """The line of a tensor in `ken.retention.table`, less what `with_ratios` adds."""
+    counts = {name: int(values.sum()) for name, values in tally.rows.items() if values.dtype == np.int64}
+    retained_energy, reset_energy = (float(tally.rows[name].sum()) for name in ("energy_retained", "energy_reset"))
+    (rows, n), paired = tally.row_shape, tally.rows["paired"]
     # Only a tensor of one row has rows that are paired in part.
-    length = int(of.rows["paired"][0]) if rows == 1 else n
-    expected = chance(of.rows["paired_retained"][:paired_rows], length)
-    per_entry = ratio(2.0, count["paired_retained"])
-    by_head = None if heads is None else added(of, heads, "energy_retained")
-    known = of.rows["paired"] > 0
+    length = int(paired[0]) if rows == 1 else n
+    expected = chance(tally.rows["paired_retained"][: np.count_nonzero(paired)], length)
+    per_entry = 2.0 / counts["paired_retained"] if counts["paired_retained"] else math.nan
+    by_head = None if heads is None else by_number(tally, heads, "energy_retained")
     return {
-        "tensor": name,
-        "layer": place(name).layer,
-        "kind": place(name).kind,
+        "tensor": tally.name,
+        "layer": place(tally.name).layer,
+        "kind": place(tally.name).kind,
+        "stack": stack(tally.name),
+        "role": role(tally.name),
         "rows": rows,
         "row_length": n,
-        "entries": entries,
-        "retained": count["retained"],
-        "share": ratio(count["retained"], entries),
-        "changed": count["changed"],
-        "update_rms": math.sqrt(energy / count["paired"]) if count["paired"] else math.nan,
-        "update_share": ratio(inside, energy),
-        "stack": stack(name),
-        "role": role(name),
-        "paired": count["paired"],
-        "paired_retained": count["paired_retained"],
-        "update_share_reset": ratio(outside, energy),
-        "energy": energy,
-        "energy_retained": inside,
-        "energy_reset": outside,
-        "retained_changed": count["retained_changed"],
-        "tails": count["tails"],
-        "tails_retained": count["tails_retained"],
-        "tails_share": ratio(count["tails_retained"], count["tails"]),
-        "column_gini": gini(of.columns["retained"]),
-        "column_entropy": entropy(of.columns["retained"]),
+        "entries": rows * n,
+        **counts,
+        "energy": retained_energy + reset_energy,
+        "energy_retained": retained_energy,
+        "energy_reset": reset_energy,
+        "column_gini": gini(tally.columns["retained"]),
+        "column_entropy": entropy(tally.columns["retained"]),
         "head_gini": math.nan if by_head is None else gini(by_head),
         "head_entropy": math.nan if by_head is None else entropy(by_head),
-        "neighbours": count["pairs"] * per_entry,
+        "neighbours": counts["pairs"] * per_entry,
         "neighbours_expected": expected.mean * per_entry,
-        "neighbours_z": z_score(count["pairs"], expected),
-        "pairs": count["pairs"],
         "pairs_expected": expected.mean,
         "pairs_variance": expected.variance,
-        "bandwidth": mean(of.rows["bandwidth"][known]),
-        "kurtosis": mean(of.rows["kurtosis"][known]),
-        "modes": of.modes,
+        "bandwidth": mean(tally.rows["bandwidth"][paired > 0]),
+        "kurtosis": mean(tally.rows["kurtosis"][paired > 0]),
+        "modes": tally.modes,
     }
 
 
-#: The columns of `line`, in order.
-COLUMNS = [
-    *("tensor", "layer", "kind", "rows", "row_length", "entries", "retained", "share", "changed", "update_rms"),
-    *(
-        "update_share",
-        "stack",
-        "role",
-        "paired",
-        "paired_retained",
-        "update_share_reset",
-        "energy",
-        "energy_retained",
-        "energy_reset",
-    ),
-    *("retained_changed", "tails", "tails_retained", "tails_share", "column_gini", "column_entropy", "head_gini"),
-    *("head_entropy", "neighbours", "neighbours_expected", "neighbours_z", "pairs", "pairs_expected"),
-    *("pairs_variance", "bandwidth", "kurtosis", "modes"),
-]
-
-
-def head_lines(of: Tally, heads: Heads) -> list[dict[str, Any]]:
-    """The lines of a tensor in `ken.retention.heads`, less what follows from others."""
-    sums = {name: by_group(of, heads, name) for name in SUMS}
-    entries = math.prod(of.row_shape) // len(heads.groups)
-    cross = "cross " if role(of.name).startswith("cross ") else ""
-    bias = " bias" if role(of.name).endswith(" bias") else ""
-    where = {"tensor": of.name, "layer": place(of.name).layer, "stack": stack(of.name)}
+def head_lines(tally: Tally, heads: Heads) -> list[dict[str, Any]]:
+    """The lines of a tensor in `ken.retention.heads`, less what `with_ratios` adds."""
+    sums = {name: by_group(tally, heads, name) for name in SUMS}
+    entries = math.prod(tally.row_shape) // len(heads.groups)
+    cross = "cross " if role(tally.name).startswith("cross ") else ""
+    bias = " bias" if role(tally.name).endswith(" bias") else ""
+    where = {"tensor": tally.name, "layer": place(tally.name).layer, "stack": stack(tally.name)}
     return [
         where
         | {"role": f"{cross}{part}{bias}", "head": head, "axis": heads.axis, "entries": entries}
@@ -109,45 +87,39 @@ def head_lines(of: Tally, heads: Heads) -> list[dict[str, Any]]:
     ]
 
 
-def by_group(of: Tally, heads: Heads, name: str) -> NDArray[Any]:
+def by_group(tally: Tally, heads: Heads, name: str) -> NDArray[Any]:
     """The sum of what was counted over each group of rows or columns, (groups,), dtype as counted."""
-    values = (of.rows if heads.axis == "rows" else of.columns)[name]
+    values = (tally.rows if heads.axis == "rows" else tally.columns)[name]
     sums = np.zeros(len(heads.groups), values.dtype)
     np.add.at(sums, heads.group, values)
     return sums
 
 
-def added(of: Tally, heads: Heads, name: str) -> NDArray[Any]:
+def by_number(tally: Tally, heads: Heads, name: str) -> NDArray[Any]:
     """The same by head, over all the parts of a fused matrix."""
-    sums = by_group(of, heads, name)
+    sums = by_group(tally, heads, name)
     by_head = np.zeros(1 + max(head for _, head in heads.groups), sums.dtype)
     np.add.at(by_head, [head for _, head in heads.groups], sums)
     return by_head
 
 
-def with_shares(table: pd.DataFrame) -> pd.DataFrame:
-    """A table of `SUMS` and entries with what follows from them: share, energy, update_share."""
-    energy = table["energy_retained"] + table["energy_reset"]
-    return table.assign(
-        share=divided(table["retained"], table["entries"]),
-        energy=energy,
-        update_share=divided(table["energy_retained"], energy),
-    )
+def with_ratios(table: pd.DataFrame) -> pd.DataFrame:
+    """A table of sums, with its energy and every ratio whose two sums it has; a ratio to 0 is NaN."""
+    if "energy" not in table:
+        table = table.assign(energy=table["energy_retained"] + table["energy_reset"])
+    ratios = {name: divided(table, *sums) for name, sums in _RATIOS.items() if {*sums} <= {*table.columns}}
+    if "pairs_variance" in table:
+        ratios["update_rms"] = divided(table, "energy", "paired").map(math.sqrt)
+        beyond = (table["pairs"] - table["pairs_expected"]).astype(float)
+        deviation = table["pairs_variance"].astype(float).map(math.sqrt)
+        ratios["neighbours_z"] = beyond / deviation.where(deviation > 0)
+    return table.assign(**ratios)
 
 
-def divided(part: pd.Series, whole: pd.Series) -> pd.Series:
-    """Part / whole, line by line; NaN where whole is 0."""
-    whole = whole.astype(float)
-    return part.astype(float) / whole.where(whole > 0)
-
-
-def ratio(part: float, whole: float) -> float:
-    """Part / whole; NaN if whole is 0.
-
-    >>> ratio(1, 2), ratio(0, 0)
-    (0.5, nan)
-    """
-    return part / whole if whole else math.nan
+def divided(table: pd.DataFrame, part: str, whole: str) -> pd.Series:
+    """One column over another, line by line; NaN where the other is 0."""
+    wholes = table[whole].astype(float)
+    return table[part].astype(float) / wholes.where(wholes > 0)
 
 
 def mean(values: NDArray[np.float64]) -> float:
@@ -156,5 +128,5 @@ def mean(values: NDArray[np.float64]) -> float:
     >>> mean(np.array([1.0, np.nan, 2.0]))
     1.5
     """
-    known = values[~np.isnan(values)]
-    return float(known.mean()) if len(known) else math.nan
+    numbers = values[~np.isnan(values)]
+    return float(numbers.mean()) if len(numbers) else math.nan

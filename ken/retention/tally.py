@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from ken import density
 from ken.api import Subnetwork
 from ken.errors import at_tensor
+from ken.models.pairing.pairing import Pairing
 from ken.models.pairing.pairs import PairOfModels
 from ken.subnetwork.belonging import check_tensor, open_for
 from ken.subnetwork.retained_tensor import RetainedTensor
@@ -44,17 +45,26 @@ class Tally:
     modes: float
 
 
-class _Block(NamedTuple):
-    """Some rows of a tensor, and how to read them."""
+class Block(NamedTuple):
+    """Some rows of a tensor: its masks in one subnetwork or several, and how to read both models."""
 
     name: str
-    tensor: RetainedTensor
+    tensors: tuple[RetainedTensor, ...]
     read: Callable[[slice], tuple[NDArray[np.float64], NDArray[np.float64]]]
-    wanted: slice
+    rows: slice
+
+
+def blocks(name: str, *tensors: RetainedTensor, pairing: Pairing, entries: int = _BLOCK) -> Iterator[Block]:
+    """All rows of a tensor, no more than so many entries at a time, but never less than a row."""
+    read, (rows, n) = pairing.reader(name), tensors[0].row_shape
+    step = max(1, entries // n)
+    for start in range(0, rows, step):
+        yield Block(name, tensors, read, rows=slice(start, min(start + step, rows)))
 
 
 class _Counted(NamedTuple):
-    block: _Block
+    name: str
+    rows: slice
     arrays: tuple[NDArray[Any], ...]
     modes: list[int]
 
@@ -67,62 +77,49 @@ def tallies(net: Subnetwork, pair: PairOfModels, *, block: int = _BLOCK) -> Iter
 
     Raises `SubnetworkError` if a tensor of the pair is missing, or is not the one that was pruned.
     """
-    pairing = open_for(net, pair)
+    pairing, pruned = open_for(net, pair), net.pruned()
 
-    def blocks() -> Iterator[_Block]:
-        for name, tensor in net.pruned().items():
+    def parts() -> Iterator[Block]:
+        for name, tensor in pruned.items():
             check_tensor(name, tensor, pairing)
-            read, (rows, n) = pairing.reader(name), tensor.row_shape
-            step = max(1, block // n)
-            for start in range(0, rows, step):
-                yield _Block(name, tensor, read, slice(start, min(start + step, rows)))
+            yield from blocks(name, tensor, pairing=pairing, entries=block)
 
-    def work(part: _Block) -> _Counted:
-        with at_tensor(part.name):
-            return _count(part)
-
-    for name, parts in groupby(in_order(work, blocks()), key=lambda counted: counted.block.name):
-        yield _put_together(name, parts)
+    for name, counted in groupby(in_order(_count, parts()), key=lambda part: part.name):
+        yield _put_together(name, pruned[name], counted)
 
 
-def _count(part: _Block) -> _Counted:
+def _count(block: Block) -> _Counted:
     from ken.retention.tally_loop import empty, tally  # numba takes a second to import: only where it is used
 
-    start, stop = part.wanted.start, part.wanted.stop
-    ours, theirs = part.read(part.wanted)
-    mask = part.tensor.row_mask(slice(max(0, start - 1), stop))
-    above, mask = (mask[:1], mask[1:]) if start else (mask[:0], mask)
-    arrays = empty(*mask.shape)
-    tally(np.ascontiguousarray(ours), theirs, mask, above, *arrays)
-    rows, _ = part.tensor.row_shape
-    found = []
-    for row in mode_rows(rows):
-        if start <= row < stop:
-            count = modes(ours[row - start, : arrays[0][row - start, 0]])
-            found += [count] if count else []
-    return _Counted(part, arrays, found)
+    with at_tensor(block.name):
+        start, stop = block.rows.start, block.rows.stop
+        fine_tuned, pretrained = block.read(block.rows)
+        (tensor,) = block.tensors
+        mask = tensor.row_mask(slice(max(0, start - 1), stop))
+        above, mask = (mask[:1], mask[1:]) if start else (mask[:0], mask)
+        arrays = empty(*mask.shape)
+        tally(np.ascontiguousarray(fine_tuned), pretrained, mask, above, *arrays)
+        looked_at = [row - start for row in mode_rows(tensor.row_shape[0]) if start <= row < stop]
+        counts = [modes(fine_tuned[row, : arrays[0][row, 0]]) for row in looked_at]
+        return _Counted(block.name, block.rows, arrays, modes=[count for count in counts if count])
 
 
-def _put_together(name: str, parts: Iterator[_Counted]) -> Tally:
-    from ken.retention.tally_loop import COLUMN_COUNTS, COLUMN_SUMS, ROW_COUNTS, ROW_SUMS
+def _put_together(name: str, tensor: RetainedTensor, parts: Iterator[_Counted]) -> Tally:
+    from ken.retention.tally_loop import COLUMN_COUNTS, COLUMN_SUMS, ROW_COUNTS, ROW_SUMS, empty
 
-    first = next(parts)
-    column_counts, column_sums = first.arrays[2:]
-    counts, sums, found = [first.arrays[0]], [first.arrays[1]], list(first.modes)
-    for part in parts:  # of columns there are as many in every block: nothing is kept but their sums
+    counts, sums, column_counts, column_sums = empty(*tensor.row_shape)
+    of_modes: list[int] = []
+    for part in parts:
+        counts[part.rows], sums[part.rows] = part.arrays[:2]
         column_counts += part.arrays[2]
         column_sums += part.arrays[3]
-        counts.append(part.arrays[0])
-        sums.append(part.arrays[1])
-        found += part.modes
-    rows = dict(zip(ROW_COUNTS, np.concatenate(counts).T, strict=True))
-    rows |= dict(zip(ROW_SUMS, np.concatenate(sums).T, strict=True))
+        of_modes += part.modes
+    rows = dict(zip((*ROW_COUNTS, *ROW_SUMS), (*counts.T, *sums.T), strict=True))
     # The formula of `ken.density.bandwidth`, from the standard deviation that there is already.
     rows["bandwidth"] = 1.06 * rows["std"] * np.maximum(rows["paired"], 1) ** -0.2
-    columns = dict(zip(COLUMN_COUNTS, column_counts.T, strict=True))
-    columns |= dict(zip(COLUMN_SUMS, column_sums.T, strict=True))
-    tensor = first.block.tensor
-    return Tally(name, tensor.shape, tensor.row_shape, rows, columns, float(np.mean(found)) if found else float("nan"))
+    columns = dict(zip((*COLUMN_COUNTS, *COLUMN_SUMS), (*column_counts.T, *column_sums.T), strict=True))
+    mean = float(np.mean(of_modes)) if of_modes else float("nan")
+    return Tally(name, tensor.shape, tensor.row_shape, rows=rows, columns=columns, modes=mean)
 
 
 def mode_rows(rows: int) -> list[int]:
@@ -137,8 +134,10 @@ def mode_rows(rows: int) -> list[int]:
 
 
 def modes(row: NDArray[np.float64]) -> int:
-    """Local maxima of a row's density, (n,), on `MODE_POINTS` even points from its minimum to its maximum, both ends
-    included; neighbours of equal density are one. 0 if the row has no density: constant, empty, or beyond float64.
+    """Local maxima of the density of a row (n,), on `MODE_POINTS` even points from its minimum to its maximum.
+
+    Both ends are included; neighbours of equal density are one. 0 if the row has no density: constant, empty, or
+    beyond float64.
 
     >>> modes(np.array([0.0] * 5 + [1.0] * 5)), modes(np.zeros(4))
     (2, 0)
@@ -150,7 +149,7 @@ def modes(row: NDArray[np.float64]) -> int:
     if not 0 < spread < np.inf:
         return 0
     rows = row[None]
-    found = density.density(rows, density.grid(rows, MODE_POINTS), density.bandwidth(rows))[0]
-    heights = found[np.concatenate([[True], found[1:] != found[:-1]])]
+    heights = density.density(rows, density.grid(rows, MODE_POINTS), density.bandwidth(rows))[0]
+    heights = heights[np.concatenate([[True], heights[1:] != heights[:-1]])]
     padded = np.concatenate([[-np.inf], heights, [-np.inf]])
     return int(((padded[1:-1] > padded[:-2]) & (padded[1:-1] > padded[2:])).sum())

@@ -9,14 +9,7 @@ from numba import njit
 
 #: Columns of a block's counts by row, and of its sums by row.
 ROW_COUNTS = (
-    "paired",
-    "retained",
-    "paired_retained",
-    "changed",
-    "retained_changed",
-    "tails",
-    "tails_retained",
-    "pairs",
+    *("paired", "retained", "paired_retained", "changed", "retained_changed", "tails", "tails_retained", "pairs"),
 )
 ROW_SUMS = ("energy_retained", "energy_reset", "std", "kurtosis")
 #: The same by column.

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ken.density import KERNEL_CODES, NORMAL_REFERENCE, widths
-from ken.rules.registry import Mask, Registered, RowBlock, enter
+from ken.rules.registry import Registered, enter
+from ken.rules.row_block import Mask, RowBlock
 
 
 def _ken(block: RowBlock, k: int) -> Mask:
@@ -25,24 +26,23 @@ def _grid(block: RowBlock, k: int) -> Mask:
 def _claims(block: RowBlock, k: int, kernel: int) -> Mask:
     from ken.rules.nearest_unclaimed import claim_rows  # numba takes a second to import: only where it is used
 
-    return _compiled(claim_rows, block, k, kernel)
+    return _compiled(claim_rows, block, k, kernel=kernel)
 
 
 def _density(block: RowBlock, k: int) -> Mask:
     """The k entries where the density is highest: how the paper's prose reads. Equal ones: those that come first."""
     from ken.rules.top_density import densest_rows
 
-    return _compiled(densest_rows, block, k, KERNEL_CODES[block.settings.kernel])
+    return _compiled(densest_rows, block, k, kernel=KERNEL_CODES[block.settings.kernel])
 
 
 def _compiled(loop: Callable[..., None], block: RowBlock, k: int, kernel: int) -> Mask:
     rows = np.ascontiguousarray(block.values)
     mask = np.zeros(rows.shape, dtype=bool)
     # Without a KDE the values are checked, and their bandwidths not used.
-    needed = block.settings.bandwidth if kernel >= 0 else NORMAL_REFERENCE
-    found = widths(rows, needed)
-    block.stood_in.extend(block.first_row + int(row) for row in np.flatnonzero(found.stood_in))
-    loop(rows, np.argsort(rows, axis=1), found.bandwidths[:, 0], k, kernel, mask)
+    bandwidths, stood_in = widths(rows, block.settings.bandwidth if kernel >= 0 else NORMAL_REFERENCE)
+    block.stood_in.extend(block.first_row + int(row) for row in np.flatnonzero(stood_in))
+    loop(rows, np.argsort(rows, axis=1), bandwidths[:, 0], k, kernel, mask)
     return mask
 
 

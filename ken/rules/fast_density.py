@@ -15,10 +15,11 @@ import math
 import numpy as np
 from numba import njit
 
+from ken.density import LEVEL_BITS
 from ken.rules.prefix_sums import GAUSSIAN, densities_at, density_at
 
 _SQRT_2PI = math.sqrt(2 * math.pi)
-_LEVEL_LIMIT = 2.0**31  # as ken.density.LEVEL_BITS
+_LEVEL_LIMIT = 2.0**LEVEL_BITS
 
 
 @njit(nogil=True, cache=True, inline="always")
@@ -26,7 +27,7 @@ def _quantum(density):
     """The spacing of levels around a density: 1, or more beyond 2**31 (see `ken.density.levels`)."""
     if density < _LEVEL_LIMIT or not math.isfinite(density):
         return 1.0
-    return math.ldexp(1.0, math.frexp(density)[1] - 31)
+    return math.ldexp(1.0, math.frexp(density)[1] - LEVEL_BITS)
 
 
 @njit(nogil=True, cache=True, inline="always")

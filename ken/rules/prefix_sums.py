@@ -12,9 +12,11 @@ import math
 import numpy as np
 from numba import njit
 
-#: Kernels by number, in the order of `ken.density.KERNELS`; left to right is no kernel, but an order of visiting.
+from ken.density import KERNELS
+
+#: `ken.density.KERNEL_CODES` as names; left to right is no kernel, but an order of visiting.
 LEFT_TO_RIGHT, GAUSSIAN, TOPHAT, EPANECHNIKOV, EXPONENTIAL, LINEAR, COSINE = range(-1, 6)
-_INTEGRALS = np.array([math.sqrt(2 * math.pi), 2.0, 4 / 3, 2.0, 1.0, 4 / math.pi])
+_INTEGRALS = np.array([integral for _, integral in KERNELS.values()])
 #: From so many bandwidths on, a kernel is exactly 0 in float64.
 _ENDS = np.array([40.0, 1.0, 1.0, 750.0, 1.0, 1.0])
 _HALF_PI = math.pi / 2

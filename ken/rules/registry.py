@@ -1,4 +1,4 @@
-"""The registry of rules, and what is common to all of them: settings, checks, and masks of arrays at hand.
+"""The registry of rules, and what is common to all of them: checks, and masks of arrays at hand.
 
 A rule is a function ``(block, k) -> mask`` of a `RowBlock` to a boolean array of the same shape with exactly k
 True in every row. It is deterministic, and looks at no row but the one it decides about, so that its masks do not
@@ -9,65 +9,17 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from numbers import Integral
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ken.density import NORMAL_REFERENCE, bandwidth_note, check_bandwidth, check_kernel
+from ken.density import NORMAL_REFERENCE
 from ken.errors import BudgetError, RuleError, ValuesError, warn
 from ken.models.scalars import checked_seed, plain
-
-Mask = NDArray[np.bool_]
-
-
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """What the rules that estimate a density may be told; the defaults are those of the paper.
-
-    on: which values they look at, "weights" (fine-tuned) or "update" (fine-tuned minus pretrained). bandwidth: one of
-    `ken.density.BANDWIDTHS`, or a number in units of the values. kernel: one of `ken.density.KERNELS`.
-
-    Raises `RuleError` for anything else.
-    """
-
-    on: str = "weights"
-    bandwidth: str | float = NORMAL_REFERENCE
-    kernel: str = "gaussian"
-
-    def __post_init__(self) -> None:
-        if self.on not in ("weights", "update"):
-            raise RuleError(f"on must be weights or update, got {self.on!r}")
-        object.__setattr__(self, "bandwidth", plain(self.bandwidth))
-        check_bandwidth(self.bandwidth)
-        check_kernel(self.kernel)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class RowBlock:
-    """Consecutive rows of one tensor, as a rule sees them.
-
-    fine_tuned, pretrained: (rows, n) float64, finite. tensor, first_row and seed say where the block comes from;
-    rules that draw at random use them, and nothing else, as their seed. stood_in takes in the number of each row for
-    which the bandwidth rule found none, so that the normal reference stands in (`ken.density.widths`).
-    """
-
-    fine_tuned: NDArray[np.float64]
-    pretrained: NDArray[np.float64]
-    tensor: str = ""
-    first_row: int = 0
-    seed: int = 0
-    settings: Settings = Settings()
-    stood_in: list[int] = field(default_factory=list)
-
-    @property
-    def values(self) -> NDArray[np.float64]:
-        """What a density is estimated of: the fine-tuned values or, with on="update", what fine-tuning changed."""
-        return self.fine_tuned if self.settings.on == "weights" else self.fine_tuned - self.pretrained
-
-
-Rule = Callable[[RowBlock, int], Mask]
+from ken.rules.bandwidth_notes import bandwidth_note
+from ken.rules.row_block import Mask, RowBlock, Rule, Settings, check_finite
 
 _OF_UPDATES = {"update", "della"}
 
@@ -76,8 +28,14 @@ _OF_UPDATES = {"update", "della"}
 class Registered:
     """A rule, and what its masks depend on besides the rows and k.
 
-    seeded: on `RowBlock.seed`, as it draws at random. fixed: not on `Settings.on`, as it does not look at
-    `RowBlock.values`.
+    Args:
+        decide: The rule: a function of a `RowBlock` and k to a mask, (rows, n) bool.
+        seeded: Whether they depend on `RowBlock.seed`, as the rule draws at random.
+        fixed: Whether they do not depend on `Settings.on`, as the rule does not look at `RowBlock.values`.
+
+    Example:
+        >>> get("random").seeded, get("random").fixed
+        (True, True)
     """
 
     decide: Rule
@@ -91,25 +49,33 @@ _RULES: dict[str, Registered] = {}
 def register(name: str, *, seeded: bool = False, fixed: bool = False) -> Callable[[Rule], Rule]:
     """Decorator: make a rule known by name, if it passes a trial.
 
-    A rule that draws at random, by the block's seed, says so with seeded; one that looks at the same values whatever
-    `on` says, with fixed. What sweeps over seeds, or over `on`, does not repeat the others.
-
     In the trial the rule decides about a few rows, twice, and once more cut into two blocks: it must retain exactly k
     entries of each, and always the same. Nor may the seed change anything, or `on`, if the rule does not say so.
-    Raises `RuleError` if it does not pass, or if the name is taken.
 
-    >>> @register("first", fixed=True)
-    ... def first(block, k):
-    ...     mask = np.zeros(block.fine_tuned.shape, dtype=bool)
-    ...     mask[:, :k] = True
-    ...     return mask
-    >>> retain(np.array([[3.0, 1.0, 2.0]]), k=2, rule="first").tolist()
-    [[True, True, False]]
-    >>> del _RULES["first"]
+    Args:
+        name: The name, as `ken.prune` and the others then take it.
+        seeded: The rule draws at random, by the block's seed: a sweep asks it once for each seed.
+        fixed: The rule looks at the same values whatever `on` is: a sweep over `on` asks it once.
+
+    Returns:
+        What takes the rule, a function (block, k) -> mask, and gives it back.
+
+    Raises:
+        RuleError: The name is taken, or the rule does not pass.
+
+    Example:
+        >>> @register("first", fixed=True)
+        ... def first(block, k):
+        ...     mask = np.zeros(block.fine_tuned.shape, dtype=bool)
+        ...     mask[:, :k] = True
+        ...     return mask
+        >>> retain(np.array([[3.0, 1.0, 2.0]]), k=2, rule="first").tolist()
+        [[True, True, False]]
+        >>> del _RULES["first"]
     """
 
     def add(rule: Rule) -> Rule:
-        enter(name, Registered(rule, seeded, fixed))
+        enter(name, Registered(rule, seeded=seeded, fixed=fixed))
         try:
             _try_out(name)
         except BaseException:
@@ -134,7 +100,8 @@ def _try_out(name: str) -> None:
     def masks(*cuts: slice, seed: int = 0, on: str = "weights") -> Mask:
         def decided(cut: slice) -> Mask:
             rows = fine_tuned[cut].copy(), pretrained[cut].copy()
-            return mask_block(name, RowBlock(*rows, "trial", cut.start, seed, Settings(on)), 5)
+            block = RowBlock(*rows, tensor="trial", first_row=cut.start, seed=seed, settings=Settings(on))
+            return mask_block(name, block, 5)
 
         return np.concatenate([decided(cut) for cut in cuts])
 
@@ -154,16 +121,34 @@ def _try_out(name: str) -> None:
 
 
 def names() -> list[str]:
-    """The names of all registered rules, in the order of registration.
+    """The names of all registered rules.
 
-    >>> names()
-    ['ken', 'grid', 'density', 'random', 'magnitude', 'update', 'della']
+    Returns:
+        The names in the order of registration.
+
+    Example:
+        >>> names()
+        ['ken', 'grid', 'density', 'random', 'magnitude', 'update', 'della']
     """
     return list(_RULES)
 
 
 def get(name: str) -> Registered:
-    """The rule of that name; `RuleError` lists the known ones if there is none."""
+    """The rule of a name.
+
+    Args:
+        name: The name.
+
+    Returns:
+        The rule, and what its masks depend on.
+
+    Raises:
+        RuleError: There is none of that name; the message lists those that there are.
+
+    Example:
+        >>> get("ken").seeded
+        False
+    """
     if isinstance(name, str) and name in _RULES:
         return _RULES[name]
     near = difflib.get_close_matches(str(name).lower(), _RULES, 1)
@@ -173,7 +158,24 @@ def get(name: str) -> Registered:
 
 
 def mask_block(rule: str, block: RowBlock, k: int) -> Mask:
-    """Apply a rule to a block of rows and check what comes back: (rows, n) bool, min(k, n) True per row."""
+    """Apply a rule to a block of rows and check the mask that comes back.
+
+    Args:
+        rule: Name of a rule.
+        block: The rows, (rows, n).
+        k: Entries to retain in each row; at least 1, and all of them if k >= n.
+
+    Returns:
+        The mask, (rows, n) bool, min(k, n) True in each row.
+
+    Raises:
+        BudgetError: k is no whole number, or below 1.
+        RuleError: There is no such rule, or it retained another number of entries.
+
+    Example:
+        >>> mask_block("magnitude", RowBlock(np.array([[3.0, -4.0, 1.0]]), np.zeros((1, 3))), 2).tolist()
+        [[True, True, False]]
+    """
     k = plain(k)
     if isinstance(k, bool) or not isinstance(k, Integral):
         raise BudgetError(f"k must be a whole number of entries, got {k!r}")
@@ -206,38 +208,105 @@ def retain(
     kernel: str = "gaussian",
     stood_in: list[int] | None = None,
 ) -> Mask:
-    """Mask of one row (n,) or of many (rows, n): exactly min(k, n) True in each.
+    """Mask of one row or of many: the small sibling of `ken.prune`, for arrays at hand.
 
-    The small sibling of `ken.prune`, for arrays at hand: any floating dtype that numpy knows, finite values.
-    tensor, first_row and seed are those of `RowBlock`; with them the mask is the one that `ken.prune` gives. on,
-    bandwidth and kernel are those of `Settings`; what looks at the update needs the pretrained values. stood_in, a
-    list, takes in the rows for which the bandwidth rule finds none; without it a `KenWarning` says how many there are.
+    With tensor, first_row and seed the mask is the one that `ken.prune` gives.
 
-    >>> retain(np.array([0.0, 0.4, 0.5, 0.6, 1.0]), k=3).tolist()
-    [True, False, True, False, True]
+    Args:
+        fine_tuned: One row (n,) or many (rows, n), of any floating dtype that numpy knows, finite.
+        k: Entries to retain in each row, at least 1.
+        rule: One of `names()`.
+        pretrained: The pretrained values in the same shape. What looks at the update needs them.
+        tensor: As in `RowBlock`.
+        first_row: As in `RowBlock`.
+        seed: As in `RowBlock`.
+        on: As in `Settings`.
+        bandwidth: As in `Settings`.
+        kernel: As in `Settings`.
+        stood_in: A list that takes in the rows for which the bandwidth rule finds none. Without it a `KenWarning` says
+            how many there are.
+
+    Returns:
+        The mask in the shape of fine_tuned, bool, min(k, n) True in each row.
+
+    Raises:
+        BudgetError: k is no whole number, or below 1.
+        RuleError: There is no such rule or setting, the seed is none, or the rule needs the pretrained values.
+        ValuesError: A shape does not fit, or a value is not finite.
+
+    Example:
+        >>> retain(np.array([0.0, 0.4, 0.5, 0.6, 1.0]), k=3).tolist()
+        [True, False, True, False, True]
     """
-    values = np.asarray(fine_tuned)
-    if values.ndim > 2:
-        raise ValuesError(f"values must be one row or a matrix of rows, got shape {values.shape}")
-    rows = np.ascontiguousarray(np.atleast_2d(values), dtype=np.float64)
-    if not np.isfinite(rows).all():
-        row, column = np.argwhere(~np.isfinite(rows))[0]
-        raise ValuesError(f"values must be finite, got {rows[row, column]} in row {row}, column {column}")
-    settings, seed = Settings(on, bandwidth, kernel), checked_seed(seed)
-    check_settings(rule, settings)
-    if pretrained is None and (rule in _OF_UPDATES or on == "update"):
-        raise RuleError(f"rule {rule!r} on {on} needs the pretrained values, too")
-    other = rows if pretrained is None else np.atleast_2d(np.asarray(pretrained, dtype=np.float64))
-    if other.shape != rows.shape:
-        raise ValuesError(f"fine-tuned values have shape {rows.shape}, pretrained {other.shape}")
-    block = RowBlock(rows, other, tensor, first_row, seed, settings, [] if stood_in is None else stood_in)
-    mask = mask_block(rule, block, k).reshape(values.shape)
+    settings = Settings(on=on, bandwidth=bandwidth, kernel=kernel)
+    block = checked_block(
+        rule,
+        settings,
+        fine_tuned,
+        pretrained=pretrained,
+        tensor=tensor,
+        first_row=first_row,
+        seed=seed,
+        stood_in=stood_in,
+    )
+    mask = mask_block(rule, block, k).reshape(np.shape(fine_tuned))
     if stood_in is None and block.stood_in:
         warn(bandwidth_note(bandwidth, {tensor: len(block.stood_in)}))
     return mask
 
 
+def checked_block(
+    rule: str,
+    settings: Settings,
+    fine_tuned: NDArray[np.floating],
+    *,
+    pretrained: NDArray[np.floating] | None,
+    tensor: str,
+    first_row: int,
+    seed: int,
+    stood_in: list[int] | None = None,
+) -> RowBlock:
+    """The rows that `retain` and `ken.explain_row` ask a rule about; arguments and errors are those of `retain`.
+
+    Without pretrained values, a rule that can do without them sees the fine-tuned ones in their place.
+    """
+    values = np.asarray(fine_tuned)
+    if values.ndim > 2:
+        raise ValuesError(f"values must be one row or a matrix of rows, got shape {values.shape}")
+    rows = np.ascontiguousarray(np.atleast_2d(values), dtype=np.float64)
+    check_finite(rows)
+    seed = checked_seed(seed)
+    check_settings(rule, settings)
+    if pretrained is None and (rule in _OF_UPDATES or settings.on == "update"):
+        raise RuleError(f"rule {rule!r} on {settings.on} needs the pretrained values, too")
+    other = rows if pretrained is None else np.atleast_2d(np.asarray(pretrained, dtype=np.float64))
+    if other.shape != rows.shape:
+        raise ValuesError(f"fine-tuned values have shape {rows.shape}, pretrained {other.shape}")
+    return RowBlock(
+        fine_tuned=rows,
+        pretrained=other,
+        tensor=tensor,
+        first_row=first_row,
+        seed=seed,
+        settings=settings,
+        stood_in=[] if stood_in is None else stood_in,
+    )
+
+
 def check_settings(rule: str, settings: Settings) -> None:
-    """Raise `RuleError` unless there is such a rule, and the settings are ones that it heeds."""
+    """See that there is such a rule, and that it heeds the settings.
+
+    Args:
+        rule: Name of a rule.
+        settings: Settings for it.
+
+    Raises:
+        RuleError: There is none, or it does not look at the update though `on` says so.
+
+    Example:
+        >>> check_settings("random", Settings(on="update"))
+        Traceback (most recent call last):
+        ken.errors.RuleError: rule 'random' does not look at a density: on must be weights, got 'update'
+    """
     if get(rule).fixed and settings.on != "weights":
         raise RuleError(f"rule {rule!r} does not look at a density: on must be weights, got {settings.on!r}")

@@ -86,17 +86,17 @@ def densest_rows(rows, order, bandwidths, k, kernel, mask):
             density[order[r, i]] = sorted_density[i]
         threshold = np.partition(sorted_density, n - k)[n - k]
         margin = 2 * max(bound, 0.0)
-        found, count = 0, 0
+        sure, count = 0, 0
         for i in range(n):
             if density[i] > threshold + margin:
                 mask[r, i] = True
-                found += 1
+                sure += 1
             elif density[i] >= threshold - margin:
                 unsure[count] = i
                 count += 1
-        if bound > 0.0 and found + count > k:
+        if bound > 0.0 and sure + count > k:
             for j in range(count):
                 density[unsure[j]] = density_at(x, rows[r, unsure[j]], h, kernel)
         best = np.argsort(-density[unsure[:count]], kind="mergesort")
-        for j in range(k - found):
+        for j in range(k - sure):
             mask[r, unsure[best[j]]] = True

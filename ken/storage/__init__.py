@@ -4,6 +4,12 @@ schema, records      what the JSON of a file may say; from and to objects
 reader, writer       the file; tensors are decoded when they are asked for (`lazy_tensors`)
 mask_codec …         masks, values (`value_codec`, `spools`) and other files (`model_files`) as bytes, with `zstd_codec`
 info                 what a file holds, in words
+result_lines         the lines of another file, that of `ken.results`
 outputs              refuses to write over what is read; `file_kinds`: what a file holds
 atomic_files         written under another name, synced, renamed
 """
+
+from ken.storage.atomic_files import write_text as write_text
+from ken.storage.file_kinds import PAGE as PAGE
+from ken.storage.outputs import check_outputs as check_outputs
+from ken.storage.outputs import models_of as models_of

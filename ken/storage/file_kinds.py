@@ -25,24 +25,16 @@ _TABLE = (b"model,rule,on,k,seed,retained,entries,share,", b",model,rule,on,k,se
 
 
 def kind_of(path: Path) -> str:
-    """What a file holds, in words: one of the kinds above, or what else it looks like; "" if it is empty.
+    """What a file holds, in words that fit behind "it holds": one of the kinds above, or what else it looks like.
 
-    Args:
-        path: A file that is there.
+    Nothing but the beginning is read. Gives "" for an empty file; raises `OSError` for one that cannot be read.
 
-    Returns:
-        Words that fit behind "it holds". Nothing but the beginning is read.
-
-    Raises:
-        OSError: The file cannot be read.
-
-    Example:
-        >>> import tempfile
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     path = Path(folder) / "README.md"
-        ...     _ = path.write_text("Read me first.")
-        ...     kind_of(path)
-        'text'
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = Path(folder) / "README.md"
+    ...     _ = path.write_text("Read me first.")
+    ...     kind_of(path)
+    'text'
     """
     with path.open("rb") as file:
         head = file.read(_SHOWN)

@@ -10,10 +10,10 @@ from typing import Any
 from ken.errors import printable
 from ken.models.pairing.relation import Relation
 from ken.models.tensors.tensor_bytes import dtype_named
-from ken.storage.lazy_tensors import Lazy
+from ken.storage.lazy_tensors import Lazy, outline
 from ken.storage.reader import read
 from ken.storage.schema import CarriedRecord, PrunedRecord
-from ken.subnetwork.subnetwork import Provenance
+from ken.subnetwork.subnetwork import SubnetworkData
 
 
 def describe(path: str | Path) -> dict[str, Any]:
@@ -21,7 +21,7 @@ def describe(path: str | Path) -> dict[str, Any]:
 
     Raises `FormatError` if it is none. Only the header is read: `ken.verify` says whether the rest is whole.
     """
-    net = read(path)
+    net = read(path, SubnetworkData)
     assert isinstance(net.tensors, Lazy)
     tensors = [_tensor(record) for record in net.tensors.records.values()]
     pruned = [tensor for tensor in tensors if tensor["status"] != "carried"]
@@ -43,8 +43,8 @@ def describe(path: str | Path) -> dict[str, Any]:
             "rows": dict(recipe.rows),
             "versions": dict(recipe.versions),
         },
-        "fine_tuned": _model(net.fine_tuned),
-        "pretrained": _model(net.pretrained),
+        "fine_tuned": asdict(net.fine_tuned),
+        "pretrained": asdict(net.pretrained),
         "architecture": None if net.architecture is None else net.architecture.class_name,
         "entries": net.entries,
         "retained": net.retained,
@@ -59,44 +59,47 @@ def describe(path: str | Path) -> dict[str, Any]:
         "files": list(net.files),
         "notes": list(net.notes),
         "relation": None if net.relation is None else asdict(net.relation) | {"size": net.relation.size},
-        "lacking": {name: list(there.shape) for name, there in net.lacking.items()},
+        "lacking": {name: list(reference.shape) for name, reference in net.lacking.items()},
         "tensors": tensors,
     }
 
 
-def text(found: dict[str, Any]) -> str:
+def text(described: dict[str, Any]) -> str:
     """The same for people: a line a fact, a table of the tensors."""
-    recipe = found["recipe"]
+    recipe, size = described["recipe"], described["size"]
     seed = f", seed {recipe['seed']}" if recipe["seed"] else ""
-    patterns = "".join(f", {what} {' '.join(recipe[what])}" for what in ("include", "exclude") if recipe[what])
+    patterns = "".join(f", {kind} {' '.join(recipe[kind])}" for kind in ("include", "exclude") if recipe[kind])
     patterns += ", layers only" if recipe["layers_only"] else ""
     patterns += "".join(f", rows of {pattern}: {cut}" for pattern, cut in recipe["rows"].items())
-    share = "" if found["share"] is None else f" ({100 * found['share']:.1f} %)"
-    dense = "" if not found["size_dense"] else f", {100 * found['size'] / found['size_dense']:.1f} % of the dense model"
+    share = "" if described["share"] is None else f" ({100 * described['share']:.1f} %)"
+    whole = described["size_dense"]
+    dense = f", {100 * size / whole:.1f} % of the dense model" if whole else ""
     rule = f"{recipe['rule']}, k = {recipe['k']}, on {recipe['on']}, bandwidth {recipe['bandwidth']}{seed}{patterns}"
+    sizes = ", ".join(f"{kind} {_size(described[f'size_{kind}'])}" for kind in ("values", "masks", "carried"))
     facts = [
-        ("file", f"{found['file']}, {_size(found['size'])}{dense}"),
+        ("file", f"{described['file']}, {_size(size)}{dense}"),
         ("rule", rule),
-        ("retained", f"{found['retained']:,} of {found['entries']:,} entries{share}"),
-        ("tensors", f"{found['pruned']} pruned, {found['carried']} carried, {len(found['tied'])} tied"),
-        ("bytes", ", ".join(f"{what} {_size(found[f'size_{what}'])}" for what in ("values", "masks", "carried"))),
-        ("fine-tuned", _model_text(found["fine_tuned"])),
-        ("pretrained", _model_text(found["pretrained"])),
-        ("update", _relation_text(found["relation"])),
-        ("class", found["architecture"] or "not recorded"),
-        ("files", ", ".join(found["files"]) or "none"),
+        ("retained", f"{described['retained']:,} of {described['entries']:,} entries{share}"),
+        ("tensors", f"{described['pruned']} pruned, {described['carried']} carried, {len(described['tied'])} tied"),
+        ("bytes", sizes),
+        ("fine-tuned", _model_text(described["fine_tuned"])),
+        ("pretrained", _model_text(described["pretrained"])),
+        ("update", _relation_text(described["relation"])),
+        ("class", described["architecture"] or "not recorded"),
+        ("files", ", ".join(described["files"]) or "none"),
         ("made with", ", ".join(f"{name} {version}" for name, version in recipe["versions"].items())),
     ]
     lines = [f"{name:<12}{printable(value)}" for name, value in facts]
-    if found["lacking"]:
-        count = sum(math.prod(shape) for shape in found["lacking"].values())
+    lacking = described["lacking"]
+    if lacking:
+        count = sum(math.prod(shape) for shape in lacking.values())
         lines.append(
-            f"{'lacking':<12}{len(found['lacking'])} tensors of {count:,} entries: they are the pretrained model's, as "
+            f"{'lacking':<12}{len(lacking)} tensors of {count:,} entries: they are the pretrained model's, as "
             "the fine-tuned checkpoint lacks them"
         )
-    lines += [f"{'note':<12}{printable(note)}" for note in found["notes"]]
+    lines += [f"{'note':<12}{printable(note)}" for note in described["notes"]]
     lines += ["", f"{'status':<9}{'retained':>12}{'entries':>13}{'bytes':>12}  tensor"]
-    for tensor in found["tensors"]:
+    for tensor in described["tensors"]:
         stored = tensor["size_dense"] if tensor["status"] == "carried" else tensor["size_mask"] + tensor["size_values"]
         why = f" ({tensor['reason']})" if tensor["reason"] else ""
         name = printable(f"{tensor['name']} {tensor['dtype']} {tensor['shape']}{why}")
@@ -105,22 +108,21 @@ def text(found: dict[str, Any]) -> str:
 
 
 def _tensor(record: PrunedRecord | CarriedRecord) -> dict[str, Any]:
-    from ken.storage.lazy_tensors import outline
-
-    of = outline(record)
+    known = outline(record)
+    width = dtype_named(record.dtype).itemsize
     plain = {
         "name": record.name,
-        "status": "unchanged" if of.unchanged else record.status,
+        "status": known.status,
         "shape": list(record.shape),
         "dtype": record.dtype,
-        "entries": of.entries,
-        "retained": of.retained,
-        "reason": of.reason or "",
-        "size_dense": of.entries * dtype_named(record.dtype).itemsize,
+        "entries": known.entries,
+        "retained": known.retained,
+        "reason": known.reason or "",
+        "size_dense": known.entries * width,
     }
     if isinstance(record, PrunedRecord):
         raw = record.values.coding == "raw"
-        values = of.retained * dtype_named(record.dtype).itemsize if raw else sum(record.values.lengths)
+        values = known.retained * width if raw else sum(record.values.lengths)
         plain |= {
             "mask_coding": record.mask.coding,
             "values_coding": record.values.coding,
@@ -134,18 +136,17 @@ def _tensor(record: PrunedRecord | CarriedRecord) -> dict[str, Any]:
     return plain
 
 
-def _model(of: Provenance) -> dict[str, Any]:
-    return {"source": of.source, "tensors": of.tensors, "entries": of.entries, "fingerprint": of.fingerprint}
+def _model_text(model: dict[str, Any]) -> str:
+    return (
+        f"{model['source']}: {model['tensors']} tensors, {model['entries']:,} entries, "
+        f"fingerprint {model['fingerprint']}"
+    )
 
 
-def _model_text(of: dict[str, Any]) -> str:
-    return f"{of['source']}: {of['tensors']} tensors, {of['entries']:,} entries, fingerprint {of['fingerprint']}"
-
-
-def _relation_text(of: dict[str, Any] | None) -> str:
-    if of is None:
+def _relation_text(relation: dict[str, Any] | None) -> str:
+    if relation is None:
         return "not recorded"
-    return str(Relation(**{name: value for name, value in of.items() if name != "size"}))
+    return str(Relation(**{name: value for name, value in relation.items() if name != "size"}))
 
 
 def _size(count: int) -> str:

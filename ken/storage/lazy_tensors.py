@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import fields
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -33,21 +34,12 @@ def blob_name(kind: str, name: str) -> str:
 class StoredTensor(RetainedTensor):
     """A `RetainedTensor` in a file. bits and ulps are decoded, and checked, when they are first asked for."""
 
-    _reader: Reader
-    _record: PrunedRecord
-
     def __init__(self, reader: Reader, record: PrunedRecord) -> None:
-        self.__dict__.update(
-            _reader=reader,
-            _record=record,
-            shape=record.shape,
-            dtype=dtype_named(record.dtype),
-            pretrained=to_reference(record.pretrained),
-            fine_tuned=record.fine_tuned,
-            result=record.result,
-            raw=record.values.coding == "raw",
-            cut=record.cut,
-        )
+        self._reader, self._record = reader, record
+        self.shape, self.dtype, self.cut = record.shape, dtype_named(record.dtype), record.cut
+        self.pretrained = to_reference(record.pretrained)
+        self.fine_tuned, self.result = record.fine_tuned, record.result
+        self.raw = record.values.coding == "raw"
 
     @property
     def retained(self) -> int:
@@ -55,39 +47,41 @@ class StoredTensor(RetainedTensor):
         return self._record.retained
 
     @cached_property
-    def bits(self) -> NDArray[np.uint8]:
+    def bits(self) -> NDArray[np.uint8]:  # type: ignore[override]
         """The mask, packed."""
         mask = self._record.mask
         with at_tensor(self._record.name):
-            return mask_codec.decode(mask.coding, self._blob("mask", mask.checksum), self.entries, self.retained)
+            data = self._blob("mask", mask.checksum)
+            return mask_codec.decode(mask.coding, data, entries=self.entries, retained=self.retained)
 
     @cached_property
-    def ulps(self) -> NDArray[Any]:
+    def ulps(self) -> NDArray[Any]:  # type: ignore[override]
         """The distances of the retained entries."""
         values = self._record.values
         with at_tensor(self._record.name):
             data = self._blob("values", values.checksum)
             dtype = np.dtype(f"u{self.dtype.itemsize}")
             if not self.raw:
-                return value_codec.decode(data, values.lengths, self.retained, dtype)
+                return value_codec.decode(data, values.lengths, retained=self.retained, dtype=dtype)
             from ken.subnetwork.ulp_distances import keys
 
             return keys(np.frombuffer(data, dtype))
 
     def decoded(self) -> RetainedTensor:
         """The same in memory, without the file."""
-        head = self.shape, self.dtype, self.bits, self.ulps, self.pretrained
-        return RetainedTensor(*head, self.fine_tuned, self.result, self.raw, self.cut)
+        return RetainedTensor(
+            **{field.name: getattr(self, field.name) for field in fields(RetainedTensor) if field.init}
+        )
 
-    def distances(self) -> Callable[[int], NDArray[Any]]:
+    def _distances(self) -> Callable[[int], NDArray[Any]]:
         """A function that gives the distances one after the other; no more of them than that are in memory."""
         values = self._record.values
         name = blob_name("values", self._record.name)
         check(self._reader, name, values.checksum)
         blob = self._reader.entries(name)
-        dtype = np.dtype(f"u{self.dtype.itemsize}")
         if not self.raw:
-            return value_codec.Decoder(blob, values.lengths, self.retained, dtype).take
+            dtype = np.dtype(f"u{self.dtype.itemsize}")
+            return value_codec.Decoder(blob, values.lengths, retained=self.retained, dtype=dtype).take
         from ken.subnetwork.ulp_distances import keys
 
         return in_turn(lambda start, stop: keys(bits_of(blob.read(start, stop))))
@@ -105,18 +99,17 @@ class StoredTensor(RetainedTensor):
 class StoredCarried(CarriedTensor):
     """A `CarriedTensor` in a file. Its value is read, and checked, when it is first asked for."""
 
-    _reader: Reader
-    _record: CarriedRecord
-
     def __init__(self, reader: Reader, record: CarriedRecord) -> None:
-        there = None if record.pretrained is None else to_reference(record.pretrained)
-        self.__dict__.update(_reader=reader, _record=record, reason=record.reason, pretrained=there)
+        self._reader, self._record, self.reason = reader, record, record.reason
+        self.pretrained = None if record.pretrained is None else to_reference(record.pretrained)
 
     @cached_property
-    def value(self) -> torch.Tensor:
+    def value(self) -> torch.Tensor:  # type: ignore[override]
         """The tensor."""
+        name = blob_name("carried", self._record.name)
         with at_tensor(self._record.name):
-            return self._tensor().clone()
+            checked(self._reader, name, self._record.checksum)
+            return self._reader.tensor(name).reshape(self.shape).clone()
 
     def decoded(self) -> CarriedTensor:
         """The same in memory, without the file."""
@@ -129,32 +122,17 @@ class StoredCarried(CarriedTensor):
             data = np.frombuffer(bytes_of(part), np.uint8)
             running.update(data.data)
             yield data
-        _compare(self._reader, name, running.hexdigest(), self._record.checksum)
+        _compare(self._reader, name, actual=running.hexdigest(), checksum=self._record.checksum)
 
     def verify(self) -> None:
         """Compare the checksum."""
         with at_tensor(self._record.name):
             check(self._reader, blob_name("carried", self._record.name), self._record.checksum)
 
-    def _tensor(self) -> torch.Tensor:
-        name = blob_name("carried", self._record.name)
-        checked(self._reader, name, self._record.checksum)
-        return self._reader.tensor(name).reshape(self._record.shape)
-
     @property
     def shape(self) -> tuple[int, ...]:
         """The shape of the fine-tuned tensor."""
         return self._record.shape
-
-    @property
-    def entries(self) -> int:
-        """Entries of the tensor; all are retained."""
-        return math.prod(self.shape)
-
-    @property
-    def retained(self) -> int:
-        """The same as `entries`."""
-        return self.entries
 
     @property
     def dtype(self) -> torch.dtype:
@@ -194,30 +172,30 @@ def stored_file(reader: Reader, record: FileRecord) -> bytes:
 def checked(reader: Reader, name: str, checksum: str) -> memoryview:
     """A blob's bytes; raises `FormatError` if the checksum is not theirs."""
     data = bytes_of(reader.tensor(name))
-    _compare(reader, name, digest(data), checksum)
+    _compare(reader, name, actual=digest(data), checksum=checksum)
     return data
 
 
 def check(reader: Reader, name: str, checksum: str) -> None:
     """The same without its bytes."""
-    _compare(reader, name, reader.entries(name).fingerprint(), checksum)
+    _compare(reader, name, actual=reader.entries(name).fingerprint(), checksum=checksum)
 
 
-def _compare(reader: Reader, name: str, found: str, checksum: str) -> None:
-    if found != checksum:
-        raise FormatError(f"{reader.path}: {name} is damaged (checksum {found}, expected {checksum})")
+def _compare(reader: Reader, name: str, actual: str, checksum: str) -> None:
+    if actual != checksum:
+        raise FormatError(f"{reader.path}: {name} is damaged (checksum {actual}, expected {checksum})")
 
 
 def outline(record: PrunedRecord | CarriedRecord) -> Outline:
     """What the record says of a tensor."""
-    if isinstance(record, PrunedRecord):
-        there = record.pretrained
-        same = (record.shape, record.dtype, record.fine_tuned) == (there.shape, there.dtype, there.fingerprint)
-        return Outline(record.shape, record.dtype, record.retained, None, same, record.cut)
-    whole = Outline(record.shape, record.dtype, 0, record.reason)
-    return whole._replace(retained=whole.entries)
+    if isinstance(record, CarriedRecord):
+        return Outline(record.shape, record.dtype, retained=math.prod(record.shape), reason=record.reason)
+    base = record.pretrained
+    unchanged = (record.shape, record.dtype, record.fine_tuned) == (base.shape, base.dtype, base.fingerprint)
+    whole = Outline(record.shape, record.dtype, retained=record.retained, reason=None)
+    return whole._replace(unchanged=unchanged, cut=record.cut)
 
 
 def to_reference(record: ReferenceRecord) -> Reference:
     """The reference that a record describes."""
-    return Reference(record.name, record.shape, dtype_named(record.dtype), record.fingerprint)
+    return Reference(record.name, record.shape, dtype=dtype_named(record.dtype), fingerprint=record.fingerprint)

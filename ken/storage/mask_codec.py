@@ -27,10 +27,10 @@ def encode(bits: NDArray[np.uint8], entries: int, retained: int) -> tuple[str, b
     """
     if retained in (0, entries):
         return ("all" if retained else "none"), b""
-    found = {"bits": bits.tobytes(), "bits+zstd": zstd_codec.compress(bits.data)}
+    codings = {"bits": bits.tobytes(), "bits+zstd": zstd_codec.compress(bits.data)}
     if retained * 3 < entries:  # more retained entries take more gaps, of a byte each, than they save
-        found["gaps+zstd"] = zstd_codec.compress(np.concatenate([*_gaps(bits)]).data)
-    return min(found.items(), key=lambda item: len(item[1]))
+        codings["gaps+zstd"] = zstd_codec.compress(np.concatenate([*_gaps(bits)]).data)
+    return min(codings.items(), key=lambda item: len(item[1]))
 
 
 def decode(coding: str, data: memoryview, entries: int, retained: int) -> NDArray[np.uint8]:
@@ -55,12 +55,13 @@ def decode(coding: str, data: memoryview, entries: int, retained: int) -> NDArra
         longest = max(1, -(-entries.bit_length() // 7))  # bytes that the longest possible gap takes
         codes = np.frombuffer(zstd_codec.decompress(data, retained * longest, at_most=True), np.uint8)
         bits = np.zeros(size, np.uint8)
-        if not _mark(codes, entries, retained, bits):
+        if not _mark(codes, entries=entries, retained=retained, bits=bits):
             raise FormatError(f"the gaps of the mask do not mark {retained} of {entries} entries")
     else:
         raise FormatError(f"unknown coding of a mask: {coding!r}")
-    if int(np.bitwise_count(bits).sum()) != retained:
-        raise FormatError(f"the mask must retain {retained} entries, got {int(np.bitwise_count(bits).sum())}")
+    marked = int(np.bitwise_count(bits).sum())
+    if marked != retained:
+        raise FormatError(f"the mask must retain {retained} entries, got {marked}")
     if entries % 8 and bits[-1] & ((1 << (-entries % 8)) - 1):
         raise FormatError("the spare bits behind the mask must be 0")
     return bits
@@ -89,7 +90,7 @@ def _to_leb128(numbers: NDArray[np.int64]) -> NDArray[np.uint8]:
 
 @njit(nogil=True, cache=True)
 def _mark(codes, entries, retained, bits):
-    position, found, at = -1, 0, 0
+    position, marked, at = -1, 0, 0
     while at < codes.size:
         gap, shift = 0, 0
         while True:
@@ -101,9 +102,9 @@ def _mark(codes, entries, retained, bits):
             shift += 7
             if byte < 128:
                 break
-        if gap >= entries - position - 1 or found == retained:  # compared first: the sum might overflow
+        if gap >= entries - position - 1 or marked == retained:  # compared first: the sum might overflow
             return False
         position += gap + 1
         bits[position >> 3] |= 128 >> (position & 7)
-        found += 1
-    return found == retained
+        marked += 1
+    return marked == retained

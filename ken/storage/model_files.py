@@ -7,13 +7,14 @@ so readers of the first versions, which knew of neither, can still read it.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path, PurePosixPath
 
 from ken.errors import FormatError
 from ken.models.checkpoints.other_files import belongs, plain
 from ken.models.checkpoints.safetensors_file import Reader
 from ken.models.tensors.tensor_bytes import digest
-from ken.storage.lazy_tensors import stored_file
+from ken.storage.lazy_tensors import Lazy, stored_file
 from ken.storage.schema import LONGEST_PART, FileRecord
 
 # The endings that readers of version 1.0 know.
@@ -22,33 +23,24 @@ _LONGEST_NAME = 255
 _MOST_PARTS = 64
 
 
-class FilesOnDisk(Mapping[str, bytes]):
+class FilesOnDisk(Lazy[bytes]):
     """Files by their path; each is read when it is asked for, and none is kept."""
 
     def __init__(self, files: Mapping[str, Path]) -> None:
-        self.files = files
-
-    def __getitem__(self, path: str) -> bytes:
-        return self.files[path].read_bytes()
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self.files)
-
-    def __len__(self) -> int:
-        return len(self.files)
+        super().__init__(files, Path.read_bytes)
 
     def size(self, path: str) -> int:
         """The length of a file."""
-        return self.files[path].stat().st_size
+        return int(self.records[path].stat().st_size)
 
     def parts(self, path: str) -> Iterator[bytes]:
         """A file, no more of it than one part in memory."""
-        with self.files[path].open("rb") as file:
+        with self.records[path].open("rb") as file:
             while part := file.read(LONGEST_PART):
                 yield part
 
 
-class StoredFiles(Mapping[str, bytes]):
+class StoredFiles(Lazy[bytes]):
     """The files in a subnetwork file; each is decoded, and checked, when it is asked for.
 
     Raises `FormatError` if the record's paths are none, or cannot be in one folder.
@@ -56,35 +48,30 @@ class StoredFiles(Mapping[str, bytes]):
 
     def __init__(self, reader: Reader, records: Sequence[FileRecord]) -> None:
         self._reader = reader
-        self._records: dict[str, list[FileRecord]] = {}
+        by_path: dict[str, list[FileRecord]] = {}
         for record in records:
             path = record.path or record.name
             if not plain(record.name) or not belongs(path):
                 raise FormatError(f"{path[:80]!r} is not the name of a configuration or tokenizer file")
-            self._records.setdefault(path, []).append(record)
-        check_paths(self._records)
-        for path, parts in self._records.items():
+            by_path.setdefault(path, []).append(record)
+        check_paths(by_path)
+        for path, parts in by_path.items():
             if len(parts) > _MOST_PARTS:
                 raise FormatError(f"{path[:80]!r} is in {len(parts)} parts, more than {_MOST_PARTS}")
-
-    def __getitem__(self, path: str) -> bytes:
-        parts = [stored_file(self._reader, record) for record in self._records[path]]
-        return parts[0] if len(parts) == 1 else b"".join(parts)
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._records)
-
-    def __len__(self) -> int:
-        return len(self._records)
+        super().__init__(by_path, partial(_joined, reader))
 
     def size(self, path: str) -> int:
         """The length of a file."""
-        return sum(record.size for record in self._records[path])
+        return sum(record.size for record in self.records[path])
 
     def parts(self, path: str) -> Iterator[bytes]:
         """A file, no more of it than one part in memory."""
-        for record in self._records[path]:
+        for record in self.records[path]:
             yield stored_file(self._reader, record)
+
+
+def _joined(reader: Reader, parts: Sequence[FileRecord]) -> bytes:
+    return b"".join(stored_file(reader, part) for part in parts)
 
 
 def parts_of(files: Mapping[str, bytes], path: str) -> Iterator[bytes]:
@@ -104,8 +91,7 @@ def parts_of(files: Mapping[str, bytes], path: str) -> Iterator[bytes]:
 def names_of(files: Mapping[str, bytes]) -> Iterator[tuple[str, str]]:
     """(path, name) of all parts, in the order in which they are kept.
 
-    Raises:
-        FormatError: If a path is none, two cannot be in one folder, or a file is too long.
+    Raises `FormatError` if a path is none, two cannot be in one folder, or a file is too long.
     """
     check_paths(files)
     for path in files:

@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from ken.errors import OutputError
+from ken.models.adapters.sources import base_named
+from ken.models.checkpoints.adapter_names import Adapters
 from ken.models.checkpoints.hub import an_id, in_cache
 from ken.storage.atomic_files import check_new_folder, check_place
 from ken.storage.file_kinds import FOLDER, RESULTS, kind_of
@@ -45,8 +47,7 @@ def check_outputs(
     Files are compared by what they are on the disk, whatever they are called: by links, through "..", in other letters.
 
     Args:
-        outputs: Path and kind (`ken.storage.file_kinds`) of each file or folder that will be written. None is passed
-        over.
+        outputs: Path and kind (`ken.storage.file_kinds`) of each file or folder that will be written; no path: none.
         inputs: What is read, by what it is called: paths, hub ids, subnetworks. Of a checkpoint folder all that is in
             it counts, of a subnetwork the file that it was opened from. What is in memory is passed over.
         overwrite: An existing file may hold something of another kind. Never an input, and a file of results never.
@@ -57,16 +58,15 @@ def check_outputs(
             for it; two outputs are one file; or a file is there that holds something else.
         OSError: There is no folder to write into, or the path is a folder or a device.
 
-    Example:
-        >>> import tempfile
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     texts = Path(folder) / "texts.csv"
-        ...     _ = texts.write_text("text,label")
-        ...     try:
-        ...         check_outputs([(texts, "the table of a sweep")], {"the texts": texts})
-        ...     except OutputError as error:
-        ...         print(str(error).replace(folder, "…"))
-        …/texts.csv cannot be written: it is the texts, …/texts.csv, which must stay; give another name
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     texts = Path(folder) / "texts.csv"
+    ...     _ = texts.write_text("text,label")
+    ...     try:
+    ...         check_outputs([(texts, "the table of a sweep")], {"the texts": texts})
+    ...     except OutputError as error:
+    ...         print(str(error).replace(folder, "…"))
+    …/texts.csv cannot be written: it is the texts, …/texts.csv, which must stay; give another name
     """
     wanted = [(Path(path), kind) for path, kind in outputs if path is not None]
     if not wanted:
@@ -90,7 +90,12 @@ def models_of(pair: PairOfModels | None) -> dict[str, Any]:
     """The two models of a pair as inputs, by what they are called; none if there is no pair."""
     if pair is None:
         return {}
-    return {"the fine-tuned model": pair.fine_tuned, "the pretrained model": pair.pretrained}
+    models = {"the fine-tuned model": pair.fine_tuned, "the pretrained model": pair.pretrained}
+    if pair.pretrained is None:
+        models["the pretrained model"] = base_named(pair.fine_tuned)
+    if isinstance(pair.fine_tuned, Adapters):
+        models |= {f"the adapter {name}": folder for name, folder in pair.fine_tuned.folders.items()}
+    return models
 
 
 class _Read:
@@ -111,62 +116,51 @@ class _Read:
             path = Path(source)
             if not path.exists() and isinstance(source, str) and an_id(source):
                 self._ids[_real(path)] = _Input(what, path)
-                found = in_cache(source)
-                if found is None:
+                cached = in_cache(source)
+                if cached is None:
                     return
-                path = found
+                path = cached
             given = _Input(what, path)
             self._names.append((_real(path), given))
-            if path.is_dir():
-                self._add_folder(path, what)
-            elif (identity := _identity(path)) is not None:
+            identity = _identity(path)
+            if identity is None:
+                return
+            if path.is_dir():  # with all files in it or below, and those that links in it lead to
+                self._folders[identity] = given
+                for file, inside in _files_below(path):
+                    self._files.setdefault(inside, _Input(what, file))
+            else:
                 self._files[identity] = given
-
-    def _add_folder(self, path: Path, what: str) -> None:
-        """A folder, all files that are in it or below, and those that links in it lead to."""
-        if (found := _identity(path)) is not None:
-            self._folders[found] = _Input(what, path)
-        for file, identity in _files_below(path):
-            self._files.setdefault(identity, _Input(what, file))
 
     def check(self, path: Path) -> None:
         """Raise `OutputError` if the path is something that is read, or lies inside of it."""
-        found = _identity(path)
-        for known in (self._files, self._folders):
-            if found is not None and found in known:
-                raise _is_read(path, known[found])
+        identity = _identity(path)
+        for inputs in (self._files, self._folders):
+            if identity is not None and identity in inputs:
+                raise _must_stay(path, inputs[identity])
         for place in dict.fromkeys((_real(path), _real(path.parent) / path.name)):
             if place in self._ids:
-                raise _takes_the_name(path, self._ids[place])
+                hub = self._ids[place]
+                raise OutputError(
+                    f"{path} cannot be written: from then on it would be read in place of {hub.what}, the hub's "
+                    f"{hub.path}; give another name"
+                )
             for name, given in self._names:
                 if place == name:
-                    raise _is_read(path, given)
+                    raise _must_stay(path, given)
                 if name in place.parents:
-                    raise _lies_inside(path, given)
+                    raise _must_stay(path, given, inside=True)
             for above in place.parents:
-                known_folder = self._folders.get(_identity(above) or (-1, -1))
-                if known_folder is not None:
-                    raise _lies_inside(path, known_folder)
+                folder = self._folders.get(_identity(above) or (-1, -1))
+                if folder is not None:
+                    raise _must_stay(path, folder, inside=True)
 
 
-def _is_read(path: Path, given: _Input) -> OutputError:
-    return OutputError(
-        f"{path} cannot be written: it is {given.what}, {given.path}, which must stay; give another name"
-    )
-
-
-def _takes_the_name(path: Path, given: _Input) -> OutputError:
-    return OutputError(
-        f"{path} cannot be written: from then on it would be read in place of {given.what}, the hub's {given.path}; "
-        "give another name"
-    )
-
-
-def _lies_inside(path: Path, given: _Input) -> OutputError:
-    return OutputError(
-        f"{path} cannot be written: it lies inside {given.what}, {given.path}, which must stay as it is; give a place "
-        "outside of it"
-    )
+def _must_stay(path: Path, given: _Input, *, inside: bool = False) -> OutputError:
+    relation, way_out = "is", "must stay; give another name"
+    if inside:
+        relation, way_out = "lies inside", "must stay as it is; give a place outside of it"
+    return OutputError(f"{path} cannot be written: it {relation} {given.what}, {given.path}, which {way_out}")
 
 
 def _files_below(folder: Path) -> Iterator[tuple[Path, Identity]]:
@@ -200,11 +194,11 @@ def _check_apart(paths: Sequence[Path]) -> None:
 def _check_kind(path: Path, kind: str, overwrite: bool) -> None:
     if not path.is_file() or (overwrite and kind != RESULTS):
         return
-    found = kind_of(path)
-    if found in ("", kind):
+    held = kind_of(path)
+    if held in ("", kind):
         return
     way_out = "" if kind == RESULTS else ", or have it replaced: --force, in Python overwrite=True"
-    raise OutputError(f"{path} is there already and holds {found}, not {kind}; give another name{way_out}")
+    raise OutputError(f"{path} is there already and holds {held}, not {kind}; give another name{way_out}")
 
 
 def _identity(path: Path) -> Identity | None:

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 from ken.errors import FormatError, at_tensor
-from ken.models.checkpoints.checkpoint import Architecture
+from ken.models.checkpoints.architecture import Architecture
 from ken.models.checkpoints.other_files import plain
 from ken.models.checkpoints.safetensors_file import BYTES, Reader, stored_dtype
 from ken.models.pairing.relation import Relation
@@ -27,6 +28,8 @@ from ken.subnetwork.outline import Outline
 from ken.subnetwork.retained_tensor import RetainedTensor, check_grown
 from ken.subnetwork.subnetwork import Provenance, Recipe, SubnetworkData
 
+Net = TypeVar("Net", bound=SubnetworkData)
+
 
 def save(net: SubnetworkData, path: str | Path, *, overwrite: bool = False, progress: bool = True) -> Path:
     """Write a subnetwork into a file; see `ken.Subnetwork.save`."""
@@ -34,44 +37,41 @@ def save(net: SubnetworkData, path: str | Path, *, overwrite: bool = False, prog
 
     path = Path(path)
     check_outputs([(path, SUBNETWORK)], {"the file of this subnetwork": net}, overwrite=overwrite)
-    plan = {name: (of, net.tensors[name].pretrained) for name, of in net.outlines.items()}
+    plan = {name: (outline, net.tensors[name].pretrained) for name, outline in net.outlines.items()}
     with (
         SubnetworkWriter(path, net, plan) as writer,
         tqdm(total=net.entries, desc="save", unit="entry", unit_scale=True, disable=not progress, delay=1.0) as bar,
     ):
-        for name, of in net.outlines.items():
+        for name, outline in net.outlines.items():
             bar.set_postfix_str(name, refresh=False)
             writer.add(name, net.tensors[name])
-            bar.update(of.entries)
+            bar.update(outline.entries)
         writer.finish(net)
     return path
 
 
-def read(path: str | Path) -> SubnetworkData:
-    """What a subnetwork file holds; see `ken.load`."""
+def read(path: str | Path, kind: type[Net]) -> Net:
+    """What a subnetwork file holds, as an object of that kind; see `ken.load`."""
     reader = Reader(path)
     try:
         record = from_metadata(reader.metadata)
         _check_blobs(reader, record)
         tensors = {tensor.name: tensor for tensor in record.tensors}
-        architecture = record.architecture and Architecture(record.architecture.class_name, record.architecture.config)
-        return SubnetworkData(
-            _StoredTensors(
-                tensors,
-                partial(_stored, reader),
-            ),
-            Recipe(**dict(record.recipe)),
-            record.tied,
-            record.only_pretrained,
-            architecture or None,
-            record.prefix,
-            Provenance(**dict(record.fine_tuned)),
-            Provenance(**dict(record.pretrained)),
-            StoredFiles(reader, record.files),
-            record.shards,
-            record.notes,
-            {name: to_reference(there) for name, there in record.lacking.items()},
-            None if record.relation is None else Relation(**dict(record.relation)),
+        architecture = record.architecture
+        return kind(
+            tensors=_StoredTensors(tensors, partial(_stored, reader)),
+            recipe=Recipe(**dict(record.recipe)),
+            tied=record.tied,
+            only_pretrained=record.only_pretrained,
+            architecture=None if architecture is None else Architecture(**dict(architecture)),
+            prefix=record.prefix,
+            fine_tuned=Provenance(**dict(record.fine_tuned)),
+            pretrained=Provenance(**dict(record.pretrained)),
+            files=StoredFiles(reader, record.files),
+            shards=record.shards,
+            notes=record.notes,
+            lacking={name: to_reference(lent) for name, lent in record.lacking.items()},
+            relation=None if record.relation is None else Relation(**dict(record.relation)),
         )
     except FormatError as error:
         error.add_note(f"in the file {path}")
@@ -104,23 +104,19 @@ def _check_blobs(reader: Reader, record: Record) -> None:
                 raise FormatError(f"a pruned tensor must be floating-point, got {tensor.dtype}")
             check_grown(tensor.shape, tensor.pretrained.shape)
             length = sum(tensor.values.lengths)
-            if tensor.values.coding == "ulps" and not plausible(
-                tensor.shape, tensor.pretrained.shape, dtype.itemsize, length
-            ):
+            raw = tensor.values.coding == "raw"
+            if not raw and not plausible(tensor.shape, tensor.pretrained.shape, width=dtype.itemsize, length=length):
                 raise FormatError(f"{length} bytes of values are too few for all the rows that the tensor adds")
+            values = (stored_dtype(dtype), (tensor.retained,)) if raw else (BYTES, (length,))
             expected[blob_name("mask", tensor.name)] = BYTES, (tensor.mask.length,)
-            if tensor.values.coding == "raw":
-                values = stored_dtype(dtype), (tensor.retained,)
-            else:
-                values = BYTES, (sum(tensor.values.lengths),)
             expected[blob_name("values", tensor.name)] = values
     for shard in set(record.shards.values()):
         if not plain(shard) or not shard.endswith(".safetensors"):
             raise FormatError(f"{shard[:80]!r} is not the name of a safetensors file")
     files = {blob_name("file", file.name) for file in record.files}
-    found, wanted = set(reader.names), set(expected) | files
-    if found != wanted:
-        odd = sorted(found ^ wanted)[0]
+    names, wanted = set(reader.names), set(expected) | files
+    if names != wanted:
+        odd = sorted(names ^ wanted)[0]
         raise FormatError(f"{odd[:200]!r} is {'not in the file' if odd in wanted else 'not in the record'}")
     for name, layout in expected.items():
         if reader.layout(name) != layout:

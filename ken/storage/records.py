@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, fields
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -25,7 +26,7 @@ from ken.storage.schema import (
     ValuesRecord,
 )
 from ken.subnetwork.outline import Outline
-from ken.subnetwork.subnetwork import Provenance, SubnetworkData
+from ken.subnetwork.subnetwork import Recipe, SubnetworkData
 
 # Rows that a tensor adds may take this many bytes, and this many for every byte that is stored of the tensor.
 _FREE, _EXPANSION = 1 << 22, 64
@@ -43,29 +44,19 @@ def plausible(shape: tuple[int, ...], pretrained: tuple[int, ...], width: int, l
     return extra * width <= _FREE + _EXPANSION * length
 
 
-def draft(name: str, of: Outline, there: Reference | None) -> PrunedRecord | CarriedRecord:
+def draft(name: str, outline: Outline, pretrained: Reference | None) -> PrunedRecord | CarriedRecord:
     """A record with the widest of all numbers, to reserve room for; raises `FormatError` for what cannot be stored."""
     with at_tensor(name):
-        stored_dtype(dtype_named(of.dtype))
+        stored_dtype(dtype_named(outline.dtype))
         try:
-            if of.reason is not None:
-                pretrained = None if there is None else reference(there)
-                return CarriedRecord(
-                    name=name,
-                    shape=of.shape,
-                    dtype=of.dtype,
-                    reason=of.reason,
-                    pretrained=pretrained,
-                    checksum=NO_HASH,
-                )
-            assert there is not None
+            base = None if pretrained is None else reference(pretrained)
+            head: dict[str, Any] = {"name": name, "shape": outline.shape, "dtype": outline.dtype, "pretrained": base}
+            if outline.reason is not None:
+                return CarriedRecord(**head, reason=outline.reason, checksum=NO_HASH)
             return PrunedRecord(
-                name=name,
-                shape=of.shape,
-                dtype=of.dtype,
-                cut=of.cut,  # type: ignore[arg-type]
-                retained=of.entries,
-                pretrained=reference(there),
+                **head,
+                cut=outline.cut,  # type: ignore[arg-type]
+                retained=outline.entries,
                 fine_tuned=NO_HASH,
                 result=NO_HASH,
                 mask=MaskRecord(coding="all", length=_WIDEST, checksum=NO_HASH),
@@ -79,33 +70,25 @@ def to_record(
     head: SubnetworkData, tensors: tuple[PrunedRecord | CarriedRecord, ...], files: tuple[FileRecord, ...]
 ) -> Record:
     """The record of a subnetwork; raises `FormatError` for what JSON cannot say."""
-    of = head.architecture
+    recipe = {field.name: getattr(head.recipe, field.name) for field in fields(Recipe)}
+    recipe = {name: dict(value) if isinstance(value, Mapping) else value for name, value in recipe.items()}
+    built, relation = head.architecture, head.relation
     try:
         return Record(
-            recipe=RecipeRecord(
-                rule=head.recipe.rule,
-                k=dict(head.recipe.k) if isinstance(head.recipe.k, Mapping) else head.recipe.k,
-                on=head.recipe.on,
-                bandwidth=head.recipe.bandwidth,
-                kernel=head.recipe.kernel,
-                seed=head.recipe.seed,
-                include=head.recipe.include,
-                exclude=head.recipe.exclude,
-                layers_only=head.recipe.layers_only,
-                rows=dict(head.recipe.rows),
-                versions=dict(head.recipe.versions),
-            ),
-            fine_tuned=_model(head.fine_tuned),
-            pretrained=_model(head.pretrained),
-            architecture=None if of is None else ArchitectureRecord(class_name=of.class_name, config=of.config),
+            recipe=RecipeRecord(**recipe),
+            fine_tuned=ModelRecord(**asdict(head.fine_tuned)),
+            pretrained=ModelRecord(**asdict(head.pretrained)),
+            architecture=None
+            if built is None
+            else ArchitectureRecord(class_name=built.class_name, config=built.config),
             prefix=head.prefix,
             tied=dict(head.tied),
             only_pretrained=dict(head.only_pretrained),
             shards=dict(head.shards),
             files=files,
             notes=head.notes,
-            relation=None if head.relation is None else RelationRecord(**asdict(head.relation)),
-            lacking={name: reference(there) for name, there in head.lacking.items()},
+            relation=None if relation is None else RelationRecord(**asdict(relation)),
+            lacking={name: reference(lent) for name, lent in head.lacking.items()},
             tensors=tensors,
         )
     except ValidationError as error:
@@ -114,10 +97,7 @@ def to_record(
         raise FormatError(f"the subnetwork cannot be stored: {place}: {first['msg']}, got {first['input']!r}") from None
 
 
-def _model(of: Provenance) -> ModelRecord:
-    return ModelRecord(source=of.source, tensors=of.tensors, entries=of.entries, fingerprint=of.fingerprint or "")
-
-
-def reference(of: Reference) -> ReferenceRecord:
+def reference(tensor: Reference) -> ReferenceRecord:
     """The record of a pretrained tensor that is relied on."""
-    return ReferenceRecord(name=of.name, shape=of.shape, dtype=dtype_name(of.dtype), fingerprint=of.fingerprint)
+    dtype = dtype_name(tensor.dtype)
+    return ReferenceRecord(name=tensor.name, shape=tensor.shape, dtype=dtype, fingerprint=tensor.fingerprint)

@@ -60,7 +60,7 @@ class SubnetworkWriter:
     """
 
     def __init__(self, path: str | Path, head: SubnetworkData, plan: Plan) -> None:
-        drafts = tuple(draft(name, of, there) for name, (of, there) in plan.items())
+        drafts = tuple(draft(name, outline, pretrained) for name, (outline, pretrained) in plan.items())
         blobs: dict[str, tuple[int, ...]] = {}
         for expected in drafts:
             if isinstance(expected, PrunedRecord):
@@ -83,22 +83,23 @@ class SubnetworkWriter:
         """Write what is stored of the next tensor."""
         with at_tensor(name):
             if isinstance(tensor, CarriedTensor):
-                self.carried(name, Entries.of(tensor.value), tensor.reason, tensor.pretrained)
+                value = Entries.from_tensor(tensor.value)
+                self.carried(name, value, reason=tensor.reason, pretrained=tensor.pretrained)
                 return
-            subject = Subject(name, tensor.shape, tensor.dtype, tensor.retained, tensor.raw, tensor.cut)
-            sink = self.pruned(subject)
+            head = {field: getattr(tensor, field) for field in Subject._fields if field != "name"}
+            sink = self.pruned(Subject(name, **head))
             sink.add(tensor.bits, tensor.ulps)
             sink.finish(tensor.pretrained, tensor.fine_tuned, tensor.result)
 
     def pruned(self, subject: Subject) -> TensorWriter:
         """What takes in the entries of the next tensor, a stretch at a time."""
-        return TensorWriter(self._container, self._records, self._folder, subject)
+        return TensorWriter(self._container, self._records, folder=self._folder, subject=subject)
 
     def carried(self, name: str, value: Entries, reason: str, pretrained: Reference | None) -> str:
         """Write the next tensor whole, a stretch at a time. Returns its fingerprint."""
         running = new_digest()
         parts = _hashed(map(bytes_of, value.stretches()), running)
-        self._container.add(blob_name("carried", name), stored_dtype(value.dtype), value.shape, parts)
+        self._container.add(blob_name("carried", name), dtype=stored_dtype(value.dtype), shape=value.shape, parts=parts)
         self._records.append(
             CarriedRecord(
                 name=name,
@@ -126,7 +127,7 @@ class SubnetworkWriter:
         if drafted is None or drafted[0] != path:
             raise FormatError(f"{path!r} has become longer or shorter while it was read")
         packed, name = zstd_codec.pack(data), drafted[1]
-        self._container.add(blob_name("file", name), BYTES, (len(packed),), [packed])
+        self._container.add(blob_name("file", name), dtype=BYTES, shape=(len(packed),), parts=[packed])
         return FileRecord(name=name, path="" if path == name else path, size=len(data), checksum=digest(packed))
 
     def __enter__(self) -> SubnetworkWriter:
@@ -152,7 +153,7 @@ class TensorWriter:
         folder: Path,
         subject: Subject,
     ) -> None:
-        self._container, self._records, self._of = container, records, subject
+        self._container, self._records, self._subject = container, records, subject
         self._bits: list[NDArray[np.uint8]] = []
         width, count = subject.dtype.itemsize, subject.retained
         self._values = Spool(folder) if subject.raw else value_codec.Encoder(width, count, folder)
@@ -167,39 +168,43 @@ class TensorWriter:
 
     def finish(self, pretrained: Reference, fine_tuned: str, result: str) -> None:
         """Write it, and what the record says of it."""
+        subject = self._subject
         bits = self._bits[0] if len(self._bits) == 1 else np.concatenate(self._bits)
-        coding, mask = mask_codec.encode(bits, math.prod(self._of.shape), self._of.retained)
-        self._container.add(blob_name("mask", self._of.name), BYTES, (len(mask),), [mask])
+        coding, mask = mask_codec.encode(bits, math.prod(subject.shape), subject.retained)
+        self._container.add(blob_name("mask", subject.name), dtype=BYTES, shape=(len(mask),), parts=[mask])
         lengths, dtype, size, parts = self._finished(pretrained)
         running = new_digest()
-        self._container.add(blob_name("values", self._of.name), dtype, (size,), _hashed(parts, running))
+        self._container.add(
+            blob_name("values", subject.name), dtype=dtype, shape=(size,), parts=_hashed(parts, running)
+        )
         self._records.append(
             PrunedRecord(
-                name=self._of.name,
-                shape=self._of.shape,
-                dtype=dtype_name(self._of.dtype),
-                cut=self._of.cut,  # type: ignore[arg-type]
-                retained=self._of.retained,
+                name=subject.name,
+                shape=subject.shape,
+                dtype=dtype_name(subject.dtype),
+                cut=subject.cut,  # type: ignore[arg-type]
+                retained=subject.retained,
                 pretrained=reference(pretrained),
                 fine_tuned=fine_tuned,
                 result=result,
                 mask=MaskRecord(coding=coding, length=len(mask), checksum=digest(mask)),  # type: ignore[arg-type]
                 values=ValuesRecord(
-                    coding="raw" if self._of.raw else "ulps", lengths=lengths, checksum=running.hexdigest()
+                    coding="raw" if subject.raw else "ulps", lengths=lengths, checksum=running.hexdigest()
                 ),
             )
         )
 
     def _finished(self, pretrained: Reference) -> tuple[tuple[int, ...], str, int, Iterator[Any]]:
         """Lengths of the planes; dtype, entries and bytes of the blob of values."""
+        subject = self._subject
         if not isinstance(self._values, value_codec.Encoder):
-            return (), stored_dtype(self._of.dtype), self._of.retained, self._values.parts()
-        found = self._values.finish()
-        lengths = tuple(plane.length for plane in found)
-        if not plausible(self._of.shape, pretrained.shape, self._of.dtype.itemsize, sum(lengths)):
-            found = self._values.plain()
-            lengths = tuple(plane.length for plane in found)
-        return lengths, BYTES, sum(lengths), chain.from_iterable(plane.parts for plane in found)
+            return (), stored_dtype(subject.dtype), subject.retained, self._values.parts()
+        planes = self._values.finish()
+        length = sum(plane.length for plane in planes)
+        if not plausible(subject.shape, pretrained.shape, width=subject.dtype.itemsize, length=length):
+            planes = self._values.plain()
+        lengths = tuple(plane.length for plane in planes)
+        return lengths, BYTES, sum(lengths), chain.from_iterable(plane.parts for plane in planes)
 
 
 def _hashed(parts: Iterable[Any], running: xxhash.xxh3_128) -> Iterator[Any]:

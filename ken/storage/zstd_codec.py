@@ -124,7 +124,12 @@ def _check(header: memoryview, size: int, at_most: bool = False) -> None:
 
 
 def _length(stretch: Stretch, header: memoryview) -> int:
-    """How many bytes a frame takes: its header, its blocks (RFC 8878, sec. 3.1.1.2), its checksum."""
+    """How many bytes a frame takes: its header, its blocks (RFC 8878, sec. 3.1.1.2), its checksum.
+
+    The library tells it only of a `decompressobj`, as what it leaves unused, and that has no limit on what it gives at
+    a time: four bytes can be a block of 128 KiB. Fed little enough to stay within a few MiB (64 bytes a call), it takes
+    eight to ten times as long; fed more, a frame gives more than it says before that is seen.
+    """
     at, chunk, begin = zstandard.frame_header_size(header), memoryview(b""), 0
     while at < stretch.left:
         if not begin <= at <= begin + len(chunk) - 3:

@@ -5,3 +5,6 @@ retained_tensor    one tensor: its mask, and its retained entries as `ulp_distan
 extract            takes them out of a fine-tuned tensor, a stretch at a time, in `threads`
 belonging          whether a pair of models is the one that a subnetwork was made from
 """
+
+from ken.subnetwork.belonging import check_tensor as check_tensor
+from ken.subnetwork.belonging import open_for as open_for

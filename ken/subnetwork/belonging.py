@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from ken.errors import KenError, SubnetworkError
 from ken.models.pairing.pairing import Pairing, open_pair
-from ken.models.tensors.tensor_bytes import dtype_name
+from ken.models.tensors.tensor_bytes import dtype_name, dtype_named
 
 if TYPE_CHECKING:
     from ken.models.pairing.pairs import PairOfModels
@@ -25,18 +25,10 @@ _WRONG_WAY_ROUND = "the two models are the wrong way round: give the fine-tuned 
 def open_for(net: SubnetworkData, pair: PairOfModels, *, quick_look: bool = True) -> Pairing:
     """Open a pair for a subnetwork, cut into the same rows.
 
-    Args:
-        net: The subnetwork.
-        pair: The two models that it should be of.
-        quick_look: Compare the fingerprints of its smallest tensors, too; `check_tensor` does any other.
+    quick_look: compare the fingerprints of its smallest tensors, too; `check_tensor` does any other.
 
-    Returns:
-        The pair, matched.
-
-    Raises:
-        PairingError: The two models do not fit each other.
-        SubnetworkError: A pruned tensor is missing, of another shape, or was seen to be another one. If the two
-            models are only the wrong way round, the error says so.
+    Raises `PairingError` if the two models do not fit each other, `SubnetworkError` if a pruned tensor is missing, of
+    another shape, or was seen to be another one. If they are only the wrong way round, the error says so.
     """
     try:
         pairing = replace(open_pair(pair.fine_tuned, pair.pretrained, net.recipe.rows), cuts=net.cuts)
@@ -54,24 +46,17 @@ def open_for(net: SubnetworkData, pair: PairOfModels, *, quick_look: bool = True
 def check_tensor(name: str, stored: RetainedTensor, pairing: Pairing, also: Collection[str] = ()) -> None:
     """See that a tensor of a pair is, bit for bit, the one that was pruned. All of it is read.
 
-    Args:
-        name: The tensor.
-        stored: What is stored of it.
-        pairing: The pair.
-        also: Fingerprints of further fine-tuned tensors that will do.
-
-    Raises:
-        SubnetworkError: It is another one, of the fine-tuned or of the pretrained model; the error says which, with
-            both fingerprints, and what was probably given in its place.
+    also has fingerprints of further fine-tuned tensors that will do. Raises `SubnetworkError` if it is another one, of
+    the fine-tuned or of the pretrained model; the error says which, with both fingerprints, and what was probably given
+    in its place.
     """
     other = pairing.names.get(name)
-    ours = pairing.fine_tuned.entries(name)
-    found = [("fine-tuned", (stored.fine_tuned, *also), stored.dtype, ours)]
+    sides = [("fine-tuned", (stored.fine_tuned, *also), stored.dtype, pairing.fine_tuned.entries(name))]
     if other is not None:
-        theirs = pairing.pretrained.entries(other)
-        found.append(("pretrained", (stored.pretrained.fingerprint,), stored.pretrained.dtype, theirs))
-    prints = [entries.fingerprint() for _, _, _, entries in found]
-    for (which, wanted, dtype, entries), fingerprint in zip(found, prints, strict=True):
+        base = stored.pretrained
+        sides.append(("pretrained", (base.fingerprint,), base.dtype, pairing.pretrained.entries(other)))
+    prints = [entries.fingerprint() for _, _, _, entries in sides]
+    for (which, wanted, dtype, entries), fingerprint in zip(sides, prints, strict=True):
         if fingerprint in wanted:
             continue
         if prints == [stored.pretrained.fingerprint, stored.fine_tuned]:
@@ -90,10 +75,10 @@ def check_tensor(name: str, stored: RetainedTensor, pairing: Pairing, also: Coll
 
 def check_shape(name: str, shape: tuple[int, ...], pairing: Pairing) -> None:
     """Raise `SubnetworkError` unless the fine-tuned model of a pair has this tensor, in this shape."""
-    found = pairing.fine_tuned.tensors.get(name)
-    if found is None or tuple(found.shape) != shape:
-        what = "none of that name" if found is None else str(tuple(found.shape))
-        raise SubnetworkError(f"{name}: the subnetwork has shape {shape}, the fine-tuned model {what}")
+    tensor = pairing.fine_tuned.tensors.get(name)
+    if tensor is None or tuple(tensor.shape) != shape:
+        actual = "none of that name" if tensor is None else str(tuple(tensor.shape))
+        raise SubnetworkError(f"{name}: the subnetwork has shape {shape}, the fine-tuned model {actual}")
 
 
 def _check_shapes(net: SubnetworkData, pairing: Pairing) -> None:
@@ -104,8 +89,6 @@ def _check_shapes(net: SubnetworkData, pairing: Pairing) -> None:
 
 def _smallest(net: SubnetworkData) -> list[str]:
     """Names of the tensors of a quick look; those that fine-tuning left alone tell nothing of which model is which."""
-    from ken.models.tensors.tensor_bytes import dtype_named
-
     pruned = [(name, outline) for name, outline in net.outlines.items() if outline.reason is None]
     pruned.sort(key=lambda named: (named[1].unchanged, named[1].entries))
     chosen, size = [], 0

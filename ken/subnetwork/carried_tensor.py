@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -16,11 +17,20 @@ if TYPE_CHECKING:
     import torch
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class CarriedTensor:
-    """A tensor that goes into the subnetwork whole, and why: a new head, an integer buffer, an excluded name.
+    """A tensor that goes into the subnetwork whole: a new head, an integer buffer, an excluded name.
 
-    pretrained is its counterpart, None if it has none.
+    Args:
+        value: The fine-tuned tensor, of any shape and dtype.
+        reason: Why it is not pruned, in words.
+        pretrained: Its pretrained counterpart; None if it has none.
+
+    Example:
+        >>> import torch
+        >>> tensor = CarriedTensor(torch.zeros(2, 3), "excluded")
+        >>> tensor.shape, tensor.entries, tensor.retained, tensor.dtype
+        ((2, 3), 6, 6, torch.float32)
     """
 
     value: torch.Tensor
@@ -41,12 +51,20 @@ class CarriedTensor:
         return self.shape, self.dtype, self.reason, self.pretrained
 
     def decoded(self) -> CarriedTensor:
-        """The same in memory, without any file."""
+        """The same tensor in memory, without any file.
+
+        Returns:
+            The tensor itself if it is in memory already.
+        """
         return self
 
     def stretches(self) -> Iterator[NDArray[Any]]:
-        """The tensor's bytes, a stretch at a time; with the last of them, all has been checked."""
-        for part in Entries.of(self.value).stretches():
+        """The tensor's bytes, a stretch at a time; with the last of them, all has been checked.
+
+        Yields:
+            Flat uint8 arrays.
+        """
+        for part in Entries.from_tensor(self.value).stretches():
             yield np.frombuffer(bytes_of(part), np.uint8)
 
     @property
@@ -55,16 +73,16 @@ class CarriedTensor:
         return tuple(self.value.shape)
 
     @property
+    def dtype(self) -> torch.dtype:
+        """The dtype of the fine-tuned tensor."""
+        return self.value.dtype
+
+    @property
     def entries(self) -> int:
         """Entries of the tensor; all are retained."""
-        return self.value.numel()
+        return math.prod(self.shape)
 
     @property
     def retained(self) -> int:
         """The same as `entries`."""
-        return self.value.numel()
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """The dtype of the fine-tuned tensor."""
-        return self.value.dtype
+        return self.entries

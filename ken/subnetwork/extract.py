@@ -75,11 +75,12 @@ Decide = Callable[[int, "torch.Tensor", "torch.Tensor"], NDArray[np.bool_]]
 
 
 class _Stretch(NamedTuple):
+    """What is retained of some entries, and the bytes that go into the three fingerprints."""
+
     bits: NDArray[np.uint8]
     distances: NDArray[Any]
-    fine_tuned: torch.Tensor
-    pretrained: torch.Tensor
-    result: NDArray[Any]
+    hashed: tuple[memoryview, memoryview, memoryview]
+    entries: int
 
 
 def take(
@@ -94,49 +95,47 @@ def take(
 ) -> Fingerprints:
     """Decide on all rows, each whole, and bring what is retained into the sink.
 
-    rows is (rows, row length). The stretches are worked on by several threads and arrive in order; done is told how
-    many entries have. Raises what decide raises, and `ValuesError` for a pretrained value that the fine-tuned dtype
-    cannot hold.
+    rows is (rows, row length). Several threads work on the stretches, which arrive in order; done is called with the
+    number of entries that have arrived. Raises what decide raises, and `ValuesError` for a pretrained value that the
+    fine-tuned dtype cannot hold.
 
     >>> import torch
     >>> a, b, sink = torch.tensor([1.0, 2.0]), torch.zeros(2), InMemory(2, 4, 1)
-    >>> _ = take(Entries.of(a), Entries.of(b), (1, 2), lambda *_: np.array([False, True]), sink, raw=True)
+    >>> decide = lambda *_: np.array([False, True])
+    >>> _ = take(Entries.from_tensor(a), Entries.from_tensor(b), rows=(1, 2), decide=decide, sink=sink, raw=True)
     >>> sink.bits, sink.ulps.view(np.float32)
     (array([64], dtype=uint8), array([2.], dtype=float32))
     """
 
     def work(span: tuple[int, int]) -> _Stretch:
         start, stop = span
-        ours = fine_tuned.read(start, stop)
-        theirs = pretrained.read(*(min(at, pretrained.count) for at in span))
-        mask = decide(start, ours, theirs)
-        if not mask[len(theirs) :].all():
+        tuned = fine_tuned.read(start, stop)
+        original = pretrained.read(*(min(at, pretrained.count) for at in span))
+        mask = decide(start, tuned, original)
+        if not mask[len(original) :].all():
             rows = pretrained.shape[0]
             raise SubnetworkError(f"rows from {rows} on are reset, but the pretrained tensor ends there")
-        base = base_bits(theirs, fine_tuned.dtype, len(ours))
+        base = base_bits(original, fine_tuned.dtype, len(tuned))
         if pretrained.dtype != fine_tuned.dtype:
-            _check_cast(theirs, fine_tuned.dtype, start, pretrained.shape)
+            _check_cast(original, fine_tuned.dtype, start=start, shape=pretrained.shape)
         bits = np.packbits(mask)
-        count = int(np.bitwise_count(bits).sum())
-        origin = np.zeros_like(base) if raw else base
-        distances = ulp_distances.take(bits_of(ours), origin, bits, count)
-        return _Stretch(bits, distances, ours, theirs, np.where(mask, bits_of(ours), base))
+        origin, count = np.zeros_like(base) if raw else base, ulp_distances.marked_in(bits)
+        distances = ulp_distances.take(bits_of(tuned), origin, bits, retained=count)
+        hashed = bytes_of(original), bytes_of(tuned), np.where(mask, bits_of(tuned), base).data
+        return _Stretch(bits, distances, hashed, entries=len(tuned))
 
     hashes = [new_digest() for _ in range(3)]
     spans = list(_spans(*rows))
     for part in map(work, spans) if len(spans) == 1 else in_order(work, spans):
         sink.add(part.bits, part.distances)
-        for running, data in zip(
-            hashes, (bytes_of(part.pretrained), bytes_of(part.fine_tuned), part.result.data), strict=True
-        ):
+        for running, data in zip(hashes, part.hashed, strict=True):
             running.update(data)
-        done(len(part.fine_tuned))
+        done(part.entries)
     return Fingerprints(*(running.hexdigest() for running in hashes))
 
 
 def base_bits(pretrained: torch.Tensor, dtype: torch.dtype, count: int) -> NDArray[Any]:
-    """The bits of flat pretrained entries in the fine-tuned dtype, with 0 for those that there are not; never a view
-    of anything that must not be changed."""
+    """The bits of flat pretrained entries in the fine-tuned dtype, 0 for those that are missing; never a view."""
     import torch
 
     base = torch.zeros(count, dtype=dtype)

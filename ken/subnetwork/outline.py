@@ -29,9 +29,15 @@ class Outline(NamedTuple):
         """Entries of the whole tensor."""
         return math.prod(self.shape)
 
+    @property
+    def status(self) -> str:
+        """What was done with the tensor: "pruned", "carried", or "unchanged" if pruning it changed nothing."""
+        return "unchanged" if self.unchanged else "pruned" if self.reason is None else "carried"
+
     @classmethod
-    def of(cls, tensor: RetainedTensor | CarriedTensor) -> Outline:
+    def from_tensor(cls, tensor: RetainedTensor | CarriedTensor) -> Outline:
         """The outline of a tensor in memory."""
+        whole = cls(tensor.shape, dtype_name(tensor.dtype), retained=tensor.retained, reason=None)
         if isinstance(tensor, CarriedTensor):
-            return cls(tensor.shape, dtype_name(tensor.dtype), tensor.retained, tensor.reason)
-        return cls(tensor.shape, dtype_name(tensor.dtype), tensor.retained, None, tensor.unchanged, tensor.cut)
+            return whole._replace(reason=tensor.reason)
+        return whole._replace(unchanged=tensor.unchanged, cut=tensor.cut)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,23 +19,33 @@ if TYPE_CHECKING:
     import torch
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class RetainedTensor:
     """The entries of one tensor that stay fine-tuned.
 
-    shape and dtype are those of the fine-tuned tensor. bits is the mask, packed in C order, eight entries a byte, the
-    first in the highest bit (uint8, as `numpy.packbits` writes it; spare bits are 0). ulps are the retained entries in
-    C order, each as its distance from the pretrained value in units in the last place (unsigned, as wide as the dtype,
-    see `ken.subnetwork.ulp_distances`), or if raw its distance from 0.0, which is the value itself. pretrained is the
-    tensor that reset entries (and distances) rely on; fine_tuned and result are fingerprints, of the tensor that was
-    pruned and of the one that injection gives. cut says how the tensor was cut into rows
-    (`ken.models.pairing.rows.CUTS`, empty: by its shape).
+    Args:
+        shape: The shape of the fine-tuned tensor.
+        dtype: Its dtype, floating-point.
+        bits: The mask, packed in C order, eight entries a byte, the first in the highest bit: uint8 of
+            ceil(entries / 8), as `numpy.packbits` writes it. Spare bits are 0.
+        ulps: The retained entries in C order, each as its distance from the pretrained value in units in the last place
+            (`ken.subnetwork.ulp_distances`): one-dimensional, unsigned, as wide as dtype. If raw is set, its distance
+            from 0.0, which is the value itself.
+        pretrained: The tensor that reset entries and distances rely on.
+        fine_tuned: The fingerprint of the tensor that was pruned.
+        result: The fingerprint of the tensor that injection gives.
+        raw: Whether ulps are distances from 0.0.
+        cut: How the tensor was cut into rows (`ken.models.pairing.rows.CUTS`); empty: by its shape.
 
-    >>> import torch
-    >>> zeros = torch.zeros(2, 2)
-    >>> mask = np.array([[True, False], [False, True]])
-    >>> RetainedTensor.of(torch.tensor([[1.0, 2.0], [3.0, 4.0]]), mask, zeros).onto(zeros).tolist()
-    [[1.0, 0.0], [0.0, 4.0]]
+    Raises:
+        SubnetworkError: The parts contradict each other.
+
+    Example:
+        >>> import torch
+        >>> zeros = torch.zeros(2, 2)
+        >>> mask = np.array([[True, False], [False, True]])
+        >>> RetainedTensor.of(torch.tensor([[1.0, 2.0], [3.0, 4.0]]), mask, zeros).onto(zeros).tolist()
+        [[1.0, 0.0], [0.0, 4.0]]
     """
 
     shape: tuple[int, ...]
@@ -47,6 +57,7 @@ class RetainedTensor:
     result: str
     raw: bool = False
     cut: str = ""
+    proven: bool = field(default=False, init=False, repr=False)
 
     def __post_init__(self) -> None:
         if self.bits.dtype != np.uint8 or self.bits.shape != (-(-self.entries // 8),):
@@ -91,31 +102,55 @@ class RetainedTensor:
         name: str = "",
         raw: bool = False,
     ) -> RetainedTensor:
-        """Take the masked entries out of a fine-tuned tensor; mask is bool, of its shape or of its rows.
+        """Take the masked entries out of a fine-tuned tensor.
 
-        name is that of the pretrained tensor.
+        Args:
+            fine_tuned: The tensor, floating-point.
+            mask: True where it is retained; bool, of its shape or of its rows.
+            pretrained: Its counterpart, of the same shape or with fewer leading rows.
+            name: The name of the pretrained tensor.
+            raw: Whether the values themselves are stored, not their distances.
+
+        Returns:
+            The retained entries.
+
+        Raises:
+            SubnetworkError: Mask and tensors do not fit.
+            ValuesError: The fine-tuned dtype cannot hold a pretrained value.
         """
         from ken.subnetwork.extract import InMemory, take
 
         marks = np.ascontiguousarray(mask).reshape(-1)
         if marks.size != fine_tuned.numel():
             raise SubnetworkError(f"the mask has {marks.size} entries, the tensor {fine_tuned.numel()}")
-        check_grown(tuple(fine_tuned.shape), tuple(pretrained.shape))
+        shape, base_shape = tuple(fine_tuned.shape), tuple(pretrained.shape)
+        check_grown(shape, base_shape)
         sink = InMemory(marks.size, fine_tuned.element_size(), int(marks.sum()))
-        found = take(
-            Entries.of(fine_tuned),
-            Entries.of(pretrained),
-            (marks.size, 1),
-            lambda start, ours, _: marks[start : start + len(ours)],
-            sink,
+        fingerprints = take(
+            Entries.from_tensor(fine_tuned),
+            Entries.from_tensor(pretrained),
+            rows=(marks.size, 1),
+            decide=lambda start, entries, _: marks[start : start + len(entries)],
+            sink=sink,
             raw=raw,
         )
-        there = Reference(name, tuple(pretrained.shape), pretrained.dtype, found.pretrained)
-        shape, dtype = tuple(fine_tuned.shape), fine_tuned.dtype
-        return cls(shape, dtype, sink.bits, sink.ulps, there, found.fine_tuned, found.result, raw)
+        return cls(
+            shape=shape,
+            dtype=fine_tuned.dtype,
+            bits=sink.bits,
+            ulps=sink.ulps,
+            pretrained=Reference(name, base_shape, dtype=pretrained.dtype, fingerprint=fingerprints.pretrained),
+            fine_tuned=fingerprints.fine_tuned,
+            result=fingerprints.result,
+            raw=raw,
+        )
 
     def decoded(self) -> RetainedTensor:
-        """The same in memory, without any file."""
+        """The same tensor in memory, without any file.
+
+        Returns:
+            The tensor itself if it is in memory already.
+        """
         return self
 
     @property
@@ -131,11 +166,15 @@ class RetainedTensor:
     @property
     def unchanged(self) -> bool:
         """Whether fine-tuning left the whole tensor as it was."""
-        there = self.pretrained
-        return (self.shape, self.dtype, self.fine_tuned) == (there.shape, there.dtype, there.fingerprint)
+        base = self.pretrained
+        return (self.shape, self.dtype, self.fine_tuned) == (base.shape, base.dtype, base.fingerprint)
 
     def mask(self) -> NDArray[np.bool_]:
-        """The mask, bool, in the tensor's shape: True where retained."""
+        """Unpack the mask.
+
+        Returns:
+            Bool, in the tensor's shape: True where retained.
+        """
         return np.unpackbits(self.bits, count=self.entries).view(np.bool_).reshape(self.shape)
 
     @property
@@ -144,9 +183,18 @@ class RetainedTensor:
         return row_shape(self.shape, self.cut)
 
     def row_mask(self, wanted: slice | None = None) -> NDArray[np.bool_]:
-        """The mask as (rows, row length), cut as the tensor was; only some rows if a slice is given.
+        """Unpack the mask of some rows, cut as the tensor was; no other bits are unpacked.
 
-        Nothing but the bits of the wanted rows is unpacked. The slice has no step.
+        Args:
+            wanted: A slice of rows, without step; by default all of them.
+
+        Returns:
+            Bool, (rows, row length).
+
+        Example:
+            >>> import torch
+            >>> RetainedTensor.of(torch.ones(2, 2), np.eye(2, dtype=bool), torch.zeros(2, 2)).row_mask(slice(1, 2))
+            array([[False,  True]])
         """
         rows, n = self.row_shape
         first, last, _ = (wanted or slice(None)).indices(rows)
@@ -155,109 +203,132 @@ class RetainedTensor:
         return bits.view(np.bool_).reshape(max(0, last - first), n)
 
     def check(self, pretrained: torch.Tensor) -> None:
-        """Raise `SubnetworkError` unless this is, bit for bit, the pretrained tensor that the subnetwork relies on."""
+        """See that this is, bit for bit, the pretrained tensor that the subnetwork relies on.
+
+        Args:
+            pretrained: The tensor.
+
+        Raises:
+            SubnetworkError: It is another one.
+        """
         self._check_kind(tuple(pretrained.shape), pretrained.dtype)
         self._check_pretrained(fingerprint(pretrained))
 
     def _check_kind(self, shape: tuple[int, ...], dtype: torch.dtype) -> None:
-        there = self.pretrained
-        if shape != there.shape or dtype != there.dtype:
+        base = self.pretrained
+        if shape != base.shape or dtype != base.dtype:
             raise SubnetworkError(
-                f"the subnetwork was made with a pretrained tensor of {dtype_name(there.dtype)} {there.shape}, "
+                f"the subnetwork was made with a pretrained tensor of {dtype_name(base.dtype)} {base.shape}, "
                 f"this one is {dtype_name(dtype)} {shape}"
             )
 
-    def _check_pretrained(self, found: str) -> None:
+    def _check_pretrained(self, actual: str) -> None:
         expected = self.pretrained.fingerprint
-        if found != expected:
-            held = "it holds this subnetwork already" if found == self.result else "its values are others"
+        if actual != expected:
+            held = "it holds this subnetwork already" if actual == self.result else "its values are others"
             raise SubnetworkError(
                 f"this is not the pretrained tensor that the subnetwork was made with: {held} "
-                f"(fingerprint {found}, expected {expected})"
+                f"(fingerprint {actual}, expected {expected})"
             )
 
     def onto(self, pretrained: torch.Tensor) -> torch.Tensor:
         """A new tensor: retained entries from here, all others from the pretrained tensor, bit for bit.
 
-        It has the fine-tuned shape and dtype and the pretrained tensor's device. A pretrained value of another
-        dtype is cast. Where the fine-tuned tensor has extra leading rows, those are retained whole. The pretrained
-        tensor is checked first, as `check` says.
-        """
-        self.check(pretrained)
-        return self.merged(pretrained)
+        A pretrained value of another dtype is cast. Extra leading rows of the fine-tuned tensor are retained whole.
 
-    def merged(self, pretrained: torch.Tensor) -> torch.Tensor:
-        """`onto` for a tensor that has been checked."""
+        Args:
+            pretrained: The pretrained tensor; it is not changed.
+
+        Returns:
+            A tensor of the fine-tuned shape and dtype, on the pretrained tensor's device.
+
+        Raises:
+            SubnetworkError: It is another pretrained tensor, or the result is not what the subnetwork promises.
+        """
+        import torch
+
         from ken.subnetwork import ulp_distances
 
+        self.check(pretrained)
         self._check_reset_rows()
-        merged = _base(pretrained, self.shape, self.dtype, copy=True)
+        merged = torch.zeros(self.shape, dtype=self.dtype)
+        (merged[: len(pretrained)] if self.shape else merged).copy_(pretrained.detach())
         bits = bits_of(merged)
         ulp_distances.exchange(bits, None, (self.bits, self.relative_to(bits)))
-        self.prove(bits)
+        self.prove(digest(bits.data))
         return merged.to(pretrained.device)
 
     def stretches(self, pretrained: Entries) -> Iterator[NDArray[Any]]:
-        """What `onto` gives, as flat bits, a stretch at a time; with the last of them, all has been checked.
+        """What `onto` gives, a stretch at a time; with the last of them, all has been checked.
 
-        Whoever uses them must be able to take that back: an error may come late.
+        Args:
+            pretrained: The entries of the pretrained tensor.
+
+        Yields:
+            Flat unsigned arrays, as wide as the dtype. It raises `SubnetworkError` as `onto` does, but maybe
+            late: whoever uses the arrays must be able to undo that.
         """
         from ken.subnetwork import ulp_distances
         from ken.subnetwork.extract import base_bits
 
         self._check_kind(pretrained.shape, pretrained.dtype)
         self._check_reset_rows()
-        distances = self.distances()
+        distances = self._distances()
         before, after = new_digest(), new_digest()
         for start in range(0, self.entries, STRETCH):
             stop = min(start + STRETCH, self.entries)
-            theirs = pretrained.read(*(min(at, pretrained.count) for at in (start, stop)))
-            before.update(bytes_of(theirs))
-            values = base_bits(theirs, self.dtype, stop - start)
+            base = pretrained.read(*(min(at, pretrained.count) for at in (start, stop)))
+            before.update(bytes_of(base))
+            values = base_bits(base, self.dtype, stop - start)
             bits = self.bits[start // 8 : -(-stop // 8)]
             up = distances(ulp_distances.marked_in(bits))
             if self.raw:
-                up = up - ulp_distances.take(values, np.zeros_like(values), bits, up.size)
+                up = up - ulp_distances.take(values, np.zeros_like(values), bits, retained=up.size)
             ulp_distances.exchange(values, None, (bits, up))
             after.update(values.data)
             yield values
         self._check_pretrained(before.hexdigest())
-        self._prove(after.hexdigest())
+        self.prove(after.hexdigest())
 
-    def distances(self) -> Callable[[int], NDArray[Any]]:
+    def _distances(self) -> Callable[[int], NDArray[Any]]:
         """A function that gives the distances one after the other, as many as it is asked for."""
         return in_turn(lambda start, stop: self.ulps[start:stop])
 
-    @property
-    def proven(self) -> bool:
-        """Whether injection has once given what the subnetwork promises."""
-        return bool(self.__dict__.get("_proven"))
+    def prove(self, injected: str) -> None:
+        """See that injection gives what the subnetwork promises, and note that it does: `proven`.
 
-    def prove(self, injected: NDArray[np.unsignedinteger]) -> None:
-        """Raise `SubnetworkError` unless these bits (flat) are what injection must give."""
-        self._prove(digest(injected.data))
+        Args:
+            injected: The fingerprint of the injected tensor.
 
-    def _prove(self, found: str) -> None:
-        if found != self.result:
+        Raises:
+            SubnetworkError: It gives something else.
+        """
+        if injected != self.result:
             raise SubnetworkError("injected, the tensor is not what the subnetwork promises: its file is damaged")
-        self.__dict__["_proven"] = True
+        self.proven = True
 
     def relative_to(self, base: NDArray[np.unsignedinteger]) -> NDArray[np.unsignedinteger]:
-        """The distances from the given pretrained bits (flat), whether they are stored like that or not."""
+        """The distances from pretrained bits, whether they are stored like that or not.
+
+        Args:
+            base: The bits of the pretrained entries, flat, in the fine-tuned dtype.
+
+        Returns:
+            A distance for each retained entry.
+        """
         if not self.raw:
             return self.ulps
         from ken.subnetwork import ulp_distances
 
-        return self.ulps - ulp_distances.take(base, np.zeros_like(base), self.bits, self.retained)
+        return self.ulps - ulp_distances.take(base, np.zeros_like(base), self.bits, retained=self.retained)
 
     def _check_reset_rows(self) -> None:
-        if self.pretrained.shape == self.shape:
-            return
         start = math.prod(self.pretrained.shape)
         added = np.unpackbits(self.bits[start // 8 :])[start % 8 : start % 8 + self.entries - start]
         if not added.all():
-            rows = self.pretrained.shape[0]
-            raise SubnetworkError(f"rows from {rows} on are reset, but the pretrained tensor ends there")
+            raise SubnetworkError(
+                f"rows from {self.pretrained.shape[0]} on are reset, but the pretrained tensor ends there"
+            )
 
 
 def in_turn(get: Callable[[int, int], NDArray[Any]]) -> Callable[[int], NDArray[Any]]:
@@ -277,17 +348,3 @@ def check_grown(shape: tuple[int, ...], pretrained: tuple[int, ...]) -> None:
     grown = len(pretrained) == len(shape) > 0 and pretrained[1:] == shape[1:] and pretrained[0] < shape[0]
     if pretrained != shape and not grown:
         raise SubnetworkError(f"the subnetwork has shape {shape}, the pretrained tensor {pretrained}")
-
-
-def _base(pretrained: torch.Tensor, shape: tuple[int, ...], dtype: torch.dtype, copy: bool = False) -> torch.Tensor:
-    """The pretrained tensor on the CPU in the fine-tuned dtype and shape, in C order; rows it does not have are 0."""
-    import torch
-
-    if tuple(pretrained.shape) == shape:
-        found = pretrained.detach().to("cpu", dtype)
-        if not copy:
-            return found
-        return torch.empty(shape, dtype=dtype).copy_(found)
-    base = torch.zeros(shape, dtype=dtype)
-    base[: pretrained.shape[0]].copy_(pretrained.detach())
-    return base

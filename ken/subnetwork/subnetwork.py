@@ -14,6 +14,7 @@ import numpy as np
 from ken.errors import printable
 from ken.models.pairing.rows import row_shape
 from ken.models.tensors.tensor_bytes import Reference, dtype_name
+from ken.rules import Settings
 from ken.subnetwork.carried_tensor import CarriedTensor
 from ken.subnetwork.outline import Outline
 from ken.subnetwork.retained_tensor import RetainedTensor
@@ -21,7 +22,7 @@ from ken.subnetwork.retained_tensor import RetainedTensor
 if TYPE_CHECKING:
     import pandas as pd
 
-    from ken.models.checkpoints.checkpoint import Architecture
+    from ken.models.checkpoints.architecture import Architecture
     from ken.models.pairing.relation import Relation
 
 
@@ -31,10 +32,20 @@ _MUCH = 0.05
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """How a subnetwork was made: rule, k, seed, patterns, and the versions of what computed it.
+    """How a subnetwork was made.
 
-    on says which values the rule looked at, bandwidth and kernel how its density was smoothed, rows which tensors were
-    cut into rows in another way than by their shape.
+    Attributes:
+        rule: The name of the rule.
+        k: How many entries of a row are retained: a number, a fraction, or either by name pattern.
+        seed: That of random rules.
+        include: Name patterns of the tensors that are pruned; empty: all.
+        exclude: Name patterns of those that are carried.
+        layers_only: Whether all outside the layers is carried.
+        rows: Name patterns of tensors that were cut into rows in another way than by their shape, and how.
+        versions: Those of what computed it, by package.
+        on: Which values the rule looked at: "weights" or "update".
+        bandwidth: How its density was smoothed: a name, or a number.
+        kernel: The kernel of its density.
     """
 
     rule: str
@@ -48,6 +59,11 @@ class Recipe:
     on: str = "weights"
     bandwidth: str | float = "normal reference"
     kernel: str = "gaussian"
+
+    @property
+    def settings(self) -> Settings:
+        """The settings of its rule. Raises `RuleError` if this installation does not have them all."""
+        return Settings(on=self.on, bandwidth=self.bandwidth, kernel=self.kernel)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,15 +80,7 @@ class Provenance:
 class SubnetworkData(Mapping[str, "RetainedTensor | CarriedTensor"]):
     """A mapping from tensor name (of the fine-tuned model) to what is stored of that tensor.
 
-    This is the data alone: `ken.Subnetwork` can also be saved and injected. It is the same whether the tensors lie in
-    memory or in a file, from which they are decoded when asked for. tied maps aliases to the names they are stored
-    under. only_pretrained are tensors of the pretrained model without a fine-tuned counterpart, with their shapes:
-    nothing is stored of them. files are the configuration and tokenizer files of a fine-tuned checkpoint folder, shards
-    the file names of its tensors, if it had several. notes are sentences about what was guessed, looked through or
-    passed over when the two models were read, and what they look like if they were mixed up. lacking are tensors that
-    the fine-tuned checkpoint did not have though its model does: the whole of each is the pretrained tensor's that is
-    given here, and nothing is stored of it. They are not counted, and no keys of the mapping. relation: the size of the
-    update and the like, None if it was not taken down.
+    This is the data alone; `ken.Subnetwork`, which can also be saved and injected, explains the fields.
     """
 
     tensors: Mapping[str, RetainedTensor | CarriedTensor]
@@ -124,18 +132,20 @@ class SubnetworkData(Mapping[str, "RetainedTensor | CarriedTensor"]):
 
     def __getstate__(self) -> dict[str, Any]:
         """The fields alone: what has been decoded of a file is not sent along with it."""
-        return {of.name: getattr(self, of.name) for of in fields(self)}
+        return {field.name: getattr(self, field.name) for field in fields(self)}
 
     @cached_property
     def outlines(self) -> Mapping[str, Outline]:
         """What is known of every tensor without decoding any."""
-        known = getattr(self.tensors, "outlines", None)
-        return known if known is not None else {name: Outline.of(tensor) for name, tensor in self.tensors.items()}
+        stored: Mapping[str, Outline] | None = getattr(self.tensors, "outlines", None)
+        if stored is not None:
+            return stored
+        return {name: Outline.from_tensor(tensor) for name, tensor in self.tensors.items()}
 
     @property
     def cuts(self) -> dict[str, str]:
         """The tensors that were cut into rows in another way than by their shape, and how (`rows.CUTS`)."""
-        return {name: of.cut for name, of in self.outlines.items() if of.cut}
+        return {name: outline.cut for name, outline in self.outlines.items() if outline.cut}
 
     def pruned(self) -> Mapping[str, RetainedTensor]:
         """The pruned tensors alone, in model order."""
@@ -170,25 +180,26 @@ class SubnetworkData(Mapping[str, "RetainedTensor | CarriedTensor"]):
     def table(self) -> pd.DataFrame:
         """One row for every tensor of either model.
 
-        Columns: tensor (index), status, reason, shape, dtype, rows, row_length, entries, retained, share. The status
-        is pruned, unchanged (pruned, too, but fine-tuning left every entry as it was), carried, tied, from pretrained
-        (the fine-tuned checkpoint lacks it), or only in pretrained. Entries of the last three count as 0, so that the
-        column adds up to the fine-tuned checkpoint; their share is NaN.
+        Returns:
+            Columns: tensor (index), status, reason, shape, dtype, rows, row_length, entries, retained, share. The
+            status is pruned, unchanged (pruned, too, but fine-tuning left every entry as it was), carried, tied, from
+            pretrained (the fine-tuned checkpoint lacks it), or only in pretrained. Entries of the last three count as
+            0, so that the column adds up to the fine-tuned checkpoint; their share is NaN.
         """
         import pandas as pd
 
         lines: list[tuple[object, ...]] = []
-        for name, of in self.outlines.items():
-            status = "unchanged" if of.unchanged else "pruned" if of.reason is None else "carried"
-            lines.append((name, status, of.reason or "", of.shape, of.dtype, of.entries, of.retained))
+        for name, outline in self.outlines.items():
+            head = name, outline.status, outline.reason or "", outline.shape, outline.dtype
+            lines.append((*head, outline.entries, outline.retained))
         for alias, name in self.tied.items():
-            of = self.outlines[name]
-            lines.append((alias, "tied", f"the same tensor as {name}", of.shape, of.dtype, 0, 0))
+            outline = self.outlines[name]
+            lines.append((alias, "tied", f"the same tensor as {name}", outline.shape, outline.dtype, 0, 0))
         for name, shape in self.only_pretrained.items():
             lines.append((name, "only in pretrained", "no fine-tuned counterpart", shape, "", 0, 0))
-        for name, there in self.lacking.items():
-            why = f"not in the fine-tuned checkpoint: {there.name} stands in"
-            lines.append((name, "from pretrained", why, there.shape, dtype_name(there.dtype), 0, 0))
+        for name, lent in self.lacking.items():
+            why = f"not in the fine-tuned checkpoint: {lent.name} stands in"
+            lines.append((name, "from pretrained", why, lent.shape, dtype_name(lent.dtype), 0, 0))
         columns = ["tensor", "status", "reason", "shape", "dtype", "entries", "retained"]
         table = pd.DataFrame(lines, columns=columns).set_index("tensor")
         cuts = self.cuts
@@ -196,12 +207,7 @@ class SubnetworkData(Mapping[str, "RetainedTensor | CarriedTensor"]):
         table.insert(4, "rows", [rows for rows, _ in cut])
         table.insert(5, "row_length", [length for _, length in cut])
         entries = table["entries"].to_numpy(dtype=float)
-        table["share"] = np.divide(
-            table["retained"].to_numpy(dtype=float),
-            entries,
-            out=np.full(len(table), np.nan),
-            where=entries > 0,
-        )
+        table["share"] = table["retained"].to_numpy(dtype=float) / np.where(entries > 0, entries, np.nan)
         return table
 
     @property
@@ -230,7 +236,7 @@ class SubnetworkData(Mapping[str, "RetainedTensor | CarriedTensor"]):
             why, _ = reasons.most_common(1)[0]
             said += f"; {_percent(reasons.total(), self.entries)} of the entries are carried, most of them: {why}"
         if self.lacking:
-            count = sum(math.prod(there.shape) for there in self.lacking.values())
+            count = sum(math.prod(lent.shape) for lent in self.lacking.values())
             said += (
                 f"; {len(self.lacking)} tensors of {count:,} entries are the pretrained model's, as the fine-tuned "
                 "checkpoint lacks them"

@@ -3,6 +3,11 @@
 What makes it fast is to load packed numbers into the lanes that a mask selects. Processors with AVX-512 do that in one
 instruction (vpexpand). LLVM knows it as `llvm.masked.expandload` and can translate that for any processor; where the
 instruction is missing, that is right but slow, so `available` should be asked first.
+
+What it is worth, for `ken.swap` between two subnetworks of the demo pair (share 0.5, minimum of 25): without it, on a
+Zen 3 processor, a swap takes 5.1 times as long as `load_state_dict` (89 and 18 ms of processor time), and 68 % of that
+(61 ms) is this loop. With it, on a processor that has it, the loop is four times as fast, and a swap takes 2.1 to 2.4
+times as long as `load_state_dict` (docs/storing.md).
 """
 
 from __future__ import annotations

@@ -99,18 +99,18 @@ def _exchange_vectors(values, mask_down, down, mask_up, up, set_bits, reverse):
     lanes_down = lanes_up = np.uint16(0)
     while done + LANES <= values.size:
         byte = done >> 3
-        found_down = found_up = 0
+        count_down = count_up = 0
         if down.size:
             first, second = mask_down[byte], mask_down[byte + 1]
             lanes_down = np.uint16(reverse[first] | (reverse[second] << 8))
-            found_down = set_bits[first] + set_bits[second]
+            count_down = set_bits[first] + set_bits[second]
         if up.size:
             first, second = mask_up[byte], mask_up[byte + 1]
             lanes_up = np.uint16(reverse[first] | (reverse[second] << 8))
-            found_up = set_bits[first] + set_bits[second]
+            count_up = set_bits[first] + set_bits[second]
         exchange_lanes(values, done, lanes_down, down, at_down, lanes_up, up, at_up)  # type: ignore[call-arg]
-        at_down += found_down
-        at_up += found_up
+        at_down += count_down
+        at_up += count_up
         done += LANES
     return done, at_down, at_up
 
@@ -133,7 +133,7 @@ def take(
     array([ 1, -1], dtype=int32)
     """
     out = np.empty(retained + 1, fine_tuned.dtype)  # one more: an entry is written before its bit is looked at
-    _take(fine_tuned, base, mask, _SIGN[width(out)], out)
+    _take(fine_tuned, base, mask, sign=_SIGN[width(out)], out=out)
     return out[:retained]
 
 
@@ -191,7 +191,8 @@ def exchange(
     mask_up, up_by = up or nothing
     done = at_down = at_up = 0
     if available(width(values)) if vector is None else vector:
-        done, at_down, at_up = _exchange_vectors(values, mask_down, down_by, mask_up, up_by, _SET, _REVERSED)
+        moves = mask_down, down_by, mask_up, up_by
+        done, at_down, at_up = _exchange_vectors(values, *moves, set_bits=_SET, reverse=_REVERSED)
     if done < values.size:
         rest = values[done:], mask_down[done // 8 :], down_by[at_down:], mask_up[done // 8 :], up_by[at_up:]
         _exchange(*rest, _PLACES, _SET, _SIGN[width(values)])

@@ -39,8 +39,8 @@ def serve(
 
     Without the fine-tuned model, with pretrained= alone or with neither, only masks can be shown.
 
-    It listens at the loopback address, and asks for a token that nobody can guess, unless told otherwise: token="" asks
-    for none. Every page that is opened has a kernel of its own, which ends with it.
+    By default it listens at the loopback address, and asks for a token that nobody can guess; token="" asks for none.
+    Every page that is opened has a kernel of its own, which ends with it.
 
     Raises `KenError` if the file or a model cannot be read, and `AppError` if Voilà is missing or the port is taken;
     nothing is served then.
@@ -61,7 +61,7 @@ def serve(
             f"The Explorer is at http://{host}:{port}/{f'?token={token}' if token else ''} ({how} ends it).",
             flush=True,
         )
-        _run(notebook, ip, port, token, browser)
+        _run(notebook, ip, port=port, token=token, browser=browser)
 
 
 @contextmanager
@@ -107,8 +107,8 @@ def _write(path: Path, sources: list[Any]) -> None:
     """A notebook with one cell; paths are written as Python writes strings, so that nothing in them is code."""
     import nbformat
 
-    told = ", ".join(repr(str(one)) for one in sources)
-    code = f"import kenviz\nkenviz.explore({told})"
+    arguments = ", ".join(repr(str(source)) for source in sources)
+    code = f"import kenviz\nkenviz.explore({arguments})"
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(code)])
     notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
     notebook.metadata["title"] = "KEN_viz"
@@ -117,8 +117,8 @@ def _write(path: Path, sources: list[Any]) -> None:
 
 def _run(notebook: Path, ip: str, port: int, token: str, browser: bool) -> None:
     # Where Voilà looks for templates; the kernel inherits it, to no effect.
-    ours = str(Path(__file__).parent / "share")
-    os.environ["JUPYTER_PATH"] = os.pathsep.join(filter(None, [ours, os.environ.get("JUPYTER_PATH")]))
+    share = str(Path(__file__).parent / "share")
+    os.environ["JUPYTER_PATH"] = os.pathsep.join(filter(None, [share, os.environ.get("JUPYTER_PATH")]))
     from voila.app import Voila
 
     Voila.launch_instance(

@@ -7,17 +7,30 @@ from typing import Any
 from bokeh.models import BasicTicker, BasicTickFormatter, CustomJSHover, HoverTool, Range1d
 from bokeh.plotting import figure
 
-from kenviz.tiles.pyramid import Placed
+from kenviz.tiles.pyramid import Lattice
+
+#: A figure of a matrix that is as wide as there is room.
+LABELLED: dict[str, Any] = {"sizing_mode": "stretch_width", "x_axis_label": "column", "y_axis_label": "row"}
 
 
-def extent(tiles: Placed, rows: int, columns: int) -> dict[str, list[int]]:
-    """The columns of a source that say where an image of so many rows and columns of tiles lies, in entries."""
+def extent(place: Lattice) -> dict[str, list[int]]:
+    """The columns of a source that say where an image of tiles lies, in entries."""
     return {
-        "x": [tiles.first_column],
-        "y": [tiles.first_row],
-        "dw": [columns * tiles.tile_columns],
-        "dh": [rows * tiles.tile_rows],
+        "x": [place.first_column],
+        "y": [place.first_row],
+        "dw": [place.columns * place.tile_columns],
+        "dh": [place.rows * place.tile_rows],
     }
+
+
+def matrix_size(place: Lattice) -> str:
+    """How large the whole matrix is, in words."""
+    return f"{place.shape[0]:,} rows × {place.shape[1]:,} columns"
+
+
+def tile_size(place: Lattice) -> str:
+    """How large tiles are, in words."""
+    return f"{place.tile_rows:,} × {place.tile_columns:,} entries"
 
 
 def ranges(
@@ -57,6 +70,6 @@ def hover(plot: figure, drawn: Any, tooltips: list[tuple[str, str]], **decoded: 
         HoverTool(
             renderers=[drawn],
             tooltips=[("row", "$y{custom}"), ("column", "$x{custom}"), *tooltips],
-            formatters={"$x": floor, "$y": floor, **{f"@{name}": of for name, of in decoded.items()}},
+            formatters={"$x": floor, "$y": floor, **{f"@{name}": written for name, written in decoded.items()}},
         )
     )

@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from bokeh.models import BasicTicker, ColumnDataSource, FixedTicker, Plot, Range1d
-from bokeh.models.annotations import Title
 from bokeh.plotting import figure
 from numpy.typing import NDArray
 
 from kenviz import theme as themes
+from kenviz.figures import lettering
 
 if TYPE_CHECKING:
-    from ken.explanation.row_explanation import RowExplanation
+    from ken.explanation import RowExplanation
 
 #: At most this many marks of one kind are drawn around a claim.
 MOST_NEAR = 1000
@@ -44,7 +44,7 @@ def _columns(**sources: dict[str, Any]) -> dict[str, dict[str, Any]]:
     return {**empty, **sources}
 
 
-NOTHING = ClaimPicture(0, _columns(), (0.0, 1.0), "")
+NOTHING = ClaimPicture(step=0, columns=_columns(), near=(0.0, 1.0), label="")
 
 
 def picture(
@@ -73,20 +73,15 @@ def picture(
     before[why.claimed[why.order[: step - 1]]] = True
     free = inside & ~before
     free[claim.entry] = False
-    drawn["claim"] = {
-        "at": np.array([claim.at]),
-        "x": np.array([x]),
-        "column": np.array([claim.entry]),
-    }
+    drawn["claim"] = {"at": np.array([claim.at]), "x": np.array([x]), "column": np.array([claim.entry])}
     nearer = np.asarray(claim.taken[:MOST_NEAR], dtype=int)
     drawn["nearer"] = {"x": values[nearer], "column": nearer}
     drawn["near_grid"] = {"x": _few(why.grid[(why.grid >= low) & (why.grid <= high)])}
     for name, which in (("near_taken", inside & before), ("near_free", free)):
         entries = _few(np.flatnonzero(which))
         drawn[name] = {"x": values[entries], "column": entries}
-    return ClaimPicture(
-        step, _columns(**drawn), (low, high), f"close-up of step {step:,}: distance {claim.distance:.4g}"
-    )
+    label = f"close-up of step {step:,}: distance {claim.distance:.4g}"
+    return ClaimPicture(step, columns=_columns(**drawn), near=(low, high), label=label)
 
 
 def _few(values: NDArray[Any]) -> NDArray[Any]:
@@ -103,10 +98,10 @@ def mark(strip: Any, sources: dict[str, ColumnDataSource]) -> None:
     strip.scatter("x", 1, marker="diamond", **point)
     ring = {"marker": "circle", "size": 17, "fill_alpha": 0, "line_width": 2.5, "line_color": themes.CHOSEN}
     strip.scatter("x", "lane", source=sources["chosen"], **ring)
-    told = strip.text(
+    number = strip.text(
         "x", "lane", "told", source=sources["chosen"], y_offset=-12, text_align="center", text_font_size="12px"
     )
-    told.glyph.update(text_color=themes.CHOSEN, text_font_style="bold")
+    number.glyph.update(text_color=themes.CHOSEN, text_font_style="bold")
 
 
 def close_up(sources: dict[str, ColumnDataSource], shown: ClaimPicture) -> Plot:
@@ -119,7 +114,7 @@ def close_up(sources: dict[str, ColumnDataSource], shown: ClaimPicture) -> Plot:
         y_range=Range1d(-0.6, 1.6),
         tools="",
         visible=shown.step > 0,
-        title=Title(text=_SIGNS, text_font_size="12px", text_font_style="normal"),
+        title=lettering.words(_SIGNS),
         x_axis_label=shown.label,
     )
     plot.yaxis.ticker = FixedTicker(ticks=list(_LANES))

@@ -6,23 +6,30 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-from bokeh.models import ColumnDataSource, CustomJSTickFormatter, FixedTicker, HoverTool, LayoutDOM, Plot, Range1d
-from bokeh.models.annotations import Legend, LegendItem, Title
+from bokeh.layouts import column
+from bokeh.models import ColumnDataSource, CustomJSTickFormatter, FixedTicker, HoverTool, Plot, Range1d
+from bokeh.models.annotations import Title
 from bokeh.plotting import figure
 from numpy.typing import NDArray
 
 from kenviz import theme as themes
+from kenviz.figures import lettering
 from kenviz.figures.retention import short_kinds
 from kenviz.text.labels import label
 
+#: What stands in a picture of two subnetworks that were drawn with the same random numbers.
+ONE_DRAW = "both are the same draw:\nwhat they share is no finding"
+_RANDOM = "two random masks with as many entries in each row"
+_BLIND = "a mask that has nothing to do with the update"
+
 
 class Measure(NamedTuple):
-    """What can be shown: a title of short lines, the column of what chance gives, if it is a share, what chance is."""
+    """What can be shown: a title of short lines, the column of what chance gives, what chance is, if it is a share."""
 
     title: str
     by_chance: str
-    percent: bool
-    meaning: str
+    meaning: str = _BLIND
+    percent: bool = True
 
     @property
     def words(self) -> str:
@@ -30,21 +37,17 @@ class Measure(NamedTuple):
         return self.title.replace("\n", " ")
 
 
-#: What stands in a picture of two subnetworks that were drawn with the same random numbers.
-ONE_DRAW = "both are the same draw:\nwhat they share is no finding"
-_RANDOM = "two random masks with as many entries in each row"
-_BLIND = "a mask that has nothing to do with the update"
 #: Column of the table of a `Comparison` -> what it is.
 MEASURES = {
-    "jaccard": Measure("Jaccard: shared part\nof what either retains", "jaccard_expected", True, _RANDOM),
-    "overlap": Measure("overlap: shared part\nof the smaller mask", "overlap_expected", True, _RANDOM),
-    "both_z": Measure("entries in both masks, in\nstandard deviations from chance", "", False, _RANDOM),
-    "update_share_a": Measure("share of the update's energy\nthat a retains", "share_a", True, _BLIND),
-    "update_share_b": Measure("share of the update's energy\nthat b retains", "share_b", True, _BLIND),
-    "update_share_both": Measure("share of the update's energy\nthat both retain", "share_both", True, _BLIND),
-    "update_share_difference": Measure(
-        "share of the update's energy\nretained: a less b", "share_difference", True, _BLIND
+    "jaccard": Measure("Jaccard: shared part\nof what either retains", "jaccard_expected", _RANDOM),
+    "overlap": Measure("overlap: shared part\nof the smaller mask", "overlap_expected", _RANDOM),
+    "both_z": Measure(
+        "entries in both masks, in\nstandard deviations from chance", by_chance="", meaning=_RANDOM, percent=False
     ),
+    "update_share_a": Measure("share of the update's energy\nthat a retains", "share_a"),
+    "update_share_b": Measure("share of the update's energy\nthat b retains", "share_b"),
+    "update_share_both": Measure("share of the update's energy\nthat both retain", "share_both"),
+    "update_share_difference": Measure("share of the update's energy\nretained: a less b", "share_difference"),
 }
 _OUTSIDE = "–"
 # What is measured of both at once, and says nothing if both are one draw.
@@ -65,9 +68,8 @@ def by_chance(table: pd.DataFrame, measure: str) -> NDArray[np.float64]:
     share_a, share_b = (table[f"retained_{which}"] / table["paired"] for which in "ab")
     of_both = table["both_expected"] / table["paired"]
     shares = {"share_a": share_a, "share_b": share_b, "share_both": of_both, "share_difference": share_a - share_b}
-    column = MEASURES[measure].by_chance
-    found = (shares | dict(table.items())).get(column, pd.Series(0.0, table.index))
-    return found.where(table[measure].notna()).to_numpy(dtype=float)
+    expected = (shares | dict(table.items())).get(MEASURES[measure].by_chance, pd.Series(0.0, table.index))
+    return expected.where(table[measure].notna()).to_numpy(dtype=float)
 
 
 def columns(table: pd.DataFrame, measure: str) -> dict[str, Any]:
@@ -116,15 +118,10 @@ def build(table: pd.DataFrame, measure: str, at: int | None = None, theme: str =
 
     Named models: sources dots and ring, range values, title title, figure dots, formatter unit.
     """
-    from bokeh.layouts import column
-
     plot = dots(table, measure, at)
-    if masks is None:
-        themes.apply(plot, theme)
-        return plot
-    layout: LayoutDOM = column(plot, *masks, sizing_mode="stretch_width")
-    themes.apply(layout, theme)
-    return layout
+    root = plot if masks is None else column(plot, *masks, sizing_mode="stretch_width")
+    themes.apply(root, theme)
+    return root
 
 
 def dots(table: pd.DataFrame, measure: str, at: int | None = None) -> Plot:
@@ -154,25 +151,16 @@ def dots(table: pd.DataFrame, measure: str, at: int | None = None) -> Plot:
     ties = plot.segment("chance", "y", "value", "y", source=source, color=themes.RESET, line_width=1.2)
     tick = {"marker": "dash", "angle": np.pi / 2, "size": 11, "line_width": 2}
     chance = plot.scatter("chance", "y", source=source, color=themes.GRID, **tick)
-    found = plot.scatter("value", "y", source=source, size=7, color=themes.RETAINED)
-    for renderer in (ties, chance, found):
+    values = plot.scatter("value", "y", source=source, size=7, color=themes.RETAINED)
+    for renderer in (ties, chance, values):
         renderer.nonselection_glyph = renderer.glyph
     mark = {"marker": "circle", "size": 15, "fill_alpha": 0, "line_width": 2.5, "line_color": themes.CHOSEN}
     marked = plot.scatter("value", "y", source=chosen, **mark)
-    items = [("found", [ties, found]), ("by chance", [chance]), ("chosen", [marked])]
-    plot.add_layout(
-        Legend(
-            items=[LegendItem(label=words, renderers=drawn) for words, drawn in items],
-            orientation="horizontal",
-            padding=2,
-            margin=2,
-            label_text_font_size="12px",
-        ),
-        "above",
-    )
+    items = [("found", [ties, values]), ("by chance", [chance]), ("chosen", [marked])]
+    plot.add_layout(lettering.legend(items), "above")
     plot.add_tools(
         HoverTool(
-            renderers=[found, chance],
+            renderers=[values, chance],
             tooltips=[
                 ("tensor", "@tensor"),
                 ("found", "@value{0.0000}"),

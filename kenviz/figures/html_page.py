@@ -3,23 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from importlib.resources import files
 from pathlib import Path
 
 from bokeh.embed import file_html
 from bokeh.models import LayoutDOM
 from bokeh.resources import INLINE
 
-from ken.storage.atomic_files import write_text
+from ken.storage import write_text
 from kenviz.theme import THEMES
-
-# What is put into Bokeh's own template. Captions are escaped: names in them come from files of strangers.
-_PAGE = """{% block postamble %}<style>
-  body { background: {{ colours.Plot.background_fill_color }}; color: {{ colours.Axis.axis_label_text_color }};
-         font: 15px/1.5 system-ui, sans-serif; overflow-wrap: anywhere; }
-  p { padding: 0 1rem; }
-</style>{% endblock %}
-{% block contents %}{% for root in docs[0].roots %}<div role="figure" aria-label="{{ captions[loop.index0] | e }}">
-{{ embed(root) }}</div><p>{{ captions[loop.index0] | e }}</p>{% endfor %}{% endblock %}"""
 
 
 def write(path: str | Path, title: str, figures: Sequence[tuple[LayoutDOM, str]], theme: str = "light") -> Path:
@@ -33,6 +25,7 @@ def write(path: str | Path, title: str, figures: Sequence[tuple[LayoutDOM, str]]
     ...     "<p>a &lt; b</p>" in write(f"{folder}/page.html", "Letters", [(figure(), "a < b")]).read_text()
     True
     """
+    page = (files("kenviz.figures") / "templates" / "page.html").read_text(encoding="utf-8")
     variables = {"captions": [caption for _, caption in figures], "colours": THEMES[theme]}
     roots = [figure for figure, _ in figures]
-    return write_text(Path(path), file_html(roots, INLINE, title=title, template=_PAGE, template_variables=variables))
+    return write_text(Path(path), file_html(roots, INLINE, title=title, template=page, template_variables=variables))

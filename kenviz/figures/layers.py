@@ -13,10 +13,9 @@ from bokeh.models.css import InlineStyleSheet
 from bokeh.plotting import figure
 
 from kenviz import theme as themes
-from kenviz.figures import legends, matrix
-from kenviz.text.labels import NARROW, label
-from kenviz.tiles.mask_tiles import Tiles
+from kenviz.figures import legends, lettering, matrix
 from kenviz.tiles.pyramid import lattice
+from kenviz.tiles.tiles import Tiles
 
 #: Marks of tiles beyond one end of the scale, in a layer: there is less room than in one large matrix.
 MOST_MARKS = 40
@@ -28,25 +27,20 @@ NOTHING = Tiles(lattice((1, 1), (0, 1), (0, 1)), np.zeros((1, 1), np.uint8))
 class Slot(NamedTuple):
     """What is shown of one layer, and its title; nothing is shown of a slot without a title."""
 
-    tiles: matrix.Shown
+    tiles: Tiles
     title: str
 
 
-def sources(tiles: Sequence[matrix.Shown]) -> dict[str, dict[str, Any]]:
+def sources(tiles: Sequence[Tiles]) -> dict[str, dict[str, Any]]:
     """The columns of all sources: tiles, above and below, numbered by slot."""
-    found = {}
-    for i, of in enumerate(tiles):
-        for name, columns in {"tiles": matrix.columns(of), **matrix.marks(of, MOST_MARKS)}.items():
-            found[f"{name}_{i}"] = columns
-    return found
+    layers = (matrix.sources(layer, MOST_MARKS, f"_{i}") for i, layer in enumerate(tiles))
+    return {name: columns for layer in layers for name, columns in layer.items()}
 
 
 def build(
     slots: Sequence[Slot],
     ranges: tuple[Range1d, Range1d],
-    name: str,
-    lines: str,
-    why_missing: str,
+    words: lettering.Words,
     entry: tuple[int, int] | None = None,
     theme: str = "light",
 ) -> LayoutDOM:
@@ -56,7 +50,7 @@ def build(
     ranges rows and columns; titles name and note; mappers codes and scale; those of `legends.build`.
     """
     shown = [slot.tiles for slot in slots if slot.title]
-    codes, told = matrix.mappers(shown[0])
+    mappers = matrix.mappers(shown[0])
     head = figure(
         name="layers",
         height=170,
@@ -67,17 +61,17 @@ def build(
         toolbar_location=None,
         min_border_left=24,
         min_border_right=24,
-        title=Title(text=label(name, NARROW), name="name", text_font_size="13px"),
+        title=lettering.heading(words.name),
     )
     head.axis.visible = False
     head.outline_line_alpha = 0  # it frames nothing
     head.grid.visible = False
-    head.add_layout(legends.build(head, shown, why_missing, MOST_MARKS), "above")
-    head.add_layout(Title(text=lines, name="note", text_font_style="normal", text_font_size="12px"), "above")
-    scale = matrix.bar(told, orientation="horizontal", location="center", padding=2, margin=0, height=12, width=260)
-    head.add_layout(scale)
+    head.add_layout(legends.build(head, shown, words.why_missing, most=MOST_MARKS), "above")
+    head.add_layout(lettering.words(words.lines, "note"), "above")
+    place: dict[str, Any] = {"orientation": "horizontal", "location": "center", "padding": 2, "margin": 0}
+    head.add_layout(matrix.bar(mappers[1], height=12, width=260, **place))
     chosen = ColumnDataSource(matrix.chosen(entry), name="entry")
-    plots = [_layer(i, slot, ranges, (codes, told), chosen) for i, slot in enumerate(slots)]
+    plots = [_layer(i, slot, ranges=ranges, mappers=mappers, chosen=chosen) for i, slot in enumerate(slots)]
     # All of one width, in the last line, too.
     wrapped = InlineStyleSheet(
         css=":host { display: grid; grid-template-columns: repeat(auto-fit, minmax(190px, 1fr)); }"
@@ -92,9 +86,9 @@ def _layer(i: int, slot: Slot, ranges: Any, mappers: Any, chosen: ColumnDataSour
         slot.tiles,
         ranges,
         mappers,
-        f"layer_{i}",
-        f"_{i}",
-        MOST_MARKS,
+        name=f"layer_{i}",
+        suffix=f"_{i}",
+        most_marks=MOST_MARKS,
         height=220,
         min_width=190,
         sizing_mode="stretch_width",

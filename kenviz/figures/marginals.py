@@ -14,14 +14,14 @@ from bokeh.models import (
     PrintfTickFormatter,
     Range1d,
 )
-from bokeh.models.annotations import Span, Title
+from bokeh.models.annotations import Span
 from bokeh.plotting import figure
 from numpy.typing import NDArray
 
 from kenviz import theme as themes
-from kenviz.figures import legends, matrix
-from kenviz.text.labels import NARROW, label
+from kenviz.figures import axes, legends, lettering, matrix
 from kenviz.tiles.pyramid import Lattice
+from kenviz.tiles.tiles import Tiles
 
 Shares = tuple[NDArray[np.float64], NDArray[np.float64]]
 
@@ -31,12 +31,12 @@ _BESIDE = 150
 
 def columns(shares: Shares, place: Lattice) -> dict[str, dict[str, Any]]:
     """The columns of sources "row_shares" and "column_shares": one step for each row or column of tiles."""
-    found = {}
-    for name, edges, percent in zip(
-        ("row_shares", "column_shares"), (place.row_edges, place.column_edges), shares, strict=True
-    ):
-        found[name] = {"from": edges[:-1].astype(float), "to": edges[1:].astype(float), "percent": percent}
-    return found
+    return {
+        name: {"from": edges[:-1].astype(float), "to": edges[1:].astype(float), "percent": percent}
+        for name, edges, percent in zip(
+            ("row_shares", "column_shares"), (place.row_edges, place.column_edges), shares, strict=True
+        )
+    }
 
 
 def limits(percent: NDArray[np.float64], whole: float) -> tuple[float, float]:
@@ -51,14 +51,11 @@ def limits(percent: NDArray[np.float64], whole: float) -> tuple[float, float]:
 
 
 def build(
-    tiles: matrix.Shown,
+    tiles: Tiles,
     shares: Shares,
     whole: float,
-    place: Lattice,
     ranges: tuple[Range1d, Range1d],
-    name: str,
-    lines: str,
-    why_missing: str,
+    words: lettering.Words,
     entry: tuple[int, int] | None = None,
     theme: str = "light",
 ) -> LayoutDOM:
@@ -67,24 +64,21 @@ def build(
     Named models: those of `matrix.frame`; source entry; ranges rows and columns, row_limits and column_limits; titles
     name and note; mappers codes and scale; those of `legends.build`; spans row_whole and column_whole.
     """
-    codes, told = matrix.mappers(tiles)
+    codes, scale = matrix.mappers(tiles)
     main = matrix.frame(
         tiles,
         ranges,
-        (codes, told),
+        (codes, scale),
         height=430,
-        sizing_mode="stretch_width",
-        x_axis_label="column",
-        y_axis_label="row",
         toolbar_location="below",
         min_border_top=_TOP,
         min_border_bottom=_BOTTOM,
         min_border_left=_LEFT,
         min_border_right=_RIGHT,
+        **axes.LABELLED,
     )
     matrix.mark(main, ColumnDataSource(matrix.chosen(entry), name="entry"))
-    data = columns(shares, place)
-    rows, across = (ColumnDataSource(of, name=key) for key, of in data.items())
+    rows, across = (ColumnDataSource(data, name=source) for source, data in columns(shares, tiles.place).items())
     above = figure(
         name="column_marginal",
         height=190,
@@ -96,7 +90,7 @@ def build(
         min_border_left=_LEFT,
         # As wide as both plots below it, for the words; its frame ends where that of the matrix does.
         min_border_right=_RIGHT + _BESIDE,
-        title=Title(text=label(name, NARROW), name="name", text_font_size="13px"),
+        title=lettering.heading(words.name),
     )
     beside = figure(
         name="row_marginal",
@@ -124,9 +118,9 @@ def build(
     above.xaxis.visible = beside.yaxis.visible = False
     above.yaxis.ticker = beside.xaxis.ticker = BasicTicker(desired_num_ticks=2)
     above.yaxis.formatter = beside.xaxis.formatter = PrintfTickFormatter(format="%.3g")
-    above.add_layout(legends.build(above, [tiles], why_missing), "above")
-    above.add_layout(Title(text=lines, name="note", text_font_style="normal", text_font_size="12px"), "above")
-    beside.add_layout(matrix.bar(told, margin=0, padding=2), "right")
+    above.add_layout(legends.build(above, [tiles], words.why_missing), "above")
+    above.add_layout(lettering.words(words.lines, "note"), "above")
+    beside.add_layout(matrix.bar(scale, margin=0, padding=2), "right")
     layout = column(above, row(main, beside, sizing_mode="stretch_width"), sizing_mode="stretch_width")
     themes.apply(layout, theme)
     return layout

@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 
 from kenviz import theme as themes
 from kenviz.figures import strips
-from kenviz.text.labels import label, last
+from kenviz.text.labels import apart, label, last
 from kenviz.text.measures import MEASURES, Measure
 
 _OUTSIDE = "–"
@@ -39,9 +39,11 @@ _HATCH = {True: "/", False: " "}
 
 
 def columns(table: pd.DataFrame, measure: str) -> dict[str, Any]:
-    """The columns of source "cells", one entry a tensor: place, value, how it is written, in which ink, and hatched
-    where there is no value."""
-    of, values = MEASURES[measure], table[measure].to_numpy(dtype=float)
+    """The columns of source "cells", one entry a tensor: place, value, how it is written, and in which ink.
+
+    It is hatched where there is no value.
+    """
+    shown, values = MEASURES[measure], table[measure].to_numpy(dtype=float)
     labels = short_kinds(list(dict.fromkeys(table["kind"])))
     few = table["layer"].nunique() <= _MOST_WRITTEN
     return {
@@ -50,8 +52,8 @@ def columns(table: pd.DataFrame, measure: str) -> dict[str, Any]:
         "tensor": list(table.index),
         "name": [label(name) for name in table.index],
         "value": values,
-        "text": [of.brief(v) if few else _sign(of, v) for v in values],
-        "written": [f"{of.written(v)} {'' if of.style == 'share' else of.unit}".strip() for v in values],
+        "text": [shown.brief(v) if few else _sign(shown, v) for v in values],
+        "written": [f"{shown.written(v)} {'' if shown.style == 'share' else shown.unit}".strip() for v in values],
         "ink": _inks(values, measure),
         "hatch": [_HATCH[bool(missing)] for missing in np.isnan(values)],
         "retained": table["retained"].to_numpy(),
@@ -80,32 +82,35 @@ def limits(values: NDArray[np.float64], measure: str) -> tuple[float, float]:
 
 def scale(values: NDArray[np.float64], measure: str) -> dict[str, dict[str, Any]]:
     """The colour scale for values: properties by name of the models colours, bar and ticks."""
-    of, (low, high) = MEASURES[measure], limits(values, measure)
-    palette = themes.DIVERGING if of.middle else themes.SEQUENTIAL
-    words = [of.unit, "hatched: not defined" if np.isnan(values).any() else ""]
+    shown, (low, high) = MEASURES[measure], limits(values, measure)
+    words = [shown.unit, "hatched: not defined" if np.isnan(values).any() else ""]
     return {
-        "colours": {"low": low, "high": high, "palette": palette},
+        "colours": {"low": low, "high": high, "palette": _palette(shown)},
         "bar": {"title": "; ".join(filter(None, words))},
-        "ticks": {"format": of.ticks(low, high)},
+        "ticks": {"format": shown.ticks(low, high)},
     }
 
 
 def _inks(values: NDArray[np.float64], measure: str) -> list[str]:
     """Dark ink on bright cells, light ink on dark ones, by the luminance of their colour."""
-    palette = themes.DIVERGING if MEASURES[measure].middle else themes.SEQUENTIAL
+    palette = _palette(MEASURES[measure])
     low, high = limits(values, measure)
     at = np.nan_to_num((values - low) / (high - low) * len(palette)).clip(0, len(palette) - 1).astype(int)
     bright = np.array([0.2126 * r + 0.7152 * g + 0.0722 * b > 110 for r, g, b in map(_rgb, palette)])
     return ["#000000" if bright[i] or np.isnan(v) else "#ffffff" for i, v in zip(at, values, strict=True)]
 
 
+def _palette(shown: Measure) -> tuple[str, ...]:
+    return themes.DIVERGING if shown.middle else themes.SEQUENTIAL
+
+
 def _rgb(colour: str) -> tuple[int, int, int]:
     return int(colour[1:3], 16), int(colour[3:5], 16), int(colour[5:7], 16)
 
 
-def _sign(of: Measure, value: float) -> str:
+def _sign(shown: Measure, value: float) -> str:
     """What there is room for beside the colour, if numbers do not fit: on which side of the middle a value is."""
-    return "−" if of.middle and value < 0 else ""
+    return "−" if shown.middle and value < 0 else ""
 
 
 def layers(table: pd.DataFrame) -> list[str]:
@@ -125,11 +130,8 @@ def short_kinds(kinds: Sequence[str], most: int = 30) -> dict[str, str]:
     """
     stems = {kind[: kind.index("*") + 2] for kind in kinds if "*" in kind.split(".")}
     stem = stems.pop() if len(stems) == 1 else ""
-    short = {kind: last(kind.removeprefix(stem).removesuffix(".weight"), most) for kind in kinds}
-    if len(set(short.values())) < len(short):
-        # What was left out made the difference: number them.
-        return {kind: f"{i} {short[kind]}" for i, kind in enumerate(kinds, 1)}
-    return short
+    short = [last(kind.removeprefix(stem).removesuffix(".weight"), most) for kind in kinds]
+    return dict(zip(kinds, apart(short), strict=True))
 
 
 def build(

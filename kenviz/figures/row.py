@@ -13,10 +13,10 @@ from bokeh.models.annotations import Title
 from bokeh.plotting import figure
 from numpy.typing import NDArray
 
-from ken import density as kde
 from ken.rules import Settings
 from kenviz import theme as themes
 from kenviz.figures import claims
+from kenviz.study.row_density import RowDensity, row_density
 from kenviz.text.labels import NARROW, label
 
 #: At most this many entries and grid points are drawn as marks; more would be one solid bar.
@@ -30,42 +30,35 @@ Columns = dict[str, dict[str, NDArray[Any]]]
 
 
 class RowPicture(NamedTuple):
-    """All that the figure of a row shows: columns by source name, ranges, and the numbers in its title.
+    """All that the figure of a row shows: its density, columns by source name, and the numbers in its title.
 
-    row: the values that are drawn, (m,) float64; edges: of the bars.
+    k of the n entries of the whole row are retained, whether they are drawn or not.
     """
 
+    density: RowDensity
     columns: Columns
-    values: tuple[float, float]
-    highest: float
-    bandwidth: float
     k: int
     n: int
-    drawn: int
-    row: NDArray[np.float64]
-    edges: NDArray[np.float64]
-    of: str = "fine-tuned value"
+
+    @property
+    def row(self) -> NDArray[np.float64]:
+        """The values that are drawn, (m,) float64."""
+        return self.density.values
 
     def lines(self) -> list[str]:
         """What the figure shows, in numbers: short lines, which fit a narrow window."""
         width = "no density" if np.ptp(self.row) > 0 else "constant row, no density"
-        width = f"bandwidth {self.bandwidth:.3g}" if self.bandwidth > 0 else width
+        width = f"bandwidth {self.density.bandwidth:.3g}" if self.density.bandwidth > 0 else width
         lines = [f"k = {self.k:,} of {self.n:,} ({self.k / self.n:.1%}), {width}"]
-        return lines if self.drawn == self.n else [*lines, f"{self.drawn:,} of {self.n:,} entries drawn as marks"]
+        drawn = int(thinned(len(self.row)).sum())
+        return lines if drawn == self.n else [*lines, f"{drawn:,} of {self.n:,} entries drawn as marks"]
 
     def parts(self, mask: NDArray[np.bool_]) -> Columns:
         """The columns that tell entries in a mask (m,) from others: bars, and marks of both kinds."""
-        scale = 1.0 / (len(self.row) * np.diff(self.edges))
-        inside = np.histogram(self.row[mask], self.edges)[0] * scale
-        outside = np.histogram(self.row[~mask], self.edges)[0] * scale
-        keep = thinned(len(self.row))
+        inside, everything = self.density.bars(mask)
+        edges, keep = self.density.edges, thinned(len(self.row))
         return {
-            "bins": {
-                "left": self.edges[:-1],
-                "right": self.edges[1:],
-                "retained": inside,
-                "all": inside + outside,
-            },
+            "bins": {"left": edges[:-1], "right": edges[1:], "retained": inside, "all": everything},
             "retained": _marks(self.row, keep & mask),
             "reset": _marks(self.row, keep & ~mask),
         }
@@ -78,51 +71,16 @@ def picture(
     settings: Settings | None = _DEFAULT,
     claiming: bool = True,
 ) -> RowPicture:
-    """Compute everything that is shown of a row (n,) float64 and its mask (n,) bool.
-
-    With settings on="update" the row that is shown is the update, as the rule saw it. Entries at the end without a
-    pretrained value, which no rule decided about, are not drawn; a row of nothing else is, by its fine-tuned values.
-    Without settings there is no density; unless claiming, the rule has no grid.
-
-    The histogram is in the units of the density (1 / units of the weights), so that bars and curve compare; each
-    bar is split into its retained and its reset part.
-    """
-    row, of = fine_tuned, "fine-tuned value"
-    known = len(row) if pretrained is None else len(row) - int(np.isnan(pretrained).sum())
-    if known and pretrained is not None:
-        row = fine_tuned[:known]
-        if settings is not None and settings.on == "update":
-            row, of = row - pretrained[:known], "update: fine-tuned less pretrained value"
-    decided = mask[: len(row)]
-    m, k = len(row), int(decided.sum())
-    low, high = float(row.min()), float(row.max())
-    h = 0.0 if settings is None else float(kde.bandwidth(row[None], settings.bandwidth)[0, 0])
-    pad = min(3 * h, high - low) or 0.05 * (high - low) or max(1e-3, 0.1 * abs(low))
-    start, end = low - pad, high + pad
-    # Of a very long row, fewer points: what is left is still smoother than the screen.
-    points = np.linspace(start, end, int(np.clip((1 << 24) // m, 100, 400))) if h > 0 else np.empty(0)
-    curve = points
-    if settings is not None and h > 0:
-        curve = kde.density(row[None], points[None], np.array([[h]]), settings.kernel)[0]
-    edges = np.unique(np.linspace(low, high, _bars(row, h > 0) + 1))  # float64 may not tell them apart
-    edges = edges if len(edges) > 1 else np.linspace(low - pad, low + pad, 12)
-    grid = kde.grid(row[None], k)[0] if claiming and h > 0 and 0 < k < m else np.empty(0)
-
-    found = RowPicture({}, (start, end), 1.0, h, int(mask.sum()), len(mask), int(thinned(m).sum()), row, edges, of)
-    columns = {**found.parts(decided), "curve": {"x": points, "y": curve}, "grid": {"x": grid[thinned(len(grid))]}}
-    highest = max(float(columns["bins"]["all"].max(initial=0)), float(curve.max(initial=0)))
-    return found._replace(columns=columns, highest=highest * 1.08 or 1.0)
-
-
-def _bars(row: NDArray[np.float64], curved: bool) -> int:
-    """√m bars; beside a curve more if they would be wider than the normal reference bandwidth, as where a few values
-    are far out. At whatever bandwidth the curve is drawn, they stay."""
-    narrow = np.ptp(row) / kde.bandwidth(row[None])[0, 0] if curved else 0.0
-    return int(np.clip(max(np.sqrt(len(row)), narrow), 10, 80))
+    """Compute everything that is shown of a row; arguments are those of `row_density`."""
+    density = row_density(fine_tuned, mask, pretrained, settings=settings, claiming=claiming)
+    picture = RowPicture(density=density, columns={}, k=int(mask.sum()), n=len(mask))
+    curve, grid = {"x": density.points, "y": density.density}, density.grid
+    columns = {**picture.parts(density.mask), "curve": curve, "grid": {"x": grid[thinned(len(grid))]}}
+    return picture._replace(columns=columns)
 
 
 def thinned(count: int) -> NDArray[np.bool_]:
-    """Every so-manieth of a number of marks, so that no more than MOST_MARKS are drawn."""
+    """Which of so many marks are drawn: evenly chosen ones, no more than MOST_MARKS."""
     keep = np.zeros(count, dtype=bool)
     keep[:: max(1, -(-count // MOST_MARKS))] = True
     return keep
@@ -130,6 +88,23 @@ def thinned(count: int) -> NDArray[np.bool_]:
 
 def _marks(row: NDArray[np.float64], wanted: NDArray[np.bool_]) -> dict[str, NDArray[Any]]:
     return {"x": row[wanted], "column": np.flatnonzero(wanted)}
+
+
+def draw(plot: Any, bins: ColumnDataSource, curve: ColumnDataSource) -> None:
+    """Draw the bars of a row, split into retained and reset entries, and its curve, with a legend above the plot.
+
+    bins: columns left, right, retained, all; curve: x, y. The report draws with this, too.
+    """
+    bars: dict[str, Any] = {"left": "left", "right": "right", "source": bins, "line_color": None}
+    hatch: dict[str, Any] = {"hatch_pattern": "right_diagonal_line", "hatch_color": "#ffffff", "hatch_scale": 8}
+    plot.quad(
+        bottom="retained", top="all", fill_color=themes.RESET, hatch_alpha=0.6, legend_label="reset", **hatch, **bars
+    )
+    plot.quad(bottom=0, top="retained", fill_color=themes.RETAINED, legend_label="retained", **bars)
+    plot.line("x", "y", source=curve, color=themes.DENSITY, line_width=2.5, legend_label="density estimate")
+    plot.legend.update(orientation="horizontal", padding=2, margin=2, spacing=8, label_text_font_size="12px")
+    plot.add_layout(plot.legend[0], "above")
+    plot.yaxis[0].ticker = BasicTicker(desired_num_ticks=4)
 
 
 def legend(step: int) -> dict[str, Value]:
@@ -141,49 +116,34 @@ def legend(step: int) -> dict[str, Value]:
 def build(
     shown: RowPicture, name: str, theme: str = "light", step: claims.ClaimPicture = claims.NOTHING, title: str = ""
 ) -> LayoutDOM:
-    """Plots over one axis of values: histogram with density, and a strip of grid, retained, reset; and of one claim,
-    if a step is given, a close-up. title stands instead of the numbers of the picture.
+    """Plots over one axis of values: a histogram with the density, and a strip of grid, retained and reset entries.
+
+    If a step is given, there is a close-up of that claim, too. title stands instead of the numbers of the picture.
 
     Named models: sources bins, curve, grid, retained, reset and those of `claims`; ranges values and densities; titles
     title and name; axes axis and lanes; legend_outside, legend_inside.
     """
-    along = Range1d(*shown.values, name="values")
+    along = Range1d(*shown.density.ends, name="values")
     sources = {key: ColumnDataSource(dict(data), name=key) for key, data in {**shown.columns, **step.columns}.items()}
     top = figure(
         name="row",
         height=290,
         sizing_mode="stretch_width",
         x_range=along,
-        y_range=Range1d(0, shown.highest, name="densities"),
+        y_range=Range1d(0, shown.density.highest, name="densities"),
         y_axis_label="density (1 / unit of weight)",
         tools="xpan,xwheel_zoom,xbox_zoom,reset",
         active_scroll=None,
         title=Title(text=label(name, NARROW), name="name", text_font_size="13px"),
     )
-    bars = {"left": "left", "right": "right", "source": sources["bins"], "line_color": None}
-    top.quad(
-        bottom="retained",
-        top="all",
-        fill_color=themes.RESET,
-        hatch_pattern="right_diagonal_line",
-        hatch_color="#ffffff",
-        hatch_alpha=0.6,
-        hatch_scale=8,
-        legend_label="reset",
-        **bars,
-    )
-    top.quad(bottom=0, top="retained", fill_color=themes.RETAINED, legend_label="retained", **bars)
-    top.line("x", "y", source=sources["curve"], color=themes.DENSITY, line_width=2.5, legend_label="density estimate")
-    top.legend.update(orientation="horizontal", padding=2, margin=2, spacing=8, label_text_font_size="12px")
+    draw(top, sources["bins"], sources["curve"])
     items: list[Any] = list(top.legend[0].items)
     for item, (key, text) in zip(items, legend(step.step).items(), strict=False):
         item.update(name=key, label=text)
-    top.add_layout(top.legend[0], "above")
-    told = title or "\n".join(shown.lines())
-    top.add_layout(Title(text=told, name="title", text_font_style="normal", text_font_size="12px"), "above")
+    words = title or "\n".join(shown.lines())
+    top.add_layout(Title(text=words, name="title", text_font_style="normal", text_font_size="12px"), "above")
     top.xaxis.visible = False
     top.toolbar.logo = None
-    top.yaxis[0].ticker = BasicTicker(desired_num_ticks=4)
 
     strip = figure(
         name="strip",
@@ -191,7 +151,7 @@ def build(
         sizing_mode="stretch_width",
         x_range=along,
         y_range=Range1d(-0.6, 2.7),
-        x_axis_label=shown.of,
+        x_axis_label=shown.density.axis,
         tools="",
     )
     strip.xaxis[0].name = "axis"

@@ -7,11 +7,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from bokeh.models import BasicTicker, ColumnDataSource, HoverTool, NumeralTickFormatter, Plot, Range1d
-from bokeh.models.annotations import Title
 from bokeh.plotting import figure
 from numpy.typing import NDArray
 
 from kenviz import theme as themes
+from kenviz.figures import lettering
 from kenviz.text.measures import MEASURES
 
 #: At most this many marks: more parts are drawn some at a time, as their mean and their range.
@@ -41,7 +41,7 @@ def picture(
     >>> picture("columns", np.arange(1024.0), "retained").title
     'entries retained by column\\neach mark: mean and range of 4'
     """
-    of, m, one = MEASURES[measure], len(values), _ONE.get(parts, parts)
+    quantity, m, one = MEASURES[measure], len(values), _ONE.get(parts, parts)
     together = max(1, -(-m // MOST_MARKS))
     starts = np.arange(0, m, together)
     low, high, mean = (_pooled(values, starts, kind) for kind in ("low", "high", "mean"))
@@ -54,21 +54,22 @@ def picture(
         "low": low[known],
         "high": high[known],
         "mean": mean[known],
-        "part": [_part(one, names, start, stop) for start, stop in zip(starts[known], last[known], strict=True)],
-        "written": [of.written(value) for value in mean[known]],
+        "part": [_part(one, names, range(*span)) for span in zip(starts[known], last[known], strict=True)],
+        "written": [quantity.written(value) for value in mean[known]],
     }
     missing = (starts[~known] + last[~known] - 1) / 2
-    title = f"{of.label} by {one}" + (f"\neach mark: mean and range of {together}" if together > 1 else "")
+    title = f"{quantity.label} by {one}" + (f"\neach mark: mean and range of {together}" if together > 1 else "")
     if len(missing):
         title += f"{'; ' if together > 1 else chr(10)}×: not defined"
+    low_in_plot = 0.95 * ends[0] + 0.05 * ends[1]
     return StripPicture(
-        {"strip": marks, "strip_missing": {"x": missing, "y": np.full(len(missing), 0.95 * ends[0] + 0.05 * ends[1])}},
-        (-0.5, max(1, m) - 0.5),
-        ends,
-        problem or title,
-        one if not names else f"{one}: {names[0]} to {names[-1]}",
-        of.unit,
-        of.ticks(*ends),
+        columns={"strip": marks, "strip_missing": {"x": missing, "y": np.full(len(missing), low_in_plot)}},
+        across=(-0.5, max(1, m) - 0.5),
+        values=ends,
+        title=problem or title,
+        axis=one if not names else f"{one}: {names[0]} to {names[-1]}",
+        unit=quantity.unit,
+        ticks=quantity.ticks(*ends),
     )
 
 
@@ -90,7 +91,7 @@ def build(shown: StripPicture | None) -> Plot:
         y_axis_label=shown.unit,
         tools="",
         toolbar_location=None,
-        title=Title(text=shown.title, name="strip_title", text_font_style="normal", text_font_size="12px"),
+        title=lettering.words(shown.title, "strip_title"),
         visible=visible,
     )
     plot.xgrid.visible = False
@@ -120,10 +121,11 @@ def build(shown: StripPicture | None) -> Plot:
     return plot
 
 
-def _part(one: str, names: Sequence[str], start: int, stop: int) -> str:
+def _part(one: str, names: Sequence[str], span: range) -> str:
+    first, last = span[0], span[-1]
     if names:
-        return names[start] if stop == start + 1 else f"{names[start]} to {names[stop - 1]}"
-    return f"{one} {start:,}" if stop == start + 1 else f"{one}s {start:,} to {stop - 1:,}"
+        return names[first] if first == last else f"{names[first]} to {names[last]}"
+    return f"{one} {first:,}" if first == last else f"{one}s {first:,} to {last:,}"
 
 
 def _pooled(values: NDArray[np.float64], starts: NDArray[np.int64], kind: str) -> NDArray[np.float64]:

@@ -50,32 +50,23 @@ def columns(
     names are those of all series, by rule and on; their order gives each its style. means and seeds have one entry a
     mark; curves and bands one list of points a series.
     """
-    series = list(names)
-    groups = [(at, lines[(lines["rule"] == rule) & (lines["on"] == on)]) for at, (rule, on) in enumerate(series)]
-    groups = [(at, group) for at, group in groups if len(group)]
-    curves: dict[str, Any] = {"xs": [], "ys": [], "colour": [], "dash": []}
+    groups = [(style(at), lines[(lines["rule"] == rule) & (lines["on"] == on)]) for at, (rule, on) in enumerate(names)]
+    groups = [(look, group) for look, group in groups if len(group)]
+    curves = {
+        "xs": [np.array(position(group["share"], scale)) for _, group in groups],
+        "ys": [group["mean"].to_numpy() for _, group in groups],
+        "colour": [colour for (colour, _, _), _ in groups],
+        "dash": [dash for (_, _, dash), _ in groups],
+    }
     bands: dict[str, Any] = {"xs": [], "ys": [], "colour": []}
-    for at, group in groups:
-        colour, _, dash = style(at)
-        x = position(group["share"], scale)
-        curves["xs"].append(np.array(x))
-        curves["ys"].append(group["mean"].to_numpy())
-        curves["colour"].append(colour)
-        curves["dash"].append(dash)
+    for (colour, _, _), group in groups:
         if (group["seeds"] > 1).any():
+            x = np.array(position(group["share"], scale))
             bands["xs"].append(np.concatenate([x, x[::-1]]))
             bands["ys"].append(np.concatenate([group["highest"], group["lowest"][::-1]]))
             bands["colour"].append(colour)
-    several = {
-        (rule, on, repr(k))
-        for rule, on, k, n in zip(lines["rule"], lines["on"], lines["k"], lines["seeds"], strict=True)
-        if n > 1
-    }
-    keep = [
-        (rule, on, repr(k)) in several
-        for rule, on, k in zip(evaluations["rule"], evaluations["on"], evaluations["k"], strict=True)
-    ]
-    single = evaluations[keep]
+    seeds = dict(zip(_keys(lines), lines["seeds"], strict=True))
+    single = evaluations[[seeds.get(key, 0) > 1 for key in _keys(evaluations)]]
     return {
         "curves": curves,
         "bands": bands,
@@ -91,14 +82,19 @@ def columns(
     }
 
 
+def _keys(table: pd.DataFrame) -> list[tuple[str, str, str]]:
+    """Rule, on and k of each line; repr tells 1 entry from 1.0, all of them."""
+    return list(zip(table["rule"], table["on"], map(repr, table["k"]), strict=True))
+
+
 def _marks(table: pd.DataFrame, names: Mapping[tuple[str, str], str], scale: str) -> dict[str, Any]:
-    place = {of: at for at, of in enumerate(names)}
-    of = list(zip(table["rule"], table["on"], strict=True))
-    styles = [style(place[one]) for one in of]
+    place = {name: at for at, name in enumerate(names)}
+    series = list(zip(table["rule"], table["on"], strict=True))
+    styles = [style(place[one]) for one in series]
     return {
         "x": np.array(position(table["share"], scale)),
         "share": table["share"].to_numpy(),
-        "name": [names[one] for one in of],
+        "name": [names[one] for one in series],
         "k": [in_words(k) for k in table["k"]],
         "colour": [colour for colour, _, _ in styles],
         "marker": [marker for _, marker, _ in styles],
@@ -233,7 +229,7 @@ def build(
             tooltips=[("rule", "@name"), ("k", "@k"), ("share retained", "@share{0.0 %}"), value, ("seed", "@seed")],
         ),
     )
-    plot.add_layout(_legend(plot, names, shown, levels), "below")
+    plot.add_layout(_legend(plot, names, shown, levels=levels), "below")
     themes.apply(plot, theme)
     return plot
 
@@ -255,11 +251,11 @@ def _legend(plot: Any, names: Sequence[str], shown: Sequence[bool], levels: Mapp
     """All series and levels that there may be, drawn by marks of nothing: what is not shown is hidden."""
     nowhere: dict[str, Any] = {"x": [np.nan, np.nan], "y": [np.nan, np.nan]}
     items = []
-    for at, (name, there) in enumerate(zip(names, shown, strict=True)):
+    for at, (name, visible) in enumerate(zip(names, shown, strict=True)):
         colour, marker, dash = style(at)
         line = plot.line(**nowhere, line_color=colour, line_dash=dash, line_width=2)
         mark = plot.scatter(**nowhere, marker=marker, size=9, color=colour)
-        items.append(LegendItem(label=name, renderers=[line, mark], name=f"series_{at}", visible=there))
+        items.append(LegendItem(label=name, renderers=[line, mark], name=f"series_{at}", visible=visible))
     for (model, name), dash in zip(LEVELS.items(), ("solid", "dotted"), strict=True):
         line = plot.line(**nowhere, line_color=_level_colour(model), line_dash=dash, line_width=1.5)
         known = math.isfinite(levels[model].value)

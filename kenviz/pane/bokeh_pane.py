@@ -32,8 +32,7 @@ from bokeh.model import Model
 from bokeh.models import ColumnDataSource, LayoutDOM, Range1d
 
 from kenviz import theme as themes
-from kenviz.pane import encoding
-from kenviz.pane import events as reports
+from kenviz.pane import encoding, events
 from kenviz.pane.encoding import bokehjs
 from kenviz.pane.events import Change
 from kenviz.pane.named_models import NamedModels, columns_of, require_column, require_free
@@ -54,41 +53,37 @@ class _Held(threading.local):
 class BokehPane(anywidget.AnyWidget):
     """One Bokeh figure or layout as a widget, in any Jupyter front end, offline, without `output_notebook`.
 
-    Parameters
-    ----------
-    root
-        The figure or layout. The pane puts it in a document of its own, so it must not be in one already.
-    text
-        What the figure says, in plain language: its alternative text, and what is shown without a kernel.
-    theme
-        "light", "dark", or "auto", which follows the page; by default the figure keeps its own colours.
-
     Models are addressed by their Bokeh `name`. Change them through `patch` and `set`: a change made directly
     on `root` is only seen by views that are displayed later. Any thread may call any method.
 
-    Raises
-    ------
-    TypeError
-        `root` is not a Bokeh figure or layout.
-    ValueError
-        `root`, or something in it, is in a document already: in another pane, say.
+    Args:
+        root: The figure or layout. The pane puts it in a document of its own, so it must not be in one already.
+        text: What the figure says, in plain language: its alternative text, and what is shown without a kernel.
+        **kwargs: Other traits: theme, which is "light", "dark", or "auto", which follows the page (by default the
+            figure keeps its own colours), and those of any ipywidget, such as layout.
 
-    Examples
-    --------
-    >>> from bokeh.models import ColumnDataSource
-    >>> from bokeh.plotting import figure
-    >>> source = ColumnDataSource({"x": [0, 1], "top": [2.0, 3.0]}, name="entries")
-    >>> plot = figure(name="histogram", x_range=(0, 4))
-    >>> plot.x_range.name = "x_range"
-    >>> bars = plot.vbar(x="x", top="top", source=source)
-    >>> pane = BokehPane(plot, text="Two entries.")
-    >>> with pane.hold():
-    ...     pane.patch("entries", x=[0, 1, 2], top=[2.0, float("nan"), 5.0])
-    ...     pane.set("x_range", start=0.0, end=3.0)
-    >>> pane.column("entries", "top")
-    array([ 2., nan,  5.])
-    >>> pane
-    BokehPane('Two entries.')
+    Raises:
+        TypeError: `root` is not a Bokeh figure or layout.
+        ValueError: `root`, or something in it, is in a document already: in another pane, say.
+
+    Example:
+        >>> from bokeh.models import ColumnDataSource
+        >>> from bokeh.plotting import figure
+        >>> source = ColumnDataSource({"x": [0, 1], "top": [2.0, 3.0]}, name="entries")
+        >>> plot = figure(name="histogram", x_range=(0, 4))
+        >>> plot.x_range.name = "x_range"
+        >>> bars = plot.vbar(x="x", top="top", source=source)
+        >>> pane = BokehPane(plot, text="Two entries.")
+        >>> with pane.hold():
+        ...     pane.patch("entries", x=[0, 1, 2], top=[2.0, float("nan"), 5.0])
+        ...     pane.set("x_range", start=0.0, end=3.0)
+        >>> pane.column("entries", "top")
+        array([ 2., nan,  5.])
+        >>> pane.on_event(print)
+        >>> pane.json()["root_id"] == pane.root.id
+        True
+        >>> pane
+        BokehPane('Two entries.')
     """
 
     _esm = (Path(__file__).parent / "pane.js").read_text(encoding="utf-8")
@@ -142,26 +137,19 @@ class BokehPane(anywidget.AnyWidget):
     # ---- what Python changes
 
     def patch(self, source: str, /, **columns: Any) -> None:
-        """Replace columns of the ColumnDataSource named `source`.
+        """Replace columns of a ColumnDataSource. Nothing is changed by a call that raises.
 
-        Parameters
-        ----------
-        source
-            Name of the source.
-        columns
-            New values, all of one length n: an array or sequence of n numbers or strings; a list of n arrays
-            (the lines of a multi-line, several images); or one 2-D array, which is a column with one image.
-            Arrays are copied. float16 becomes float32; 64-bit integers become int32 where all fit, else
-            float64. Columns that are not given stay, if n is their length.
+        Args:
+            source: Name of the source.
+            **columns: New values, all of one length n: an array or sequence of n numbers or strings; a list of n
+                arrays (the lines of a multi-line, several images); or one 2-D array, which is a column with one
+                image. Arrays are copied. float16 becomes float32; 64-bit integers become int32 where all fit, else
+                float64. Columns that are not given stay, if n is their length.
 
-        Raises
-        ------
-        UnknownNameError
-            No source, or no column of it, has that name.
-        TypeError
-            A column holds what a browser has no type for: complex numbers, times, objects.
-        ValueError
-            Lengths differ. Nothing is changed by a call that raises.
+        Raises:
+            UnknownNameError: No source, or no column of it, has that name.
+            TypeError: A column holds what a browser has no type for: complex numbers, times, objects.
+            ValueError: Lengths differ.
         """
         with self.hold(), self._lock:
             model = self._names.find(source, ColumnDataSource)
@@ -179,19 +167,18 @@ class BokehPane(anywidget.AnyWidget):
                 self._touch(model).columns |= dict.fromkeys(new)
 
     def set(self, name: str, /, **properties: Any) -> None:
-        """Set properties of the model named `name`: a range, a title, a renderer, a colour mapper, an axis.
+        """Set properties of a model. Nothing is changed by a call that raises.
 
-        Values are checked by Bokeh. They must be plain (numbers, strings, sequences and mappings of them),
-        not other Bokeh models: name a title, and set its `text`.
+        Args:
+            name: Name of the model: a range, a title, a renderer, a colour mapper, an axis.
+            **properties: Values, which Bokeh checks. They must be plain (numbers, strings, sequences and mappings of
+                them), not other Bokeh models: name a title, and set its `text`.
 
-        Raises
-        ------
-        UnknownNameError
-            No model has that name.
-        AttributeError, ValueError
-            Bokeh knows no such property, or refuses the value.
-        TypeError
-            The value is, or holds, a Bokeh model. Nothing is changed by a call that raises.
+        Raises:
+            UnknownNameError: No model has that name.
+            AttributeError: Bokeh knows no such property.
+            ValueError: Bokeh refuses the value.
+            TypeError: The value is, or holds, a Bokeh model.
         """
         with self.hold(), self._lock:
             model = self._names.find(name, Model)
@@ -215,7 +202,10 @@ class BokehPane(anywidget.AnyWidget):
 
     @contextmanager
     def hold(self) -> Iterator[None]:
-        """Send what this thread changes inside as one message, at the end: one redraw."""
+        """Send what this thread changes inside as one message, at the end: one redraw.
+
+        It is a context manager.
+        """
         self._held.depth += 1
         try:
             yield
@@ -227,31 +217,35 @@ class BokehPane(anywidget.AnyWidget):
     # ---- what Python can ask
 
     def column(self, source: str, column: str) -> np.ndarray:
-        """A column of the source named `source`, as an array; read-only if it came through `patch`.
+        """Give a column of a ColumnDataSource.
 
-        A column with one image gives the image, a 2-D array. Several images, or lines of a multi-line, give a
-        1-D array of arrays.
+        Args:
+            source: Name of the source.
+            column: Name of the column.
+
+        Returns:
+            An array; read-only if it came through `patch`. A column with one image gives the image, a 2-D array;
+            several images, or lines of a multi-line, give a 1-D array of arrays.
+
+        Raises:
+            UnknownNameError: No source, or no column of it, has that name.
         """
         with self._lock:
             model = self._names.find(source, ColumnDataSource)
             require_column(model, column)
-            values = columns_of(model)[column]
-        if isinstance(values, list) and any(isinstance(value, np.ndarray) for value in values):
-            if len(values) == 1 and values[0].ndim == 2:
-                return values[0]
-            nested = np.empty(len(values), dtype=object)
-            for i, value in enumerate(values):
-                nested[i] = value
-            return nested
-        return np.asarray(values)
+            return encoding.as_array(columns_of(model)[column])
 
     def json(self) -> dict[str, Any]:
-        """The figure as it is now, as `bokeh.embed.json_item` gives it."""
+        """Give the figure as it is now.
+
+        Returns:
+            What `bokeh.embed.json_item` makes of it: plain values, which JSON has words for.
+        """
         with self._lock:
             return dict(json_item(self._root))
 
     def on_event(self, callback: Callable[[dict[str, Any]], object], remove: bool = False) -> None:
-        """Call `callback(event)` for what the user does in a view; with `remove`, no longer.
+        """Call a function for what the user does in a view.
 
         `{"kind": "tap", "figure": name, "x": x, "y": y}`: a click, in data coordinates; the name is None for
         a figure without one.
@@ -261,6 +255,10 @@ class BokehPane(anywidget.AnyWidget):
 
         `root` has the new state already, for all events of one message. What the callbacks change goes out as
         one message. An error in a callback is logged, as ipywidgets does, and stops nothing else.
+
+        Args:
+            callback: Called with each event.
+            remove: Call it no longer.
         """
         self._callbacks.register_callback(callback, remove=remove)
 
@@ -312,25 +310,25 @@ class BokehPane(anywidget.AnyWidget):
                     self._asked_for = True
                     answer = {
                         "figure": self.json(),
-                        "watch": reports.watch(self._document),
+                        "watch": events.watch(self._document),
                         "themes": themes.THEMES,
                         "generation": self._generation,
                     }
                     self.send({**answer, "view": view})
-            case {"events": list(events), "view": str(view), "seen": int(seen), **more} if view:
+            case {"events": list(reports), "view": str(view), "seen": int(seen), **more} if view:
                 try:
-                    self._hear(events, view, seen)
+                    self._hear(reports, view, seen)
                 finally:
                     if more.get("answer") is True:
                         self.send({"heard": view})
             case _:
                 log.debug("ignored a message that is not of this protocol")
 
-    def _hear(self, events: list[object], view: str, seen: int) -> None:
+    def _hear(self, reports: list[object], view: str, seen: int) -> None:
         """Take over what a view reports, tell the other views, then the callbacks."""
         with self._lock:
             taken = [
-                reports.take(self._document, event, lambda model: self._stale(model, view, seen)) for event in events
+                events.take(self._document, report, lambda model: self._stale(model, view, seen)) for report in reports
             ]
             news = [one for one in taken if one is not None]
             changes = [change for _, change in news if change is not None]

@@ -9,7 +9,7 @@ import numpy as np
 from bokeh.core.property.vectorization import Field, Value
 from bokeh.model import Model
 from bokeh.resources import Resources
-from bokeh.util.dataclasses import Unspecified
+from bokeh.util.dataclasses import entries
 
 # What BokehJS has typed arrays for. All else is converted (`typed`) or refused.
 _TYPED = ("bool", "uint8", "int8", "uint16", "int16", "uint32", "int32", "float32", "float64")
@@ -47,6 +47,18 @@ def column(values: Any, where: str) -> np.ndarray | list[Any]:
         encode(plain, [], where)
         return plain
     return typed(array, where) if array.ndim == 1 else [typed(array, where)]
+
+
+def as_array(values: Any) -> np.ndarray:
+    """What `column` makes, as an array: one image as such, several arrays as a 1-D array of them."""
+    if not (isinstance(values, list) and any(isinstance(value, np.ndarray) for value in values)):
+        return np.asarray(values)
+    if len(values) == 1 and values[0].ndim == 2:
+        return values[0]
+    nested = np.empty(len(values), dtype=object)
+    for i, value in enumerate(values):
+        nested[i] = value
+    return nested
 
 
 def typed(array: np.ndarray, where: str) -> np.ndarray:
@@ -103,7 +115,7 @@ def encode(value: Any, buffers: list[bytes], where: str) -> Any:
         case list() | tuple():
             return [encode(item, buffers, where) for item in value]
         case Field() | Value():  # a property of a glyph: {"field": name} or {"value": value}
-            return encode({name: part for name, part in vars(value).items() if part is not Unspecified}, buffers, where)
+            return encode(dict(entries(value)), buffers, where)
         case Model():
             raise TypeError(f"{where}: a Bokeh model ({type(value).__name__}) cannot be sent; set its own properties")
     raise TypeError(f"{where}: cannot send a {type(value).__name__}")

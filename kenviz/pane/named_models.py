@@ -22,28 +22,28 @@ class NamedModels:
 
     def __init__(self, document: Document) -> None:
         self._document = document
-        self._found: dict[tuple[str, type[Model]], Any] = {}
+        self._models: dict[tuple[str, type[Model]], Any] = {}
 
     def find(self, name: str, kind: type[M]) -> M:
         """The one model of that kind with that name. Raises `UnknownNameError` if there is none, or are several."""
-        known = self._found.get((name, kind))
-        if known is not None and known.name == name and known.document is self._document:
-            return known
+        model = self._models.get((name, kind))
+        if model is not None and model.name == name and model.document is self._document:
+            return model
         models = [model for model in self._document.models if isinstance(model, kind)]
         namesakes = [model for model in models if model.name == name]
         if len(namesakes) == 1:
-            self._found[name, kind] = namesakes[0]
+            self._models[name, kind] = namesakes[0]
             return namesakes[0]
-        what = "source" if kind is ColumnDataSource else "model"
+        noun = "source" if kind is ColumnDataSource else "model"
         if namesakes:
             kinds = ", ".join(sorted(type(model).__name__ for model in namesakes))
             raise UnknownNameError(f"several models are named {name!r}: {kinds}")
         names = ", ".join(map(repr, sorted({model.name for model in models if model.name}))) or "none"
-        raise UnknownNameError(f"no {what} is named {name!r}; known names: {names}")
+        raise UnknownNameError(f"no {noun} is named {name!r}; known names: {names}")
 
     def forget(self) -> None:
         """Look for all of them again: one may have got another name."""
-        self._found.clear()
+        self._models.clear()
 
 
 def columns_of(source: Model) -> dict[str, Any]:

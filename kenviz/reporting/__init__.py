@@ -11,13 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import ken
 from ken.retention import PairOfModels
-from ken.storage.atomic_files import write_text
-from ken.storage.file_kinds import PAGE
-from ken.storage.outputs import check_outputs, models_of
-from kenviz.reporting import results as measured
+from ken.storage import PAGE, check_outputs, models_of, write_text
 from kenviz.reporting.collect import SECTIONS as SECTIONS
 from kenviz.reporting.collect import choose, gather, steps
 from kenviz.reporting.render import render
+from kenviz.reporting.results import read as read_results
 from kenviz.reporting.sampling import QUANTILES
 from kenviz.study.study import Study
 
@@ -44,43 +42,60 @@ def report(
     overwrite: bool = False,
     progress: bool = True,
 ) -> Path:
-    """Write a report about a subnetwork as one HTML file, which needs neither a network nor a kernel; returns its path.
+    """Write a report about a subnetwork as one HTML file, which needs neither a network nor a kernel.
 
     It says in plain language what was retained and what that cost, where all of it came from, and which caveats hold;
     it has the table of all tensors, a map of matrices that can be brushed, some matrices and rows in detail, a decision
-    card, a glossary, and the data behind every figure as downloads. It prints.
-
-    results: what an evaluation measured: the table of `ken.sweep`, the path of its CSV or of a file that `ken.results`
-    keeps; any other table is shown as it is. metric names what was measured. compare: a second subnetwork of the same
-    pair. tensors: what is shown in detail; by default the largest matrix, and of those inside layers the two that keep
-    the smallest and the largest share of their update. quantiles, each from 0 to 1: of the rows of a matrix in the
-    order of the root mean square of their update, which ones are shown. sections: some of `SECTIONS`, by default all
-    that there is something for. theme: the colours, "auto", "light" or "dark"; the reader may switch.
+    card, a glossary, and the data behind every figure as downloads. It prints. Names and texts are escaped.
 
     Both models are read once, a few rows at a time, and a second time for compare; masks are unpacked a few rows at a
     time. At most 400 matrices are in the map with tiles and rows, and a million tiles; the report says so if some were
     left out. Beside that a file grows by less than a kilobyte for every tensor of the models.
 
-    Names and texts are escaped. The file is written whole or not at all; interrupted, nothing is left. It takes the
-    place of another page, of any other file only with overwrite, and of nothing that is read.
+    Args:
+        net: The subnetwork.
+        pair: The two models that it was made of: modules, state dicts, paths or names on the hub; or a study of them.
+        path: Where to. The file is written whole or not at all; interrupted, nothing is left. It takes the place of
+            another page, of any other file only with overwrite, and of nothing that is read.
+        title: The title of the page.
+        results: What an evaluation measured: the table of `ken.sweep`, the path of its CSV or of a file that
+            `ken.results` keeps; any other table is shown as it is. By default there is none.
+        metric: What was measured, in words.
+        compare: A second subnetwork of the same pretrained model.
+        tensors: Names of pruned tensors that are shown in detail; by default the largest matrix, and of those inside
+            layers the two that keep the smallest and the largest share of their update.
+        quantiles: Each from 0 to 1: of the rows of a matrix in the order of the root mean square of their update, which
+            ones are shown.
+        sections: Some of `SECTIONS`; by default all that there is something for.
+        theme: The colours, "auto" (as the reader's system), "light" or "dark"; the reader may switch.
+        overwrite: Replace a file that is no page, too.
+        progress: Show a progress bar if it takes longer than a second.
 
-    Raises `ValueError` if the models (as the fingerprints of their tensors tell) or the results are not those of the
-    subnetwork, if a tensor is not a pruned one, or for an unknown section or theme, and `OSError` if the file cannot be
-    written.
+    Returns:
+        The path.
 
-    >>> import tempfile, torch
-    >>> pair = ken.Pair({"w": torch.arange(8.0).reshape(2, 4)}, {"w": torch.zeros(2, 4)})
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     path = report(ken.prune(*pair, k=2), pair, f"{folder}/r.html", sections=["summary"], progress=False)
-    ...     "The retained ones" in path.read_text(encoding="utf-8")
-    True
+    Raises:
+        ValueError: The models (as the fingerprints of their tensors tell) or the results are not those of the
+            subnetwork, a tensor is not a pruned one, or there is no such section or theme.
+        OutputError: The path is one that is read, or holds something else than a page.
+        OSError: The file cannot be written.
+
+    Example:
+        >>> import tempfile, torch
+        >>> pair = ken.Pair({"w": torch.arange(8.0).reshape(2, 4)}, {"w": torch.zeros(2, 4)})
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = report(ken.prune(*pair, k=2), pair, f"{folder}/r.html", sections=["summary"], progress=False)
+        ...     "The retained ones" in path.read_text(encoding="utf-8")
+        True
     """
     from tqdm.auto import tqdm
 
     models = models_of(pair.pair if isinstance(pair, Study) else pair)
     read = {"the subnetwork": net, "the second subnetwork": compare, "the results": results, **models}
     check_outputs([(path, PAGE)], read, overwrite=overwrite)
-    told = _told(title=title, metric=metric, tensors=tensors, quantiles=quantiles, sections=sections, theme=theme)
+    arguments = _unusual(
+        title=title, metric=metric, tensors=tensors, quantiles=quantiles, sections=sections, theme=theme
+    )
     chosen = choose(sections, results, compare)
     if theme not in THEMES:
         raise ValueError(f"theme must be one of {', '.join(THEMES)}; got {theme!r}")
@@ -89,13 +104,13 @@ def report(
             raise ValueError(f"quantiles must be from 0 to 1, got {quantile!r}")
     if not len(quantiles):
         raise ValueError("quantiles must name at least one, got none")
-    study = Study.of(net, pair)
+    study = Study.open(net, pair)
     for name in tensors or ():
         if name not in net.pruned():
             raise ValueError(f"tensors must be pruned ones, got {name!r}")
     if not study.tensors:
         raise ValueError("the subnetwork has no pruned tensor to report on")
-    found = None if results is None else measured.read(results, net, metric)
+    measured = None if results is None else read_results(results, net, metric)
     total = steps(study, chosen, tensors)
     with tqdm(total=total, desc="report", unit="part", disable=not progress, delay=1.0, leave=False) as bar:
 
@@ -103,12 +118,12 @@ def report(
             bar.set_postfix_str(word, refresh=False)
             bar.update()
 
-        contents = gather(study, chosen, found, compare, tensors, quantiles, step)
-    return write_text(Path(path), render(contents, title, theme, told))
+        contents = gather(study, chosen, measured, compare=compare, tensors=tensors, quantiles=quantiles, step=step)
+    return write_text(Path(path), render(contents, title, theme, arguments=arguments))
 
 
-def _told(**arguments: Any) -> dict[str, Any]:
+def _unusual(**arguments: Any) -> dict[str, Any]:
     """The arguments that are not the usual ones, for the line that makes the report again."""
     usual = {"title": "What pruning kept", "metric": "metric", "quantiles": QUANTILES, "theme": "auto"}
-    told = {name: value for name, value in arguments.items() if value is not None and usual.get(name) != value}
-    return {name: value if isinstance(value, str) else list(value) for name, value in told.items()}
+    unusual = {name: value for name, value in arguments.items() if value is not None and usual.get(name) != value}
+    return {name: value if isinstance(value, str) else list(value) for name, value in unusual.items()}

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import ken
-from kenviz.reporting.comparison import Comparison, compared
 from kenviz.reporting.interactive_map import embedded, mapped
 from kenviz.reporting.results import Results
+from kenviz.reporting.role_overlap import RoleOverlap, compared
 from kenviz.reporting.sampling import SampledRow, brushed, detailed, rows_of, sampled
-from kenviz.reporting.tiles import Tiles, pooled
-from kenviz.study.row_decision import Decision, decide, own_k
+from kenviz.reporting.tiles import MaskTiles, pooled
+from kenviz.study.row_decision import decide_as_stored
 from kenviz.study.study import Study
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ class Detail:
 
     name: str
     reason: str
-    tiles: Tiles
+    tiles: MaskTiles
     rows: Sequence[SampledRow]
     turned: Sequence[float]
 
@@ -61,7 +61,7 @@ class Contents:
     sections: Sequence[str]
     retained: pd.DataFrame
     results: Results | None
-    comparison: Comparison | None
+    comparison: RoleOverlap | None
     details: Sequence[Detail]
     card: Card | None
     matrices: pd.DataFrame
@@ -76,7 +76,7 @@ class Contents:
     @property
     def left_out(self) -> int:
         """Matrices that have no tiles and rows in the report, or no cell in the map."""
-        return int((self.retained["rows"] > 1).sum()) - sum(of is not None for of in self.held)
+        return int((self.retained["rows"] > 1).sum()) - sum(tensor is not None for tensor in self.held)
 
 
 def choose(sections: Sequence[str] | None, results: Any, compare: Any) -> list[str]:
@@ -84,7 +84,7 @@ def choose(sections: Sequence[str] | None, results: Any, compare: Any) -> list[s
 
     Raises `ValueError` for one that does not exist, or for which something is missing.
     """
-    missing = {name for name, given in (("results", results), ("comparison", compare)) if given is None}
+    missing = {name for name, value in (("results", results), ("comparison", compare)) if value is None}
     if sections is None:
         return [name for name in SECTIONS if name not in missing]
     if isinstance(sections, str):
@@ -117,14 +117,14 @@ def gather(
     if {"details", "summary"} & set(sections):
         for name, reason in chosen.items():
             step("details")
-            details.append(_detail(study, name, reason, quantiles))
+            details.append(_detail(study, name, reason, quantiles=quantiles))
     matrices, held = retained[retained["rows"] > 1].head(0), []
     if "map" in sections:
         matrices = mapped(retained[retained["rows"] > 1])
         names, side = brushed(matrices, list(chosen))
         for name in matrices.index:
             step("matrices")
-            held.append(_held(study, str(name), side, quantiles) if str(name) in set(names) else None)
+            held.append(_held(study, str(name), side, quantiles=quantiles) if str(name) in set(names) else None)
     comparison = None
     if compare is not None and {"comparison", "summary"} & set(sections):
         step("comparing")
@@ -133,7 +133,18 @@ def gather(
     if "card" in sections and chosen:
         step("card")
         card = _card(study, next(iter(chosen)), max(quantiles))
-    return Contents(net, sections, retained, results, comparison, details, card, matrices, held, tuple(quantiles))
+    return Contents(
+        net=net,
+        sections=sections,
+        retained=retained,
+        results=results,
+        comparison=comparison,
+        details=details,
+        card=card,
+        matrices=matrices,
+        held=held,
+        quantiles=tuple(quantiles),
+    )
 
 
 def steps(study: Study, sections: Sequence[str], tensors: Sequence[str] | None) -> int:
@@ -144,27 +155,23 @@ def steps(study: Study, sections: Sequence[str], tensors: Sequence[str] | None) 
 
 def _detail(study: Study, name: str, reason: str, quantiles: Sequence[float]) -> Detail:
     tensor = study.net.pruned()[name]
-    rows = sampled(study, name, quantiles, tensor)
-    decisions = [_decision(study, name, row.row) for row in rows]
-    stabilities = [of.stability for of in decisions if of.steps]
-    turned = [of.reversed.share for of in stabilities if of is not None and of.reversed.share == of.reversed.share]
-    return Detail(name, reason, pooled(tensor, _SIDE), rows, turned)
+    rows = sampled(study, name, tensor, quantiles=quantiles)
+    decisions = [decide_as_stored(study, name, row.row) for row in rows]
+    stabilities = [decision.stability for decision in decisions if decision.steps]
+    shares = [stability.reversed.share for stability in stabilities if stability is not None]
+    turned = [share for share in shares if not np.isnan(share)]
+    return Detail(name=name, reason=reason, tiles=pooled(tensor, _SIDE), rows=rows, turned=turned)
 
 
 def _held(study: Study, name: str, side: int, quantiles: Sequence[float]) -> Mapping[str, Any]:
     tensor = study.net.pruned()[name]
-    return embedded(pooled(tensor, side), sampled(study, name, quantiles, tensor))
-
-
-def _decision(study: Study, name: str, row: int) -> Decision:
-    recipe = study.net.recipe
-    return decide(study, name, row, own_k(study, name, row), recipe.rule, recipe.on, recipe.kernel, 1)
+    return embedded(pooled(tensor, side), sampled(study, name, tensor, quantiles=quantiles))
 
 
 def _card(study: Study, name: str, quantile: float) -> Card | None:
     """Of a row at that quantile the reset entry that fine-tuning changed most; if none is reset, of all of them."""
     ((row, _, _),) = rows_of(study.retention.rows(name), (quantile,))
-    decision = _decision(study, name, row)
+    decision = decide_as_stored(study, name, row)
     update = np.abs(decision.fine_tuned - decision.pretrained)
     if np.isnan(update).all():
         return None
@@ -172,4 +179,4 @@ def _card(study: Study, name: str, quantile: float) -> Card | None:
     entry = int(np.nanargmax(np.where(reset, update, -1.0) if reset.any() else update))
     why = decision.explanation
     text = f"It cannot be explained: {decision.unexplained}." if why is None else why.entry(entry).text
-    return Card(name, row, entry, quantile, bool(reset.any()), text)
+    return Card(tensor=name, row=row, entry=entry, quantile=quantile, reset=bool(reset.any()), text=text)

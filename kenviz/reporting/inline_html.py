@@ -5,13 +5,13 @@ Everything is in it, and nothing changes from run to run: notebooks store it, an
 
 from __future__ import annotations
 
-import html
 from typing import NamedTuple
 
 import pandas as pd
 
 import ken
 from kenviz.figures.retention import short_kinds
+from kenviz.reporting.templating import filled_line
 from kenviz.study.comparison import net_in_words
 from kenviz.study.study import Study
 from kenviz.text.labels import label
@@ -23,8 +23,6 @@ _MOST_CELLS = 1200
 _SIDE = 12  # of a cell, in px
 _WIDEST = 480
 _ORDER = ("pruned", "unchanged", "carried", "tied", "from pretrained", "only in pretrained")
-_TEXT = "var(--jp-content-font-color1, currentColor)"
-_FAINT = "var(--jp-border-color2, currentColor)"
 
 
 class Summary:
@@ -56,82 +54,57 @@ def html_of(net: ken.Subnetwork) -> str:
     """A subnetwork in HTML, of less than 30 kB whatever there is in it. Names in it are text."""
     table = Study(net).shares
     matrices = table[table["rows"] > 1]
-    kinds = _kinds(table if matrices.empty else matrices)
     count = {status: int(n) for status, n in net.table()["status"].value_counts().items()}
     tensors = ", ".join(f"{count[status]:,} {status}" for status in _ORDER if status in count)
     notes = ["The two models do not differ in what was pruned."] if net.unchanged else []
-    if kinds is not None:
-        notes += kinds.notes
-        if left := len(table) - len(matrices):
-            notes += [f"{left:,} vectors are left out of the map."] if len(matrices) else []
-    caption = f"Subnetwork: {label(sentence(net), 200)}"
-    parts = [
-        f'<div role="group" aria-label="{html.escape(caption)}" style="color:{_TEXT};max-width:100%;overflow-x:auto">',
-        f"<p><strong>{html.escape(caption)}</strong><br>Tensors: {html.escape(tensors)}.</p>",
-        "" if kinds is None else kinds.table,
-        f"<p>{html.escape(' '.join(notes))}</p>" if notes else "",
-        "<p>Look closer with <code>kenviz.explore(net, pair)</code>.</p></div>",
-    ]
-    return "".join(parts)
-
-
-class _Map(NamedTuple):
-    table: str
-    notes: list[str]
-
-
-def _kinds(table: pd.DataFrame) -> _Map | None:
-    """Layer × kind, a line a kind: its shares in a strip of cells, one a layer, and in words."""
-    if table.empty:
-        return None
-    layers = sorted({int(layer) for layer in table["layer"].dropna()})
-    column = {layer: at for at, layer in enumerate(layers)}
-    every = list(dict.fromkeys(table["kind"]))
+    shown = table if matrices.empty else matrices
+    layers = sorted({int(layer) for layer in shown["layer"].dropna()})
+    every = list(dict.fromkeys(shown["kind"]))
     drawn = every[: max(1, min(_MOST_KINDS, _MOST_CELLS // max(1, len(layers))))]
-    names = short_kinds(drawn)
-    side = min(_SIDE, max(1, _WIDEST // max(1, len(layers))))
-    lines = []
-    for kind in drawn:
-        group = table[table["kind"] == kind]
-        cells = [
-            (0 if pd.isna(layer) else column[int(layer)], share)
-            for layer, share in zip(group["layer"], group["share"], strict=True)
-        ]
-        known = group["share"].dropna()
-        words = _range(100 * known.min(), 100 * known.max()) if len(known) else "no entries"
-        entries = int(group["entries"].sum())
-        lines.append(
-            f'<tr><th scope="row" style="text-align:left;font-weight:normal">{html.escape(names[kind])}</th>'
-            f'<td style="white-space:nowrap">{words}</td><td>{_strip(cells, side, words)}</td><td>{entries:,}</td></tr>'
-        )
-    notes = []
     if len(drawn) < len(every):
         notes.append(f"{len(every) - len(drawn):,} more kinds are not shown.")
-    where = f"layers {layers[0]} to {layers[-1]}" if len(layers) > 1 else "layer"
-    heads = [f'<th scope="col">{text}</th>' for text in ("kind", "retained", where, "entries")]
-    head = f"<tr>{''.join(heads)}</tr>"
-    caption = '<caption style="text-align:left">Share of entries retained, a cell a layer: the darker, the more.'
-    caption += "</caption>"
-    return _Map(f"<table>{caption}<thead>{head}</thead><tbody>{''.join(lines)}</tbody></table>", notes)
+    if 0 < len(matrices) < len(table):
+        notes.append(f"{len(table) - len(matrices):,} vectors are left out of the map.")
+    names = short_kinds(drawn)
+    return filled_line(
+        "subnetwork.html",
+        caption=f"Subnetwork: {label(sentence(net), 200)}",
+        tensors=tensors,
+        where=f"layers {layers[0]} to {layers[-1]}" if len(layers) > 1 else "layer",
+        kinds=[_kind(names[kind], shown[shown["kind"] == kind], layers) for kind in drawn],
+        side=_SIDE,
+        notes=" ".join(notes),
+    )
+
+
+class _Kind(NamedTuple):
+    """A kind of matrices: its shares in words, and a strip of cells, one a layer: (colour, path) of each step."""
+
+    name: str
+    words: str
+    width: int
+    steps: list[tuple[str, str]]
+    entries: int
+
+
+def _kind(name: str, group: pd.DataFrame, layers: list[int]) -> _Kind:
+    places = [0 if pd.isna(layer) else layers.index(int(layer)) for layer in group["layer"]]
+    shares = group["share"].dropna()
+    words = _range(100 * shares.min(), 100 * shares.max()) if len(shares) else "no entries"
+    side = min(_SIDE, max(1, _WIDEST // max(1, len(layers))))
+    cells = list(zip(places, map(_step, group["share"]), strict=True))
+    # One path a step, so that many cells take few bytes.
+    paths = [
+        "".join(f"M{at * side} 0h{side}v{_SIDE}h-{side}z" for at, share in cells if share == step)
+        for step in range(len(_STEPS))
+    ]
+    steps = [(colour, path) for colour, path in zip(_STEPS, paths, strict=True) if path]
+    return _Kind(name, words, side * (1 + max(places)), steps=steps, entries=int(group["entries"].sum()))
 
 
 def _range(low: float, high: float) -> str:
     ends = f"{low:.1f}", f"{high:.1f}"
     return f"{ends[0]} %" if ends[0] == ends[1] else f"{ends[0]} – {ends[1]} %"
-
-
-def _strip(cells: list[tuple[int, float]], side: int, words: str) -> str:
-    """Cells side by side: one path a step, so that many cells take few bytes."""
-    width = side * (1 + max(at for at, _ in cells))
-    paths = []
-    for step, colour in enumerate(_STEPS):
-        squares = "".join(f"M{at * side} 0h{side}v{_SIDE}h-{side}z" for at, share in cells if _step(share) == step)
-        if squares:
-            paths.append(f'<path fill="{colour}" stroke="{_FAINT}" stroke-width=".5" d="{squares}"/>')
-    return (
-        f'<svg role="img" aria-label="{words}" width="{width}" height="{_SIDE}" viewBox="0 0 {width} {_SIDE}" '
-        f'style="max-width:none">{"".join(paths)}</svg>'
-    )
 
 
 def _step(share: float) -> int:

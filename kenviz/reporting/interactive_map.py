@@ -29,8 +29,9 @@ from bokeh.plotting import figure
 from kenviz import theme as themes
 from kenviz.figures import axes
 from kenviz.figures import retention as retention_figure
+from kenviz.figures import row as row_figure
 from kenviz.reporting.sampling import SampledRow
-from kenviz.reporting.tiles import Tiles
+from kenviz.reporting.tiles import MaskTiles
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -52,37 +53,19 @@ def mapped(matrices: pd.DataFrame) -> pd.DataFrame:
     return matrices[matrices["kind"].isin(sizes.nlargest(MOST_KINDS, keep="first").index)]
 
 
-def embedded(tiles: Tiles, rows: Sequence[SampledRow]) -> dict[str, Any]:
+def embedded(tiles: MaskTiles, rows: Sequence[SampledRow]) -> dict[str, Any]:
     """What the page holds of a tensor: counts by tile as base64 of little-endian uint16 or uint32, and fits of rows."""
     wide = int(tiles.counts.max(initial=0)) > np.iinfo(np.uint16).max
     counts = tiles.counts.astype("<u4" if wide else "<u2")
     return {
-        "shape": list(tiles.shape),
-        "tile": [tiles.down, tiles.across],
+        "shape": list(tiles.place.shape),
+        "tile": list(tiles.place.tile),
         "tiles": list(tiles.counts.shape),
         "bytes": counts.itemsize,
         "counts": base64.b64encode(counts.tobytes()).decode("ascii"),
         "limits": [100 * limit for limit in tiles.limits],
         "note": tiles.note(),
-        "rows": [_row(row) for row in rows],
-    }
-
-
-def _row(of: SampledRow) -> dict[str, Any]:
-    fit = of.fit
-    ends = [float(fit.points[0]), float(fit.points[-1])] if len(fit.points) else []
-    return {
-        "row": of.row,
-        "quantile": of.quantile if np.isfinite(of.quantile) else None,
-        "rms": of.rms if np.isfinite(of.rms) else None,
-        "k": fit.k,
-        "n": fit.n,
-        "bandwidth": fit.bandwidth,
-        "edges": [float(fit.edges[0]), float(fit.edges[-1])],
-        "retained": fit.retained.tolist(),
-        "all": fit.all.tolist(),
-        "points": ends,
-        "density": [float(f"{value:.5g}") for value in fit.density],
+        "rows": [row.embedded() for row in rows],
     }
 
 
@@ -109,9 +92,7 @@ def layout(matrices: pd.DataFrame, on: str) -> LayoutDOM:
 def _matrix() -> tuple[Plot, Mapping[str, Any]]:
     across, down = Range1d(0, 1, name="columns"), Range1d(1, 0, name="rows")
     title = Title(text="", name="matrix_title", text_font_size="13px")
-    plot = axes.build(
-        "matrix", (across, down), height=380, x_axis_label="column", y_axis_label="row", title=title, **_FIXED
-    )
+    plot = axes.build("matrix", (across, down), height=380, title=title, **{**axes.LABELLED, **_FIXED})
     mapper = LinearColorMapper(palette=themes.SEQUENTIAL, low=0, high=100, name="shares")
     source = ColumnDataSource(
         {"image": [np.full((1, 1), np.nan)], "x": [0], "y": [0], "dw": [1], "dh": [1]}, name="tiles"
@@ -138,15 +119,6 @@ def _row_plot(on: str) -> tuple[Plot, Mapping[str, Any]]:
     empty: dict[str, Sequence[float]] = {"left": [], "right": [], "retained": [], "all": []}
     bins = ColumnDataSource(empty, name="bins")
     curve = ColumnDataSource({"x": [], "y": []}, name="curve")
-    bars: dict[str, Any] = {"left": "left", "right": "right", "source": bins, "line_color": None}
-    hatch: dict[str, Any] = {"hatch_pattern": "right_diagonal_line", "hatch_color": "#ffffff", "hatch_scale": 8}
-    plot.quad(
-        bottom="retained", top="all", fill_color=themes.RESET, hatch_alpha=0.6, legend_label="reset", **hatch, **bars
-    )
-    plot.quad(bottom=0, top="retained", fill_color=themes.RETAINED, legend_label="retained", **bars)
-    plot.line("x", "y", source=curve, color=themes.DENSITY, line_width=2.5, legend_label="density estimate")
-    plot.legend.update(orientation="horizontal", padding=2, margin=2, spacing=8, label_text_font_size="12px")
-    plot.add_layout(plot.legend[0], "above")
+    row_figure.draw(plot, bins, curve)
     plot.xaxis.ticker = BasicTicker(desired_num_ticks=5)
-    plot.yaxis.ticker = BasicTicker(desired_num_ticks=4)
     return plot, {"bins": bins, "curve": curve, "values": values, "densities": densities, "rowTitle": title}

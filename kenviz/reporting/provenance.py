@@ -9,7 +9,7 @@ from typing import Any
 
 import ken
 from kenviz.reporting.sentences import RULES
-from kenviz.text.labels import rule_in_words, visible
+from kenviz.text.labels import recipe_in_words, visible
 
 _USUAL = {"seed": 0, "on": "weights", "bandwidth": "normal reference", "kernel": "gaussian", "layers_only": False}
 
@@ -18,7 +18,7 @@ def facts(net: ken.Subnetwork) -> list[tuple[str, str]]:
     """What was done, as names and values, all of it text."""
     recipe = net.recipe
     return [
-        ("rule", rule_in_words(recipe.rule, recipe.on, recipe.bandwidth, recipe.kernel)),
+        ("rule", recipe_in_words(recipe)),
         ("k", visible(_k(recipe.k))),
         ("seed", str(recipe.seed)),
         ("included", visible(", ".join(recipe.include)) or "everything"),
@@ -34,14 +34,15 @@ def facts(net: ken.Subnetwork) -> list[tuple[str, str]]:
 
 def models(net: ken.Subnetwork) -> list[tuple[str, str, int, int, str]]:
     """Both models: which, what it was read from, how many tensors and entries, and its fingerprint."""
+    unknown = "not recorded"
     return [
-        (name, visible(of.source) or "not recorded", of.tensors, of.entries, of.fingerprint or "not recorded")
-        for name, of in (("fine-tuned", net.fine_tuned), ("pretrained", net.pretrained))
+        (name, visible(model.source) or unknown, model.tensors, model.entries, model.fingerprint or unknown)
+        for name, model in (("fine-tuned", net.fine_tuned), ("pretrained", net.pretrained))
     ]
 
 
-def python(net: ken.Subnetwork, told: Mapping[str, Any]) -> str:
-    """The lines that make the subnetwork and this report; told are further arguments of `kenviz.report`.
+def python(net: ken.Subnetwork, arguments: Mapping[str, Any]) -> str:
+    """The lines that make the subnetwork and this report; arguments are further ones of `kenviz.report`.
 
     >>> import torch
     >>> print(python(ken.prune({"w": torch.ones(1, 4)}, {"w": torch.zeros(1, 4)}, 2), {}))
@@ -56,14 +57,14 @@ def python(net: ken.Subnetwork, told: Mapping[str, Any]) -> str:
     )
     more += f", rows={dict(recipe.rows)!r}" if recipe.rows else ""
     k = dict(recipe.k) if isinstance(recipe.k, Mapping) else recipe.k
-    report = "".join(f", {name}={value!r}" for name, value in told.items())
+    report = "".join(f", {name}={value!r}" for name, value in arguments.items())
     return visible_lines(
         f"net = ken.prune(fine_tuned, pretrained, {k!r}{rule}{more})\n"
         f'kenviz.report(net, ken.Pair(fine_tuned, pretrained), "report.html"{report})'
     )
 
 
-def command(net: ken.Subnetwork, told: Mapping[str, Any]) -> str:
+def command(net: ken.Subnetwork, arguments: Mapping[str, Any]) -> str:
     """The same for a shell; empty if it cannot be said there: for a mapping of k, and for a rule of the user's.
 
     >>> import torch
@@ -83,7 +84,7 @@ def command(net: ken.Subnetwork, told: Mapping[str, Any]) -> str:
     words += ["--layers-only"] if recipe.layers_only else []
     words += [word for pattern, cut in recipe.rows.items() for word in ("--rows", f"{pattern}={cut}")]
     again = ["ken", "report", "net.ken.safetensors", "FINE_TUNED", "PRETRAINED", "-o", "report.html"]
-    for name, value in told.items():
+    for name, value in arguments.items():
         values = value if isinstance(value, Sequence) and not isinstance(value, str) else [value]
         again += [word for one in values for word in (f"--{name}", str(one))]
     return visible_lines(f"{shlex.join([*words, '-o', 'net.ken.safetensors'])}\n{shlex.join(again)}")
@@ -96,7 +97,7 @@ def visible_lines(text: str) -> str:
 
 def _k(k: Any) -> str:
     if isinstance(k, Mapping):
-        return ", ".join(f"{pattern}: {_k(of)}" for pattern, of in k.items())
+        return ", ".join(f"{pattern}: {_k(part)}" for pattern, part in k.items())
     return f"{k:g} of each row" if isinstance(k, float) else f"{k:,} entries of each row"
 
 

@@ -4,23 +4,21 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from importlib.resources import files
 from typing import Any, NamedTuple
 
 import numpy as np
 from bokeh.embed import json_item
 from bokeh.resources import Resources
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from kenviz import theme as themes
-from kenviz.reporting import downloads, interactive_map, provenance, sentences, static_figures, tables
+from kenviz.reporting import interactive_map, provenance, sentences, static_figures, tables
 from kenviz.reporting.collect import Contents, Detail
-from kenviz.reporting.png import picture
-from kenviz.reporting.results import Results, series
+from kenviz.reporting.results import Results
 from kenviz.reporting.sampling import SampledRow
+from kenviz.reporting.templating import asset, filled
 from kenviz.text.glossary import GLOSSARY
-from kenviz.text.labels import label, rule_in_words, visible
+from kenviz.text.labels import label, recipe_in_words, visible
 from kenviz.text.numbers import in_digits, in_percent
 
 _TITLES = {
@@ -55,34 +53,30 @@ class Matrix(NamedTuple):
     rows: Sequence[Figure]
 
 
-def render(of: Contents, title: str, theme: str, told: Mapping[str, Any]) -> str:
-    """The whole page as text. theme: "auto", "light" or "dark"; told: arguments of the call, for the provenance."""
+def render(contents: Contents, title: str, theme: str, arguments: Mapping[str, Any]) -> str:
+    """The whole page as text. theme: "auto", "light" or "dark"; arguments: of the call, for the provenance."""
     data: dict[str, Any] = {}
     context: dict[str, Any] = {
         "title": visible(title),
         "theme": theme,
-        "titles": {name: _TITLES[name] for name in of.sections},
-        "rule": sentences.the_rule(of.net),
-        "style": _asset("report.css"),
-        "script": _asset("report.js"),
+        "titles": {name: _TITLES[name] for name in contents.sections},
+        "rule": sentences.the_rule(contents.net),
+        "style": asset("report.css"),
+        "script": asset("report.js"),
         "legend": [colour[:7] for colour in themes.SEQUENTIAL[::32]],
         "glossary": GLOSSARY,
     }
-    for name in of.sections:
+    for name in contents.sections:
         if name in _PARTS:
-            context[name] = _PARTS[name](of, data)
-    context["provenance_lines"] = (provenance.python(of.net, told), provenance.command(of.net, told))
+            context[name] = _PARTS[name](contents, data)
+    context["provenance_lines"] = (
+        provenance.python(contents.net, arguments),
+        provenance.command(contents.net, arguments),
+    )
     context["data"] = json_in_html(data)
     context["themes"] = json_in_html(themes.THEMES)
     context["bokehjs"] = _library() if context.get("map") else ""
-    environment = Environment(
-        loader=PackageLoader("kenviz.reporting"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("report.html").render(**context)
+    return filled("report.html", **context)
 
 
 def json_in_html(value: Any) -> Markup:
@@ -97,9 +91,9 @@ def json_in_html(value: Any) -> Markup:
 
 def _finite(value: Any) -> Any:
     if isinstance(value, dict):
-        return {key: _finite(of) for key, of in value.items()}
+        return {key: _finite(part) for key, part in value.items()}
     if isinstance(value, list | tuple):
-        return [_finite(of) for of in value]
+        return [_finite(part) for part in value]
     if isinstance(value, float | np.floating):
         return float(value) if np.isfinite(value) else None
     return value.item() if isinstance(value, np.generic) else value
@@ -110,46 +104,44 @@ def _library() -> Markup:
     return Markup("\n".join(Resources(mode="inline", components=["bokeh"]).js_raw))
 
 
-def _asset(name: str) -> Markup:
-    return Markup((files("kenviz.reporting") / "templates" / name).read_text(encoding="utf-8"))
-
-
-def _summary(of: Contents, _: dict[str, Any]) -> dict[str, Any]:
+def _summary(contents: Contents, _: dict[str, Any]) -> dict[str, Any]:
     said = [
-        sentences.what_was_pruned(of.net),
-        sentences.what_it_kept_of_the_update(of.net, of.retained),
-        sentences.what_it_kept_of_the_tails(of.retained),
-        *sentences.how_good_it_is(of.net, of.results),
-        None if of.comparison is None else of.comparison.summary(),
+        sentences.what_was_pruned(contents.net),
+        sentences.what_it_kept_of_the_update(contents.net, contents.retained),
+        sentences.what_it_kept_of_the_tails(contents.retained),
+        *sentences.how_good_it_is(contents.net, contents.results),
+        None if contents.comparison is None else contents.comparison.summary(),
     ]
-    return {"said": [line for line in said if line is not None], "caveats": sentences.caveats(of.net, of.turned)}
+    return {
+        "said": [line for line in said if line is not None],
+        "caveats": sentences.caveats(contents.net, contents.turned),
+    }
 
 
-def _provenance(of: Contents, _: dict[str, Any]) -> dict[str, Any]:
-    return {"facts": provenance.facts(of.net), "models": provenance.models(of.net)}
+def _provenance(contents: Contents, _: dict[str, Any]) -> dict[str, Any]:
+    return {"facts": provenance.facts(contents.net), "models": provenance.models(contents.net)}
 
 
-def _results(of: Contents, data: dict[str, Any]) -> dict[str, Any]:
-    results = of.results
+def _results(contents: Contents, data: dict[str, Any]) -> dict[str, Any]:
+    results = contents.results
     assert results is not None
-    data["results"] = downloads.table(results.table)
+    data["results"] = tables.data(results.table)
     table = tables.results(results.table, visible(results.metric), results.shares)
     return {"table": table, "figure": _sweep(results) if results.lines else None}
 
 
 def _sweep(results: Results) -> Figure:
-    lines = series(results.lines)
-    bound = results.fine_tuned
+    unpruned = results.fine_tuned
     said = "; ".join(
-        f"{visible(name)}: " + ", ".join(f"{_text(line.metric, results)} at {in_percent(line.share)}" for line in of)
-        for name, of in lines.items()
+        f"{visible(name)}: " + ", ".join(f"{_text(line.value, results)} at {in_percent(line.share)}" for line in lines)
+        for name, lines in results.series.items()
     )
-    unpruned = "" if bound is None else f" The fine-tuned model, unpruned, has {_text(bound.metric, results)}."
+    bound = "" if unpruned is None else f" The fine-tuned model, unpruned, has {_text(unpruned.value, results)}."
     caption = (
-        f"The {visible(results.metric)} at each share of all entries retained, a line a rule: {said}.{unpruned} "
+        f"The {visible(results.metric)} at each share of all entries retained, a line a rule: {said}.{bound} "
         "Vertical bars are one standard error each way. Of rules that draw at random it is the mean over their seeds."
     )
-    drawing = static_figures.sweep(lines, bound, visible(results.metric), results.shares, caption)
+    drawing = static_figures.sweep(results, visible(results.metric), caption)
     return Figure(drawing, caption, "results")
 
 
@@ -157,17 +149,17 @@ def _text(value: float, results: Results) -> str:
     return in_percent(value) if results.shares else in_digits(value)
 
 
-def _map(of: Contents, data: dict[str, Any]) -> dict[str, Any] | None:
-    if of.matrices.empty:
+def _map(contents: Contents, data: dict[str, Any]) -> dict[str, Any] | None:
+    if contents.matrices.empty:
         return None
     columns = ["layer", "kind", "rows", "row_length", "entries", "retained", "share", "update_rms", "update_share"]
-    data["map"] = downloads.table(of.matrices[columns].reset_index())
+    data["map"] = tables.data(contents.matrices[columns].reset_index())
     caption = (
         "Every matrix by layer and kind. The value is the share of the update’s energy that lies at retained entries; "
         f"a rule that is blind to the update keeps about the share of entries it retains. Colours run from "
-        f"{static_figures.scale(of.matrices)}. Vectors are left out here and are in the table of all tensors."
+        f"{static_figures.scale(contents.matrices)}. Vectors are left out here and are in the table of all tensors."
     )
-    left_out = of.left_out
+    left_out = contents.left_out
     if left_out:
         caption += (
             f" {left_out:,} matrices, those with the least energy of the update or of the rarest kinds, have no tiles "
@@ -175,40 +167,39 @@ def _map(of: Contents, data: dict[str, Any]) -> dict[str, Any] | None:
         )
     options = [
         (index, label(str(name), 90) + ("" if held else " (not in this report)"))
-        for index, (name, held) in enumerate(zip(of.matrices.index, of.held, strict=True))
+        for index, (name, held) in enumerate(zip(contents.matrices.index, contents.held, strict=True))
     ]
-    first = next((index for index, held in enumerate(of.held) if held), 0)
+    first = next((index for index, held in enumerate(contents.held) if held), 0)
     return {
         "caption": caption,
-        "drawing": static_figures.layers(of.matrices, caption),
+        "drawing": static_figures.layers(contents.matrices, caption),
         "options": options,
         "first": first,
-        "quantiles": [f"{100 * quantile:g} %" for quantile in of.quantiles],
-        "middle": len(of.quantiles) // 2,
-        "item": json_in_html(json_item(interactive_map.layout(of.matrices, of.net.recipe.on))),
-        "held": json_in_html({"tensors": list(of.held)}),
+        "quantiles": [f"{100 * quantile:g} %" for quantile in contents.quantiles],
+        "middle": len(contents.quantiles) // 2,
+        "item": json_in_html(json_item(interactive_map.layout(contents.matrices, contents.net.recipe.on))),
+        "held": json_in_html({"tensors": list(contents.held)}),
     }
 
 
-def _details(of: Contents, data: dict[str, Any]) -> list[Matrix]:
-    return [_matrix(of, i, detail, data) for i, detail in enumerate(of.details)]
+def _details(contents: Contents, data: dict[str, Any]) -> list[Matrix]:
+    return [_matrix(detail, f"matrix-{i}", data) for i, detail in enumerate(contents.details)]
 
 
-def _matrix(of: Contents, i: int, detail: Detail, data: dict[str, Any]) -> Matrix:
+def _matrix(detail: Detail, key: str, data: dict[str, Any]) -> Matrix:
     tiles, name = detail.tiles, label(detail.name)
     low, high = tiles.limits
-    key = f"matrix-{i}"
-    data[key] = {"grid": tiles.counts.tolist(), "tile": [tiles.down, tiles.across], "shape": list(tiles.shape)}
+    place = tiles.place
+    data[key] = {"grid": tiles.counts.tolist(), "tile": list(place.tile), "shape": list(place.shape)}
     rows = []
     for j, row in enumerate(detail.rows):
-        data[f"{key}-row-{j}"] = downloads.fit(row.fit)
-        caption = _row_caption(row, tiles.shape[0])
-        rows.append(
-            Figure(static_figures.fit(row.fit, of.net.recipe.on, f"{name}, {caption}"), caption, f"{key}-row-{j}")
-        )
+        data[f"{key}-row-{j}"] = row.embedded()
+        caption = _row_caption(row, place.shape[0])
+        rows.append(Figure(static_figures.row(row.density, f"{name}, {caption}"), caption, f"{key}-row-{j}"))
     caption = f"{name} ({detail.reason}). {tiles.note()}"
     ends = (f"{100 * low:.1f} %", f"{100 * high:.1f} %")
-    return Matrix(name, picture(tiles.shares, low, high), caption, ends, key, rows)
+    address = static_figures.picture(tiles.values, low, high)
+    return Matrix(name=name, address=address, caption=caption, scale=ends, download=key, rows=rows)
 
 
 def _row_caption(row: SampledRow, rows: int) -> str:
@@ -217,33 +208,32 @@ def _row_caption(row: SampledRow, rows: int) -> str:
         where = "a row without a pretrained value"
         if np.isfinite(row.quantile):
             where = f"at the {100 * row.quantile:g} % quantile of the RMS of the update by row, {in_digits(row.rms)}"
-    return f"Row {row.row}, {where}: {static_figures.words_of_fit(row.fit)}."
+    return f"Row {row.row}, {where}: {static_figures.words_of_row(row.density)}."
 
 
-def _comparison(of: Contents, data: dict[str, Any]) -> dict[str, Any]:
-    found = of.comparison
-    assert found is not None
-    data["comparison"] = downloads.table(found.by_tensor.reset_index())
+def _comparison(contents: Contents, data: dict[str, Any]) -> dict[str, Any]:
+    both = contents.comparison
+    assert both is not None
+    data["comparison"] = tables.data(both.by_tensor.reset_index())
     bar = (
         "both are the same draw, so that it is no finding and chance has no say in it"
-        if found.same_draw
+        if both.same_draw
         else "the upright bar is what chance would give if each had drawn as many entries of every row at random"
     )
     caption = (
         "Of the entries that either subnetwork retains, the share that both retain, by role of the tensor; "
         f"{bar}. The download has a line for every tensor."
     )
-    recipe = of.net.recipe
     return {
-        "own": rule_in_words(recipe.rule, recipe.on, recipe.bandwidth, recipe.kernel),
-        "summary": found.summary(),
-        "figure": Figure(static_figures.overlap(found.by_role, caption), caption, "comparison"),
-        "table": tables.overlap(found.by_role),
+        "own": recipe_in_words(contents.net.recipe),
+        "summary": both.summary(),
+        "figure": Figure(static_figures.overlap(both.by_role, caption), caption, "comparison"),
+        "table": tables.overlap(both.by_role),
     }
 
 
-def _card(of: Contents, _: dict[str, Any]) -> dict[str, Any] | None:
-    card = of.card
+def _card(contents: Contents, _: dict[str, Any]) -> dict[str, Any] | None:
+    card = contents.card
     if card is None:
         return None
     which = "of those that were reset, the one" if card.reset else "the entry"
@@ -252,9 +242,9 @@ def _card(of: Contents, _: dict[str, Any]) -> dict[str, Any] | None:
     return {"how": how, "tensor": label(card.tensor), "text": provenance.visible_lines(card.text)}
 
 
-def _tensors(of: Contents, _: dict[str, Any]) -> dict[str, Any]:
-    places = {visible(str(name)): i for i, name in enumerate(of.matrices.index) if of.held[i]}
-    return {"table": tables.all_tensors(of.net, of.retained), "places": places}
+def _tensors(contents: Contents, _: dict[str, Any]) -> dict[str, Any]:
+    places = {visible(str(name)): i for i, name in enumerate(contents.matrices.index) if contents.held[i]}
+    return {"table": tables.all_tensors(contents.net, contents.retained), "places": places}
 
 
 _PARTS: Mapping[str, Any] = {

@@ -1,15 +1,17 @@
-"""Which tensors and rows a report shows: by stated statistics, never by eye; and the fit of such a row."""
+"""Which tensors and rows a report shows: by stated statistics, never by eye; and what is drawn of such a row."""
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 import ken
+from ken.explanation import CLAIMING
 from ken.rules import Settings
+from kenviz.study.row_density import RowDensity, row_density
 from kenviz.study.study import Study
 
 if TYPE_CHECKING:
@@ -22,25 +24,8 @@ SIDES = (32, 128)
 #: Quantiles of the root mean square of a row's update, at which rows are shown.
 QUANTILES = (0.05, 0.5, 0.95)
 
-_BINS, _POINTS = 40, 97
-
-
-class Fit(NamedTuple):
-    """The density estimate of a row beside its histogram.
-
-    Of the values that the rule saw: edges (bins + 1,), how many of them are retained and how many there are in each
-    bin, (bins,); points and density, (points,), empty if the row has no density. k of n entries are retained, n being
-    those with a pretrained value.
-    """
-
-    k: int
-    n: int
-    bandwidth: float
-    edges: NDArray[np.float64]
-    retained: NDArray[np.int64]
-    all: NDArray[np.int64]
-    points: NDArray[np.float64]
-    density: NDArray[np.float64]
+# Heights of an embedded curve are shares of its peak, so many steps from 0 to it: finer than any screen.
+_STEPS = np.iinfo(np.uint16).max
 
 
 class SampledRow(NamedTuple):
@@ -49,7 +34,32 @@ class SampledRow(NamedTuple):
     row: int
     quantile: float
     rms: float
-    fit: Fit
+    density: RowDensity
+
+    def embedded(self) -> dict[str, Any]:
+        """What the page holds of the row; `spread` in report.js makes bars and curve of it again.
+
+        Bars and points are evenly spaced between two ends. The curve, empty if there is none, is base64 of
+        little-endian uint16, which take a quarter of the room of numbers as text: from 0 to `peak`.
+        """
+        shown = self.density
+        retained, everything = shown.counts()
+        peak = float(shown.density.max(initial=0))
+        heights = np.rint(shown.density / (peak or 1.0) * _STEPS).astype("<u2")
+        return {
+            "row": self.row,
+            "quantile": self.quantile,
+            "rms": self.rms,
+            "k": shown.k,
+            "n": shown.n,
+            "bandwidth": shown.bandwidth,
+            "edges": [float(shown.edges[0]), float(shown.edges[-1])],
+            "retained": retained.tolist(),
+            "all": everything.tolist(),
+            "points": list(shown.ends),
+            "peak": peak,
+            "density": base64.b64encode(heights.tobytes()).decode("ascii"),
+        }
 
 
 def detailed(retained: pd.DataFrame) -> dict[str, str]:
@@ -90,45 +100,22 @@ def rows_of(rows: pd.DataFrame, quantiles: Sequence[float] = QUANTILES) -> list[
     if not len(known):
         return [(0, float("nan"), float("nan"))]
     order = known[np.argsort(rms[known], kind="stable")]
-    found: dict[int, tuple[int, float, float]] = {}
+    chosen: dict[int, tuple[int, float, float]] = {}
     for quantile in quantiles:
         row = int(order[round(quantile * (len(order) - 1))])
-        found.setdefault(row, (row, float(quantile), float(rms[row])))
-    return list(found.values())
+        chosen.setdefault(row, (row, float(quantile), float(rms[row])))
+    return list(chosen.values())
 
 
-def sampled(study: Study, name: str, quantiles: Sequence[float], tensor: ken.RetainedTensor) -> list[SampledRow]:
-    """The rows of a tensor that are shown, with their fits. Nothing but those rows is read from the models."""
-    found = []
+def sampled(study: Study, name: str, tensor: ken.RetainedTensor, quantiles: Sequence[float]) -> list[SampledRow]:
+    """The rows of a tensor that are shown, each as its rule saw it. Nothing but those rows is read from the models."""
+    recipe = study.net.recipe
+    settings = Settings(recipe.on, recipe.bandwidth, recipe.kernel)
+    rows = []
     for row, quantile, rms in rows_of(study.retention.rows(name), quantiles):
         wanted = slice(row, row + 1)
         fine_tuned, pretrained = (values[0] for values in study.rows(name, wanted))
-        found.append(SampledRow(row, quantile, rms, fit(study.net.recipe, fine_tuned, pretrained, tensor, row)))
-    return found
-
-
-def fit(recipe: Any, fine_tuned: NDArray[Any], pretrained: NDArray[Any], tensor: ken.RetainedTensor, row: int) -> Fit:
-    """The fit of a row (n,) as the rule of the recipe saw it: entries without a pretrained value are left out.
-
-    A row of nothing else is shown by its fine-tuned values.
-    """
-    mask = tensor.row_mask(slice(row, row + 1))[0]
-    known = len(pretrained) - int(np.isnan(pretrained).sum())
-    values = fine_tuned[: known or None]
-    if known and recipe.on == "update":
-        values = values - pretrained[:known]
-    mask = mask[: len(values)]
-    settings = Settings(recipe.on, recipe.bandwidth, recipe.kernel)
-    h = float(ken.density.bandwidth(values[None], settings.bandwidth)[0, 0])
-    low, high = float(values.min()), float(values.max())
-    pad = min(3 * h, high - low)
-    points = np.linspace(low - pad, high + pad, _POINTS) if h > 0 else np.empty(0)
-    density = points
-    if h > 0:
-        density = ken.density.density(values[None], points[None], np.array([[h]]), settings.kernel)[0]
-    room = 0.05 * (high - low) or max(1e-3, 0.1 * abs(low))
-    edges = np.linspace(low, high, _BINS + 1) if high > low else np.linspace(low - room, high + room, _BINS + 1)
-    if not (np.diff(edges) > 0).all():  # closer together than float64 can tell
-        edges = np.linspace(low - room, high + room, _BINS + 1)
-    whole, inside = (np.histogram(part, edges)[0] for part in (values, values[mask]))
-    return Fit(int(mask.sum()), len(values), h, edges, inside, whole, points, density)
+        mask = tensor.row_mask(wanted)[0]
+        density = row_density(fine_tuned, mask, pretrained, settings=settings, claiming=recipe.rule in CLAIMING)
+        rows.append(SampledRow(row, quantile, rms, density=density))
+    return rows

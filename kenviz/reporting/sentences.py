@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from markupsafe import Markup
 
 import ken
-from kenviz.reporting.results import Difference, Line, Results, difference
+from kenviz.reporting.results import Line, Results
+from kenviz.study.sweep_data import Level
 from kenviz.text.labels import visible
 from kenviz.text.numbers import count, measure, percent, points, unsigned_points
 
@@ -32,20 +33,20 @@ RULES = {
     "della": "In every row of every pruned tensor, k entries are drawn at random, those that fine-tuning changed more "
     "with a higher probability.",
 }
-# Rules that never look at the update, unless they were told to.
+# Rules that never look at the update, unless on="update".
 _BLIND = ("ken", "grid", "density", "random", "magnitude")
 # The share of the update's energy is called about the share of entries if no further away than this.
 _ABOUT = 0.05
-# A difference of more standard errors than this is told as one.
+# A difference of more standard errors than this counts as one.
 _SURE = 2.0
 
 
 def the_rule(net: ken.Subnetwork) -> str:
     """How the retained entries were chosen, in words."""
     recipe = net.recipe
-    told = RULES.get(recipe.rule, f"The rule “{visible(recipe.rule)}”, registered by the user, chose the entries.")
+    words = RULES.get(recipe.rule, f"The rule “{visible(recipe.rule)}”, registered by the user, chose the entries.")
     on = " The values it looks at are not the fine-tuned ones but what fine-tuning changed."
-    return told + (on if recipe.on == "update" else "")
+    return words + (on if recipe.on == "update" else "")
 
 
 def what_was_pruned(net: ken.Subnetwork) -> Markup:
@@ -117,61 +118,67 @@ def how_good_it_is(net: ken.Subnetwork, results: Results | None) -> list[Markup]
     if results is None or own is None:
         why = "was given to this report" if results is None else "of this rule and k is among the results given"
         return [Markup("No evaluation {}: how good the pruned model is cannot be said here.").format(why)]
-    found = []
+    lines = []
     if results.fine_tuned is not None:
-        found.append(
+        lines.append(
             Markup("Measured by {}, the pruned model reaches {}; the fine-tuned model reaches {}. {}").format(
                 visible(results.metric),
-                _value(results, "results.own", own.metric, own.error),
-                _value(results, "results.fine_tuned", results.fine_tuned.metric, results.fine_tuned.error),
-                _told("results.loss", difference(own, results.fine_tuned), results),
+                _value(results, "results.own", own),
+                _value(results, "results.fine_tuned", results.fine_tuned),
+                _difference("results.loss", own, results.fine_tuned, results=results),
             )
         )
     drawn = results.drawn(net)
     if drawn is not None:
-        found.append(
+        lines.append(
             Markup("As many entries drawn at random reach {}{}. {}").format(
-                _value(results, "results.random", drawn.metric, drawn.error),
+                _value(results, "results.random", drawn),
                 _draws(drawn),
-                _told("results.gain", difference(own, drawn), results),
+                _difference("results.gain", own, drawn, results=results),
             )
         )
     elif net.recipe.rule != "random":
-        found.append(
+        lines.append(
             Markup(
                 "The results do not have the rule “random” at this k: whether the rule is better than chance is open."
             )
         )
-    return found
+    return lines
 
 
 def _draws(line: Line) -> Markup:
-    return (
-        Markup("") if line.seeds < 2 else Markup(" (the mean of {} draws)").format(count("results.draws", line.seeds))
-    )
+    draws = count("results.draws", line.seeds)
+    return Markup(" (the mean of {} draws)").format(draws) if line.seeds > 1 else Markup("")
 
 
-def _value(results: Results, of: str, metric: float, error: float) -> Markup:
+def _value(results: Results, name: str, measured: Line | Level) -> Markup:
     form = percent if results.shares else measure
-    value = form(f"{of}.metric", metric)
-    if math.isnan(error):
+    value = form(f"{name}.metric", measured.value)
+    if math.isnan(measured.error):
         return value
-    return Markup("{} (standard error {})").format(value, form(f"{of}.error", error))
+    return Markup("{} (standard error {})").format(value, form(f"{name}.error", measured.error))
 
 
-def _told(of: str, found: Difference, results: Results) -> Markup:
-    """A difference, and whether it is larger than chance explains."""
-    size = (points if results.shares else measure)(of, found.value)
-    if math.isnan(found.error):
+def _difference(name: str, one: Line, other: Line | Level, results: Results) -> Markup:
+    """How much higher one metric is than another, and whether that is larger than chance explains.
+
+    The error was measured item by item if the table has such a one, which it has for differences from the fine-tuned
+    model. Else both measurements count as separate, which is usually too much: two models that were evaluated on the
+    same items agree on many of them.
+    """
+    value, paired = one.value - other.value, isinstance(other, Level) and not math.isnan(one.loss_error)
+    error = one.loss_error if paired else math.hypot(one.error, other.error)
+    size = (points if results.shares else measure)(name, value)
+    if math.isnan(error):
         return Markup("The difference is {}; how sure it is is not known.").format(size)
-    error = (unsigned_points if results.shares else measure)(f"{of}.error", found.error)
-    how = "" if found.paired else ", taken as two separate measurements"
+    width = (unsigned_points if results.shares else measure)(f"{name}.error", error)
+    how = "" if paired else ", taken as two separate measurements"
     verdict = (
         "is within two standard errors: the two cannot be told apart."
-        if abs(found.value) <= _SURE * found.error
+        if abs(value) <= _SURE * error
         else "is more than two standard errors."
     )
-    return Markup("The difference, {} (standard error {}{}), {}").format(size, error, how, verdict)
+    return Markup("The difference, {} (standard error {}{}), {}").format(size, width, how, verdict)
 
 
 def caveats(net: ken.Subnetwork, turned: Sequence[float]) -> list[Markup]:
@@ -179,9 +186,9 @@ def caveats(net: ken.Subnetwork, turned: Sequence[float]) -> list[Markup]:
 
     turned: shares of rows that flip if grid points are visited in reverse order.
     """
-    found = [Markup("Of the models it was noted: {}.").format(visible(note)) for note in net.notes]
+    lines = [Markup("Of the models it was noted: {}.").format(visible(note)) for note in net.notes]
     if turned:
-        found.append(
+        lines.append(
             Markup(
                 "The visiting order of the grid points is nearly immaterial: visited in reverse, {} of the entries of "
                 "the {} rows that were tried would be decided otherwise. What retains an entry is the even grid, not "
@@ -192,12 +199,12 @@ def caveats(net: ken.Subnetwork, turned: Sequence[float]) -> list[Markup]:
             ).format(percent("turned.mean", sum(turned) / len(turned)), count("turned.rows", len(turned)))
         )
     if net.recipe.rule == "ken":
-        found.append(
+        lines.append(
             Markup("The rule does not retain the densest entries: those in the middle of a row are thinned out most.")
         )
     if net.recipe.rule in ("random", "della"):
-        found.append(Markup("Another seed would draw other entries: judge the rule by several."))
-    found.append(
+        lines.append(Markup("Another seed would draw other entries: judge the rule by several."))
+    lines.append(
         Markup("Shares of energy and of entries say what was kept, not how well the model works: only evaluation does.")
     )
-    return found
+    return lines

@@ -1,24 +1,26 @@
-"""A small plot as SVG text: it prints sharply, and takes its colours from the page's style sheet.
+"""A small plot as SVG: it prints sharply, and takes its colours from the page's style sheet.
 
-Classes, not colours, are written: report.css gives every role its colour in both themes. Text is escaped.
+Classes, not colours, are written: report.css gives every role its colour in both themes. plot.svg is the template.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from typing import Any
 
-from markupsafe import Markup, escape
+from markupsafe import Markup
 
+from kenviz.reporting.templating import filled_line
 from kenviz.text.numbers import in_digits
 
 
 class Plot:
     """A frame with two axes, in which marks are placed by their values; coordinates of the picture are in pixels.
 
-    >>> plot = Plot(100, 80, (0, 1), (0, 2), left=10, bottom=10)
+    >>> plot = Plot(100, 80, x=(0, 1), y=(0, 2), left=10, bottom=10)
     >>> plot.rect(0, 1, 0, 1, "retained")
-    >>> "class=retained" in plot.markup("a bar") and 'aria-label="a bar"' in plot.markup("a bar")
+    >>> 'class="retained"' in plot.markup("a bar") and 'aria-label="a bar"' in plot.markup("a bar")
     True
     """
 
@@ -26,9 +28,9 @@ class Plot:
         self,
         width: int,
         height: int,
+        *,
         x: tuple[float, float],
         y: tuple[float, float],
-        *,
         left: int = 48,
         right: int = 8,
         top: int = 8,
@@ -37,7 +39,7 @@ class Plot:
         self._size = width, height
         self._x, self._y = _some(x), _some(y)
         self._left, self._right, self._top, self._bottom = left, width - right, top, height - bottom
-        self._parts: list[str] = []
+        self._parts: list[tuple[str, dict[str, Any], str]] = []
 
     def at(self, x: float, y: float) -> tuple[float, float]:
         """Where a point is, in pixels."""
@@ -48,60 +50,65 @@ class Plot:
     def axes(self, x_label: str, y_label: str, x_ticks: int = 4, y_ticks: int = 4, percent: bool = False) -> None:
         """Both axes with their ticks and labels. Of percent, values of y are shares."""
         frame = f"M{self._left} {self._top}V{self._bottom}H{self._right}"
-        self._parts.append(f"<path class=axis d='{frame}'/>")
+        self._path("axis", frame)
         for value in ticks(*self._x, x_ticks):
             x, _ = self.at(value, self._y[0])
-            self._parts.append(f"<path class=axis d='M{x:.1f} {self._bottom}v4'/>")
-            self.text(x, self._bottom + 15, in_digits(value), "middle")
+            self._path("axis", f"M{x:.1f} {self._bottom}v4")
+            self.text(x, self._bottom + 15, in_digits(value), anchor="middle")
         for value in ticks(*self._y, y_ticks) if y_ticks else ():
             _, y = self.at(self._x[0], value)
-            self._parts.append(f"<path class=rule d='M{self._left} {y:.1f}H{self._right}'/>")
-            self.text(self._left - 5, y + 4, f"{100 * value:g} %" if percent else in_digits(value), "end")
-        self.text((self._left + self._right) / 2, self._size[1] - 4, x_label, "middle")
+            self._path("rule", f"M{self._left} {y:.1f}H{self._right}")
+            self.text(self._left - 5, y + 4, f"{100 * value:g} %" if percent else in_digits(value), anchor="end")
+        self.text((self._left + self._right) / 2, self._size[1] - 4, x_label, anchor="middle")
         if y_label:
-            self.text(self._left, self._top - 6, y_label, "start")
+            self.text(self._left, self._top - 6, y_label)
 
     def rect(self, x0: float, x1: float, y0: float, y1: float, kind: str) -> None:
         """A bar between two values of each axis."""
         (left, low), (right, high) = self.at(x0, y0), self.at(x1, y1)
-        box = f"x='{left:.1f}' y='{high:.1f}' width='{max(0, right - left):.1f}' height='{max(0, low - high):.1f}'"
-        self._parts.append(f"<rect class={kind} {box}/>")
+        box = {"x": left, "y": high, "width": max(0, right - left), "height": max(0, low - high)}
+        self._add("rect", {"class": kind, **_rounded(box)})
 
-    def cell(self, x: float, y: float, colour: str, ink: str, text: str) -> None:
-        """A unit square of a colour of its own, with text in it."""
+    def cell(self, x: float, y: float, colour: str, text: str, kind: str) -> None:
+        """A unit square of a colour of its own, with text of a kind in it."""
         (left, low), (right, high) = self.at(x, y), self.at(x + 1, y + 1)
-        box = f"x='{left + 0.5:.1f}' y='{high + 0.5:.1f}' width='{right - left - 1:.1f}' height='{low - high - 1:.1f}'"
-        self._parts.append(f"<rect {box} fill='{escape(colour)}'/>")
-        at = f"x='{(left + right) / 2:.1f}' y='{(low + high) / 2 + 4:.1f}' style='fill:{escape(ink)};font-size:10px'"
-        self._parts.append(f"<text {at} text-anchor=middle>{escape(text)}</text>" if text else "")
+        box = {"x": left + 0.5, "y": high + 0.5, "width": right - left - 1, "height": low - high - 1}
+        self._add("rect", {**_rounded(box), "fill": colour})
+        if text:
+            self.text((left + right) / 2, (low + high) / 2 + 4, text, anchor="middle", kind=kind)
 
     def line(self, x: Iterable[float], y: Iterable[float], kind: str) -> None:
         """A line through points."""
         path = "L".join(f"{a:.1f} {b:.1f}" for a, b in (self.at(*point) for point in zip(x, y, strict=True)))
-        self._parts.append(f"<path class='line {kind}' d='M{path}'/>")
+        self._path(f"line {kind}", f"M{path}")
 
     def mark(self, x: float, y: float, kind: str, shape: int = 0) -> None:
         """A mark at a point; its shape is a second cue beside its colour."""
         a, b = self.at(x, y)
-        self.sign(a, b, kind, shape)
+        self.sign(a, b, kind, shape=shape)
 
     def sign(self, a: float, b: float, kind: str, shape: int = 0) -> None:
         """A mark at a place in pixels."""
-        path = SHAPES[shape % len(SHAPES)]
-        self._parts.append(f"<path class='mark {kind}' transform='translate({a:.1f} {b:.1f})' d='{path}'/>")
+        self._path(f"mark {kind}", SHAPES[shape % len(SHAPES)], transform=f"translate({a:.1f} {b:.1f})")
 
-    def text(self, a: float, b: float, text: str, anchor: str = "start", kind: str = "") -> None:
-        """Text at a place in pixels, escaped."""
-        of = f" class={kind}" if kind else ""
-        self._parts.append(f"<text{of} x='{a:.1f}' y='{b:.1f}' text-anchor={anchor}>{escape(text)}</text>")
+    def text(self, a: float, b: float, text: str, anchor: str = "start", kind: str | None = None) -> None:
+        """Text at a place in pixels."""
+        self._add("text", {"class": kind, **_rounded({"x": a, "y": b}), "text-anchor": anchor}, text)
+
+    def _path(self, kind: str, path: str, **more: str) -> None:
+        self._add("path", {"class": kind, **more, "d": path})
+
+    def _add(self, element: str, attributes: dict[str, Any], text: str = "") -> None:
+        self._parts.append((element, attributes, text))
 
     def markup(self, words: str) -> Markup:
         """The picture; words say to those who cannot see it what it shows."""
         width, height = self._size
-        head = (
-            f'<svg viewBox="0 0 {width} {height}" role="img" style="max-width:{width}px" aria-label="{escape(words)}">'
-        )
-        return Markup(f"{head}{''.join(self._parts)}</svg>")
+        return filled_line("plot.svg", width=width, height=height, words=words, parts=self._parts)
+
+
+def _rounded(lengths: dict[str, float]) -> dict[str, str]:
+    return {name: f"{length:.1f}" for name, length in lengths.items()}
 
 
 #: Outlines of marks around the origin: circle, square, triangle, diamond, cross, inverted triangle.
@@ -125,16 +132,16 @@ def ticks(low: float, high: float, about: int) -> Sequence[float]:
     if not 0 < rough < math.inf:
         return [low]
     unit = 10.0 ** math.floor(math.log10(rough))
-    step = next((unit * of for of in (1, 2, 5, 10) if unit * of >= rough * 0.999), unit * 10)
+    step = next((unit * factor for factor in (1, 2, 5, 10) if unit * factor >= rough * 0.999), unit * 10)
     if not step > 0:  # smaller than float64 can say
         return [low]
     first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
     return sorted({float(f"{i * step:.12g}") for i in range(first, last + 1)})
 
 
-def _some(of: tuple[float, float]) -> tuple[float, float]:
+def _some(limits: tuple[float, float]) -> tuple[float, float]:
     """Limits with room between them."""
-    low, high = of
+    low, high = limits
     if high > low:
         return low, high
     return low - (abs(low) * 0.05 or 0.5), high + (abs(high) * 0.05 or 0.5)

@@ -1,4 +1,4 @@
-"""Tables of a report: cells as text for people, each number with its exact value beside."""
+"""Tables of a report: cells as text for people, each number with its exact value beside; and as data for files."""
 
 from __future__ import annotations
 
@@ -42,7 +42,6 @@ _ALL = {
     "update_rms": "digits",
     "update_share": "percent",
 }
-_TITLES = {"update_rms": "RMS of the update", "update_share": "share of the update’s energy", "share": "share retained"}
 _OVERLAP = {
     "role": "",
     "both": "count",
@@ -51,7 +50,11 @@ _OVERLAP = {
     "update_share_a": "percent",
     "update_share_b": "percent",
 }
-_OVERLAP_TITLES = {
+_METRICS = ("metric", "standard_error", "difference", "difference_error")
+_TITLES = {
+    "update_rms": "RMS of the update",
+    "update_share": "share of the update’s energy",
+    "share": "share retained",
     "jaccard": "both / either",
     "jaccard_expected": "both / either, by chance",
     "update_share_a": "share of the update, first",
@@ -67,7 +70,7 @@ def all_tensors(net: ken.Subnetwork, retained: pd.DataFrame) -> Table:
 
 def overlap(by_role: pd.DataFrame) -> Table:
     """One row for every role: what two subnetworks have in common."""
-    return _table(by_role.reset_index(), _OVERLAP, _OVERLAP_TITLES)
+    return _table(by_role.reset_index(), _OVERLAP, _TITLES)
 
 
 def results(table: pd.DataFrame, metric: str, percentages: bool) -> Table:
@@ -82,7 +85,25 @@ def results(table: pd.DataFrame, metric: str, percentages: bool) -> Table:
     return _table(table, forms, {"metric": metric})
 
 
-_METRICS = ("metric", "standard_error", "difference", "difference_error")
+def data(table: pd.DataFrame) -> dict[str, Any]:
+    """A table as the page makes a CSV file of it, cell by cell; what JSON has no word for is null.
+
+    >>> import pandas as pd
+    >>> data(pd.DataFrame({"a": [1, 2], "b": [0.5, float("nan")]}))
+    {'columns': ['a', 'b'], 'rows': [[1, 0.5], [2, None]]}
+    """
+    columns = [table[name].tolist() for name in table.columns]
+    rows = [[_plain(value) for value in line] for line in zip(*columns, strict=True)]
+    return {"columns": [str(name) for name in table.columns], "rows": rows}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, bool | int | str):
+        return value
+    try:
+        return None if value is None or value != value else float(value)
+    except (TypeError, ValueError):  # a shape, a mapping of k, what pandas has for missing
+        return None if type(value).__name__ == "NAType" else str(value)
 
 
 def _table(table: pd.DataFrame, forms: Mapping[str, str], titles: Mapping[str, str]) -> Table:

@@ -3,52 +3,25 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 import ken
-from kenviz.tiles.pyramid import pool, stretches
+from kenviz.tiles.mask_tiles import split
+from kenviz.tiles.pyramid import read_sums, whole
+from kenviz.tiles.tiles import Tiles
 
 
-class Tiles(NamedTuple):
-    """How many entries are retained in each tile of a mask.
+@dataclass(frozen=True, eq=False, kw_only=True)
+class MaskTiles(Tiles):
+    """Tiles of a whole mask. values: float64, the share of retained entries, 0 to 1; counts: how many are retained.
 
-    counts: (tiles down, tiles across) uint32; a tile covers down × across entries, the last of a side perhaps fewer.
+    limits are the shares from which to which colours run.
     """
 
-    counts: NDArray[np.uint32]
-    shape: tuple[int, int]
-    down: int
-    across: int
-
-    @property
-    def exact(self) -> bool:
-        """Whether every tile is one entry."""
-        return self.down == self.across == 1
-
-    @property
-    def sizes(self) -> NDArray[np.int64]:
-        """Entries of each tile, in the shape of counts."""
-        height, width = (
-            np.diff(np.minimum(np.arange(tiles + 1) * side, whole))
-            for tiles, side, whole in zip(self.counts.shape, (self.down, self.across), self.shape, strict=True)
-        )
-        return height[:, None] * width
-
-    @property
-    def shares(self) -> NDArray[np.float64]:
-        """Share of retained entries of each tile, in the shape of counts."""
-        return self.counts / self.sizes
-
-    @property
-    def limits(self) -> tuple[float, float]:
-        """The shares from which to which colours run: of exact tiles 0 to 1, else the smallest to the largest."""
-        if self.exact or self.counts.size == 0:
-            return 0.0, 1.0
-        low, high = float(self.shares.min()), float(self.shares.max())
-        return (low, high) if high > low else (max(0.0, low - 0.05), min(1.0, high + 0.05))
+    counts: NDArray[np.int64]
 
     @property
     def chance(self) -> float:
@@ -57,27 +30,28 @@ class Tiles(NamedTuple):
         As if every row retained the mean number k of n: then the count of one row is hypergeometric, and rows do not
         depend on one another.
         """
-        n = self.shape[1]
+        (down, across), (rows, n) = self.place.tile, self.place.shape
         if self.exact or n < 2:
             return 0.0
-        p = int(self.counts.sum()) / math.prod(self.shape)
-        one_row = self.across * p * (1 - p) * (n - self.across) / (n - 1)
-        return math.sqrt(max(0.0, self.down * one_row)) / (self.down * self.across)
+        p = int(self.counts.sum()) / (rows * n)
+        one_row = across * p * (1 - p) * (n - across) / (n - 1)
+        return math.sqrt(max(0.0, down * one_row)) / (down * across)
 
     def note(self) -> str:
         """What a tile stands for, in a sentence."""
-        whole = f"The matrix has {self.shape[0]:,} rows and {self.shape[1]:,} columns"
+        (down, across), (rows, n) = self.place.tile, self.place.shape
+        matrix = f"The matrix has {rows:,} rows and {n:,} columns"
         if self.exact:
-            return f"{whole}; nothing was downsampled: one tile is one entry."
+            return f"{matrix}; nothing was downsampled: one tile is one entry."
         low, high = self.limits
         return (
-            f"{whole}. It is downsampled: each tile is the share of retained entries of {self.down:,} rows × "
-            f"{self.across:,} columns. Colours run from {100 * low:.1f} % to {100 * high:.1f} %; entries drawn at "
-            f"random would make a tile vary by ±{100 * self.chance:.1f} points (one standard deviation)."
+            f"{matrix}. It is downsampled: each tile is the share of retained entries of {down:,} rows × {across:,} "
+            f"columns. Colours run from {100 * low:.1f} % to {100 * high:.1f} %; entries drawn at random would make a "
+            f"tile vary by ±{100 * self.chance:.1f} points (one standard deviation)."
         )
 
 
-def pooled(tensor: ken.RetainedTensor, most: int) -> Tiles:
+def pooled(tensor: ken.RetainedTensor, most: int) -> MaskTiles:
     """The mask of a tensor in at most most × most tiles. No more than some rows of it are unpacked at a time.
 
     >>> import torch
@@ -85,10 +59,15 @@ def pooled(tensor: ken.RetainedTensor, most: int) -> Tiles:
     >>> pooled(ken.prune(*pair, k=1, rule="magnitude")["w"], 2).counts.tolist()
     [[0, 2], [0, 2]]
     """
-    rows, n = tensor.row_shape
-    down, across = max(1, -(-rows // most)), max(1, -(-n // most))
-    parts = [
-        pool(tensor.row_mask(some).view(np.uint8), down, across, np.uint32)
-        for some in stretches((rows, n), slice(0, rows), down)
-    ]
-    return Tiles(np.concatenate(parts), (rows, n), down, across)
+    place = whole(tensor.row_shape, most)
+    counts, _ = read_sums(tensor.row_mask, split, place)
+    shares = counts / place.entries
+    return MaskTiles(place, shares, _limits(shares, place.exact), counts=counts)
+
+
+def _limits(shares: NDArray[np.float64], exact: bool) -> tuple[float, float]:
+    """Of exact tiles 0 to 1, else the smallest share to the largest."""
+    if exact or shares.size == 0:
+        return 0.0, 1.0
+    low, high = float(shares.min()), float(shares.max())
+    return (low, high) if high > low else (max(0.0, low - 0.05), min(1.0, high + 0.05))

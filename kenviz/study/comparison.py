@@ -9,12 +9,10 @@ import numpy as np
 import pandas as pd
 
 import ken
-from ken.retention import PairOfModels
-from ken.retention.comparison import in_common
-from ken.retention.same_draw import alike, same_draw
-from ken.storage.outputs import models_of
+from ken.retention import PairOfModels, alike, in_common, same_draw
+from ken.storage import models_of
 from kenviz.study.study import Study
-from kenviz.text.labels import label, rule_in_words, visible
+from kenviz.text.labels import label, recipe_in_words, visible
 from kenviz.tiles.overlap_tiles import Overlap
 
 
@@ -29,8 +27,8 @@ class Comparison:
 
     >>> import torch
     >>> pair = ken.Pair({"w": torch.arange(8.0).reshape(2, 4)}, {"w": torch.zeros(2, 4)})
-    >>> found = Comparison(ken.prune(*pair, k=1), ken.prune(*pair, k=2), pair)
-    >>> found.table[["jaccard", "jaccard_expected", "update_share_a"]].round(2).values.tolist()
+    >>> both = Comparison(ken.prune(*pair, k=1), ken.prune(*pair, k=2), pair)
+    >>> both.table[["jaccard", "jaccard_expected", "update_share_a"]].round(2).values.tolist()
     [[0.5, 0.2, 0.11]]
     """
 
@@ -49,7 +47,7 @@ class Comparison:
             raise ValueError("the two subnetworks have no pruned tensor in common: there is nothing to compare")
         for name in names:
             _check(name, a, b)
-        self._study_a = Study.of(a, pair)
+        self._study_a = Study.open(a, pair)
         self._study_b = Study(b, pair_b)
         self._pair, self._pair_b = pair, pair_b
         self.one_task = a.fine_tuned.fingerprint == b.fine_tuned.fingerprint
@@ -61,7 +59,7 @@ class Comparison:
 
     def reads(self) -> dict[str, Any]:
         """What is compared, by what it is called: no page may take its place."""
-        second = {f"{what} of the second task": source for what, source in models_of(self._pair_b).items()}
+        second = {f"{model} of the second task": source for model, source in models_of(self._pair_b).items()}
         return {**self._study_a.reads(), "the second subnetwork": self.b, **second}
 
     @property
@@ -72,8 +70,8 @@ class Comparison:
     def check(self, tensor: str) -> str:
         """The name of a tensor that is compared, as it is; raises `ValueError` for any other."""
         if tensor not in self.tensors:
-            known = f"one of {len(self.tensors)}, such as {self.tensors[0]!r}"
-            raise ValueError(f"tensor must be one that is compared, {known}; got {tensor!r}")
+            choice = f"one of {len(self.tensors)}, such as {self.tensors[0]!r}"
+            raise ValueError(f"tensor must be one that is compared, {choice}; got {tensor!r}")
         return tensor
 
     def shape(self, tensor: str) -> tuple[int, int]:
@@ -100,8 +98,8 @@ class Comparison:
     @cached_property
     def alike(self) -> str:
         """Why the two are alike whatever their models, in a sentence; empty if nothing says so (`same_draw`)."""
-        found = alike(self.a, self.b)
-        return f"{found[0].upper()}{found[1:]}." if found else ""
+        reason = alike(self.a, self.b)
+        return f"{reason[0].upper()}{reason[1:]}." if reason else ""
 
     @property
     def same_draw(self) -> bool:
@@ -136,9 +134,7 @@ def net_in_words(net: ken.Subnetwork) -> str:
     'rule random, k = 1, seed 3'
     """
     recipe = net.recipe
-    words = (
-        f"rule {rule_in_words(recipe.rule, recipe.on, recipe.bandwidth, recipe.kernel)}, k = {visible(str(recipe.k))}"
-    )
+    words = f"rule {recipe_in_words(recipe)}, k = {visible(str(recipe.k))}"
     return words + (f", seed {recipe.seed}" if _seeded(recipe.rule) else "")
 
 
@@ -150,11 +146,13 @@ def _seeded(rule: str) -> bool:
 
 
 def _check(name: str, a: ken.Subnetwork, b: ken.Subnetwork) -> None:
-    ours, others = a.outlines[name], b.outlines[name]
-    if ours.shape != others.shape:
-        raise ValueError(f"{name}: shape {ours.shape} in a, {others.shape} in b; only masks of one shape compare")
-    if ours.cut != others.cut:
-        raise ValueError(f"{name}: cut into rows as {ours.cut!r} in a, as {others.cut!r} in b; the rows do not compare")
+    first, second = a.outlines[name], b.outlines[name]
+    if first.shape != second.shape:
+        raise ValueError(f"{name}: shape {first.shape} in a, {second.shape} in b; only masks of one shape compare")
+    if first.cut != second.cut:
+        raise ValueError(
+            f"{name}: cut into rows as {first.cut!r} in a, as {second.cut!r} in b; the rows do not compare"
+        )
     if a.pretrained.fingerprint != b.pretrained.fingerprint:
         # Heads may differ, and be drawn anew each time a model is opened.
         prints = [net.pruned()[name].pretrained.fingerprint for net in (a, b)]

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from kenviz.study.study import Study
-from kenviz.tiles.mask_tiles import Tiles
 from kenviz.tiles.pyramid import Lattice, lattice
-from kenviz.tiles.value_tiles import ValueTiles, limit
+from kenviz.tiles.tiles import Tiles
+from kenviz.tiles.value_tiles import limit, signed
 
 
 class Quantity(NamedTuple):
@@ -28,7 +28,7 @@ QUANTITIES = {
     "fine_tuned": Quantity("fine-tuned values", "Fine-tuned values"),
 }
 
-#: Of these the scale is the same everywhere, and nothing is clipped.
+#: Quantities whose scale is the same everywhere, so that nothing is clipped.
 FIXED = {"mask", "sign"}
 
 
@@ -49,17 +49,17 @@ def check(show: str, study: Study) -> str:
 
 def offered(study: Study) -> list[tuple[str, str]]:
     """What can be shown, as (title, value of show)."""
-    return [(of.title, show) for show, of in QUANTITIES.items() if show == "mask" or study.pair is not None]
+    return [(quantity.title, show) for show, quantity in QUANTITIES.items() if show == "mask" or study.pair is not None]
 
 
 def place(
     study: Study, tensor: str, rows: tuple[float, float], columns: tuple[float, float], most: int = 400
 ) -> Lattice:
     """The tiles of a part of a tensor, at most about so many a side: the same ones for every quantity."""
-    return lattice(study.shape(tensor), rows, columns, most, most)
+    return lattice(study.shape(tensor), rows, columns, height=most, width=most)
 
 
-def tiles(study: Study, tensors: list[str], show: str, at: Lattice, clip: float) -> list[Tiles | ValueTiles]:
+def tiles(study: Study, tensors: list[str], show: str, at: Lattice, clip: float) -> list[Tiles]:
     """The tiles of a part of each tensor, all of one shape, on one scale.
 
     The scale of a signed quantity ends at the quantile `clip` of the absolute tile values that are not 0.
@@ -68,4 +68,4 @@ def tiles(study: Study, tensors: list[str], show: str, at: Lattice, clip: float)
         return [study.pyramid(tensor).over(at) for tensor in tensors]
     means = [study.values(tensor, show).means(at) for tensor in tensors]
     end = 1.0 if show in FIXED else limit(means, clip)
-    return [ValueTiles(at, values, end) for values in means]
+    return [signed(at, values, end) for values in means]

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 import ken
-from ken.explanation.explain import CLAIMING
-from ken.explanation.stability import stability_of
+from ken.explanation import CLAIMING, stability_of
 from ken.rules import Settings
 from kenviz.study.study import Study
 
 if TYPE_CHECKING:
-    from ken.explanation.row_explanation import RowExplanation
+    from ken.explanation import RowExplanation
 
 Array = NDArray[np.float64]
 T = TypeVar("T")
@@ -39,6 +38,7 @@ class Decision:
     own: the settings are the subnetwork's, and the mask is its stored one. problem: why the rule can say nothing at
     these settings, or empty; the mask is the stored one then, too. settings is None if no bandwidth can be found.
     The last `added` entries have no pretrained value: no rule decides about them, and they are retained whole.
+    answer: what the rule decides now about the others, or in words why it cannot; computed once, when first asked for.
     """
 
     tensor: str
@@ -52,6 +52,7 @@ class Decision:
     mask: NDArray[np.bool_]
     own: bool
     added: int
+    answer: Callable[[], tuple[RowExplanation | None, str]]
     problem: str = ""
 
     @property
@@ -66,7 +67,7 @@ class Decision:
             return None, "the row was added in fine-tuning: there is nothing to reset it to, and no rule decides"
         if self.settings is None or self.problem:
             return None, self.problem
-        why, words = self.decided
+        why, words = self.answer()
         if why is None:
             return None, words
         other = int((why.mask != self.mask[: self.n - self.added]).sum())
@@ -114,30 +115,13 @@ class Decision:
     @cached_property
     def stability(self) -> Any:
         """`ken.stability` of the row; None if that cannot be said."""
-        why = self.decided[0] if self.explanation is not None else None
+        why = self.answer()[0] if self.explanation is not None else None
         return None if why is None else attempt(lambda: stability_of(why))[0]
 
-    @cached_property
-    def decided(self) -> tuple[RowExplanation | None, str]:
-        """What the rule decides now about the entries that have a pretrained value; or in words why it cannot."""
-        known, of = slice(0, self.n - self.added), self.settings or Settings()
-        return attempt(
-            lambda: ken.explain_row(
-                self.fine_tuned[known],
-                self.k,
-                self.pretrained[known],
-                self.rule,
-                on=of.on,
-                bandwidth=of.bandwidth,
-                kernel=of.kernel,
-                tensor=self.tensor,
-                row=self.row,
-                seed=self.seed,
-            )
-        )
 
-
-def decide(study: Study, tensor: str, row: int, k: int, rule: str, on: str, kernel: str, factor: float) -> Decision:
+def decide(
+    study: Study, tensor: str, row: int, k: int, rule: str, on: str, kernel: str, factor: float = 1.0
+) -> Decision:
     """The decision about a row: the stored one at the subnetwork's own settings, at any other made anew.
 
     factor is on the bandwidth that the subnetwork's own setting finds for this row; 1 leaves that setting as it is.
@@ -149,20 +133,55 @@ def decide(study: Study, tensor: str, row: int, k: int, rule: str, on: str, kern
     same = (rule, on, kernel, factor) == (recipe.rule, recipe.on, recipe.kernel, 1)
     own = common == 0 or (same and k == int(stored[:common].sum()))
     values = (fine_tuned - pretrained)[:common] if on == "update" else fine_tuned[: common or None]
-    settings, words = attempt(lambda: _settings(values, on, recipe.bandwidth, kernel, factor))
-    found = Decision(
-        *(tensor, row, k, rule, recipe.seed, settings, fine_tuned, pretrained, stored, own),
+    usual = Settings(on, recipe.bandwidth, kernel)
+    settings, problem = attempt(lambda: _settings(values, usual, factor))
+
+    @cache
+    def answer() -> tuple[RowExplanation | None, str]:
+        asked = settings or usual
+        return attempt(
+            lambda: ken.explain_row(
+                fine_tuned[:common],
+                k,
+                pretrained[:common],
+                rule=rule,
+                on=asked.on,
+                bandwidth=asked.bandwidth,
+                kernel=asked.kernel,
+                tensor=tensor,
+                row=row,
+                seed=recipe.seed,
+            )
+        )
+
+    decision = Decision(
+        tensor=tensor,
+        row=row,
+        k=k,
+        rule=rule,
+        seed=recipe.seed,
+        settings=settings,
+        fine_tuned=fine_tuned,
+        pretrained=pretrained,
+        mask=stored,
+        own=own,
         added=len(stored) - common,
-        problem=words,
+        answer=answer,
+        problem=problem,
     )
-    if own or words:
-        return found
-    why, words = found.decided
+    if own or problem:
+        return decision
+    why, problem = answer()
     if why is None:
-        return replace(found, problem=words)
-    anew = replace(found, mask=np.append(why.mask, stored[common:]))
-    anew.__dict__["decided"] = found.decided  # the mask is no part of it
-    return anew
+        return replace(decision, problem=problem)
+    return replace(decision, mask=np.append(why.mask, stored[common:]))
+
+
+def decide_as_stored(study: Study, tensor: str, row: int) -> Decision:
+    """The decision about a row at the subnetwork's own settings."""
+    recipe = study.net.recipe
+    k = own_k(study, tensor, row)
+    return decide(study, tensor, row, k=k, rule=recipe.rule, on=recipe.on, kernel=recipe.kernel)
 
 
 def _common(pretrained: Array) -> int:
@@ -170,12 +189,11 @@ def _common(pretrained: Array) -> int:
     return len(pretrained) - int(np.isnan(pretrained).sum())
 
 
-def _settings(values: Array, on: str, bandwidth: str | float, kernel: str, factor: float) -> Settings:
-    found = Settings(on, bandwidth, kernel)
-    h = float(ken.density.bandwidth(values[None], bandwidth)[0, 0])  # a rule may find none
+def _settings(values: Array, settings: Settings, factor: float) -> Settings:
+    h = float(ken.density.bandwidth(values[None], settings.bandwidth)[0, 0])  # a rule may find none
     if factor == 1 or h == 0:
-        return found
-    return replace(found, bandwidth=float(np.clip(factor * h, _LIMITS.smallest_subnormal, _LIMITS.max)))
+        return settings
+    return replace(settings, bandwidth=float(np.clip(factor * h, _LIMITS.smallest_subnormal, _LIMITS.max)))
 
 
 def attempt(make: Callable[[], T]) -> tuple[T | None, str]:

@@ -14,11 +14,10 @@ from numpy.typing import NDArray
 
 import ken
 from ken.retention import PairOfModels
-from ken.storage.outputs import models_of
-from ken.subnetwork.belonging import check_tensor, open_for
+from ken.storage import models_of
+from ken.subnetwork import check_tensor, open_for
 from kenviz.tiles.mask_tiles import Pyramid
 from kenviz.tiles.neighbour_tiles import Neighbours
-from kenviz.tiles.pyramid import Read
 from kenviz.tiles.value_tiles import Values
 
 # Decoded tensors, and pyramids, are kept while together they take no more bytes than this; the latest always is.
@@ -38,13 +37,14 @@ class Study:
     >>> study = Study(ken.prune(*pair, k=2), pair)
     >>> study.mask("w").sum(axis=1).tolist()
     [2, 2]
-    >>> Study.of(study.net, study) is study
+    >>> Study.open(study.net, study) is study
     True
     """
 
     def __init__(self, net: ken.Subnetwork, pair: PairOfModels | None = None) -> None:
         self.net, self.pair = net, pair
-        self._outlines = {name: of for name, of in net.outlines.items() if of.reason is None}
+        self.lock = threading.RLock()  # of the views of this study: with several, two threads could wait for each other
+        self._outlines = {name: outline for name, outline in net.outlines.items() if outline.reason is None}
         self.models: Any = None if pair is None else open_for(net, pair)
         self._recognised: set[str] = set()
         self._tensors: _Recent[ken.RetainedTensor] = _Recent(lambda tensor: tensor.bits.nbytes + tensor.ulps.nbytes)
@@ -53,7 +53,7 @@ class Study:
         self._neighbours: _Recent[Neighbours] = _Recent(lambda neighbours: neighbours.nbytes)
 
     @classmethod
-    def of(cls, net: ken.Subnetwork, pair: PairOfModels | Study | None) -> Study:
+    def open(cls, net: ken.Subnetwork, pair: PairOfModels | Study | None) -> Study:
         """The study of a subnetwork and a pair; a study itself stays what it is."""
         if not isinstance(pair, Study):
             return cls(net, pair)
@@ -91,8 +91,8 @@ class Study:
         if not self._outlines:
             raise ValueError("the subnetwork has no pruned tensor to show")
         if tensor not in self._outlines:
-            known = f"one of {len(self._outlines)}, such as {next(iter(self._outlines))!r}"
-            raise ValueError(f"tensor must be a pruned one, {known}; got {tensor!r}")
+            choice = f"one of {len(self._outlines)}, such as {next(iter(self._outlines))!r}"
+            raise ValueError(f"tensor must be a pruned one, {choice}; got {tensor!r}")
         return tensor
 
     def shape(self, tensor: str) -> tuple[int, int]:
@@ -109,47 +109,38 @@ class Study:
 
     def pyramid(self, tensor: str) -> Pyramid:
         """Counts for any zoom into a tensor's mask. Those asked for last are kept."""
-        return self._pyramids.get(
-            self.check(tensor), lambda: Pyramid.reading(self.shape(tensor), partial(self.mask, tensor))
-        )
+        return self._pyramids.get(self.check(tensor), lambda: Pyramid(self.shape(tensor), partial(self.mask, tensor)))
 
     def values(self, tensor: str, show: str) -> Values:
         """Means for any zoom into a quantity (`kenviz.study.quantities`) of a tensor. Those asked for last are kept."""
         self._pair()
         return self._values.get(
-            f"{show} {self.check(tensor)}", lambda: Values(self.shape(tensor), self._reader(tensor, show))
+            f"{show} {self.check(tensor)}", lambda: Values(self.shape(tensor), partial(self._quantity, tensor, show))
         )
 
-    def _reader(self, tensor: str, show: str) -> Read:
-        """A function that gives a quantity of some rows, (rows, n) float64, NaN where an entry has none."""
-
-        def read(rows: slice) -> NDArray[Any]:
-            fine_tuned, pretrained = self.rows(tensor, rows)
-            if show == "fine_tuned":
-                return fine_tuned
-            if show == "pretrained":
-                return pretrained
-            if show == "retained":
-                return np.where(self.mask(tensor, rows), fine_tuned, np.nan)
-            with np.errstate(over="ignore"):
-                update = fine_tuned - pretrained
-            return np.sign(update) if show == "sign" else update
-
-        return read
+    def _quantity(self, tensor: str, show: str, rows: slice) -> NDArray[Any]:
+        """A quantity of some rows, (rows, n) float64, NaN where an entry has none."""
+        fine_tuned, pretrained = self.rows(tensor, rows)
+        if show == "fine_tuned":
+            return fine_tuned
+        if show == "pretrained":
+            return pretrained
+        if show == "retained":
+            return np.where(self.mask(tensor, rows), fine_tuned, np.nan)
+        with np.errstate(over="ignore"):
+            update = fine_tuned - pretrained
+        return np.sign(update) if show == "sign" else update
 
     def neighbours(self, tensor: str) -> Neighbours:
         """Counts of retained neighbours in a tensor's mask, for any zoom. Those asked for last are kept."""
-
-        def read(rows: slice) -> NDArray[np.bool_]:
-            return self.mask(tensor, rows)
-
-        return self._neighbours.get(self.check(tensor), lambda: Neighbours(read, self.shape(tensor)))
+        return self._neighbours.get(
+            self.check(tensor), lambda: Neighbours(self.shape(tensor), partial(self.mask, tensor))
+        )
 
     def rows(self, tensor: str, wanted: slice) -> tuple[NDArray[Any], NDArray[Any]]:
         """Fine-tuned and pretrained rows, each (rows, n) float64; NaN where there is no pretrained value."""
         self.recognise(tensor)
-        found: tuple[NDArray[Any], NDArray[Any]] = self.models.rows(self.check(tensor), wanted)
-        return found
+        return self.models.rows(self.check(tensor), wanted)
 
     def recognise(self, tensor: str) -> None:
         """Raise `ValueError` if a tensor of the pair is not, bit for bit, the one that was pruned. It is read once."""

@@ -1,4 +1,4 @@
-"""The results of a sweep as a view needs them: checked, completed, and as one series a rule."""
+"""The results of a sweep, read from a table or a file, checked, completed, and as one series a rule."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ import numpy as np
 import pandas as pd
 
 import ken
-from kenviz.text.labels import label
+from ken.evaluation import tabled
+from kenviz.text.labels import apart, label
 
 _NEEDED = ["model", "rule", "on", "k", "seed", "share", "metric"]
 #: Columns that are no metrics, though they may be numbers.
@@ -34,25 +35,27 @@ class Level(NamedTuple):
 
 
 class Sweep:
-    """A table of `ken.sweep`, or the path of a results file, checked.
+    """A table of `ken.sweep`, or the path of one as CSV or of a results file, checked.
 
-    pruned: one line an evaluation of a pruned model, with all columns of the table. metrics: "metric" and the further
-    metrics, which are all other columns of numbers. The standard error of a further metric is in a column of its name
-    with "_error" behind it, if there is one.
+    The standard error of a further metric is in a column of its name with "_error" behind it, if there is one.
 
-    Raises `ValueError` for a table that lacks columns, has no pruned model, or numbers that cannot be;
-    `ken.results.read`'s errors for a file.
+    Raises `ValueError` for a table that lacks columns, has no pruned model, or numbers that cannot be; and what
+    `read_table` raises.
+
+    Attributes:
+        source: The path that was read, None for a table.
+        pruned: One line an evaluation of a pruned model, with all columns of the table.
+        metrics: "metric" and the further metrics, which are all other columns of numbers.
 
     >>> table = pd.DataFrame({"model": ["fine-tuned", "pruned"], "rule": ["", "ken"], "on": ["", "weights"],
     ...                       "k": [np.nan, 0.5], "seed": -1, "share": [1.0, 0.5], "metric": [0.7, 0.6]})
-    >>> found = Sweep(table)
-    >>> found.lines("metric", "difference").round(2)["mean"].tolist()
+    >>> Sweep(table).lines("metric", "difference").round(2)["mean"].tolist()
     [-0.1]
     """
 
     def __init__(self, table: pd.DataFrame | str | Path) -> None:
         self.source = table if isinstance(table, str | Path) else None
-        self._table = _checked(ken.results.read(table) if isinstance(table, str | Path) else table)
+        self._table = _checked(read_table(table))
         self.pruned = self._table[self._table["model"] == "pruned"].reset_index(drop=True)
         # Numbers of Python's own: they are shown as they would be typed.
         for name in ("k", "seed"):
@@ -73,7 +76,36 @@ class Sweep:
     @cached_property
     def names(self) -> dict[Series, str]:
         """What each series is called, in at most 40 characters; no two are the same."""
-        return dict(zip(self.series, apart([series_name(*of) for of in self.series]), strict=True))
+        return dict(zip(self.series, apart([series_name(*series) for series in self.series]), strict=True))
+
+    @cached_property
+    def groups(self) -> list[tuple[Series, pd.Index]]:
+        """Which lines of `pruned` are of one rule, on and k: series by series, by share within each."""
+        # repr tells 1 entry from 1.0, all of them, and a mapping from another.
+        keys = [self.pruned["rule"], self.pruned["on"], self.pruned["k"].map(repr)]
+        groups = [((str(rule), str(on)), lines) for (rule, on, _), lines in self.pruned.groupby(keys, sort=False)]
+        place = {series: at for at, series in enumerate(self.series)}
+        groups.sort(key=lambda group: (place[group[0]], group[1]["share"].mean()))
+        return [(series, lines.index) for series, lines in groups]
+
+    @cached_property
+    def base(self) -> pd.Series | None:
+        """The first line of the fine-tuned model, from which differences are taken; None if there is none."""
+        lines = self._table[self._table["model"] == "fine-tuned"]
+        return None if lines.empty else lines.iloc[0]
+
+    @cached_property
+    def paired(self) -> pd.Series:
+        """Of each line of `pruned`, whether the error of its difference was measured item by item.
+
+        None if the table does not say.
+        """
+        if "paired" in self.pruned:
+            return truths(self.pruned["paired"])
+        answers: list[bool | None] = [None] * len(self.pruned)
+        if "outcomes" in self.pruned and self.base is not None:
+            answers = [_by_items(line) and _by_items(self.base) for _, line in self.pruned.iterrows()]
+        return pd.Series(answers, self.pruned.index, dtype=object)
 
     def level(self, model: str, metric: str, quantity: str) -> Level:
         """What the fine-tuned or the pretrained model reaches; NaN where the table does not say."""
@@ -88,41 +120,23 @@ class Sweep:
         values, errors = self._values(self.pruned, metric, quantity)
         return self.pruned[["rule", "on", "k", "seed", "share"]].assign(value=values, error=errors)
 
-    def lines(self, metric: str, quantity: str, of: Sequence[Series] | None = None) -> pd.DataFrame:
-        """One line for each rule, on and k, by share within each series: share, seeds (how many evaluations), mean,
-        lowest, highest, error (the mean of their standard errors, NaN if unknown).
+    def lines(self, metric: str, quantity: str, shown: Sequence[Series] | None = None) -> pd.DataFrame:
+        """One line for each of `groups`: rule, on, k, share, seeds, mean, lowest, highest, error.
+
+        seeds is how many evaluations there are, error the mean of their standard errors, NaN if unknown.
         """
-        found = self.evaluations(metric, quantity)
-        wanted = self.series if of is None else list(of)
-        keep = [pair in set(wanted) for pair in zip(found["rule"], found["on"], strict=True)]
-        found = found[keep]
+        table = self.evaluations(metric, quantity)
         rows = []
-        # repr tells 1 entry from 1.0, all of them, and a mapping from another.
-        for (rule, on, _), group in found.groupby(["rule", "on", found["k"].map(repr)], sort=False):
-            value = group["value"]
-            spread = value.mean(), value.min(), value.max()
-            rows.append(
-                (rule, on, group["k"].iloc[0], group["share"].mean(), len(group), *spread, group["error"].mean())
-            )
+        for series, at in self.groups:
+            if shown is None or series in shown:
+                group = table.loc[at]
+                value, k = group["value"], group["k"].iloc[0]
+                spread = value.mean(), value.min(), value.max()
+                rows.append((*series, k, group["share"].mean(), len(group), *spread, group["error"].mean()))
         names = ["rule", "on", "k", "share", "seeds", "mean", "lowest", "highest", "error"]
-        table = pd.DataFrame(rows, columns=names)
-        table["k"] = pd.Series([row[2] for row in rows], table.index, dtype=object)
-        order = [self.series.index(pair) for pair in zip(table["rule"], table["on"], strict=True)]
-        table = table.assign(order=order).sort_values(["order", "share"], kind="stable", ignore_index=True)
-        return table.drop(columns="order")
-
-    def has_base(self) -> bool:
-        """Whether differences can be told: there is a line of the fine-tuned model."""
-        return bool((self._table["model"] == "fine-tuned").any())
-
-    def paired(self, at: int) -> bool | None:
-        """Whether the difference of that pruned model was measured item by item; None if the table does not say."""
-        line = self.pruned.iloc[at]
-        if "paired" in self.pruned:
-            return truths(self.pruned["paired"]).iloc[at]
-        if "outcomes" in self.pruned and self.has_base():
-            return _by_items(line) and _by_items(self._table[self._table["model"] == "fine-tuned"].iloc[0])
-        return None
+        lines = pd.DataFrame(rows, columns=names)
+        lines["k"] = pd.Series([row[2] for row in rows], lines.index, dtype=object)
+        return lines
 
     def _values(self, lines: pd.DataFrame, metric: str, quantity: str) -> tuple[pd.Series, pd.Series]:
         unknown = pd.Series(np.nan, lines.index)
@@ -134,20 +148,53 @@ class Sweep:
             return values, errors
         base = self.level("fine-tuned", metric, "metric")
         errors = (errors**2 + base.error**2) ** 0.5
-        if metric == "metric" and "outcomes" in lines:
-            errors = self._by_outcomes(lines, errors)
+        if metric == "metric" and "outcomes" in lines and self.base is not None:
+            errors = self._by_outcomes(lines, errors, self.base)
         # A model differs from itself by nothing, without an error.
         return values - base.value, errors.mask(lines["model"] == "fine-tuned", 0.0)
 
-    def _by_outcomes(self, lines: pd.DataFrame, errors: pd.Series) -> pd.Series:
+    def _by_outcomes(self, lines: pd.DataFrame, errors: pd.Series, base: pd.Series) -> pd.Series:
         """Errors of differences item by item, where the outcomes are known and their mean is the metric."""
-        base = self._table[self._table["model"] == "fine-tuned"].iloc[0]
-        found = errors.to_numpy(copy=True)
+        exact = errors.to_numpy(copy=True)
         for at, (_, line) in enumerate(lines.iterrows()):
             if _by_items(base) and _by_items(line):
                 differences = line["outcomes"].astype(float) - base["outcomes"]
-                found[at] = float(differences.std()) / math.sqrt(len(differences))
-        return pd.Series(found, lines.index)
+                exact[at] = float(differences.std()) / math.sqrt(len(differences))
+        return pd.Series(exact, lines.index)
+
+
+def read_table(source: Any) -> pd.DataFrame:
+    """A table as it is, or what a file has of it: the CSV of a sweep, or the lines that `ken.results` keeps.
+
+    Raises `TypeError` for anything else, `ValueError` for a CSV that cannot be read, and `ken.results.read`'s errors
+    for any other file.
+    """
+    if isinstance(source, pd.DataFrame):
+        return source
+    if not isinstance(source, str | Path):
+        raise TypeError(f"a table of ken.sweep or the path of a results file is needed, got {type(source).__name__}")
+    path = Path(source)
+    if path.suffix.lower() != ".csv":
+        return tabled(ken.results.records(path))
+    try:
+        table = pd.read_csv(path, encoding="utf-8", dtype={"k": str})
+    except ValueError as error:  # also of a file that is no text, or is empty
+        raise ValueError(f"{path} cannot be read as CSV in UTF-8: {error}") from error
+    for name in {"rule", "on", "k"} & set(table.columns):
+        table[name] = table[name].fillna("").astype(str)
+    if "k" in table:
+        table["k"] = pd.Series([_k(text) for text in table["k"]], index=table.index, dtype=object)
+    return table
+
+
+def _k(text: str) -> Any:
+    """A k as it was written: 3 entries differ from a share of 3.0."""
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text or math.nan
 
 
 def truths(column: pd.Series) -> pd.Series:
@@ -156,8 +203,8 @@ def truths(column: pd.Series) -> pd.Series:
     >>> truths(pd.Series([True, "FALSE", "", None, 1.0])).tolist()
     [True, False, None, None, True]
     """
-    known = {"true": True, "1": True, "1.0": True, "false": False, "0": False, "0.0": False}
-    return pd.Series([known.get(str(value).lower()) for value in column], column.index, dtype=object)
+    words = {"true": True, "1": True, "1.0": True, "false": False, "0": False, "0.0": False}
+    return pd.Series([words.get(str(value).lower()) for value in column], column.index, dtype=object)
 
 
 def _by_items(line: pd.Series) -> bool:
@@ -174,18 +221,7 @@ def series_name(rule: str, on: str) -> str:
     return label(f"{rule} on {on}" if on == "update" else rule, 40)
 
 
-def apart(names: Sequence[str]) -> list[str]:
-    """The names, numbered if two of them are the same.
-
-    >>> apart(["a", "b"]), apart(["a", "a"])
-    (['a', 'b'], ['1 a', '2 a'])
-    """
-    return list(names) if len(set(names)) == len(names) else [f"{i} {name}" for i, name in enumerate(names, 1)]
-
-
-def _checked(table: Any) -> pd.DataFrame:
-    if not isinstance(table, pd.DataFrame):
-        raise TypeError(f"a table of ken.sweep or the path of a results file is needed, got {type(table).__name__}")
+def _checked(table: pd.DataFrame) -> pd.DataFrame:
     missing = [name for name in _NEEDED if name not in table.columns]
     if missing:
         columns = f"column {missing[0]!r}" if len(missing) == 1 else f"columns {', '.join(map(repr, missing))}"
@@ -204,6 +240,8 @@ def _checked(table: Any) -> pd.DataFrame:
     for at in table.index[pruned & ~table["share"].between(0, 1, inclusive="right")]:
         raise ValueError(f"share must be above 0 and at most 1, got {table['share'][at]} in line {at}")
     for name in ("rule", "on"):
+        if table[name].isna().any():  # empty text, as pandas reads it from a CSV
+            table[name] = table[name].astype(object).where(table[name].notna(), "")
         for i, value in enumerate(table[name]):
             if not isinstance(value, str):
                 raise ValueError(f"{name} must be text, got {value!r} in line {i}")

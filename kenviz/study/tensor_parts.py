@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ken.retention.attention_heads import Heads, heads
+from ken.retention import Heads, heads_of
 from kenviz.study.study import Study
 
 #: What a tensor can be divided into.
@@ -43,8 +43,7 @@ def nearest(measure: str, parts: str) -> str:
     >>> nearest("kurtosis", "rows"), nearest("kurtosis", "heads"), nearest("row_length", "rows")
     ('kurtosis', 'update_share', 'share')
     """
-    known = (*_OWN, *_OF_ALL, *(_OF_ROWS if parts == "rows" else ()))
-    if measure in known:
+    if measure in (*_OWN, *_OF_ALL, *(_OF_ROWS if parts == "rows" else ())):
         return measure
     return "share" if measure in ("rows", "row_length") else "update_share"
 
@@ -57,12 +56,12 @@ def strip(study: Study, tensor: str, parts: str, measure: str) -> Strip:
     columns are theirs.
     """
     shown = nearest(measure, parts)
-    of = _heads(study, tensor) if parts == "heads" else None
-    if parts == "heads" and of is None:
-        return Strip(shown, np.zeros(0), [], "no attention heads are known of this tensor")
-    names = [] if of is None else [f"{role} {head}" for role, head in of.groups]
+    groups = _heads(study, tensor) if parts == "heads" else None
+    if parts == "heads" and groups is None:
+        return Strip(shown, np.zeros(0), [], problem="no attention heads are known of this tensor")
+    names = [] if groups is None else [f"{role} {head}" for role, head in groups.groups]
     if shown in _OWN:
-        return Strip(shown, _own(study, tensor, parts, of, shown), names)
+        return Strip(shown, _own(study, tensor, parts, groups=groups, measure=shown), names)
     if parts == "heads":
         table = study.retention.heads()
         table = table[table["tensor"] == tensor]
@@ -73,17 +72,17 @@ def strip(study: Study, tensor: str, parts: str, measure: str) -> Strip:
 
 def _heads(study: Study, tensor: str) -> Heads | None:
     """The heads of a tensor that is cut into the rows it has anyway; as `ken.retention.heads` counts them."""
-    of, architecture = study.net.outlines[tensor], study.net.architecture
-    if architecture is None or (len(of.shape) == 2 and study.shape(tensor) != of.shape):
+    shape, architecture = study.net.outlines[tensor].shape, study.net.architecture
+    if architecture is None or (len(shape) == 2 and study.shape(tensor) != shape):
         return None
-    return heads(tensor, of.shape, architecture.config)
+    return heads_of(tensor, shape, architecture.config)
 
 
-def _own(study: Study, tensor: str, parts: str, of: Heads | None, measure: str) -> NDArray[np.float64]:
-    pyramid, along = study.pyramid(tensor), parts if of is None else of.axis
+def _own(study: Study, tensor: str, parts: str, groups: Heads | None, measure: str) -> NDArray[np.float64]:
+    pyramid, along = study.pyramid(tensor), parts if groups is None else groups.axis
     counts: NDArray[Any] = (pyramid.row_counts if along == "rows" else pyramid.column_counts).astype(float)
-    if of is not None:
-        counts = np.bincount(of.group, weights=counts, minlength=len(of.groups))
+    if groups is not None:
+        counts = np.bincount(groups.group, weights=counts, minlength=len(groups.groups))
     entries = math.prod(pyramid.shape) / len(counts)
     if measure == "entries":
         return np.full(len(counts), entries)

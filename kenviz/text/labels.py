@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Sequence
+from typing import Any
 
 #: Characters of a title that has room in a window of 420 px.
 NARROW = 40
 
 
 def visible(text: str) -> str:
-    """Text in which everything can be seen: line breaks, marks that change the direction of writing and the like,
-    which would move or reverse what stands around them, are spelled out.
+    """Text in which everything can be seen.
+
+    Line breaks, marks that change the direction of writing and the like, which would move or reverse what stands around
+    them, are spelled out.
 
     >>> visible("a\\nb\\u202ec")
     'a\\\\nb\\\\u202ec'
@@ -21,16 +25,21 @@ def visible(text: str) -> str:
 
 
 def rule_in_words(rule: str, on: str, bandwidth: object, kernel: str) -> str:
-    """A rule, and what it was told other than by default.
+    """A rule, and those of its settings that are not the usual ones.
 
-    >>> rule_in_words("ken", "weights", "normal reference", "gaussian")
+    >>> rule_in_words("ken", "weights", bandwidth="normal reference", kernel="gaussian")
     'ken'
-    >>> rule_in_words("ken", "update", 0.01, "linear")
+    >>> rule_in_words("ken", "update", bandwidth=0.01, kernel="linear")
     'ken on the update, bandwidth 0.01, kernel linear'
     """
     words = rule + (" on the update" if on == "update" else "")
     words += f", bandwidth {bandwidth}" if bandwidth != "normal reference" else ""
     return visible(words + (f", kernel {kernel}" if kernel != "gaussian" else ""))
+
+
+def recipe_in_words(recipe: Any) -> str:
+    """The rule of a subnetwork's recipe, as `rule_in_words` says it."""
+    return rule_in_words(recipe.rule, recipe.on, bandwidth=recipe.bandwidth, kernel=recipe.kernel)
 
 
 def last(name: str, most: int) -> str:
@@ -57,3 +66,12 @@ def label(name: str, most: int = 110) -> str:
         return seen
     half = (most - 1) // 2
     return f"{seen[: most - 1 - half]}…{seen[-half:]}"
+
+
+def apart(names: Sequence[str]) -> list[str]:
+    """The names, numbered if two of them are the same: what was cut from a label may have been the difference.
+
+    >>> apart(["a", "b"]), apart(["a", "a"])
+    (['a', 'b'], ['1 a', '2 a'])
+    """
+    return list(names) if len(set(names)) == len(names) else [f"{i} {name}" for i, name in enumerate(names, 1)]

@@ -96,7 +96,7 @@ MEASURES = {
     "tails_share": Measure("share of the tails retained", "%", "share"),
     "tails": Measure("entries in the tails, beyond 2σ of their row", "entries", "count"),
     "tails_retained": Measure("entries in the tails that are retained", "entries", "count"),
-    "neighbours_z": Measure("z-score of retained neighbours", "standard deviations from chance", "signed", True),
+    "neighbours_z": Measure("z-score of retained neighbours", "standard deviations from chance", "signed", middle=True),
     "neighbours": Measure("retained neighbours of a retained entry, mean", "neighbours", "real"),
     "neighbours_expected": Measure("retained neighbours of a retained entry, mean by chance", "neighbours", "real"),
     "pairs": Measure("pairs of retained neighbours", "pairs", "count"),
@@ -107,6 +107,6 @@ MEASURES = {
     "head_gini": Measure("Gini coefficient of the retained energy by head", "", "real"),
     "head_entropy": Measure("entropy of the retained energy by head", "of the highest", "share"),
     "bandwidth": Measure("bandwidth of the published rule, mean over rows", _WEIGHTS, "real"),
-    "kurtosis": Measure("excess kurtosis, mean over rows", "0: as the normal distribution", "signed", True),
+    "kurtosis": Measure("excess kurtosis, mean over rows", "0: as the normal distribution", "signed", middle=True),
     "modes": Measure("modes of a row's density, mean", "modes", "real"),
 }

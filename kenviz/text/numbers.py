@@ -9,37 +9,37 @@ from markupsafe import Markup
 _ELEMENT = Markup('<data value="{}" data-of="{}">{}</data>')
 
 
-def count(of: str, value: int) -> Markup:
-    """A whole number, in groups of three digits; of says which one it is.
+def count(name: str, value: int) -> Markup:
+    """A whole number, in groups of three digits; name says which one it is.
 
     >>> count("net.retained", 12345)
     Markup('<data value="12345" data-of="net.retained">12,345</data>')
     """
-    return _ELEMENT.format(int(value), of, f"{int(value):,}")
+    return _ELEMENT.format(int(value), name, f"{int(value):,}")
 
 
-def percent(of: str, value: float) -> Markup:
+def percent(name: str, value: float) -> Markup:
     """A share as a percentage, a dash if it is NaN.
 
     >>> percent("net.share", 0.5)
     Markup('<data value="0.5" data-of="net.share">50.0\\xa0%</data>')
     """
-    return _ELEMENT.format(repr(float(value)), of, in_percent(value))
+    return _ELEMENT.format(repr(float(value)), name, in_percent(value))
 
 
-def points(of: str, value: float) -> Markup:
+def points(name: str, value: float) -> Markup:
     """A difference of two shares, with its sign, in percentage points."""
-    return _ELEMENT.format(repr(float(value)), of, f"{100 * value:+.1f}\N{NO-BREAK SPACE}points".replace("-", "−"))
+    return _ELEMENT.format(repr(float(value)), name, f"{100 * value:+.1f}\N{NO-BREAK SPACE}points".replace("-", "−"))
 
 
-def unsigned_points(of: str, value: float) -> Markup:
+def unsigned_points(name: str, value: float) -> Markup:
     """A width in percentage points, such as a standard error."""
-    return _ELEMENT.format(repr(float(value)), of, f"{100 * value:.1f}\N{NO-BREAK SPACE}points")
+    return _ELEMENT.format(repr(float(value)), name, f"{100 * value:.1f}\N{NO-BREAK SPACE}points")
 
 
-def measure(of: str, value: float) -> Markup:
+def measure(name: str, value: float) -> Markup:
     """Any other number, to three digits."""
-    return _ELEMENT.format(repr(float(value)), of, in_digits(value))
+    return _ELEMENT.format(repr(float(value)), name, in_digits(value))
 
 
 def in_percent(value: float) -> str:

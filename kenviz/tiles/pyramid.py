@@ -7,7 +7,6 @@ in is read again, a bounded number of entries.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -25,13 +24,15 @@ STRETCH = 1 << 20
 
 #: rows of a matrix, some at a time: slice -> (rows, n)
 Read = Callable[[slice], NDArray[Any]]
+#: Entries of a matrix -> what is summed of them, and which of them take part, uint8; None if all do.
+Split = Callable[[NDArray[Any]], tuple[NDArray[Any], NDArray[np.uint8] | None]]
 
 
 class Lattice(NamedTuple):
-    """Tiles side by side: (rows, columns) of them, each of tile_rows × tile_columns entries, the last of a side perhaps
-    fewer, beginning at entry (first_row, first_column) of a matrix of that shape.
+    """Tiles side by side: (rows, columns) of them, which cover a part of a matrix of that shape.
 
-    level says where their sums come from: 0 is the matrix itself.
+    Each has tile_rows × tile_columns entries, the last of a side perhaps fewer; the first begins at entry (first_row,
+    first_column). level says where their sums come from: 0 is the matrix itself.
     """
 
     first_row: int
@@ -51,49 +52,27 @@ class Lattice(NamedTuple):
     @property
     def row_edges(self) -> NDArray[np.int64]:
         """First row of each tile, and the row behind the last: (rows + 1,)."""
-        return _edges(self.first_row, self.rows, self.tile_rows, self.shape[0])
+        return np.minimum(self.first_row + np.arange(self.rows + 1) * self.tile_rows, self.shape[0])
 
     @property
     def column_edges(self) -> NDArray[np.int64]:
         """First column of each tile, and the column behind the last: (columns + 1,)."""
-        return _edges(self.first_column, self.columns, self.tile_columns, self.shape[1])
+        return np.minimum(self.first_column + np.arange(self.columns + 1) * self.tile_columns, self.shape[1])
+
+    @property
+    def tile(self) -> tuple[int, int]:
+        """Rows and columns of a tile."""
+        return self.tile_rows, self.tile_columns
+
+    @property
+    def part(self) -> tuple[slice, slice]:
+        """The rows and the columns of the matrix that are covered."""
+        return slice(self.first_row, int(self.row_edges[-1])), slice(self.first_column, int(self.column_edges[-1]))
 
     @property
     def entries(self) -> NDArray[np.int64]:
         """How many entries each tile covers: (rows, columns)."""
         return np.multiply.outer(np.diff(self.row_edges), np.diff(self.column_edges))
-
-
-@dataclass(frozen=True, eq=False)
-class Placed:
-    """What is drawn of a part of a matrix, tile by tile: these lie at `place`."""
-
-    place: Lattice
-
-    @property
-    def exact(self) -> bool:
-        """True if every tile is one entry."""
-        return self.place.exact
-
-    @property
-    def first_row(self) -> int:
-        """The row at which the tiles begin."""
-        return self.place.first_row
-
-    @property
-    def first_column(self) -> int:
-        """The column at which the tiles begin."""
-        return self.place.first_column
-
-    @property
-    def tile_rows(self) -> int:
-        """Rows of a tile."""
-        return self.place.tile_rows
-
-    @property
-    def tile_columns(self) -> int:
-        """Columns of a tile."""
-        return self.place.tile_columns
 
 
 def blocks(shape: tuple[int, int]) -> list[tuple[int, int]]:
@@ -106,18 +85,18 @@ def blocks(shape: tuple[int, int]) -> list[tuple[int, int]]:
     >>> blocks((250_880, 2_048))[:3]
     [(1, 1), (4, 8), (16, 8)]
     """
-    found = [(1, 1)]
-    while max(_blocks_of(shape, found[-1])) > SMALLEST:
-        sides = _blocks_of(shape, found[-1])
+    levels = [(1, 1)]
+    while max(_blocks_of(shape, levels[-1])) > SMALLEST:
+        sides = _blocks_of(shape, levels[-1])
         # Rows and columns shrink apart: a matrix may be long and narrow.
         down, across = (FACTOR if side > SMALLEST else 1 for side in sides)
-        block = (found[-1][0] * down, found[-1][1] * across)
-        while len(found) == 1 and np.prod(_blocks_of(shape, block)) > MOST_BLOCKS:
+        block = (levels[-1][0] * down, levels[-1][1] * across)
+        while len(levels) == 1 and np.prod(_blocks_of(shape, block)) > MOST_BLOCKS:
             # Columns first: rows are what is read whole when finer tiles are asked for.
             wide = _blocks_of(shape, block)[1] > SMALLEST // 2 or block[0] >= shape[0]
             block = (block[0], 2 * block[1]) if wide else (2 * block[0], block[1])
-        found.append(block)
-    return found
+        levels.append(block)
+    return levels
 
 
 def lattice(
@@ -136,7 +115,8 @@ def lattice(
     c0, c1 = _within(columns, shape[1])
     down, across = -(-(r1 - r0) // height), -(-(c1 - c0) // width)
     levels, level = blocks(shape), 0
-    if len(levels) > 1 and _whole(r0, r1, down) * shape[1] > MOST_READ:
+    # Tiles are read whole, with rows beyond either end of the part.
+    if len(levels) > 1 and (-(-r1 // down) - r0 // down) * down * shape[1] > MOST_READ:
         down, across = max(down, levels[1][0]), max(across, levels[1][1])
         level = max(
             i for i, (block_rows, block_columns) in enumerate(levels) if block_rows <= down and block_columns <= across
@@ -145,23 +125,36 @@ def lattice(
     tile_rows, tile_columns = -(-down // block_rows) * block_rows, -(-across // block_columns) * block_columns
     first_row, first_column = r0 // tile_rows, c0 // tile_columns
     return Lattice(
-        first_row * tile_rows,
-        first_column * tile_columns,
-        tile_rows,
-        tile_columns,
-        -(-r1 // tile_rows) - first_row,
-        -(-c1 // tile_columns) - first_column,
-        shape,
-        level,
+        first_row=first_row * tile_rows,
+        first_column=first_column * tile_columns,
+        tile_rows=tile_rows,
+        tile_columns=tile_columns,
+        rows=-(-r1 // tile_rows) - first_row,
+        columns=-(-c1 // tile_columns) - first_column,
+        shape=shape,
+        level=level,
     )
 
 
-def pool(values: NDArray[Any], down: int, across: int, dtype: DTypeLike) -> NDArray[Any]:
-    """Sums of a matrix over blocks of down × across, the last of a side perhaps smaller, in that dtype.
+def whole(shape: tuple[int, int], most: int) -> Lattice:
+    """The tiles of all of a matrix, at most most × most, that are summed from its entries, however many they are.
 
-    >>> pool(np.ones((3, 4), np.uint8), 2, 3, np.int64).tolist()
+    >>> whole((5, 3), 4)[2:6]
+    (2, 1, 3, 3)
+    """
+    down, across = (max(1, -(-side // most)) for side in shape)
+    return Lattice(0, 0, down, across, *_blocks_of(shape, (down, across)), shape=shape, level=0)
+
+
+def pool(values: NDArray[Any], block: tuple[int, int], dtype: DTypeLike | None = None) -> NDArray[Any]:
+    """Sums of a matrix over blocks of that many rows and columns, the last of a side perhaps smaller.
+
+    They are in that dtype, or in the widest of the kind of the values: float64 or int64.
+
+    >>> pool(np.ones((3, 4), np.uint8), (2, 3)).tolist()
     [[6, 2], [3, 1]]
     """
+    (down, across), dtype = block, dtype or (np.float64 if values.dtype.kind == "f" else np.int64)
     # One line of each block at a time: several times as fast as numpy.add.reduceat, and no copy is widened.
     if down > 1:
         sums = np.zeros((-(-values.shape[0] // down), values.shape[1]), dtype)
@@ -214,44 +207,42 @@ class Levels:
     def put(self, rows: slice, values: NDArray[Any]) -> None:
         """The values of some rows, (rows, n)."""
         if self._sums:
-            down, across = self._blocks[1]
-            exact = np.float64 if values.dtype.kind == "f" else self._type((down, across))
-            part = pool(values, down, across, exact)
+            block = self._blocks[1]
+            part = pool(values, block, np.float64 if values.dtype.kind == "f" else self._type(block))
+            first = rows.start // block[0]
             with np.errstate(over="ignore"):  # what float32 cannot hold is infinite: shown as beyond the scale
-                self._sums[0][rows.start // down : rows.start // down + len(part)] = part
+                self._sums[0][first : first + len(part)] = part
 
     def finish(self) -> None:
         """Sum the coarser levels, once all rows are in."""
         for below, block in zip(self._blocks[1:], self._blocks[2:], strict=False):
-            down, across = block[0] // below[0], block[1] // below[1]
-            self._sums.append(pool(self._sums[-1], down, across, self._type(block)))
+            step = block[0] // below[0], block[1] // below[1]
+            self._sums.append(pool(self._sums[-1], step, self._type(block)))
 
-    def sums(self, tiles: Lattice) -> NDArray[Any]:
+    def sums(self, place: Lattice) -> NDArray[Any]:
         """Sums over tiles whose level is not 0: (rows, columns), float64 or int64."""
-        level, (down, across) = self._sums[tiles.level - 1], self._blocks[tiles.level]
-        rows = slice(tiles.first_row // down, -(-int(tiles.row_edges[-1]) // down))
-        columns = slice(tiles.first_column // across, -(-int(tiles.column_edges[-1]) // across))
-        wide = np.float64 if level.dtype.kind == "f" else np.int64
-        return pool(level[rows, columns], tiles.tile_rows // down, tiles.tile_columns // across, wide)
+        level, (down, across) = self._sums[place.level - 1], self._blocks[place.level]
+        rows, columns = place.part
+        part = level[rows.start // down : -(-rows.stop // down), columns.start // across : -(-columns.stop // across)]
+        return pool(part, (place.tile_rows // down, place.tile_columns // across))
 
     def _type(self, block: tuple[int, int]) -> Any:
         return self._dtype or np.min_scalar_type(self._most * block[0] * block[1])
 
 
-def read_sums(read: Read, tiles: Lattice, of: Callable[[NDArray[Any]], NDArray[Any]], dtype: DTypeLike) -> NDArray[Any]:
-    """Sums over tiles of what `of` makes of the matrix, which is read a stretch at a time: (rows, columns) of dtype."""
-    rows = slice(tiles.first_row, int(tiles.row_edges[-1]))
-    columns = slice(tiles.first_column, int(tiles.column_edges[-1]))
-    parts = [
-        pool(of(read(some)[:, columns]), tiles.tile_rows, tiles.tile_columns, dtype)
-        for some in stretches(tiles.shape, rows, tiles.tile_rows)
-    ]
-    return np.concatenate(parts)
+def read_sums(read: Read, split: Split, place: Lattice) -> tuple[NDArray[Any], NDArray[np.int64] | None]:
+    """Sums over tiles of a matrix, and how many entries of each take part; it is read a stretch at a time.
 
-
-def _whole(first: int, last: int, tile: int) -> int:
-    """Rows of all tiles that rows first to last are in."""
-    return (-(-last // tile) - first // tile) * tile
+    Each is (rows, columns), the sums in float64 or int64; the second is None if all entries do.
+    """
+    rows, columns = place.part
+    sums, counts = [], []
+    for some in stretches(place.shape, rows, place.tile_rows):
+        values, counted = split(read(some)[:, columns])
+        sums.append(pool(values, place.tile))
+        if counted is not None:
+            counts.append(pool(counted, place.tile))
+    return np.concatenate(sums), np.concatenate(counts) if counts else None
 
 
 def _blocks_of(shape: tuple[int, int], block: tuple[int, int]) -> tuple[int, int]:
@@ -261,7 +252,3 @@ def _blocks_of(shape: tuple[int, int], block: tuple[int, int]) -> tuple[int, int
 def _within(bounds: tuple[float, float], size: int) -> tuple[int, int]:
     low = int(np.clip(np.floor(min(bounds)), 0, size - 1))
     return low, int(np.clip(np.ceil(max(bounds)), low + 1, size))
-
-
-def _edges(first: int, count: int, tile: int, size: int) -> NDArray[np.int64]:
-    return np.minimum(first + np.arange(count + 1) * tile, size)

@@ -1,4 +1,4 @@
-"""What all views share: a pane, a caption, one lock, a text form, and a way out of the notebook."""
+"""What all views share: a state with its controls, a pane, a caption, one lock, and a way out of the notebook."""
 
 from __future__ import annotations
 
@@ -13,8 +13,7 @@ import ipywidgets
 import traitlets
 from bokeh.models import LayoutDOM
 
-from ken.storage.file_kinds import PAGE
-from ken.storage.outputs import check_outputs
+from ken.storage import PAGE, check_outputs
 from kenviz.figures import html_page
 from kenviz.pane.bokeh_pane import BokehPane
 
@@ -22,37 +21,66 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-class View(ipywidgets.VBox):
-    """A figure with its controls and a caption in plain language, which is also its alternative text.
+class Phase:
+    """A part of a change, during which it is true: whoever hears of the change then waits for its end.
 
-    Subclasses call `_start` once their state is complete, which makes `pane`, and keep `caption` current. STATE names
-    the traits that make up the state; each is a keyword argument of the class, too, so that `code` can say how to get
-    there. Widget callbacks may run in another thread than the cell that is executing, so every change of state holds
-    the lock.
+    >>> moving = Phase(threading.RLock())
+    >>> with moving:
+    ...     bool(moving)
+    True
+    >>> bool(moving)
+    False
     """
 
-    theme = traitlets.Enum(
-        ["auto", "light", "dark"], "auto", help="Colours of the figure; auto follows the page it is shown in."
-    )
-    caption = traitlets.Unicode(help="What the figure shows, in plain language.")
+    def __init__(self, lock: threading.RLock) -> None:
+        self._lock, self._depth = lock, 0
+
+    def __enter__(self) -> None:
+        self._lock.acquire()
+        self._depth += 1
+
+    def __exit__(self, *_: object) -> None:
+        self._depth -= 1
+        self._lock.release()
+
+    def __bool__(self) -> bool:
+        return self._depth > 0
+
+
+@contextmanager
+def refusal() -> Iterator[None]:
+    """Turn a `ValueError` into a `traitlets.TraitError`: what a trait raises that refuses a value."""
+    try:
+        yield
+    except ValueError as error:
+        raise traitlets.TraitError(str(error)) from None
+
+
+class Stateful(ipywidgets.VBox):
+    """A widget with a state, which is some of its traits, and with controls that follow it.
+
+    Widget callbacks may run in another thread than the cell that is executing, so every change of state holds the
+    lock. Widgets that follow one another share a lock: with several, two threads could wait for each other.
+    """
 
     #: Traits that are the state, in the order in which they are set.
     STATE: tuple[str, ...] = ()
 
-    pane: BokehPane
+    def __init__(self, lock: threading.RLock | None = None, **traits: Any) -> None:
+        self._lock = lock or threading.RLock()
+        self._syncing = Phase(self._lock)  # controls follow the state, and do not change it in turn
+        super().__init__(**traits)
 
-    def __init__(self, **kwargs: Any) -> None:
-        self._lock = threading.RLock()
-        self._syncing = False
-        self._note = ipywidgets.HTML()
-        super().__init__(**kwargs)
+    @property
+    def state(self) -> dict[str, Any]:
+        """The state as plain values: as keyword arguments of its class they make the same view again."""
+        return {name: getattr(self, name) for name in self.STATE}
 
-    def _start(self, controls: list[ipywidgets.Widget], root: LayoutDOM) -> None:
-        self.pane = BokehPane(root, text=self.caption, theme=self.theme)
-        self._listen()
-        self._controls = ipywidgets.HBox(controls, layout={"flex_flow": "row wrap"})
-        self._shown(None)
-        self.children = [self._controls, self.pane, self._note]
+    def _assign(self, **values: Any) -> None:
+        """Set traits, one after another; what is None stays as it is."""
+        for name, value in values.items():
+            if value is not None:
+                self.set_trait(name, value)
 
     def _bind(self, control: ipywidgets.Widget, trait: str) -> None:
         """Keep a control and a trait equal. `traitlets.link` would raise if two threads moved them at once."""
@@ -63,56 +91,131 @@ class View(ipywidgets.VBox):
                     setattr(self, trait, control.value)
 
         def from_trait(_: object) -> None:
-            with self._sync():
+            with self._syncing:
                 control.value = getattr(self, trait)
 
         control.observe(from_control, "value")
         self.observe(from_trait, trait)
         from_trait(None)
 
-    @contextmanager
-    def _sync(self) -> Iterator[None]:
-        """Change controls to follow the state, without the controls changing the state in turn."""
-        with self._lock:
-            before, self._syncing = self._syncing, True
-            try:
-                yield
-            finally:
-                self._syncing = before
 
-    @traitlets.observe("caption")
-    def _shown(self, _: object) -> None:
-        if hasattr(self, "pane"):
-            self.pane.text = self.caption
-        # Names come from files of strangers.
-        self._note.value = f'<div class="kenviz-caption" style="line-height: 1.4">{html.escape(self.caption)}</div>'
+class Exported(Stateful):
+    """Figures in one theme, which can be written into a page of their own."""
 
-    @traitlets.observe("theme")
-    def _rethemed(self, _: object) -> None:
-        if hasattr(self, "pane"):
-            self.pane.theme = self.theme
+    theme = traitlets.Enum(["auto", "light", "dark"], "auto", help="Colours; auto follows the page of the figures.")
 
     @property
     def colours(self) -> str:
         """The theme for what is drawn away from any page: "auto" is light there."""
         return "dark" if self.theme == "dark" else "light"
 
-    @property
-    def state(self) -> dict[str, Any]:
-        """The state as plain values; give them to the class as keyword arguments to get the same view again."""
-        return {name: getattr(self, name) for name in self.STATE}
+    def to_html(self, path: str | Path, *, overwrite: bool = False) -> Path:
+        """Write what is shown, as it is now, into one HTML file that opens without a network or a kernel.
 
-    def code(self) -> str:
-        """Python that makes this view as it is now, of a subnetwork `net` and a pair `pair`."""
-        told = "".join(f", {name}={value!r}" for name, value in self.state.items())
-        return f"kenviz.{type(self).__name__}(net, pair{told})"
+        Args:
+            path: Where to. Another page is replaced, what is looked at never.
+            overwrite: Replace a file that holds something else, too; by default that is refused.
+
+        Returns:
+            The path.
+
+        Raises:
+            OutputError: That file is looked at, or there is one that holds something else.
+            OSError: The file cannot be written.
+        """
+        check_outputs([(path, PAGE)], self._reads(), overwrite=overwrite)
+        with self._lock:
+            title, pages = self._pages()
+            return html_page.write(path, title, figures=pages, theme=self.colours)
+
+    def _reads(self) -> Mapping[str, Any]:
+        """What the view looks at, by what it is called."""
+        return {}
+
+    def _pages(self) -> tuple[str, list[tuple[LayoutDOM, str]]]:
+        """A title, and each figure with its caption, as `View.page` gives it."""
+        raise NotImplementedError
+
+
+class View(Exported):
+    """A figure with its controls and a caption in plain language, which is also its alternative text.
+
+    STATE names the traits that make up the state; each is a keyword argument of the class, too, so that `code` can say
+    how to get there. A subclass sets them, makes its controls, and calls `_start`, which draws them; from then on
+    `_update` is called for each change. `_read` keeps `caption` current.
+    """
+
+    caption = traitlets.Unicode(help="What the figure shows, in plain language.")
+
+    pane: BokehPane
+
+    def __init__(self, lock: threading.RLock | None = None, **traits: Any) -> None:
+        super().__init__(lock, **traits)
+        self._settling = Phase(self._lock)  # a change has others in its wake; all are drawn at its end
+        self._note = ipywidgets.HTML()
+
+    def _start(self, controls: Mapping[ipywidgets.Widget, str | None], *below: ipywidgets.Widget) -> None:
+        """Draw the state, and follow it from now on; controls are bound to the traits that are named beside them."""
+        self._read()
+        self.pane = BokehPane(self._figure(), text=self.caption, theme=self.theme)
+        self._controls = ipywidgets.HBox(list(controls), layout={"flex_flow": "row wrap"})
+        self.children = [self._controls, self.pane, self._note, *below]
+        self._say(None)
+        self.pane.on_event(self._heard)
+        self.observe(self._say, "caption")
+        self.observe(self._rethemed, "theme")
+        self.observe(self._changed, list(self.STATE))
+        for control, trait in controls.items():
+            if trait is not None:
+                self._bind(control, trait)
+
+    # ---- what subclasses say
+
+    def _read(self) -> None:
+        """Work out what the state means: all that is drawn and said."""
+        raise NotImplementedError
 
     def _figure(self) -> LayoutDOM:
         """Build the figure anew from the current state."""
         raise NotImplementedError
 
-    def _listen(self) -> None:
-        """Attach the view to the events of its pane; most views hear none."""
+    def _update(self, name: str) -> None:
+        """Draw what has changed with that trait. Called with the lock held; the browser is told at the end."""
+        raise NotImplementedError
+
+    def _heard(self, event: dict[str, Any]) -> None:
+        """Take over what the user does in the figure; in most views that changes nothing."""
+
+    # ---- what follows the state
+
+    def _changed(self, change: dict[str, Any]) -> None:
+        with self._lock:
+            if not self._settling:
+                with self.pane.hold():
+                    self._update(change["name"])
+
+    def _say(self, _: object) -> None:
+        self.pane.text = self.caption
+        # Names come from files of strangers.
+        self._note.value = f'<div class="kenviz-caption" style="line-height: 1.4">{html.escape(self.caption)}</div>'
+
+    def _rethemed(self, _: object) -> None:
+        self.pane.theme = self.theme
+
+    # ---- what can be asked
+
+    def code(self) -> str:
+        """Write the Python that makes this view as it is now.
+
+        Returns:
+            One expression, of a subnetwork `net` and a pair `pair`.
+        """
+        return self._call("net", "pair")
+
+    def _call(self, *objects: str, **options: Any) -> str:
+        """The call that makes this view as it is now, of objects of these names; options come after the state."""
+        named = [f"{name}={value!r}" for name, value in {**self.state, **options}.items()]
+        return f"kenviz.{type(self).__name__}({', '.join([*objects, *named])})"
 
     @property
     def figure(self) -> LayoutDOM:
@@ -120,37 +223,24 @@ class View(ipywidgets.VBox):
         return self.pane.root
 
     def numbers(self) -> pd.DataFrame:
-        """The numbers that the figure shows, as a table."""
-        raise NotImplementedError
-
-    def to_html(self, path: str | Path, *, overwrite: bool = False) -> Path:
-        """Write the figure, as it is now, into one HTML file that opens without a network or a kernel.
-
-        Args:
-            path: Where to. Another page is replaced, what the view looks at never.
-            overwrite: Replace a file that holds something else, too.
+        """Give the numbers that the figure shows.
 
         Returns:
-            The path.
-
-        Raises:
-            OutputError: The view looks at that file, or there is one that holds something else.
-            OSError: The file cannot be written.
+            A table of its own: what is done to it changes nothing in the view.
         """
-        check_outputs([(path, PAGE)], self._reads(), overwrite=overwrite)
-        with self._lock:
-            title = self.caption.split(":")[0] or type(self).__name__
-            return html_page.write(path, title, [self.page()], self.colours)
-
-    def _reads(self) -> Mapping[str, Any]:
-        """What the view looks at, by what it is called."""
-        study = getattr(self, "_study", None)
-        return {} if study is None else study.reads()
+        raise NotImplementedError
 
     def page(self) -> tuple[LayoutDOM, str]:
-        """The figure built anew, in no document, and its caption: what `to_html` writes."""
+        """Build the figure anew, for another page than this one.
+
+        Returns:
+            The figure, which is in no document, and its caption.
+        """
         with self._lock:
             return self._figure(), self.caption
+
+    def _pages(self) -> tuple[str, list[tuple[LayoutDOM, str]]]:
+        return self.caption.split(":")[0] or type(self).__name__, [self.page()]
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.caption!r})"

@@ -19,36 +19,51 @@ from kenviz.figures import overlap as masks
 from kenviz.study.comparison import Comparison
 from kenviz.study.study import Study
 from kenviz.text.labels import label
-from kenviz.tiles.overlap_tiles import OverlapTiles
+from kenviz.tiles.tiles import Tiles
+from kenviz.views.base import refusal
+from kenviz.views.controls import choice, width
 from kenviz.views.parts import PartView
-from kenviz.views.tensors import options
+from kenviz.views.tensors import picker
 
-_WIDE = {"width": "min(560px, 100%)"}
 _NEAR = 0.05  # of the plot's width; half a kind in height
 
 
 class CompareView(PartView):
     """Two subnetworks of one pretrained model, tensor by tensor, and the two masks of one tensor entry by entry.
 
-    a and b may differ in rule, k, seed, or in what they were fine-tuned for. Masks compare in any case, and the update
-    that they retain if both are of `pair`; if b is of another fine-tuned model, give its models as pair_b.
+    They may differ in rule, k, seed, or in what they were fine-tuned for. Masks compare in any case, the shares of the
+    update that they retain only where the update of both is known. measure, tensor, rows and columns are the state.
 
-    measure, tensor, rows and columns are the state. measure is a column of `ken.retention.compare` or
-    update_share_difference (that of a less that of b); tensor the one whose masks are shown; rows and columns the part
-    of them, (from, to) in entries. Vectors are left out unless vectors=True.
+    Args:
+        a: A subnetwork.
+        b: Another.
+        pair: The models of a.
+        pair_b: Those of b, if it is of another fine-tuned model; by default its update is then unknown.
+        measure: A column of `ken.retention.compare`, or "update_share_difference": that of a less that of b.
+        tensor: Name of the tensor whose masks are shown; by default the first.
+        rows: The part that is shown of them, (from, to) in entries; by default all. Zooming and panning set it, too.
+        columns: The same of the columns.
+        vectors: Whether vectors (biases, layer norms) are compared, too; by default only matrices, if there are any.
+        theme: "light", "dark", or "auto", which follows the page.
 
-    Raises `ValueError` if there is nothing to compare, naming the tensor; see `Comparison`.
+    Raises:
+        ValueError: There is nothing to compare: no tensor that both have pruned, other shapes, other cuts into rows,
+            another pretrained model, models that are not those of the subnetwork. The message names the tensor.
 
-    >>> import torch
-    >>> pair = ken.Pair({"w": torch.arange(8.0).reshape(2, 4)}, {"w": torch.zeros(2, 4)})
-    >>> view = CompareView(ken.prune(*pair, k=1), ken.prune(*pair, k=2), pair)
-    >>> view.numbers()[["both", "jaccard"]].values.tolist()
-    [[2.0, 0.5]]
-    >>> view.tiles.exact
-    True
+    Example:
+        >>> import torch
+        >>> pair = ken.Pair({"w": torch.arange(8.0).reshape(2, 4)}, {"w": torch.zeros(2, 4)})
+        >>> view = CompareView(ken.prune(*pair, k=1), ken.prune(*pair, k=2), pair)
+        >>> view.numbers()[["both", "jaccard"]].values.tolist()
+        [[2.0, 0.5]]
+        >>> view.tiles.exact
+        True
+        >>> print(view.code())
+        kenviz.CompareView(a, b, pair, measure='jaccard', tensor='w', rows=(0.0, 2.0), columns=(0.0, 4.0))
     """
 
     STATE = ("measure", "tensor", "rows", "columns")
+    NARROW = masks.NARROW
 
     measure = traitlets.Enum(list(figures.MEASURES), "jaccard", help="What the dots show.")
     tensor = traitlets.Unicode(help="Name of the tensor whose masks are shown.")
@@ -67,27 +82,22 @@ class CompareView(PartView):
         vectors: bool = False,
         theme: str = "auto",
     ) -> None:
-        self._of = Comparison(a, b, pair, pair_b, vectors=vectors)
-        self._given_pair_b, self._vectors = pair_b is not None, vectors
-        self._measures = ipywidgets.Dropdown(
-            options=[(of.words, name) for name, of in figures.MEASURES.items()], description="shown", layout=_WIDE
-        )
-        self._picker = ipywidgets.Dropdown(options=options(self._of.tensors), description="tensor", layout=_WIDE)
+        self._comparison = Comparison(a, b, pair, pair_b=pair_b, vectors=vectors)
+        self._has_pair_b, self._vectors = pair_b is not None, vectors
+        super().__init__(theme=theme, measure=measure)
+        tensors = self._comparison.tensors
+        self.set_trait("tensor", tensors[0] if tensor is None else self._comparison.check(tensor))
+        self._open()
+        self._assign(rows=rows, columns=columns)
+        self._measures = choice("shown", [(shown.words, name) for name, shown in figures.MEASURES.items()], pixels=560)
+        self._picker = picker("tensor", tensors)
         self._parts = {
-            name: ipywidgets.IntRangeSlider(
-                description=name, min=0, layout={"width": "min(360px, 100%)"}, continuous_update=False
-            )
+            name: ipywidgets.IntRangeSlider(description=name, min=0, layout=width(360), continuous_update=False)
             for name in ("rows", "columns")
         }
-        super().__init__(theme=theme, measure=measure)
-        self._choose(self._of.tensors[0] if tensor is None else self._of.check(tensor))
-        for name, part in (("rows", rows), ("columns", columns)):
-            if part is not None:
-                self.set_trait(name, part)
-        self._read()
-        self._start([self._measures, self._picker, *self._parts.values()], self._figure())
-        self._bind(self._measures, "measure")
-        self._bind(self._picker, "tensor")
+        self._start(
+            {self._measures: "measure", self._picker: "tensor", **dict.fromkeys(self._parts.values())},
+        )
         for name, slider in self._parts.items():
             slider.observe(lambda change, name=name: self._slid(name, change["new"]), "value")
 
@@ -95,30 +105,25 @@ class CompareView(PartView):
 
     @traitlets.validate("tensor")
     def _valid_tensor(self, proposal: dict[str, Any]) -> str:
-        try:
-            return self._of.check(proposal["value"])
-        except ValueError as error:
-            raise traitlets.TraitError(str(error)) from None
+        with refusal():
+            return self._comparison.check(proposal["value"])
 
     @property
     def _shape(self) -> tuple[int, int]:
         return self._overlap.shape
 
     @property
-    def tiles(self) -> OverlapTiles:
+    def tiles(self) -> Tiles:
         """The tiles that are shown now: shares of a, of b, and of what both retain."""
         return self._tiles
 
-    def _choose(self, tensor: str) -> None:
-        """Show a tensor whole."""
-        self._overlap = self._of.overlap(tensor)
-        with self.hold_trait_notifications():
-            self.set_trait("tensor", tensor)
-            self._widen()
+    def _open(self) -> None:
+        self._overlap = self._comparison.overlap(self.tensor)
+        super()._open()
 
     def _read(self) -> None:
         self._tiles = self._overlap.tiles(self.rows, self.columns)
-        with self._sync():
+        with self._syncing:
             for (name, slider), size in zip(self._parts.items(), self._shape, strict=True):
                 low, high = getattr(self, name)
                 slider.max = max(size, slider.value[1])
@@ -129,45 +134,45 @@ class CompareView(PartView):
     # ---- words
 
     def _describe(self) -> None:
-        table, of = self._of.table, figures.MEASURES[self.measure]
-        names = self._of.names
-        known = table[self.measure].dropna()
-        written = "{:.1%}".format if of.percent else "{:,.1f}".format
-        if len(known):
-            chance = figures.by_chance(table.loc[known.index], self.measure)
-            spread = _span(written(known.min()), written(known.max()))
+        table, shown = self._comparison.table, figures.MEASURES[self.measure]
+        names = self._comparison.names
+        defined = table[self.measure].dropna()
+        written = "{:.1%}".format if shown.percent else "{:,.1f}".format
+        if len(defined):
+            chance = figures.by_chance(table.loc[defined.index], self.measure)
+            spread = _span(written(defined.min()), written(defined.max()))
             if not np.isnan(chance).all():
-                spread += f"; chance ({of.meaning}) would give {_span(written(chance.min()), written(chance.max()))}"
+                spread += f"; chance ({shown.meaning}) would give {_span(written(chance.min()), written(chance.max()))}"
         else:
             spread = "not known" if self.measure.startswith("update") else "not defined"
         line = table.loc[self.tensor]
-        by_chance = "the same draw" if self._of.same_draw else f"by chance {line['both_expected']:,.0f}"
+        by_chance = "the same draw" if self._comparison.same_draw else f"by chance {line['both_expected']:,.0f}"
         self.caption = " ".join(
             filter(
                 None,
                 [
                     f"Two subnetworks: a is {names[0]}; b is {names[1]}.",
-                    self._of.alike,
-                    f"In {_counted(len(table), 'tensor')}, {of.words}: {spread}.",
+                    self._comparison.alike,
+                    f"In {_counted(len(table), 'tensor')}, {shown.words}: {spread}.",
                     self._left_out(),
                     self._whose_update(),
                     f"Masks of {label(self.tensor)}: a retains {line['retained_a']:,}, b {line['retained_b']:,} of "
                     f"{line['paired']:,} entries, both {line['both']:,} ({by_chance}).",
-                    f"Shown: {masks.note(self._tiles, self._shape).replace(chr(10), '; ')}.",
+                    f"Shown: {masks.note(self._tiles).replace(chr(10), '; ')}.",
                 ],
             )
         )
 
     def _left_out(self) -> str:
-        vectors, single = self._of.vectors_left_out, self._of.in_one_only
-        told = [_counted(vectors, "vector")] * bool(vectors)
-        told += [f"{_counted(single, 'tensor')} that only one of the two has pruned"] * bool(single)
-        return f"Left out: {' and '.join(told)}." if told else ""
+        vectors, single = self._comparison.vectors_left_out, self._comparison.in_one_only
+        words = [_counted(vectors, "vector")] * bool(vectors)
+        words += [f"{_counted(single, 'tensor')} that only one of the two has pruned"] * bool(single)
+        return f"Left out: {' and '.join(words)}." if words else ""
 
     def _whose_update(self) -> str:
-        if self._of.one_task:
+        if self._comparison.one_task:
             return ""
-        if self._of.update_b:
+        if self._comparison.update_b:
             return "The two are of different fine-tuned models: shares of the update are of each one's own."
         return (
             "The two are of different fine-tuned models: masks can be compared, but how much b retains of its own "
@@ -176,73 +181,53 @@ class CompareView(PartView):
 
     # ---- what changes
 
-    @traitlets.observe("measure")
-    def _measured(self, _: object) -> None:
-        if not hasattr(self, "pane"):
-            return
-        with self._lock, self.pane.hold():
-            data = figures.columns(self._of.table, self.measure)
-            low, high = figures.limits(data, self.measure)
-            self.pane.set("values", start=low, end=high, reset_start=low, reset_end=high)
-            self.pane.set("unit", args={"percent": figures.MEASURES[self.measure].percent})
-            self.pane.set("title", text=figures.title(self._of.table, self.measure))
-            self.pane.patch("dots", **data)
-            self.pane.patch("ring", **figures.ring(data, self._at()))
+    def _update(self, name: str) -> None:
+        if name == "measure":
+            self._draw_measure()
             self._describe()
-
-    @traitlets.observe("tensor")
-    def _changed(self, _: object) -> None:
-        if not hasattr(self, "pane"):
             return
-        with self._lock, self.pane.hold():
-            with self._sync():
-                self._choose(self.tensor)
-            self._bound_ranges()
-            self._draw_range("rows")
-            self._draw_range("columns")
-            self.pane.set("name", text=label(self.tensor, masks.NARROW))
-            data = figures.columns(self._of.table, self.measure)
-            self.pane.patch("ring", **figures.ring(data, self._at()))
-            self._redraw()
-
-    @traitlets.observe("rows", "columns")
-    def _moved(self, change: dict[str, Any]) -> None:
-        if not hasattr(self, "pane") or self._syncing:  # another tensor sets both, and draws once
-            return
-        with self._lock, self.pane.hold():
-            self._draw_range(change["name"])
-            self._redraw()
-
-    def _redraw(self) -> None:
+        if name == "tensor":
+            with self._settling:
+                self._open()
+            self._draw_another(self.tensor)
+            self._draw_ring(figures.columns(self._comparison.table, self.measure))
+        else:
+            self._draw_range(name)
         self._read()
         self.pane.patch("tiles", **masks.columns(self._tiles))
-        self.pane.set("note", text=masks.note(self._tiles, self._shape, self._remark))
+        self.pane.set("note", text=masks.note(self._tiles, self._remark))
+
+    def _draw_measure(self) -> None:
+        data = figures.columns(self._comparison.table, self.measure)
+        low, high = figures.limits(data, self.measure)
+        self.pane.set("values", start=low, end=high, reset_start=low, reset_end=high)
+        self.pane.set("unit", args={"percent": figures.MEASURES[self.measure].percent})
+        self.pane.set("title", text=figures.title(self._comparison.table, self.measure))
+        self.pane.patch("dots", **data)
+        self._draw_ring(data)
+
+    def _draw_ring(self, data: dict[str, Any]) -> None:
+        self.pane.patch("ring", **figures.ring(data, self._at()))
 
     @property
     def _remark(self) -> str:
-        return figures.ONE_DRAW if self._of.same_draw else ""
+        return figures.ONE_DRAW if self._comparison.same_draw else ""
 
     def _at(self) -> int:
-        return self._of.tensors.index(self.tensor)
+        return self._comparison.tensors.index(self.tensor)
 
     # ---- what the user does
 
-    def _listen(self) -> None:
-        self.pane.on_event(self._heard)
-
-    def _heard(self, event: dict[str, Any]) -> None:
-        """A moved range shows another part; a tap on the plot of dots chooses the tensor of the nearest."""
-        with self._lock:
-            if event["kind"] == "range" and event["name"] in ("rows", "columns"):
-                self.set_trait(event["name"], (float(event["start"]), float(event["end"])))
-            elif event["kind"] == "tap" and event["figure"] == "dots":
-                data = figures.columns(self._of.table, self.measure)
-                shown: Any = self.figure.select_one({"name": "values"})
-                # In parts of the plot's width, and in kinds: a dot is pressed if it is near in both.
-                across = (data["value"] - event["x"]) / (shown.end - shown.start)
-                far = np.nan_to_num(np.hypot(across, 0.1 * (data["y"] - event["y"])), nan=np.inf)
-                if far.min() < _NEAR:
-                    self.tensor = self._of.tensors[int(far.argmin())]
+    def _tapped(self, event: dict[str, Any]) -> None:
+        """A tap on the plot of dots chooses the tensor of the nearest."""
+        if event["figure"] == "dots":
+            data = figures.columns(self._comparison.table, self.measure)
+            shown: Any = self.figure.select_one({"name": "values"})
+            # In parts of the plot's width, and in kinds: a dot is pressed if it is near in both.
+            across = (data["value"] - event["x"]) / (shown.end - shown.start)
+            far = np.nan_to_num(np.hypot(across, 0.1 * (data["y"] - event["y"])), nan=np.inf)
+            if far.min() < _NEAR:
+                self.tensor = self._comparison.tensors[int(far.argmin())]
 
     def _slid(self, name: str, part: tuple[int, int]) -> None:
         with self._lock:
@@ -252,26 +237,33 @@ class CompareView(PartView):
     # ---- ways out
 
     def _reads(self) -> dict[str, Any]:
-        return self._of.reads()
+        return self._comparison.reads()
 
     def _figure(self) -> LayoutDOM:
         ranges = axes.ranges(self._shape, self.rows, self.columns)
-        plots = masks.build(self._tiles, self._shape, ranges, self.tensor, self._remark)
-        return figures.build(self._of.table, self.measure, self._at(), self.colours, plots)
+        plots = masks.build(self._tiles, ranges, self.tensor, remark=self._remark)
+        return figures.build(self._comparison.table, self.measure, at=self._at(), theme=self.colours, masks=plots)
 
     def code(self) -> str:
-        """Python that makes this view as it is now, of subnetworks `a` and `b`, a pair `pair`, and `pair_b`, if any."""
-        given = "a, b, pair" + (", pair_b" if self._given_pair_b else "")
-        told = "".join(f", {name}={value!r}" for name, value in self.state.items())
-        return f"kenviz.CompareView({given}{told}{', vectors=True' if self._vectors else ''})"
+        """Write the Python that makes this view as it is now.
+
+        Returns:
+            One expression, of subnetworks `a` and `b`, a pair `pair`, and `pair_b`, if one was given.
+        """
+        pairs = ["pair", "pair_b"] if self._has_pair_b else ["pair"]
+        return self._call("a", "b", *pairs, **({"vectors": True} if self._vectors else {}))
 
     def numbers(self) -> pd.DataFrame:
-        """One line a tensor: the columns of `ken.retention.compare`, and update_share_difference."""
-        return self._of.table.copy()
+        """Give all measures of all tensors that are compared.
+
+        Returns:
+            One line a tensor: the columns of `ken.retention.compare`, and update_share_difference.
+        """
+        return self._comparison.table.copy()
 
 
-def _counted(count: int, what: str) -> str:
-    return f"{count:,} {what}" if count == 1 else f"{count:,} {what}s"
+def _counted(count: int, noun: str) -> str:
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
 
 
 def _span(low: str, high: str) -> str:

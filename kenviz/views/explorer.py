@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
 import ipywidgets
 import pandas as pd
 import traitlets
+from bokeh.models import LayoutDOM
 
 import ken
 from ken.retention import PairOfModels
-from ken.storage.file_kinds import PAGE
-from ken.storage.outputs import check_outputs
-from kenviz.figures import html_page
 from kenviz.study.study import Study
 from kenviz.text.labels import label
-from kenviz.views.base import View
+from kenviz.views.base import Exported, Phase, Stateful, View, refusal
 from kenviz.views.history import History
 from kenviz.views.matrix import MatrixView
 from kenviz.views.retention import RetentionView
@@ -32,50 +27,62 @@ _DRAGGED = {name: name for name in ("row", "k", "bandwidth", "step", "pattern", 
 _DRAGGED |= {"rows": "zoom", "columns": "zoom"}
 
 
-class Explorer(ipywidgets.VBox):
+class Explorer(Exported):
     """All of a subnetwork: find a tensor, see where it stands, what was retained of it, of one row, and why.
 
     tensor, row and column are what is looked at: choosing a tensor in the list or on the map shows its matrix and its
     row; tapping an entry of the matrix shows its row and its decision card; choosing a row or an entry marks it in the
-    matrix. The parts are `search`, `map`, `matrix` and `row_view`, with the traits they have elsewhere. Without a pair
-    only the map by share and the mask are there; a subnetwork without matrices has no map.
+    matrix. The parts are `search`, `map`, `matrix` and `row_view`, with the traits they have elsewhere; a subnetwork
+    without matrices has no map. Nothing is computed before it is shown: the map is coloured by the share retained until
+    another measure is chosen.
 
-    Nothing is computed before it is shown: the map is coloured by the share retained until another measure is chosen.
+    Args:
+        net: The subnetwork.
+        pair: The models it is of. Without them only the map by share and the mask are there.
+        theme: "light", "dark", or "auto", which follows the page.
 
-    >>> import torch
-    >>> pair = ken.Pair({"w": torch.arange(8.0).reshape(2, 4)}, {"w": torch.zeros(2, 4)})
-    >>> explorer = Explorer(ken.prune(*pair, k=2), pair)
-    >>> explorer.row = 1; explorer.row_view.k = 3
-    >>> print(explorer.code())
-    explorer = kenviz.explore(net, pair)
-    explorer.row = 1
-    explorer.row_view.k = 3
+    Raises:
+        ValueError: Nothing was pruned, or the models are not those of the subnetwork.
+
+    Example:
+        >>> import torch
+        >>> pair = ken.Pair({"w": torch.arange(8.0).reshape(2, 4)}, {"w": torch.zeros(2, 4)})
+        >>> explorer = Explorer(ken.prune(*pair, k=2), pair)
+        >>> explorer.row = 1; explorer.row_view.k = 3
+        >>> print(explorer.code())
+        explorer = kenviz.explore(net, pair)
+        explorer.row = 1
+        explorer.row_view.k = 3
+        >>> explorer.undo()
+        >>> explorer.row_view.k
+        2
+        >>> explorer.redo()
+        >>> list(explorer.numbers())
+        ['map', 'matrix', 'row_view']
     """
 
     tensor = traitlets.Unicode(help="Name of the pruned tensor that is looked at.")
     row = traitlets.Int(0, help="Row of the tensor, from 0.")
     column = traitlets.Int(-1, help="Column of the entry that is looked at; -1 if none is.")
-    theme = traitlets.Enum(["auto", "light", "dark"], "auto", help="Colours of the figures.")
 
     def __init__(self, net: ken.Subnetwork, pair: PairOfModels | Study | None = None, *, theme: str = "auto") -> None:
-        self._study = Study.of(net, pair)
-        self._lock, self._moving = threading.RLock(), False
+        self._study = Study.open(net, pair)
+        super().__init__(self._study.lock, theme=theme)
+        self._moving = Phase(self._lock)  # parts follow one another, and are not followed in turn
         first = _largest(self._study)
         self.search = TensorSearch(self._study)
         matrices = bool((self._study.shares["rows"] > 1).any())
         self.map = RetentionView(net, self._study, measure="share", theme=theme) if matrices else None
         self.matrix = MatrixView(net, self._study, tensor=first, theme=theme)
         self.row_view = None if self._study.pair is None else RowView(net, self._study, tensor=first, theme=theme)
-        for part in self._parts().values():
-            part._lock = self._lock  # one lock for all: with several, two threads could wait for each other
+        parts = {"search": self.search, "map": self.map, "matrix": self.matrix, "row_view": self.row_view}
+        self._parts: dict[str, Stateful] = {name: part for name, part in parts.items() if part is not None}
         self._undo = ipywidgets.Button(description="undo", icon="undo", tooltip="Back to what was shown before")
         self._redo = ipywidgets.Button(description="redo", icon="repeat", tooltip="Forward again")
         self._toggle = ipywidgets.ToggleButton(description="Python", tooltip="The Python that leads here")
         self._python = ipywidgets.Textarea(layout={"width": "auto", "height": "10em"}, disabled=True)
-        super().__init__(theme=theme)
-        with self._follower():
-            self.set_trait("tensor", first)
-            self.search.chosen = first
+        self.set_trait("tensor", first)
+        self.search.chosen = first
         self._usual = self.state
         self._history = History(self._usual)
         self._arrange()
@@ -95,22 +102,20 @@ class Explorer(ipywidgets.VBox):
     @property
     def views(self) -> list[View]:
         """The views that there are: map, matrix, row."""
-        return [view for view in (self.map, self.matrix, self.row_view) if view is not None]
-
-    def _parts(self) -> dict[str, Any]:
-        parts = {"search": self.search, "map": self.map, "matrix": self.matrix, "row_view": self.row_view}
-        return {name: part for name, part in parts.items() if part is not None}
+        return [part for part in self._parts.values() if isinstance(part, View)]
 
     # ---- links
 
     def _link(self) -> None:
+        self.observe(self._moved, ["tensor", "row", "column"])
+        self.observe(self._rethemed, "theme")
         self.search.observe(self._picked, "chosen")
         for view in self.views:
             view.observe(self._picked, "tensor")
         self.matrix.observe(lambda change: self._enter(change["new"]), "entry")
         if self.row_view is not None:
             self.row_view.observe(lambda _: self._follow(), ["row", "entry"])
-        for part in self._parts().values():
+        for part in self._parts.values():
             part.observe(self._note, list(part.STATE))
         self._undo.on_click(lambda _: self.undo())
         self._redo.on_click(lambda _: self.redo())
@@ -136,10 +141,8 @@ class Explorer(ipywidgets.VBox):
 
     @traitlets.validate("tensor")
     def _valid_tensor(self, proposal: dict[str, Any]) -> str:
-        try:
+        with refusal():
             return self._study.check(proposal["value"])
-        except ValueError as error:
-            raise traitlets.TraitError(str(error)) from None
 
     @traitlets.validate("row", "column")
     def _valid_place(self, proposal: dict[str, Any]) -> int:
@@ -150,7 +153,6 @@ class Explorer(ipywidgets.VBox):
             raise traitlets.TraitError(f"{name} must be from {low} to {high - 1} in {self.tensor}, got {value}")
         return int(value)
 
-    @traitlets.observe("tensor", "row", "column")
     def _moved(self, _: object) -> None:
         with self._lock:
             if not self._moving:
@@ -159,7 +161,7 @@ class Explorer(ipywidgets.VBox):
 
     def _go(self, tensor: str, row: int, column: int) -> None:
         """Bring all parts to one tensor, row and entry: one step in the history."""
-        with self._follower():
+        with self._moving:
             self.set_trait("tensor", tensor)
             self.set_trait("row", row)
             self.set_trait("column", column)
@@ -174,21 +176,12 @@ class Explorer(ipywidgets.VBox):
                 self.row_view.entry = column
         self._note(None)
 
-    @contextmanager
-    def _follower(self) -> Iterator[None]:
-        """While parts follow one another they are not followed in turn."""
-        before, self._moving = self._moving, True
-        try:
-            yield
-        finally:
-            self._moving = before
-
     # ---- history
 
     @property
     def state(self) -> dict[str, dict[str, Any]]:
         """The states of all parts, as plain values."""
-        return {name: part.state for name, part in self._parts().items()}
+        return {name: part.state for name, part in self._parts.items()}
 
     def _note(self, change: dict[str, Any] | None) -> None:
         with self._lock:
@@ -211,8 +204,8 @@ class Explorer(ipywidgets.VBox):
     def _restore(self, state: dict[str, dict[str, Any]] | None) -> None:
         if state is None:
             return
-        with self._follower():
-            for name, part in self._parts().items():
+        with self._moving:
+            for name, part in self._parts.items():
                 for trait, value in state[name].items():
                     setattr(part, trait, value)
             self.search.chosen = self.matrix.tensor
@@ -229,7 +222,11 @@ class Explorer(ipywidgets.VBox):
     # ---- ways out
 
     def code(self) -> str:
-        """Python that leads to what is shown, from a subnetwork `net` and a pair `pair`."""
+        """Write the Python that leads to what is shown.
+
+        Returns:
+            A few lines, from a subnetwork `net` and a pair `pair`.
+        """
         lines = ["explorer = kenviz.explore(net, pair)"]
         for name, usual in (("tensor", self._usual["matrix"]["tensor"]), ("row", 0), ("column", -1)):
             if getattr(self, name) != usual:
@@ -248,20 +245,18 @@ class Explorer(ipywidgets.VBox):
         return "\n".join(lines)
 
     def numbers(self) -> dict[str, pd.DataFrame]:
-        """The numbers that each view shows, by view."""
-        return {name: part.numbers() for name, part in self._parts().items() if isinstance(part, View)}
+        """Give the numbers that the views show.
 
-    def to_html(self, path: str | Path, *, overwrite: bool = False) -> Path:
-        """Write all views, as they are now, into one HTML file that opens without a network or a kernel.
-
-        What path and overwrite may be, and what is raised, is as for every view (`MatrixView.to_html`).
+        Returns:
+            A table a view: "map", "matrix" and "row_view", as far as they are there.
         """
-        check_outputs([(path, PAGE)], self._study.reads(), overwrite=overwrite)
-        colours = "dark" if self.theme == "dark" else "light"
-        with self._lock:
-            return html_page.write(
-                path, f"Explorer: {label(self.tensor)}", [view.page() for view in self.views], colours
-            )
+        return {name: part.numbers() for name, part in self._parts.items() if isinstance(part, View)}
+
+    def _reads(self) -> Mapping[str, Any]:
+        return self._study.reads()
+
+    def _pages(self) -> tuple[str, list[tuple[LayoutDOM, str]]]:
+        return f"Explorer: {label(self.tensor)}", [view.page() for view in self.views]
 
     def _say(self) -> None:
         """Keep the buttons and the code true."""
@@ -270,9 +265,8 @@ class Explorer(ipywidgets.VBox):
         self._python.value = self.code() if self._toggle.value else ""
         self._python.layout.display = "" if self._toggle.value else "none"
 
-    @traitlets.observe("theme")
     def _rethemed(self, _: object) -> None:
-        for view in self.views if hasattr(self, "matrix") else ():
+        for view in self.views:
             view.theme = self.theme
 
     def __repr__(self) -> str:

@@ -11,17 +11,16 @@ from bokeh.models import LayoutDOM
 
 import ken
 from ken.retention import PairOfModels
-from kenviz.figures import axes, matrix_text
 from kenviz.figures import layers as figures
-from kenviz.figures.matrix import Shown
+from kenviz.figures import matrix_text
 from kenviz.study.quantities import QUANTITIES
 from kenviz.study.study import Study
 from kenviz.text.labels import label
-from kenviz.views.card import CardBox
-from kenviz.views.entry_card import entry_card
+from kenviz.tiles.tiles import Tiles
+from kenviz.views.controls import width
 from kenviz.views.matrix_base import MatrixState
 from kenviz.views.parts import numbers
-from kenviz.views.tensors import options
+from kenviz.views.tensors import picker
 
 #: Layers on a sheet.
 PER_SHEET = 12
@@ -43,21 +42,34 @@ class Kind(NamedTuple):
 class LayersView(MatrixState):
     """The same kind of matrix in every layer, on one scale of colours; zooming into one zooms into all.
 
-    The state, which can be assigned to, moved with the controls, and given as keyword arguments:
+    Layers in which the kind has another shape than in most are left out, and the view says so. The arguments from kind
+    on are the state: they are traits, which can be assigned to, and which the controls move.
 
-    - kind: as in the table of `ken.retention`, the tensor's name with ``*`` for the layer
-    - sheet: from 1; a sheet has twelve layers
-    - show, rows, columns, clip, entry: as of `MatrixView`; the entry is marked in every layer
-    - tensor: the layer that was tapped last, empty for none; its decision card is shown
+    Args:
+        net: The subnetwork.
+        pair: The models it is of. Without them there is only the mask.
+        kind: As in the table of `ken.retention`, the tensor's name with ``*`` for the layer; by default the largest.
+        sheet: From 1; a sheet has twelve layers.
+        show: As for `MatrixView`, by default "mask".
+        rows: The part that is shown of every layer, (from, to) in entries; by default all.
+        columns: The same of the columns.
+        clip: The quantile at which the scale ends, as for `MatrixView`.
+        tensor: The layer that was tapped last, empty for none; its decision card is shown.
+        entry: (row, column) that is marked in every layer, None for none.
+        theme: "light", "dark", or "auto", which follows the page.
 
-    Layers in which the kind has another shape than in most are left out, and the view says so. Raises `ValueError` if
-    there is no kind of tensor in layers.
+    Raises:
+        ValueError: No kind of tensor is in layers, or the models are not those of the subnetwork.
 
-    >>> import torch
-    >>> pair = ken.Pair({f"l.{i}.w": torch.eye(4) for i in range(3)}, {f"l.{i}.w": torch.zeros(4, 4) for i in range(3)})
-    >>> view = LayersView(ken.prune(*pair, k=2), pair, show="update")
-    >>> view.numbers().loc["1"].shape
-    (4, 4)
+    Example:
+        >>> import torch
+        >>> names = [f"l.{i}.w" for i in range(3)]
+        >>> pair = ken.Pair({name: torch.eye(4) for name in names}, {name: torch.zeros(4, 4) for name in names})
+        >>> view = LayersView(ken.prune(*pair, k=2), pair, show="update")
+        >>> view.layers
+        {'0': 'l.0.w', '1': 'l.1.w', '2': 'l.2.w'}
+        >>> view.numbers().loc["1"].shape
+        (4, 4)
     """
 
     STATE = ("kind", "sheet", "show", "rows", "columns", "clip", "tensor", "entry")
@@ -83,40 +95,26 @@ class LayersView(MatrixState):
         entry: tuple[int, int] | None = None,
         theme: str = "auto",
     ) -> None:
-        self._study = Study.of(net, pair)
+        super().__init__(net, pair, theme=theme)
         self._kinds = _kinds(self._study)
         if not self._kinds:
             raise ValueError("the subnetwork has no pruned tensor that is in a layer")
-        super().__init__(theme=theme)
         self.set_trait("kind", _first(self._kinds) if kind is None else kind)
         self._open()
-        given = {"sheet": sheet, "show": show, "rows": rows, "columns": columns, "clip": clip, "tensor": tensor}
-        for name, value in {**given, "entry": entry}.items():
-            if value is not None:
-                self.set_trait(name, value)
-        self._picker = ipywidgets.Dropdown(
-            options=options(list(self._kinds)),
-            value=self.kind,
-            description="kind",
-            layout={"width": "min(560px, 100%)"},
-        )
+        self._assign(sheet=sheet, show=show, rows=rows, columns=columns, clip=clip, tensor=tensor, entry=entry)
+        self._picker = picker("kind", list(self._kinds))
         self._pager = ipywidgets.BoundedIntText(
             description="sheet",
             min=1,
             max=max(self.sheet, self._now.sheets),
             value=self.sheet,
-            layout={"width": "min(170px, 100%)"},
+            layout=width(170),
             tooltip="Sheet of layers",
         )
-        self._make_controls()
-        self._card = CardBox("Tap an entry in one of the layers to read why it was retained or reset.")
-        self._read()
-        self._drawn = self._read_for
-        self._start([self._picker, self._pager, self._shows, self._clips, self._to], self._figure())
-        self.children = [self._controls, self.pane, self._note, self._card]
-        bound = {self._picker: "kind", self._pager: "sheet", self._shows: "show", self._clips: "clip"}
-        for control, trait in bound.items():
-            self._bind(control, trait)
+        self._start(
+            {self._picker: "kind", self._pager: "sheet"},
+            invitation="Tap an entry in one of the layers to read why it was retained or reset.",
+        )
 
     @property
     def _now(self) -> Kind:
@@ -135,9 +133,9 @@ class LayersView(MatrixState):
     @traitlets.validate("kind")
     def _valid_kind(self, proposal: dict[str, Any]) -> str:
         if proposal["value"] not in self._kinds:
-            known = f"one of {len(self._kinds)}, such as {next(iter(self._kinds))!r}"
+            kinds = f"one of {len(self._kinds)}, such as {next(iter(self._kinds))!r}"
             raise traitlets.TraitError(
-                f"kind must be that of a pruned tensor in layers, {known}; got {proposal['value']!r}"
+                f"kind must be that of a pruned tensor in layers, {kinds}; got {proposal['value']!r}"
             )
         return str(proposal["value"])
 
@@ -164,34 +162,29 @@ class LayersView(MatrixState):
         self.set_trait("tensor", "")
         super()._open()
 
-    _observed = traitlets.observe(*STATE)(MatrixState._changed)
-
     def _tell(self) -> None:
-        self.caption = self._told(self.layers)
-        self._follow()
-        with self._sync():
+        self.caption = self._in_words()
+        with self._syncing:
             self._pager.value = min(self.sheet, self._now.sheets)
             self._pager.max = self._now.sheets
             self._pager.value = self.sheet
-        chosen = self.tensor and self.entry is not None
-        self._card.show(entry_card(self._study, self.tensor, self.entry) if chosen else None)
 
-    def _told(self, layers: dict[str, str]) -> str:
+    def _in_words(self) -> str:
         rows, n = self._shape
-        numbers_of = list(layers)
-        told = [
-            f"{QUANTITIES[self.show].words} of {label(self.kind)} in layers {numbers_of[0]} to {numbers_of[-1]}, "
+        layers = list(self.layers)
+        sentences = [
+            f"{QUANTITIES[self.show].words} of {label(self.kind)} in layers {layers[0]} to {layers[-1]}, "
             f"sheet {self.sheet} of {self._now.sheets}: matrices of {rows:,} rows × {n:,} columns; "
             + matrix_text.resolution(self._place, self.show),
-            matrix_text.beyond(self._tiles, self.show, self.clip, figures.MOST_MARKS),
+            matrix_text.beyond(self._tiles, show=self.show, clip=self.clip, most_marks=self.MOST_MARKS),
         ]
         if self._now.left_out:
-            told.append(f"{self._now.left_out} of another shape are left out.")
+            sentences.append(f"{self._now.left_out} of another shape are left out.")
         if self.entry is not None:
-            told.append(f"Marked: the entries in row {self.entry[0]:,}, column {self.entry[1]:,}.")
+            sentences.append(f"Marked: the entries in row {self.entry[0]:,}, column {self.entry[1]:,}.")
         if self.tensor:
-            told.append(f"Chosen: {label(self.tensor)}.")
-        return " ".join(filter(None, told))
+            sentences.append(f"Chosen: {label(self.tensor)}.")
+        return " ".join(filter(None, sentences))
 
     @property
     def _most(self) -> int:
@@ -200,13 +193,13 @@ class LayersView(MatrixState):
 
     def _titles(self) -> list[str]:
         """What is written above each slot; nothing above one without a layer."""
-        found = []
+        titles = []
         for layer, tensor in self.layers.items():
             kept = self._study.tensor(tensor).retained / (self._shape[0] * self._shape[1])
-            found.append(("▸ " if tensor == self.tensor else "") + f"layer {layer}: {kept:.1%} retained")
-        return found + [""] * (self._most - len(found))
+            titles.append(("▸ " if tensor == self.tensor else "") + f"layer {layer}: {kept:.1%} retained")
+        return titles + [""] * (self._most - len(titles))
 
-    def _filled(self) -> list[Shown]:
+    def _filled(self) -> list[Tiles]:
         """The tiles of each slot."""
         return list(self._tiles) + [figures.NOTHING] * (self._most - len(self._tiles))
 
@@ -231,28 +224,25 @@ class LayersView(MatrixState):
                 self.pane.set(f"layer_{i}", visible=bool(title))
 
     def _figure(self) -> LayoutDOM:
-        return figures.build(
-            list(map(figures.Slot, self._filled(), self._titles())),
-            axes.ranges(self._shape, self.rows, self.columns),
-            self.kind,
-            self._lines(),
-            QUANTITIES[self.show].missing,
-            self.entry,
-            self.colours,
-        )
+        slots = list(map(figures.Slot, self._filled(), self._titles()))
+        return figures.build(slots, **self._drawn_as(self.kind))
 
     def _tapped(self, event: dict[str, Any]) -> None:
         if not str(event["figure"]).startswith("layer_"):
             return
         slot, entry = int(event["figure"].removeprefix("layer_")), self._at(event)
         if slot < len(self._names) and entry is not None:
-            with self._settled():
+            with self._settling:
                 self.tensor = self._names[slot]
                 self.entry = entry
-            self._update()
+            self._draw()
 
     def numbers(self) -> pd.DataFrame:
-        """The tiles shown, percent retained or mean values, by layer and first row; columns by first column."""
+        """Give the tiles that are shown.
+
+        Returns:
+            Percent retained (mask) or mean values, indexed by layer and first row; columns by first column.
+        """
         with self._lock:
             return pd.concat(dict(zip(self.layers, map(numbers, self._tiles), strict=True)), names=["layer"])
 
@@ -260,14 +250,14 @@ class LayersView(MatrixState):
 def _kinds(study: Study) -> dict[str, Kind]:
     """All kinds that are in layers; of each, the tensors of the shape that most have."""
     table = study.shares[study.shares["layer"].notna()]
-    found = {}
-    for kind, of in table.groupby("kind", sort=False):
-        shapes = list(zip(of["rows"].tolist(), of["row_length"].tolist(), strict=True))
+    kinds = {}
+    for kind, lines in table.groupby("kind", sort=False):
+        shapes = list(zip(lines["rows"].tolist(), lines["row_length"].tolist(), strict=True))
         shape = max(dict.fromkeys(shapes), key=shapes.count)
-        same = of[[one == shape for one in shapes]].sort_values("layer", kind="stable")
+        same = lines[[one == shape for one in shapes]].sort_values("layer", kind="stable")
         names = {str(layer): str(name) for name, layer in same["layer"].items()}
-        found[str(kind)] = Kind(names, shape, len(of) - len(names))
-    return found
+        kinds[str(kind)] = Kind(names, shape, len(lines) - len(names))
+    return kinds
 
 
 def _first(kinds: dict[str, Kind]) -> str:

@@ -5,17 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import pandas as pd
-import traitlets
 from bokeh.models import LayoutDOM
 
 import ken
 from ken.retention import PairOfModels
-from kenviz.figures import axes, matrix, matrix_text
 from kenviz.figures import marginals as figures
-from kenviz.study.quantities import QUANTITIES
+from kenviz.figures import matrix, matrix_text
 from kenviz.study.study import Study
-from kenviz.views.card import CardBox
-from kenviz.views.entry_card import entry_card
+from kenviz.tiles.tiles import Tiles
 from kenviz.views.matrix_base import MatrixState
 from kenviz.views.parts import numbers
 from kenviz.views.tensors import TensorView
@@ -24,27 +21,39 @@ from kenviz.views.tensors import TensorView
 class MatrixView(MatrixState, TensorView):
     """A matrix in tiles, with the share retained of its rows and columns beside it.
 
-    The state, which can be assigned to, moved with the controls, and given as keyword arguments:
-
-    - tensor: which matrix
-    - show: "mask", "retained" (values of retained entries), "update", "sign" (of the update), "pretrained" or
-      "fine_tuned"
-    - rows, columns: the part that is shown, (from, to) in entries; zooming and panning in the browser sets them
-    - clip: the scale of a signed quantity ends at this quantile of the absolute tile values shown that are not 0
-    - entry: (row, column) whose decision card is shown, None for none; a tap sets it
-
-    A tile is one entry when zoomed in, and else the share (mask) or the mean of those it covers. Without a pair there
-    is only the mask: a subnetwork knows its retained values only in relation to the pretrained ones. A
+    A tile is one entry when zoomed in, and else the share (mask) or the mean of those it covers. The arguments from
+    tensor on are the state: they are traits, which can be assigned to, and which the controls move. A
     `traitlets.TraitError` refuses what is not there, and changes nothing.
 
-    >>> import torch
-    >>> pair = ken.Pair({"w": torch.rand(600, 900)}, {"w": torch.zeros(600, 900)})
-    >>> view = MatrixView(ken.prune(*pair, k=300), pair)
-    >>> view.exact
-    False
-    >>> view.rows, view.columns, view.show = (100, 150), (0, 80), "update"
-    >>> view.exact
-    True
+    Args:
+        net: The subnetwork.
+        pair: The models it is of. Without them there is only the mask: a subnetwork knows its retained values only in
+            relation to the pretrained ones.
+        tensor: Name of the matrix; by default the first that was pruned.
+        rows: The part that is shown, (from, to) in entries; by default all. Zooming and panning set it, too.
+        columns: The same of the columns.
+        show: "mask", "retained" (values of retained entries), "update", "sign" (of the update), "pretrained" or
+            "fine_tuned".
+        clip: The scale of a signed quantity ends at this quantile of the absolute tile values shown that are not 0;
+            above 0, up to 1.
+        entry: (row, column) whose decision card is shown, None for none; a tap sets it, too.
+        theme: "light", "dark", or "auto", which follows the page.
+
+    Raises:
+        ValueError: The models are not those of the subnetwork, or no such tensor was pruned.
+
+    Example:
+        >>> import torch
+        >>> pair = ken.Pair({"w": torch.rand(600, 900)}, {"w": torch.zeros(600, 900)})
+        >>> view = MatrixView(ken.prune(*pair, k=300), pair)
+        >>> view.exact
+        False
+        >>> view.rows, view.columns, view.show = (100, 150), (0, 80), "update"
+        >>> view.exact
+        True
+        >>> print(view.code())
+        kenviz.MatrixView(net, pair, tensor='w', show='update', rows=(100.0, 150.0), columns=(0.0, 80.0), clip=0.99,
+        entry=None)
     """
 
     STATE = ("tensor", "show", "rows", "columns", "clip", "entry")
@@ -63,21 +72,10 @@ class MatrixView(MatrixState, TensorView):
         entry: tuple[int, int] | None = None,
         theme: str = "auto",
     ) -> None:
-        super().__init__(net, pair, tensor, theme)
-        self.set_trait("tensor", self._picker.value)
+        super().__init__(net, pair, tensor, theme=theme)
         self._open()
-        given = {"show": show, "rows": rows, "columns": columns, "clip": clip, "entry": entry}
-        for name, value in given.items():
-            if value is not None:
-                self.set_trait(name, value)
-        self._make_controls()
-        self._card = CardBox()
-        self._read()
-        self._drawn = self._read_for
-        self._start([self._picker, self._shows, self._clips, self._to], self._figure())
-        self.children = [self._controls, self.pane, self._note, self._card]
-        for control, trait in ((self._picker, "tensor"), (self._shows, "show"), (self._clips, "clip")):
-            self._bind(control, trait)
+        self._assign(show=show, rows=rows, columns=columns, clip=clip, entry=entry)
+        self._start({self._picker: "tensor"})
 
     @property
     def _shape(self) -> tuple[int, int]:
@@ -87,16 +85,18 @@ class MatrixView(MatrixState, TensorView):
     def _names(self) -> list[str]:
         return [self.tensor]
 
-    _observed = traitlets.observe(*STATE)(MatrixState._changed)
-
     def _tell(self) -> None:
-        kept = self._study.tensor(self.tensor).retained
-        self.caption = matrix_text.caption(self.tiles, self._place, self.show, self.clip, self.tensor, kept, self.entry)
-        self._follow()
-        self._card.show(None if self.entry is None else entry_card(self._study, self.tensor, self.entry))
+        self.caption = matrix_text.caption(
+            self.tiles,
+            self.show,
+            self.clip,
+            tensor=self.tensor,
+            retained=self._study.tensor(self.tensor).retained,
+            entry=self.entry,
+        )
 
     @property
-    def tiles(self) -> matrix.Shown:
+    def tiles(self) -> Tiles:
         """The tiles that are shown now."""
         return self._tiles[0]
 
@@ -106,7 +106,7 @@ class MatrixView(MatrixState, TensorView):
         return self.tiles.exact
 
     def _sources(self) -> dict[str, dict[str, Any]]:
-        return {"tiles": matrix.columns(self.tiles), **matrix.marks(self.tiles)}
+        return matrix.sources(self.tiles)
 
     def _draw_more(self, tiled: bool, other: bool) -> None:
         if other:
@@ -121,7 +121,7 @@ class MatrixView(MatrixState, TensorView):
                 self.pane.set(name, start=start, end=end)
 
     def _lines(self) -> str:
-        return matrix_text.lines(self.tiles, self._place, self.show, self.clip)
+        return matrix_text.lines(self.tiles, self.show, self.clip)
 
     def _shares(self) -> figures.Shares:
         return self._study.pyramid(self.tensor).shares(self._place)
@@ -133,15 +133,9 @@ class MatrixView(MatrixState, TensorView):
     def _figure(self) -> LayoutDOM:
         return figures.build(
             self.tiles,
-            self._shares(),
-            self._whole_share(),
-            self._place,
-            axes.ranges(self._shape, self.rows, self.columns),
-            self.tensor,
-            self._lines(),
-            QUANTITIES[self.show].missing,
-            self.entry,
-            self.colours,
+            shares=self._shares(),
+            whole=self._whole_share(),
+            **self._drawn_as(self.tensor),
         )
 
     def _tapped(self, event: dict[str, Any]) -> None:
@@ -149,6 +143,10 @@ class MatrixView(MatrixState, TensorView):
             self.entry = self._at(event) or self.entry
 
     def numbers(self) -> pd.DataFrame:
-        """The tiles shown, percent retained or mean values, indexed by the first row and column of each tile."""
+        """Give the tiles that are shown.
+
+        Returns:
+            Percent retained (mask) or mean values, indexed by the first row and column of each tile.
+        """
         with self._lock:
             return numbers(self.tiles)

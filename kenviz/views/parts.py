@@ -9,24 +9,43 @@ import pandas as pd
 import traitlets
 from bokeh.models import Range1d
 
-from kenviz.figures.matrix import Shown
-from kenviz.tiles.neighbour_tiles import MeanTiles
+from kenviz.text.labels import NARROW, label
+from kenviz.tiles.tiles import Tiles
 from kenviz.views.base import View
 
 
 class PartView(View):
     """A view of some rows and columns of a matrix: each (from, to) in entries, in this order, some in the matrix.
 
-    The ranges "rows" and "columns" of its figure are those, row 0 on top.
+    The ranges "rows" and "columns" of its figure are those, row 0 on top; its title "name" is the matrix.
     """
+
+    #: Characters of the matrix' name in the title.
+    NARROW = NARROW
 
     rows = traitlets.Tuple(traitlets.Float(), traitlets.Float(), default_value=(0.0, 0.0), help="Rows shown.")
     columns = traitlets.Tuple(traitlets.Float(), traitlets.Float(), default_value=(0.0, 0.0), help="Columns shown.")
+
+    # ---- what subclasses say
 
     @property
     def _shape(self) -> tuple[int, int]:
         """(rows, columns) of the matrix."""
         raise NotImplementedError
+
+    def _open(self) -> None:
+        """Begin with another matrix: show all of it."""
+        rows, columns = self._shape
+        self._assign(rows=(0.0, float(rows)), columns=(0.0, float(columns)))
+
+    def _moved(self, name: str, start: float, end: float) -> None:
+        """A range of the figure was moved in the browser. Called with the lock held."""
+        self.set_trait(name, (start, end))
+
+    def _tapped(self, event: dict[str, Any]) -> None:
+        """A figure was tapped in the browser. Called with the lock held."""
+
+    # ---- the part in the traits
 
     @traitlets.validate("rows", "columns")
     def _valid_part(self, proposal: dict[str, Any]) -> tuple[float, float]:
@@ -34,19 +53,22 @@ class PartView(View):
         name = proposal["trait"].name
         size = self._shape[0 if name == "rows" else 1]
         if not (math.isfinite(first) and math.isfinite(last) and first < size and last > 0):
-            given = "{} to {}".format(*proposal["value"])
-            raise traitlets.TraitError(f"{name} must be a part of 0 to {size}, got {given}")
+            part = "{} to {}".format(*proposal["value"])
+            raise traitlets.TraitError(f"{name} must be a part of 0 to {size}, got {part}")
         return first, last
 
-    def _widen(self) -> None:
-        """Show all of the matrix."""
-        rows, columns = self._shape
-        self.set_trait("rows", (0.0, float(rows)))
-        self.set_trait("columns", (0.0, float(columns)))
+    # ---- the part in the figure
+
+    def _heard(self, event: dict[str, Any]) -> None:
+        with self._lock:
+            if event["kind"] == "range" and event["name"] in ("rows", "columns"):
+                self._moved(event["name"], float(event["start"]), float(event["end"]))
+            elif event["kind"] == "tap":
+                self._tapped(event)
 
     def _range(self, name: str) -> Range1d:
-        found: Any = self.pane.root.select_one({"name": name})
-        return found
+        shown: Any = self.figure.select_one({"name": name})
+        return shown
 
     def _draw_range(self, name: str) -> None:
         """Move the range of that name to the part that is shown, unless it is there."""
@@ -56,20 +78,20 @@ class PartView(View):
         if (shown.start, shown.end) != (start, end):
             self.pane.set(name, start=start, end=end)
 
-    def _bound_ranges(self) -> None:
-        """Bound the ranges by the shape. Before they are moved: BokehJS cuts what it is sent to the bounds it has."""
+    def _draw_another(self, name: str) -> None:
+        """Move both ranges to another matrix, of that name. Bounds first: BokehJS cuts what it is sent to those."""
         rows, columns = self._shape
         self.pane.set("rows", bounds=(0, rows), reset_start=rows, reset_end=0)
         self.pane.set("columns", bounds=(0, columns), reset_start=0, reset_end=columns)
+        self._draw_range("rows")
+        self._draw_range("columns")
+        self.pane.set("name", text=label(name, self.NARROW))
 
 
-def numbers(tiles: Shown | MeanTiles) -> pd.DataFrame:
+def numbers(tiles: Tiles) -> pd.DataFrame:
     """What the tiles show, indexed by the first row and column of each."""
-    rows, across = tiles.values.shape
-    return pd.DataFrame(
-        tiles.values,
-        index=pd.RangeIndex(tiles.first_row, tiles.first_row + rows * tiles.tile_rows, tiles.tile_rows, name="row"),
-        columns=pd.RangeIndex(
-            tiles.first_column, tiles.first_column + across * tiles.tile_columns, tiles.tile_columns, name="column"
-        ),
-    )
+    at = tiles.place
+    index = pd.RangeIndex(at.first_row, at.first_row + at.rows * at.tile_rows, at.tile_rows, name="row")
+    end = at.first_column + at.columns * at.tile_columns
+    columns = pd.RangeIndex(at.first_column, end, at.tile_columns, name="column")
+    return pd.DataFrame(tiles.values, index=index, columns=columns)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import ipywidgets
 import numpy as np
 import pandas as pd
 import traitlets
@@ -19,28 +18,38 @@ from kenviz.study import tensor_parts
 from kenviz.study.study import Study
 from kenviz.text.labels import label
 from kenviz.text.measures import MEASURES, Measure
-from kenviz.views.base import View
+from kenviz.views.controls import choice
+from kenviz.views.tensors import StudyView
 
 
-class RetentionView(View):
+class RetentionView(StudyView):
     """Layer × matrix kind, coloured by a column of `ken.retention.table`, and one tensor by head, column or row.
 
-    measure, tensor and strip are the state: what is shown; the tensor that is chosen, by a tap or by name (empty before
-    one is), whose cell is outlined; and whether below the map that tensor is shown by "heads", by "columns", by "rows",
-    or not ("none"). A measure that has no value for such parts is replaced by a share, as the strip's title says.
-    Vectors (biases, layer norms) are left out unless vectors=True.
+    The models are read when a measure is shown that the subnetwork alone does not tell. measure, tensor and strip are
+    the state; a `traitlets.TraitError` refuses what is not there.
 
-    The models are read when a measure is shown that the subnetwork alone does not tell. Without a pair (None), only
-    share, retained, entries, rows and row_length can be chosen. A `traitlets.TraitError` refuses what is not there.
+    Args:
+        net: The subnetwork.
+        pair: The models it is of. With None only share, retained, entries, rows and row_length can be chosen.
+        measure: The column that is shown.
+        tensor: Name of the tensor that is chosen, and whose cell is outlined; empty before one is. A tap chooses, too.
+        strip: Parts by which the chosen tensor is shown below the map: "heads", "columns", "rows", or "none". A measure
+            that has no value for such parts is replaced by a share, as the strip's title says.
+        vectors: Whether vectors (biases, layer norms) are shown, too; by default they are left out.
+        theme: "light", "dark", or "auto", which follows the page.
 
-    >>> import torch
-    >>> pair = ken.Pair({"l.0.w": torch.eye(4)}, {"l.0.w": torch.zeros(4, 4)})
-    >>> view = RetentionView(ken.prune(*pair, k=2), pair)
-    >>> view.numbers()["share"].tolist()
-    [0.5]
-    >>> view.tensor, view.strip = "l.0.w", "columns"
-    >>> view.strip_numbers()["update_share"].tolist()
-    [1.0, 1.0, 1.0, 1.0]
+    Raises:
+        ValueError: Nothing was pruned that could be shown, or the models are not those of the subnetwork.
+
+    Example:
+        >>> import torch
+        >>> pair = ken.Pair({"l.0.w": torch.eye(4)}, {"l.0.w": torch.zeros(4, 4)})
+        >>> view = RetentionView(ken.prune(*pair, k=2), pair)
+        >>> view.numbers()["share"].tolist()
+        [0.5]
+        >>> view.tensor, view.strip = "l.0.w", "columns"
+        >>> view.strip_numbers()["update_share"].tolist()
+        [1.0, 1.0, 1.0, 1.0]
     """
 
     STATE = ("measure", "tensor", "strip")
@@ -60,37 +69,26 @@ class RetentionView(View):
         vectors: bool = False,
         theme: str = "auto",
     ) -> None:
-        self._study = Study.of(net, pair)
+        super().__init__(net, pair, theme=theme)
         shares = self._study.shares
         self._names = shares.index if vectors else shares.index[shares["rows"] > 1]
         if not len(self._names):
             raise ValueError("the subnetwork has no pruned matrix to show")
         self._left_out = len(shares) - len(self._names)
-        known = [key for key in MEASURES if self._study.pair is not None or key in shares]
-        self._picker = ipywidgets.Dropdown(
-            options=[(MEASURES[key].label, key) for key in known],
-            description="shown",
-            layout={"width": "min(420px, 100%)"},
-        )
-        self._strips = ipywidgets.Dropdown(
-            options=["none", *tensor_parts.PARTS],
-            description="strip by",
-            layout={"width": "min(240px, 100%)"},
-        )
-        super().__init__(theme=theme, measure=measure, tensor=tensor, strip=strip)
-        self._read()
-        self._start([self._picker, self._strips], self._figure())
-        self._bind(self._picker, "measure")
-        self._bind(self._strips, "strip")
+        self._assign(measure=measure, tensor=tensor, strip=strip)
+        self._picker = choice("shown", [(MEASURES[name].label, name) for name in self._measures()], pixels=420)
+        self._strips = choice("strip by", ["none", *tensor_parts.PARTS])
+        self._start({self._picker: "measure", self._strips: "strip"})
 
-    def _listen(self) -> None:
-        self.pane.on_event(self._heard)
+    def _measures(self) -> list[str]:
+        """What can be shown: without a pair, what the subnetwork alone tells."""
+        return [name for name in MEASURES if self._study.pair is not None or name in self._study.shares]
 
     @traitlets.validate("measure")
     def _valid_measure(self, proposal: dict[str, Any]) -> str:
-        if self._study.pair is None and proposal["value"] not in self._study.shares:
-            known = ", ".join(key for key in MEASURES if key in self._study.shares)
-            raise traitlets.TraitError(f"measure must be one of {known} without a pair, got {proposal['value']!r}")
+        if proposal["value"] not in self._measures():
+            names = ", ".join(self._measures())
+            raise traitlets.TraitError(f"measure must be one of {names} without a pair, got {proposal['value']!r}")
         return str(proposal["value"])
 
     @traitlets.validate("tensor")
@@ -105,16 +103,16 @@ class RetentionView(View):
         self._table = self._study.table([self.measure]).loc[self._names]
         self._strip = tensor_parts.NOTHING
         if self.tensor and self.strip != "none":
-            self._strip = tensor_parts.strip(self._study, self.tensor, self.strip, self.measure)
+            self._strip = tensor_parts.strip(self._study, tensor=self.tensor, parts=self.strip, measure=self.measure)
         self.caption = " ".join(filter(None, [self._of_all(), self._of_one()]))
 
     def _of_all(self) -> str:
-        of, values = MEASURES[self.measure], self._table[self.measure].dropna().to_numpy(dtype=float)
+        measure, values = MEASURES[self.measure], self._table[self.measure].dropna().to_numpy(dtype=float)
         missing = len(self._table) - len(values)
         gaps = f" In {missing} it is not defined." if missing and len(values) else ""
         left_out = f" {self._left_out} vectors are left out." if self._left_out else ""
-        what = f"the {of.label} in {len(self._table):,} matrices"
-        return f"Retention by layer and kind: {what}, {_spread(of, values)}.{gaps}{left_out}"
+        shown = f"the {measure.label} in {len(self._table):,} matrices"
+        return f"Retention by layer and kind: {shown}, {_spread(measure, values)}.{gaps}{left_out}"
 
     def _of_one(self) -> str:
         """The chosen tensor, and what its strip shows."""
@@ -125,33 +123,32 @@ class RetentionView(View):
             return chosen
         if self._strip.problem:
             return f"{chosen} By {self.strip}: {self._strip.problem}."
-        of, values = MEASURES[self._strip.measure], self._strip.values[~np.isnan(self._strip.values)]
-        return f"{chosen} In its {len(self._strip.values):,} {self.strip}, the {of.label} is {_spread(of, values)}."
+        measure, values = MEASURES[self._strip.measure], self._strip.values[~np.isnan(self._strip.values)]
+        parts = f"{len(self._strip.values):,} {self.strip}"
+        return f"{chosen} In its {parts}, the {measure.label} is {_spread(measure, values)}."
 
     def _strip_picture(self) -> strip_figures.StripPicture | None:
         if self.strip == "none":
             return None
         shown = self._strip
         problem = shown.problem if self.tensor else "tap a cell to choose a tensor"
-        return strip_figures.picture(self.strip, shown.values, shown.measure, shown.names, problem)
+        return strip_figures.picture(self.strip, shown.values, shown.measure, names=shown.names, problem=problem)
 
     def _figure(self) -> Column:
-        return figures.build(self._table, self.measure, self.colours, self.tensor, self._strip_picture())
+        return figures.build(
+            self._table, self.measure, theme=self.colours, chosen=self.tensor, strip=self._strip_picture()
+        )
 
-    @traitlets.observe("measure", "tensor", "strip")
-    def _changed(self, change: dict[str, Any]) -> None:
-        if not hasattr(self, "pane"):
-            return
-        with self._lock, self.pane.hold():
-            self._read()
-            if change["name"] == "measure":
-                data = figures.columns(self._table, self.measure)
-                for name, properties in figures.scale(data["value"], self.measure).items():
-                    self.pane.set(name, **properties)
-                self.pane.patch("cells", **data)
-                self.pane.set("title", text=MEASURES[self.measure].label)
-            self._mark()
-            self._redraw_strip()
+    def _update(self, name: str) -> None:
+        self._read()
+        if name == "measure":
+            data = figures.columns(self._table, self.measure)
+            for model, properties in figures.scale(data["value"], self.measure).items():
+                self.pane.set(model, **properties)
+            self.pane.patch("cells", **data)
+            self.pane.set("title", text=MEASURES[self.measure].label)
+        self._mark()
+        self._redraw_strip()
 
     def _mark(self) -> None:
         """Outline the cell of the chosen tensor: it is the one that is selected."""
@@ -183,22 +180,30 @@ class RetentionView(View):
     # ---- what can be asked
 
     def numbers(self) -> pd.DataFrame:
-        """The table of the tensors shown: all statistics, or for such a measure what the subnetwork alone tells."""
+        """Give the table of the tensors that are shown.
+
+        Returns:
+            All statistics of `ken.retention.table`, or for such a measure only what the subnetwork alone tells.
+        """
         with self._lock:
             return self._table.copy()
 
     def strip_numbers(self) -> pd.DataFrame:
-        """What the strip shows, one line for each head, column or row; no lines where there is no strip."""
+        """Give what the strip shows.
+
+        Returns:
+            One line for each head, column or row, its measure as the column; no lines where there is no strip.
+        """
         with self._lock:
             shown, parts = self._strip, self.strip
         index = pd.Index(shown.names or range(len(shown.values)), name=parts.removesuffix("s"))
         return pd.DataFrame({shown.measure: shown.values}, index=index)
 
 
-def _spread(of: Measure, values: NDArray[np.float64]) -> str:
+def _spread(measure: Measure, values: NDArray[np.float64]) -> str:
     """Between which values of a measure all of these lie, in words."""
     if not len(values):
         return "not defined"
-    low, high = of.written(values.min()), of.written(values.max())
-    unit = f" {of.unit}" if of.unit and of.style != "share" else ""
+    low, high = measure.written(values.min()), measure.written(values.max())
+    unit = f" {measure.unit}" if measure.unit and measure.style != "share" else ""
     return f"{low}{unit} in each" if low == high else f"from {low} to {high}{unit}"

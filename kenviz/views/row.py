@@ -7,54 +7,61 @@ from typing import Any
 import ipywidgets
 import numpy as np
 import pandas as pd
-import traitlets
 from bokeh.models import LayoutDOM
 
 import ken
 from ken.density import KERNELS
-from ken.explanation.explain import CLAIMING
+from ken.explanation import CLAIMING
 from ken.retention import PairOfModels
 from kenviz.figures import claims
 from kenviz.figures import row as figures
 from kenviz.study.row_decision import decide, own_k
 from kenviz.study.study import Study
 from kenviz.text.labels import NARROW, label
-from kenviz.views.card import CardBox
+from kenviz.views.cards import CardBox, row_card
+from kenviz.views.controls import StepBox, choice, width
 from kenviz.views.row_base import RowState
-from kenviz.views.row_text import caption, card, table
-from kenviz.views.steps import StepBox
-
-_WIDE = {"width": "min(360px, 100%)"}
-_NARROW = {"width": "min(240px, 100%)"}
+from kenviz.views.row_text import caption, table
 
 
 class RowView(RowState):
     """Histogram, kernel density estimate, grid, retained and reset entries of one row; its claims, one by one.
 
-    The state, which can be assigned to, moved with the controls, and given as keyword arguments:
+    The arguments from tensor to stability are the state: they are traits, which can be assigned to, and which the
+    controls move. A `traitlets.TraitError` refuses what is not there, and changes nothing. At the subnetwork's own
+    settings, which are the default, the mask is its stored one; at any other the rule decides anew. Where it cannot,
+    the figure shows the stored mask, and the caption says why.
 
-    - tensor, row, k: which row, and how many of its entries the rule retains
-    - rule, on, kernel: as for `ken.prune`; any registered rule
-    - bandwidth: a factor from 1/8 to 8 on the bandwidth that the subnetwork's own setting finds for the row
-    - step: the claim that is shown, from 1; 0 shows the whole mask
-    - entry: the column whose decision card is shown, -1 for none
-    - stability: whether it is said how many entries would flip (`ken.stability`)
+    Args:
+        net: The subnetwork.
+        pair: The models it is of.
+        tensor: Name of the tensor; by default the first that was pruned.
+        row: Which of its rows, from 0.
+        k: How many entries of the row the rule retains, 1 to all.
+        rule: Any registered rule, as for `ken.prune`.
+        on: "weights" or "update": the values that rules with a density look at.
+        kernel: Kernel of the density estimate, as for `ken.prune`.
+        bandwidth: A factor, 1/8 to 8, on the bandwidth that the subnetwork's own setting finds for the row.
+        step: The claim that is shown, from 1; 0 shows the whole mask.
+        entry: Column of the entry whose decision card is shown, -1 for none; a tap sets it, too.
+        stability: Whether it is said how many entries would flip (`ken.stability`).
+        theme: "light", "dark", or "auto", which follows the page.
 
-    They start as the subnetwork's own, and the mask is then its stored one; at any other setting the rule decides anew.
-    Where it cannot, the figure shows the stored mask, and the caption says why.
+    Raises:
+        ValueError: The models are not those of the subnetwork, or no such tensor was pruned.
 
-    Raises `ValueError` if the models are not those of the subnetwork; a `traitlets.TraitError` refuses what is not
-    there, and changes nothing.
-
-    >>> import torch
-    >>> pair = ken.Pair({"w": torch.arange(8.0).reshape(2, 4)}, {"w": torch.zeros(2, 4)})
-    >>> view = RowView(ken.prune(*pair, k=2), pair)
-    >>> view.row, view.k = 1, 3
-    >>> view.numbers()["retained"].tolist()
-    [True, True, False, True]
-    >>> view.step = 2
-    >>> view.explanation.claim(2).entry
-    1
+    Example:
+        >>> import torch
+        >>> pair = ken.Pair({"w": torch.arange(8.0).reshape(2, 4)}, {"w": torch.zeros(2, 4)})
+        >>> view = RowView(ken.prune(*pair, k=2), pair)
+        >>> view.row, view.k = 1, 3
+        >>> view.own_k()
+        2
+        >>> view.numbers()["retained"].tolist()
+        [True, True, False, True]
+        >>> view.step = 2
+        >>> view.explanation.claim(2).entry
+        1
     """
 
     def __init__(
@@ -74,35 +81,43 @@ class RowView(RowState):
         stability: bool = True,
         theme: str = "auto",
     ) -> None:
-        super().__init__(net, pair, tensor, theme)
-        self._settling = False
-        self._make_controls()
+        super().__init__(net, pair, tensor, theme=theme)
         recipe = net.recipe
-        self.set_trait("tensor", self._picker.value)
-        self.set_trait("row", row)
-        self.set_trait("rule", recipe.rule if rule is None else rule)
-        self.set_trait("on", on or (recipe.on if self._heeds_on() else "weights"))
-        self.set_trait("kernel", recipe.kernel if kernel is None else kernel)
-        self.set_trait("k", own_k(self._study, self.tensor, row) if k is None else k)
-        self.set_trait("bandwidth", bandwidth)
-        self.set_trait("stability", stability)
+        self._make_controls()
+        self._assign(row=row, rule=recipe.rule if rule is None else rule)
+        self._assign(
+            on=on or (recipe.on if self._heeds_on() else "weights"),
+            kernel=recipe.kernel if kernel is None else kernel,
+            k=own_k(self._study, self.tensor, row) if k is None else k,
+            bandwidth=bandwidth,
+            stability=stability,
+        )
         self._decide()
         self._offer()
-        self.set_trait("step", step)
-        self.set_trait("entry", entry)
-        self._read()
-        controls = [self._picker, self._row_slider, self._k_slider, self._rules, self._on, self._kernels]
-        self._start([*controls, self._factor, self._column, self._steadiness], self._figure())
+        self._assign(step=step, entry=entry)
+        self._start(
+            {
+                self._picker: "tensor",
+                self._row_slider: "row",
+                self._k_slider: "k",
+                self._rules: "rule",
+                self._on: "on",
+                self._kernels: "kernel",
+                self._factor: "bandwidth",
+                self._column: "entry",
+                self._steadiness: "stability",
+            }
+        )
+        self._bind(self._steps.slider, "step")
+        self._bind(self._steps.play, "step")
         self.children = [self._controls, self._steps, self.pane, self._note, self._card]
-        for control, trait in self._bound.items():
-            self._bind(control, trait)
 
     def _make_controls(self) -> None:
-        self._row_slider = ipywidgets.IntSlider(description="row", min=0, layout=_WIDE)
-        self._k_slider = ipywidgets.IntSlider(description="k", min=1, layout=_WIDE)
-        self._rules = ipywidgets.Dropdown(description="rule", layout=_NARROW)
-        self._on = ipywidgets.Dropdown(options=["weights", "update"], description="on", layout=_NARROW)
-        self._kernels = ipywidgets.Dropdown(options=list(KERNELS), description="kernel", layout=_NARROW)
+        self._row_slider = ipywidgets.IntSlider(description="row", min=0, layout=width(360))
+        self._k_slider = ipywidgets.IntSlider(description="k", min=1, layout=width(360))
+        self._rules = choice("rule")
+        self._on = choice("on", ["weights", "update"])
+        self._kernels = choice("kernel", KERNELS)
         self._factor = ipywidgets.FloatLogSlider(
             description="bandwidth ×",
             base=2,
@@ -110,45 +125,23 @@ class RowView(RowState):
             max=3,
             step=0.25,
             readout_format=".3g",
-            layout=_WIDE,
+            layout=width(360),
             style={"description_width": "92px"},
         )
         self._column = ipywidgets.BoundedIntText(
-            description="column", min=-1, value=-1, layout=_NARROW, tooltip="The entry to explain; -1 for none"
+            description="column", min=-1, value=-1, layout=width(240), tooltip="The entry to explain; -1 for none"
         )
-        self._steadiness = ipywidgets.Checkbox(description="mask stability", indent=False, layout=_NARROW)
+        self._steadiness = ipywidgets.Checkbox(description="mask stability", indent=False, layout=width(240))
         self._steps = StepBox(self._move)
         self._card = CardBox("Tap a mark in the strip, or give its column, to read why it was retained or reset.")
-        self._bound = {
-            self._picker: "tensor",
-            self._row_slider: "row",
-            self._k_slider: "k",
-            self._rules: "rule",
-            self._on: "on",
-            self._kernels: "kernel",
-            self._factor: "bandwidth",
-            self._column: "entry",
-            self._steadiness: "stability",
-            self._steps.slider: "step",
-            self._steps.play: "step",
-        }
 
     # ---- from the state to what is shown
 
-    @traitlets.observe(*RowState.STATE)
-    def _changed(self, change: dict[str, Any]) -> None:
-        if not hasattr(self, "pane"):
-            return
-        with self._lock:
-            if self._settling:  # the change that this one follows from is not done yet
-                return
-            self._settling = True
-            try:
-                self._settle(change["name"])
-            finally:
-                self._settling = False
-            self._read()
-            self._redraw()
+    def _update(self, name: str) -> None:
+        with self._settling:  # what follows from this change is drawn with it
+            self._settle(name)
+        self._read()
+        self._redraw()
 
     def _settle(self, name: str) -> None:
         """Bring the rest of the state in line with what has changed: bounds before values."""
@@ -157,7 +150,7 @@ class RowView(RowState):
             self.set_trait("entry", -1)
             row = min(self.row, rows - 1)
             k = own_k(self._study, self.tensor, row)
-            with self._sync():
+            with self._syncing:
                 self._bounds(row, k)
             self.set_trait("row", row)
             self.set_trait("k", k)
@@ -171,14 +164,21 @@ class RowView(RowState):
 
     def _decide(self) -> None:
         self._decision = decide(
-            self._study, self.tensor, self.row, self.k, self.rule, self.on, self.kernel, self.bandwidth
+            self._study,
+            tensor=self.tensor,
+            row=self.row,
+            k=self.k,
+            rule=self.rule,
+            on=self.on,
+            kernel=self.kernel,
+            factor=self.bandwidth,
         )
         self._picture = figures.picture(
             self._decision.fine_tuned,
             self._decision.mask,
             self._decision.pretrained,
-            self._decision.settings,
-            self.rule in CLAIMING,
+            settings=self._decision.settings,
+            claiming=self.rule in CLAIMING,
         )
 
     def _bounds(self, row: int, k: int) -> None:
@@ -191,25 +191,31 @@ class RowView(RowState):
 
     def _offer(self) -> None:
         """Let the controls offer what there is to choose from."""
-        with self._sync():
+        with self._syncing:
             self._bounds(self.row, self.k)
-            if list(self._rules.options) != self._known_rules():
-                self._rules.options = self._known_rules()
+            if list(self._rules.options) != self._rule_names():
+                self._rules.options = self._rule_names()
                 self._rules.value = self.rule
             self._on.disabled = not self._heeds_on()
             self._steps.offer(self._decision.steps, self._decision.unclaimed)
 
     def _read(self) -> None:
         """What is shown at this step: the mask, or as much of it as has been claimed."""
-        found, shown = self._decision, self._picture
-        self._shown_mask = found.mask[: len(shown.row)]
-        why = found.explanation if self.step or self.entry >= 0 else None
+        decision, shown = self._decision, self._picture
+        self._shown_mask = decision.mask[: len(shown.row)]
+        why = decision.explanation if self.step or self.entry >= 0 else None
         if self.step and why is not None:
             self._shown_mask = np.zeros(len(shown.row), bool)
             self._shown_mask[why.claimed[why.order[: self.step]]] = True
-        self._claim = claims.picture(why, self.step, shown.row, self._shown_mask, self.entry)
-        self._card.show(None if self.entry < 0 else card(found, self.entry))
-        self.caption = caption(found, self._study.net.recipe.bandwidth, self.bandwidth, self.step, self.stability)
+        self._claim = claims.picture(why, self.step, values=shown.row, mask=self._shown_mask, chosen=self.entry)
+        self._card.show(None if self.entry < 0 else row_card(decision, self.entry))
+        self.caption = caption(
+            decision,
+            bandwidth=self._study.net.recipe.bandwidth,
+            factor=self.bandwidth,
+            step=self.step,
+            stability=self.stability,
+        )
 
     def _title(self) -> str:
         if not self.step:
@@ -222,30 +228,30 @@ class RowView(RowState):
     def _figure(self) -> LayoutDOM:
         columns = {**self._picture.columns, **self._picture.parts(self._shown_mask)}
         return figures.build(
-            self._picture._replace(columns=columns), self._name(), self.colours, self._claim, self._title()
+            self._picture._replace(columns=columns),
+            self._name(),
+            theme=self.colours,
+            step=self._claim,
+            title=self._title(),
         )
 
     def _redraw(self) -> None:
         shown, step = self._picture, self._claim
-        with self.pane.hold():
-            for source, columns in {**shown.columns, **shown.parts(self._shown_mask), **step.columns}.items():
-                self.pane.patch(source, **columns)
-            self.pane.set("values", start=shown.values[0], end=shown.values[1])
-            self.pane.set("densities", start=0.0, end=shown.highest)
-            self.pane.set("axis", axis_label=shown.of)
-            self.pane.set("title", text=self._title())
-            self.pane.set("name", text=label(self._name(), NARROW))
-            self.pane.set("lanes", major_label_overrides=figures.LANES_OF_STEPS if step.step else figures.LANES)
-            self.pane.set("close", visible=step.step > 0)
-            self.pane.set("close_axis", axis_label=step.label)
-            for name, text in figures.legend(step.step).items():
-                self.pane.set(name, label=text)
-            self.pane.set("near", start=step.near[0], end=step.near[1])
+        for source, columns in {**shown.columns, **shown.parts(self._shown_mask), **step.columns}.items():
+            self.pane.patch(source, **columns)
+        self.pane.set("values", start=shown.density.ends[0], end=shown.density.ends[1])
+        self.pane.set("densities", start=0.0, end=shown.density.highest)
+        self.pane.set("axis", axis_label=shown.density.axis)
+        self.pane.set("title", text=self._title())
+        self.pane.set("name", text=label(self._name(), NARROW))
+        self.pane.set("lanes", major_label_overrides=figures.LANES_OF_STEPS if step.step else figures.LANES)
+        self.pane.set("close", visible=step.step > 0)
+        self.pane.set("close_axis", axis_label=step.label)
+        for name, text in figures.legend(step.step).items():
+            self.pane.set(name, label=text)
+        self.pane.set("near", start=step.near[0], end=step.near[1])
 
     # ---- what the user does in the figure and with buttons
-
-    def _listen(self) -> None:
-        self.pane.on_event(self._heard)
 
     def _move(self, by: int) -> None:
         with self._lock:
@@ -272,7 +278,14 @@ class RowView(RowState):
     # ---- what can be asked
 
     def own_k(self, row: int | None = None) -> int:
-        """How many entries of a row (the current one) the subnetwork's rule retains."""
+        """Count the entries of a row that the subnetwork's rule retains.
+
+        Args:
+            row: Which row, from 0; by default the one that is shown.
+
+        Returns:
+            That number; of a row that fine-tuning added, that of the first row.
+        """
         return own_k(self._study, self.tensor, self.row if row is None else row)
 
     @property
@@ -281,10 +294,12 @@ class RowView(RowState):
         return self._decision.explanation
 
     def numbers(self) -> pd.DataFrame:
-        """One line an entry: column (index), fine_tuned, pretrained, update, retained, step (of its claim, 0 for none).
+        """Give what is known of each entry.
 
-        With stability, also whether it flips: halved, doubled, reversed.
+        Returns:
+            One line an entry, by column: fine_tuned, pretrained, update, retained, step (of its claim, 0 for none).
+            With stability, also whether it flips: halved, doubled, reversed.
         """
         with self._lock:
-            found, stability = self._decision, self.stability
-        return table(found, stability)
+            decision, stability = self._decision, self.stability
+        return table(decision, stability)

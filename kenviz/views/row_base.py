@@ -60,9 +60,9 @@ class RowState(TensorView):
 
     @traitlets.validate("rule")
     def _valid_rule(self, proposal: dict[str, Any]) -> str:
-        if proposal["value"] not in self._known_rules():
-            known = ", ".join(self._known_rules())
-            raise traitlets.TraitError(f"rule must be one of {known}; got {proposal['value']!r}")
+        if proposal["value"] not in self._rule_names():
+            names = ", ".join(self._rule_names())
+            raise traitlets.TraitError(f"rule must be one of {names}; got {proposal['value']!r}")
         return str(proposal["value"])
 
     @traitlets.validate("on")
@@ -71,7 +71,7 @@ class RowState(TensorView):
             raise traitlets.TraitError(f"on must be weights for rule {self.rule}, which looks at no density")
         return str(proposal["value"])
 
-    def _known_rules(self) -> list[str]:
+    def _rule_names(self) -> list[str]:
         """Those registered, and the subnetwork's own, of which there is a mask even where it is not."""
         return list(dict.fromkeys([*ken.rules.names(), self._study.net.recipe.rule]))
 

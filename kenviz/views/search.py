@@ -5,7 +5,6 @@ from __future__ import annotations
 import fnmatch
 import html
 import re
-import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -15,23 +14,24 @@ import traitlets
 
 import ken
 from kenviz.study.study import Study
-from kenviz.text.labels import label
+from kenviz.text.labels import apart, label
 from kenviz.text.measures import MEASURES
+from kenviz.views.base import Stateful
 
 _ANY = "any"
 _OUTSIDE = "outside of layers"
 _ORDER = "model order"
 # What can be sorted by without reading the models comes first.
-_KNOWN = ["share", "retained", "entries", "rows", "row_length"]
-_READ = [name for name in MEASURES if name not in _KNOWN]
+_OWN = ["share", "retained", "entries", "rows", "row_length"]
+_READ = [name for name in MEASURES if name not in _OWN]
 
 
-class TensorSearch(ipywidgets.VBox):
+class TensorSearch(Stateful):
     """All tensors of a subnetwork, narrowed down by pattern, kind, layer and status, and sorted by a statistic.
 
     pattern is a part of a name, a glob (`*`, `?`, `[…]`) of the whole name, or with regex=True an expression that is
-    found anywhere; upper and lower case are the same. What an invalid expression was is kept, with a word, and the
-    list stays. chosen is the tensor that is picked, empty before one is; it stays when the list no longer has it.
+    found anywhere; upper and lower case are the same. An invalid expression leaves the list as it was, and says so.
+    chosen is the tensor that is picked, empty before one is; it stays when the list no longer has it.
 
     >>> import torch, ken
     >>> pair = ken.Pair({"a.1.w": torch.eye(4), "b.w": torch.ones(2, 4)}, {"a.1.w": torch.zeros(4, 4)})
@@ -53,7 +53,8 @@ class TensorSearch(ipywidgets.VBox):
     chosen = traitlets.Unicode(help="The tensor that was picked.")
 
     def __init__(self, study: Study) -> None:
-        self._study, self._lock = study, threading.RLock()
+        super().__init__(study.lock)
+        self._study = study
         table = study.net.table()
         places = [ken.retention.place(str(name)) for name in table.index]
         self._all = table.assign(
@@ -61,19 +62,17 @@ class TensorSearch(ipywidgets.VBox):
             kind=[place.kind for place in places],
         )
         self._names: list[str] = list(self._all.index)
-        sorts = [_ORDER, *_KNOWN, *(_READ if study.pair is not None else ())]
         self._choices = {
             "kind": [_ANY, *dict.fromkeys(self._all["kind"])],
             "layer": [_ANY, *sorted(dict.fromkeys(self._all["layer"]), key=_as_number)],
             "status": [_ANY, *dict.fromkeys(self._all["status"])],
-            "sort": sorts,
+            "sort": [_ORDER, *_OWN, *(_READ if study.pair is not None else ())],
         }
         wide = {"width": "auto"}
-        self._text = ipywidgets.Text(
-            description="find", placeholder="part of a name, or *.query.*", continuous_update=True, layout=wide
-        )
         self._controls: dict[str, ipywidgets.Widget] = {
-            "pattern": self._text,
+            "pattern": ipywidgets.Text(
+                description="find", placeholder="part of a name, or *.query.*", continuous_update=True, layout=wide
+            ),
             "regex": ipywidgets.Checkbox(description="regular expression", indent=False, layout=wide),
             **{
                 name: ipywidgets.Dropdown(
@@ -83,12 +82,11 @@ class TensorSearch(ipywidgets.VBox):
             },
             "descending": ipywidgets.Checkbox(description="largest first", indent=False, layout=wide),
         }
-        self._list = ipywidgets.Select(options=[], rows=12, layout={"width": "auto"})
+        self._list = ipywidgets.Select(options=[], rows=12, layout=wide)
         self._words = ipywidgets.HTML()
-        super().__init__([*self._controls.values(), self._list, self._words])
+        self.children = [*self._controls.values(), self._list, self._words]
         for name, control in self._controls.items():
-            control.value = getattr(self, name)
-            control.observe(self._from_control(name), "value")
+            self._bind(control, name)
         self._list.observe(self._picked, "value")
         self.observe(self._narrow, list(self.STATE))
         self.observe(self._point, "chosen")
@@ -98,11 +96,6 @@ class TensorSearch(ipywidgets.VBox):
     def names(self) -> list[str]:
         """The tensors in the list, in its order."""
         return list(self._names)
-
-    @property
-    def state(self) -> dict[str, Any]:
-        """What narrows the list down, as plain values."""
-        return {name: getattr(self, name) for name in self.STATE}
 
     @traitlets.validate("kind", "layer", "status", "sort")
     def _valid_choice(self, proposal: dict[str, Any]) -> str:
@@ -117,29 +110,18 @@ class TensorSearch(ipywidgets.VBox):
             raise traitlets.TraitError(f"tensor must be one of either model, got {proposal['value']!r}")
         return str(proposal["value"])
 
-    def _from_control(self, name: str) -> Any:
-        def changed(change: dict[str, Any]) -> None:
-            with self._lock:
-                setattr(self, name, change["new"])
-
-        return changed
-
-    def _narrow(self, change: dict[str, Any] | None) -> None:
+    def _narrow(self, _: object) -> None:
         with self._lock:
-            if change is not None:
-                self._controls[change["name"]].value = change["new"]
-            found, problem = self._found()
-            if found is not None:
-                self._names = found
-                values = self._statistic()
-                self._list.unobserve(self._picked, "value")
-                self._list.value = None
-                self._list.options = _options(found, values)
-                self._list.observe(self._picked, "value")
+            names, problem = self._fitting()
+            if names is not None:
+                self._names = names
+                with self._syncing:  # the list is emptied and filled: nobody has picked anything
+                    self._list.value = None
+                    self._list.options = _options(names, self._statistic())
                 self._point(None)
             self._say(problem)
 
-    def _found(self) -> tuple[list[str] | None, str]:
+    def _fitting(self) -> tuple[list[str] | None, str]:
         """Names that fit, in order; None and what is wrong if the pattern is no expression."""
         table = self._all
         for column in ("kind", "layer", "status"):
@@ -168,7 +150,7 @@ class TensorSearch(ipywidgets.VBox):
 
     def _picked(self, change: dict[str, Any]) -> None:
         with self._lock:
-            if change["new"]:
+            if change["new"] and not self._syncing:
                 self.chosen = change["new"]
 
     def _point(self, _: object) -> None:
@@ -209,10 +191,8 @@ def _options(names: list[str], values: pd.Series | None) -> list[tuple[str, str]
     if values is None:
         texts = [label(name, 80) for name in names]
     else:
-        known = values.reindex(names)
         texts = [
-            f"{'–' if pd.isna(value) else f'{value:.4g}'}   {label(str(name), 80)}" for name, value in known.items()
+            f"{'–' if pd.isna(value) else f'{value:.4g}'}   {label(str(name), 80)}"
+            for name, value in values.reindex(names).items()
         ]
-    if len(set(texts)) < len(texts):
-        texts = [f"{i}  {text}" for i, text in enumerate(texts, 1)]
-    return list(zip(texts, names, strict=True))
+    return list(zip(apart(texts), names, strict=True))

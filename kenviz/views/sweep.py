@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import ipywidgets
 import numpy as np
@@ -13,19 +13,15 @@ from bokeh.models import Plot
 
 from kenviz.figures import sweep as figures
 from kenviz.study.sweep_data import QUANTITIES, Series, Sweep, in_words
-from kenviz.text.labels import label
+from kenviz.text.labels import apart, label
 from kenviz.views import sweep_text
 from kenviz.views.base import View
-from kenviz.views.card import CardBox
+from kenviz.views.cards import CardBox
 from kenviz.views.sweep_text import Point
 
 _NARROW = {"width": "min(260px, 100%)"}
 _NEAR = 0.06  # of the plot's width or height
 _INVITATION = "Tap a mark, or choose an evaluation, to read what it is and how to make that subnetwork."
-
-
-class _Words(NamedTuple):
-    text: str
 
 
 class SweepView(View):
@@ -34,24 +30,33 @@ class SweepView(View):
     The line goes through the mean over seeds, with all evaluations as smaller marks and the band they span; bars are
     ± 1 standard error. The fine-tuned and the pretrained model are levels, with a band of ± 1 standard error, too.
 
-    The state, which can be assigned to, moved with the controls, and given as keyword arguments:
+    metric, quantity, scale, shown and point are the state, which can be assigned to and moved with the controls.
 
-    - metric: "metric", or any other column of numbers. Add a column to the table, and it can be shown; one of its name
-      with "_error" behind it is its standard error
-    - quantity: "metric", or "difference" from the fine-tuned model
-    - scale: of the shares, "linear" or "log"
-    - shown: the series that are shown, (rule, on) each; the name of a rule stands for all of its series
-    - point: the evaluation that is described, (rule, on, k, seed), or () for none
+    Args:
+        table: The table of `ken.sweep` or `ken.results.read`, or the path of one as CSV or of a results file.
+        metric: "metric", or any other column of numbers. Add a column to the table, and it can be shown; one of its
+            name with "_error" behind it is its standard error.
+        quantity: "metric", or "difference" from the fine-tuned model.
+        scale: Of the shares, "linear" or "log".
+        shown: The series that are shown, (rule, on) each; the name of a rule stands for all of its series. By default
+            all of them.
+        point: The evaluation that is described, (rule, on, k, seed), or () for none.
+        theme: The colours, "auto" (as the page), "light" or "dark".
 
-    Raises `ValueError` for a table that is no sweep, saying which column is missing or wrong.
+    Raises:
+        ValueError: The table is no sweep; it says which column is missing or wrong.
+        ResultsError: The file holds no results.
+        TraitError: A part of the state is not in the table.
 
-    >>> table = pd.DataFrame({"model": ["fine-tuned", "pruned", "pruned"], "rule": ["", "ken", "ken"], "seed": -1,
-    ...     "on": ["", "weights", "weights"], "k": [np.nan, 0.5, 0.25], "share": [1, 0.5, 0.25], "metric": [9, 8, 4]})
-    >>> view = SweepView(table, quantity="difference", point=("ken", "weights", 0.5, -1))
-    >>> view.numbers()["mean"].tolist()
-    [-5.0, -1.0]
-    >>> view.python
-    "ken.prune(pair.fine_tuned, pair.pretrained, 0.5, 'ken')"
+    Example:
+        >>> table = pd.DataFrame({"model": ["fine-tuned", "pruned", "pruned"], "rule": ["", "ken", "ken"], "seed": -1,
+        ...                       "on": ["", "weights", "weights"], "k": [np.nan, 0.5, 0.25],
+        ...                       "share": [1, 0.5, 0.25], "metric": [9, 8, 4]})
+        >>> view = SweepView(table, quantity="difference", point=("ken", "weights", 0.5, -1))
+        >>> view.numbers()["mean"].tolist()
+        [-5.0, -1.0]
+        >>> view.python
+        "ken.prune(pair.fine_tuned, pair.pretrained, 0.5, 'ken')"
     """
 
     STATE = ("metric", "quantity", "scale", "shown", "point")
@@ -83,31 +88,26 @@ class SweepView(View):
         self.set_trait("scale", scale)
         self.set_trait("shown", tuple(self._sweep.series) if shown is None else tuple(shown))
         self.set_trait("point", tuple(point))
-        self._read()
         controls = [self._metrics, self._quantities, self._scales, self._rules, self._points]
-        self._start(controls, self._figure())
-        self.children = [*self.children, self._card]
-        bound = zip(controls, ("metric", "quantity", "scale", "shown", "point"), strict=True)
-        for control, trait in bound:
-            self._bind(control, trait)
+        self._start(dict(zip(controls, self.STATE, strict=True)), self._card)
 
     def _make_controls(self) -> None:
-        found = self._sweep
+        sweep = self._sweep
         self._metrics = ipywidgets.Dropdown(
-            options=[(label(name, 40), name) for name in found.metrics],
+            options=[(label(name, 40), name) for name in sweep.metrics],
             description="metric",
-            layout=_NARROW | ({} if len(found.metrics) > 1 else {"display": "none"}),
+            layout=_NARROW | ({} if len(sweep.metrics) > 1 else {"display": "none"}),
         )
         self._quantities = ipywidgets.Dropdown(
             options=[("itself", "metric"), ("less that of the unpruned", "difference")],
             description="value",
-            layout={"width": "min(320px, 100%)"} | ({} if found.has_base() else {"display": "none"}),
+            layout={"width": "min(320px, 100%)"} | ({} if sweep.base is not None else {"display": "none"}),
         )
         self._scales = ipywidgets.Dropdown(options=list(figures.SCALES), description="shares", layout=_NARROW)
         self._rules = ipywidgets.SelectMultiple(
-            options=[(name, of) for of, name in found.names.items()],
+            options=[(name, series) for series, name in sweep.names.items()],
             description="rules",
-            rows=min(6, len(found.series)),
+            rows=min(6, len(sweep.series)),
             layout={"width": "min(420px, 100%)"},
             tooltip="Several at once: hold Ctrl or Shift",
         )
@@ -117,15 +117,17 @@ class SweepView(View):
         self._card = CardBox(_INVITATION)
 
     def _evaluations(self) -> list[tuple[str, Point]]:
-        found = self._sweep.pruned
-        points = list(zip(found["rule"], found["on"], found["k"], found["seed"], strict=True))
-        points = list({repr(point): point for point in points}.values())  # a k may be a mapping
+        points = list({repr(point): point for point in self._pruned()}.values())  # a k may be a mapping
         words = [
             f"{self._sweep.names[rule, on]}, k = {in_words(k)}" + (f", seed {seed}" if seed != -1 else "")
             for rule, on, k, seed in points
         ]
-        words = words if len(set(words)) == len(words) else [f"{i} {text}" for i, text in enumerate(words, 1)]
-        return list(zip(words, points, strict=True))
+        return list(zip(apart(words), points, strict=True))
+
+    def _pruned(self) -> list[Point]:
+        """The evaluations of pruned models, in the order of the table."""
+        table = self._sweep.pruned
+        return list(zip(table["rule"], table["on"], table["k"], table["seed"], strict=True))
 
     # ---- the state
 
@@ -138,7 +140,7 @@ class SweepView(View):
 
     @traitlets.validate("quantity")
     def _valid_quantity(self, proposal: dict[str, Any]) -> str:
-        if proposal["value"] == "difference" and not self._sweep.has_base():
+        if proposal["value"] == "difference" and self._sweep.base is None:
             raise traitlets.TraitError("the table has no line of the fine-tuned model, to which to tell a difference")
         return str(proposal["value"])
 
@@ -147,12 +149,12 @@ class SweepView(View):
         series = self._sweep.series
         wanted: set[Series] = set()
         for one in proposal["value"]:
-            of = [(rule, on) for rule, on in series if one in (rule, (rule, on))]
-            if not of:
-                known = ", ".join(map(repr, series[:5])) + (", …" if len(series) > 5 else "")
-                raise traitlets.TraitError(f"shown must be of the table's {len(series)} series, {known}; got {one!r}")
-            wanted |= set(of)
-        return tuple(of for of in series if of in wanted)
+            matches = [(rule, on) for rule, on in series if one in (rule, (rule, on))]
+            if not matches:
+                choices = ", ".join(map(repr, series[:5])) + (", …" if len(series) > 5 else "")
+                raise traitlets.TraitError(f"shown must be of the table's {len(series)} series, {choices}; got {one!r}")
+            wanted |= set(matches)
+        return tuple(one for one in series if one in wanted)
 
     @traitlets.validate("point")
     def _valid_point(self, proposal: dict[str, Any]) -> Point:
@@ -164,34 +166,27 @@ class SweepView(View):
 
     def _at(self, point: Point) -> int | None:
         """The line of an evaluation, among those of pruned models; 1 entry is not 1.0, all of them."""
-        found = self._sweep.pruned
-        points = zip(found["rule"], found["on"], found["k"], found["seed"], strict=True)
-        return next((i for i, other in enumerate(points) if repr(other) == repr(tuple(point))), None)
+        return next((i for i, other in enumerate(self._pruned()) if repr(other) == repr(tuple(point))), None)
 
-    @traitlets.observe("metric", "quantity", "scale", "shown", "point")
-    def _changed(self, change: dict[str, Any]) -> None:
-        if not hasattr(self, "pane"):
-            return
-        with self._lock:
-            self._read()
-            with self.pane.hold():
-                self.pane.patch("ring", **self._ring())
-                if change["name"] != "point":
-                    self._redraw()
+    def _update(self, name: str) -> None:
+        self._read()
+        self.pane.patch("ring", **self._ring())
+        if name != "point":
+            self._redraw()
 
     # ---- what is shown
 
     def _read(self) -> None:
-        what = self.metric, self.quantity
-        self._lines = self._sweep.lines(*what, self.shown)
-        self._single = self._sweep.evaluations(*what)
-        self._levels = {model: self._sweep.level(model, *what) for model in figures.LEVELS}
-        self._data = figures.columns(self._lines, self._single, self._sweep.names, self.scale)
-        shares = self._sweep.pruned["share"]
-        self._ends = figures.extent(self._data, self._levels, shares, self.scale)
+        sweep, metric, quantity = self._sweep, self.metric, self.quantity
+        self._lines = sweep.lines(metric, quantity, self.shown)
+        self._single = sweep.evaluations(metric, quantity)
+        self._levels = {model: sweep.level(model, metric, quantity) for model in figures.LEVELS}
+        self._data = figures.columns(self._lines, self._single, sweep.names, scale=self.scale)
+        self._ends = figures.extent(self._data, self._levels, sweep.pruned["share"], scale=self.scale)
         at = self._at(self.point) if self.point else None
-        self._card.show(None if at is None else _Words(sweep_text.evaluation(self._sweep, self.metric, self.point, at)))
-        self.caption = sweep_text.caption(self._sweep, self._axis, self._lines, [*self._levels.values()], self.shown)
+        self._card.show(None if at is None else sweep_text.evaluation(sweep, metric, self.point, at=at))
+        levels = list(self._levels.values())
+        self.caption = sweep_text.caption(sweep, self._axis, self._lines, levels=levels, shown=self.shown)
 
     @property
     def python(self) -> str:
@@ -217,12 +212,12 @@ class SweepView(View):
             self._data,
             self._ends,
             self._levels,
-            list(self._sweep.names.values()),
-            [of in self.shown for of in self._sweep.series],
-            self.scale,
-            self._axis,
-            self._ring(),
-            self.colours,
+            names=list(self._sweep.names.values()),
+            shown=[series in self.shown for series in self._sweep.series],
+            scale=self.scale,
+            words=self._axis,
+            ring=self._ring(),
+            theme=self.colours,
         )
 
     def _redraw(self) -> None:
@@ -236,13 +231,10 @@ class SweepView(View):
         self.pane.set("value_axis", axis_label=self._axis)
         for name, properties in figures.levels_drawn(self._levels).items():
             self.pane.set(name, **properties)
-        for at, of in enumerate(self._sweep.series):
-            self.pane.set(f"series_{at}", visible=of in self.shown)
+        for at, series in enumerate(self._sweep.series):
+            self.pane.set(f"series_{at}", visible=series in self.shown)
 
     # ---- what the user does
-
-    def _listen(self) -> None:
-        self.pane.on_event(self._heard)
 
     def _heard(self, event: dict[str, Any]) -> None:
         """A tap chooses the nearest evaluation of those that are shown; one on empty ground chooses none."""
@@ -251,21 +243,37 @@ class SweepView(View):
         with self._lock:
             plot: Any = self.figure
             wide, high = (abs(axis.end - axis.start) for axis in (plot.x_range, plot.y_range))
-            there = [of in self.shown for of in zip(self._single["rule"], self._single["on"], strict=True)]
+            shown = [series in self.shown for series in zip(self._single["rule"], self._single["on"], strict=True)]
             x = figures.position(self._single["share"], self.scale)
             far = np.hypot((x - event["x"]) / wide, (self._single["value"] - event["y"]) / high)
-            far = np.where(np.asarray(there) & np.isfinite(far), far, np.inf)
-            line = self._sweep.pruned.iloc[int(far.argmin())]
-            self.point = (line["rule"], line["on"], line["k"], line["seed"]) if far.min() < _NEAR else ()
+            far = np.where(np.asarray(shown) & np.isfinite(far), far, np.inf)
+            self.point = self._pruned()[int(far.argmin())] if far.min() < _NEAR else ()
 
     def code(self) -> str:
-        """Python that makes this view as it is now, of a `table` of `ken.sweep`."""
-        told = "".join(f", {name}={value!r}" for name, value in self.state.items())
-        return f"kenviz.SweepView(table{told})"
+        """Write Python that makes this view as it is now.
+
+        Returns:
+            An expression in which `table` is the table of the sweep.
+
+        Example:
+            >>> line = {"model": "pruned", "rule": "ken", "on": "weights", "k": 0.5, "seed": -1}
+            >>> SweepView(pd.DataFrame([line | {"share": 0.5, "metric": 9}])).code()[:44]
+            "kenviz.SweepView(table, metric='metric', qua"
+        """
+        arguments = "".join(f", {name}={value!r}" for name, value in self.state.items())
+        return f"kenviz.SweepView(table{arguments})"
 
     def numbers(self) -> pd.DataFrame:
-        """One line for each rule, on and k that is shown: rule, on, k, share, seeds (how many evaluations), mean,
-        lowest, highest, error (standard error, NaN if unknown).
+        """Give the numbers that the figure shows.
+
+        Returns:
+            One line for each rule, on and k that is shown: rule, on, k, share, seeds (how many evaluations), mean,
+            lowest, highest, error (standard error, NaN if unknown).
+
+        Example:
+            >>> line = {"model": "pruned", "rule": "ken", "on": "weights", "k": 0.5, "seed": -1}
+            >>> SweepView(pd.DataFrame([line | {"share": 0.5, "metric": 9}])).numbers()["mean"].tolist()
+            [9.0]
         """
         with self._lock:
             return self._lines.copy()

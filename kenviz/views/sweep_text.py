@@ -12,7 +12,7 @@ from kenviz.figures.sweep import axis_label
 from kenviz.study.sweep_data import QUANTITIES, Level, Series, Sweep, in_words
 from kenviz.text.labels import label, visible
 
-_MOST_TOLD = 8
+_MOST_NAMED = 8
 # Of the error of a difference.
 _HOW = {True: ", measured item by item", False: ", as of two separate measurements", None: ""}
 
@@ -27,8 +27,10 @@ def axis(metric: str, quantity: str) -> str:
 
 def caption(sweep: Sweep, values: str, lines: pd.DataFrame, levels: Sequence[Level], shown: Sequence[Series]) -> str:
     """What is shown: values is what they are (`axis`), lines those of all series, levels unpruned and pretrained."""
-    parts = [_ends(sweep.names[of], lines[(lines["rule"] == of[0]) & (lines["on"] == of[1])]) for of in shown]
-    told = "; ".join(parts[:_MOST_TOLD]) + (f"; and {len(parts) - _MOST_TOLD} more" if len(parts) > _MOST_TOLD else "")
+    groups = dict(list(lines.groupby(["rule", "on"])))
+    parts = [_ends(sweep.names[series], groups[series]) for series in shown]
+    more = len(parts) - _MOST_NAMED
+    ends = "; ".join(parts[:_MOST_NAMED]) + (f"; and {more} more" if more > 0 else "")
     bounds = [
         f"{words} {level.value:.4g}" + ("" if math.isnan(level.error) else f" ± {level.error:.2g}")
         for words, level in zip(("unpruned", "pretrained"), levels, strict=True)
@@ -37,7 +39,7 @@ def caption(sweep: Sweep, values: str, lines: pd.DataFrame, levels: Sequence[Lev
     hidden = len(sweep.series) - len(shown)
     said = [
         f"Sweep: {values} by the share of entries retained, from the smallest to the largest share.",
-        f"{told}." if told else "No rule is shown.",
+        f"{ends}." if ends else "No rule is shown.",
         f"{'; '.join(bounds)}." if bounds else "",
         f"{hidden} of {len(sweep.series)} series are hidden." if hidden else "",
     ]
@@ -62,11 +64,11 @@ def evaluation(sweep: Sweep, metric: str, point: Point, at: int) -> str:
     if {"retained", "entries"} <= set(full.index):
         count = f" ({full['retained']:,} of {full['entries']:,} entries)"
     lines = [f"Rule {visible(sweep.names[rule, on])}, k = {in_words(k)}{drawn}: retains {full['share']:.2%}{count}"]
-    for quantity in QUANTITIES if sweep.has_base() else QUANTITIES[:1]:
-        of = sweep.evaluations(metric, quantity).iloc[at]
-        error = "" if math.isnan(of["error"]) else f" ± {of['error']:.2g}"
-        how = _HOW[sweep.paired(at)] if error and quantity == "difference" and metric == "metric" else ""
-        lines.append(f"{axis(metric, quantity)}: {of['value']:.6g}{error}{how}")
+    for quantity in QUANTITIES if sweep.base is not None else QUANTITIES[:1]:
+        line = sweep.evaluations(metric, quantity).iloc[at]
+        error = "" if math.isnan(line["error"]) else f" ± {line['error']:.2g}"
+        how = _HOW[sweep.paired.iloc[at]] if error and quantity == "difference" and metric == "metric" else ""
+        lines.append(f"{axis(metric, quantity)}: {line['value']:.6g}{error}{how}")
     lines.append("This makes the subnetwork, with the sweep's own exclude, bandwidth and kernel, if it had any:")
     return "\n".join([*lines, python(point)])
 

@@ -38,7 +38,7 @@ def test_the_wheel_the_list_and_python_show_the_counts_of_what_is_in_view(front)
         "view.rows == tuple(sorted((view.figure.select_one({'name': 'rows'}).start,"
         " view.figure.select_one({'name': 'rows'}).end)))"
     )
-    row, column = one.value("[view.tiles.first_row, view.tiles.first_column]")
+    row, column = one.value("[view.tiles.place.first_row, view.tiles.place.first_column]")
     rows, columns = one.value("view.tiles.codes.shape")
     assert rows < 300
     one.wait_for_column("tiles", "image", [counts[row : row + rows, column : column + columns].tolist()])

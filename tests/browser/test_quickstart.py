@@ -73,7 +73,7 @@ def test_zooming_into_the_embedding_shows_exact_entries(quickstart):
     exact = "mask; exact: one tile is one entry"
     nb.wait("text => Bokeh.documents.some(d => d.get_model_by_name('note')?.text.startsWith(text))", exact)
     nb.wait_in_kernel("matrix.exact")
-    tiles = nb.value("[matrix.tiles.first_row, matrix.tiles.first_column, *matrix.tiles.percent.shape]")
+    tiles = nb.value("[matrix.tiles.place.first_row, matrix.tiles.place.first_column, *matrix.tiles.values.shape]")
     row, column, rows, columns = tiles
     name = "bert.embeddings.word_embeddings.weight"
     want = nb.value(f"(100 * net['{name}'].mask()[{row}:{row + rows}, {column}:{column + columns}]).tolist()")

@@ -134,14 +134,14 @@ def test_prune_info_verify_and_inject_work_on_files(files):
     assert "6 tensors pruned, 2 carried" in done.output
     assert f"{net.stat().st_size:,} bytes" in done.output
 
-    found = run("info", net).output.splitlines()
-    facts = dict(re.split(r"\s{2,}|(?<=fine-tuned)\s|(?<=pretrained)\s", line, maxsplit=1) for line in found[:11])
+    lines = run("info", net).output.splitlines()
+    facts = dict(re.split(r"\s{2,}|(?<=fine-tuned)\s|(?<=pretrained)\s", line, maxsplit=1) for line in lines[:11])
     assert facts["rule"] == "random, k = 0.5, on weights, bandwidth normal reference, seed 3, exclude embed.*"
     assert facts["tensors"] == "6 pruned, 2 carried, 0 tied"
     assert facts["pretrained"].startswith("file pretrained.safetensors: 7 tensors, 10,704 entries, fingerprint ")
     assert facts["update"].endswith(" % of the pretrained values (norms), matrices correlate at 0.9952")
-    assert found[12].split() == ["status", "retained", "entries", "bytes", "tensor"]
-    assert found[13].split(maxsplit=4)[-1] == "embed.weight float32 [300, 24] (excluded by 'embed.*')"
+    assert lines[12].split() == ["status", "retained", "entries", "bytes", "tensor"]
+    assert lines[13].split(maxsplit=4)[-1] == "embed.weight float32 [300, 24] (excluded by 'embed.*')"
     data = json.loads(run("info", "--json", net).output)
     loaded = ken.load(net)
     assert (data["retained"], data["entries"]) == (loaded.retained, loaded.entries)

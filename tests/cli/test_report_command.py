@@ -23,8 +23,8 @@ def folder(tmp_path_factory):
         save_file(state, folder / f"{name}.safetensors")
     ken.prune(*pair, 0.5, out=folder / "net.ken.safetensors")
     ken.prune(*pair, 0.5, "random", out=folder / "other.ken.safetensors")
-    told = {"evaluate": lambda _: 0.5, "progress": False, "results": folder / "kept.jsonl"}
-    ken.sweep(pair, [0.5], ["ken"], **told).to_csv(folder / "table.csv", index=False)
+    arguments = {"evaluate": lambda _: 0.5, "progress": False, "results": folder / "kept.jsonl"}
+    ken.sweep(pair, [0.5], ["ken"], **arguments).to_csv(folder / "table.csv", index=False)
     return folder
 
 
@@ -36,21 +36,21 @@ def run(folder, *args):
 def test_it_writes_what_kenviz_report_writes(folder, tmp_path):
     out = tmp_path / "r.html"
     files = {"results": folder / "table.csv", "compare": folder / "other.ken.safetensors"}
-    told = {"title": "A 'title'", "metric": "accuracy", "theme": "dark"}
-    options = [word for name, value in (files | told).items() for word in (f"--{name}", value)]
+    arguments = {"title": "A 'title'", "metric": "accuracy", "theme": "dark"}
+    options = [word for name, value in (files | arguments).items() for word in (f"--{name}", value)]
     done = run(folder, "-o", out, *options, "--tensors", "layer.0.query.weight", "--quantiles", 0.5)
     assert done.exit_code == 0, done.output
     assert f"{out}: {out.stat().st_size:,} bytes" in done.stdout
     pair = ken.Pair(folder / "fine_tuned.safetensors", folder / "pretrained.safetensors")
     net, other = (ken.load(folder / f"{name}.ken.safetensors") for name in ("net", "other"))
-    told |= {"tensors": ["layer.0.query.weight"], "quantiles": [0.5]}
+    arguments |= {"tensors": ["layer.0.query.weight"], "quantiles": [0.5]}
     results = pd.read_csv(folder / "table.csv")
-    ours = read(out)
-    theirs = read(kenviz.report(net, pair, tmp_path / "o.html", results=results, compare=other, **told))
-    assert ours.numbers == theirs.numbers
-    assert ours.scripts["held"] == theirs.scripts["held"]
-    assert ours.captions == theirs.captions
-    assert ours.tables["tensors"] == theirs.tables["tensors"]
+    page = read(out)
+    expected = read(kenviz.report(net, pair, tmp_path / "o.html", results=results, compare=other, **arguments))
+    assert page.numbers == expected.numbers
+    assert page.scripts["held"] == expected.scripts["held"]
+    assert page.captions == expected.captions
+    assert page.tables["tensors"] == expected.tables["tensors"]
 
 
 def test_the_command_in_the_report_makes_it_again(folder, tmp_path, monkeypatch):
@@ -58,8 +58,8 @@ def test_the_command_in_the_report_makes_it_again(folder, tmp_path, monkeypatch)
     pair = ken.Pair(folder / "fine_tuned.safetensors", folder / "pretrained.safetensors")
     options = {"exclude": ["embed*", "layer.[0 ].out*"], "seed": 3}
     net = ken.prune(*pair, 5, "random", **options)
-    told = {"title": "It's <this>", "sections": ["summary", "provenance"], "quantiles": [0.25, 0.5]}
-    first = read(kenviz.report(net, pair, tmp_path / "first.html", **told))
+    arguments = {"title": "It's <this>", "sections": ["summary", "provenance"], "quantiles": [0.25, 0.5]}
+    first = read(kenviz.report(net, pair, tmp_path / "first.html", **arguments))
     for line in first.pre[1].splitlines():
         words = [str(getattr(pair, word.lower(), word)) for word in shlex.split(line)]
         assert words[0] == "ken"
@@ -75,7 +75,7 @@ def test_sections_and_files_of_results(folder, tmp_path):
     args = ["-o", tmp_path / "r.html", "--sections", "tensors", "--sections", "results"]
     assert run(folder, *args, "--results", folder / "kept.jsonl").exit_code == 0
     page = read(tmp_path / "r.html")
-    assert [of["id"] for tag, of in page.elements if tag == "h2"] == ["results", "tensors"]
+    assert [attributes["id"] for tag, attributes in page.elements if tag == "h2"] == ["results", "tensors"]
 
 
 @pytest.mark.parametrize(
@@ -92,8 +92,8 @@ def test_sections_and_files_of_results(folder, tmp_path):
 )
 def test_what_goes_wrong_is_told_in_a_line(folder, change, message, tmp_path, monkeypatch, capsys):
     paths = [str(folder / f"{name}.safetensors") for name in ("net.ken", "fine_tuned", "pretrained")]
-    told = [*paths, "-o", str(tmp_path / "r.html"), *(word.format(folder) for word in change)]
-    monkeypatch.setattr(sys, "argv", ["ken", "report", *told])
+    arguments = [*paths, "-o", str(tmp_path / "r.html"), *(word.format(folder) for word in change)]
+    monkeypatch.setattr(sys, "argv", ["ken", "report", *arguments])
     with pytest.raises(SystemExit) as left:
         cli.main()
     assert left.value.code == 1

@@ -51,8 +51,8 @@ def folders(tmp_path_factory):
     words = Tokenizer(WordLevel({word: i for i, word in enumerate(WORDS)}, unk_token="[UNK]"))
     words.pre_tokenizer = Whitespace()
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=words, pad_token="[PAD]", unk_token="[UNK]")
-    told = {"epochs": 6, "batch_size": 5, "learning_rate": 1e-2, "progress": False}
-    tuned = fine_tune(tuned, tokenizer, TEXTS, LABELS, **told).model
+    training = {"epochs": 6, "batch_size": 5, "learning_rate": 1e-2, "progress": False}
+    tuned = fine_tune(tuned, tokenizer, TEXTS, labels=LABELS, **training).model
     base.save_pretrained(folder / "pretrained")
     tuned.save_pretrained(folder / "fine_tuned")
     tokenizer.save_pretrained(folder / "fine_tuned")
@@ -62,8 +62,8 @@ def folders(tmp_path_factory):
 
 
 def run(folder, *args):
-    told = ["sweep", folder / "fine_tuned", folder / "pretrained", "--texts", folder / "texts.csv", *args]
-    return CliRunner().invoke(cli.app, [*map(str, told)])
+    command = ["sweep", folder / "fine_tuned", folder / "pretrained", "--texts", folder / "texts.csv", *args]
+    return CliRunner().invoke(cli.app, [*map(str, command)])
 
 
 def test_the_table_is_what_prune_inject_and_evaluate_give(folders, tmp_path):
@@ -78,16 +78,16 @@ def test_the_table_is_what_prune_inject_and_evaluate_give(folders, tmp_path):
     assert list(table.columns[: len(ken.evaluation.sweep.COLUMNS)]) == ken.evaluation.sweep.COLUMNS
     assert len(table) == 2 + 2 * (2 + 2)
 
-    ours, theirs = folder / "fine_tuned", folder / "pretrained"
-    model = BertForSequenceClassification.from_pretrained(ours)
-    assert table["metric"][0] == float(evaluate(tuned, tokenizer, TEXTS, LABELS, max_length=8))
+    fine_tuned, pretrained = folder / "fine_tuned", folder / "pretrained"
+    model = BertForSequenceClassification.from_pretrained(fine_tuned)
+    assert table["metric"][0] == float(evaluate(tuned, tokenizer, TEXTS, labels=LABELS, max_length=8))
     for line in table.iloc[2:].itertuples():
         k = int(line.k) if line.k == "3" else float(line.k)
-        net = ken.prune(ours, theirs, k, line.rule, on=line.on or "weights", seed=max(int(line.seed), 0))
+        net = ken.prune(fine_tuned, pretrained, k, rule=line.rule, on=line.on or "weights", seed=max(int(line.seed), 0))
         assert (line.retained, line.entries) == (net.retained, net.entries)
         assert net["bert.pooler.dense.weight"].reason == "no pretrained counterpart"
-        model.load_state_dict(ken.inject(net, theirs))
-        assert line.metric == float(evaluate(model, tokenizer, TEXTS, LABELS, max_length=8))
+        model.load_state_dict(ken.inject(net, pretrained))
+        assert line.metric == float(evaluate(model, tokenizer, TEXTS, labels=LABELS, max_length=8))
     assert table["metric"].nunique() > 2
 
     lines = [line for line in done.stdout.splitlines() if line.strip()]
@@ -129,8 +129,8 @@ def test_with_a_tolerance_it_finds_the_smallest_share_of_each_rule(folders, tmp_
     said = done.stdout.splitlines()[-3:]
     assert [line.split(":")[0] for line in said] == ["ken", "ken on update", "magnitude"]
     assert all("with 95 % confidence it is between" in line for line in said)
-    found = ken.results.read(tmp_path / "r.jsonl")
-    assert len(found) == len(found.drop_duplicates(["model", "rule", "on", "k"])) > 12
+    results = ken.results.read(tmp_path / "r.jsonl")
+    assert len(results) == len(results.drop_duplicates(["model", "rule", "on", "k"])) > 12
 
 
 @pytest.mark.parametrize(
@@ -158,8 +158,8 @@ def test_what_goes_wrong_is_told_in_a_line(folders, change, message, monkeypatch
     (folder / "empty.csv").touch()
     (folder / "head.csv").write_text("text,label\n")
     before = sorted(path.name for path in folder.iterdir())
-    told = ["{}/fine_tuned", "{}/pretrained", "--texts", "{}/texts.csv", *change]
-    monkeypatch.setattr(sys, "argv", ["ken", "sweep", *(arg.format(folder) for arg in told)])
+    command = ["{}/fine_tuned", "{}/pretrained", "--texts", "{}/texts.csv", *change]
+    monkeypatch.setattr(sys, "argv", ["ken", "sweep", *(arg.format(folder) for arg in command)])
     with pytest.raises(SystemExit) as left:
         cli.main()
     error = capsys.readouterr().err

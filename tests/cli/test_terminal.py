@@ -56,14 +56,14 @@ def place(tmp_path):
 
 
 def test_every_command_ends_as_it_should(place):
-    ours, theirs, net = (place / f"{name}.safetensors" for name in ("ours", "theirs", "n\u00e9t.ken"))
+    fine_tuned, pretrained, net = (place / f"{name}.safetensors" for name in ("ours", "theirs", "n\u00e9t.ken"))
     commands = (
-        ["prune", ours, theirs, "-k", "0.5", "-o", net],
+        ["prune", fine_tuned, pretrained, "-k", "0.5", "-o", net],
         ["info", net],
         ["info", net, "--json"],
-        ["verify", net, theirs],
-        ["plan", ours, "-k", "0.5", "--tensors"],
-        ["report", net, ours, theirs, "-o", place / "\u00e9.html"],
+        ["verify", net, pretrained],
+        ["plan", fine_tuned, "-k", "0.5", "--tensors"],
+        ["report", net, fine_tuned, pretrained, "-o", place / "\u00e9.html"],
         ["--help"],
     )
     for arguments in commands:
@@ -74,8 +74,8 @@ def test_every_command_ends_as_it_should(place):
 
 @pytest.mark.parametrize("terminal", TERMINALS)
 def test_so_it_does_in_a_process_of_its_own(place, terminal):
-    ours, theirs = (place / f"{name}.safetensors" for name in ("ours", "theirs"))
-    net = ken.prune(ours, theirs, 0.5).save(place / "n\u00e9t.ken")
+    fine_tuned, pretrained = (place / f"{name}.safetensors" for name in ("ours", "theirs"))
+    net = ken.prune(fine_tuned, pretrained, 0.5).save(place / "n\u00e9t.ken")
     done = run_apart(terminal, "info", net, cwd=place)
     assert done.returncode == 0, done.stderr.decode(errors="replace")
     assert b"poids_\\xe9" in done.stdout
@@ -93,8 +93,8 @@ def test_errors_are_told_in_a_line(place):
 
 def test_bytes_that_are_no_text_in_the_name_of_a_file_are_told_in_a_line(place):
     name = os.fsencode(place) + b"/\xff\xfe.ken.safetensors"
-    for there in (False, True):  # safetensors does not open it
-        if there:
+    for exists in (False, True):  # safetensors does not open it
+        if exists:
             shutil.copy(place / "ours.safetensors", name)
         done = run_apart("io", "info", os.fsdecode(name), cwd=place)
         assert done.returncode == 1
@@ -106,8 +106,8 @@ def test_the_table_of_a_sweep_has_its_errors(folders, tmp_path):
     texts, out = tmp_path / "t\u00e9.csv", tmp_path / "\u00e9.csv"
     table = {"text": [f"{text} \u6f22" for text in TEXTS], "label": [NAMES[label] for label in LABELS]}
     pd.DataFrame(table).to_csv(texts, index=False)
-    told = ["--texts", texts, "-k", "0.5", "--rule", "ken", "--max-length", "8", "-o", out]
-    done = run("sweep", folder / "fine_tuned", folder / "pretrained", *told, cwd=tmp_path)
+    options = ["--texts", texts, "-k", "0.5", "--rule", "ken", "--max-length", "8", "-o", out]
+    done = run("sweep", folder / "fine_tuned", folder / "pretrained", *options, cwd=tmp_path)
     assert done.status == 0, done.err
     assert " +/- " in done.out
     assert len(pd.read_csv(out)) == 3

@@ -199,8 +199,8 @@ def test_tests_copies_of_other_projects_and_generated_files_are_left_out(tmp_pat
 
 def test_the_order_of_files_does_not_depend_on_where_the_package_is(tmp_path: Path) -> None:
     texts = [f"Text {spelled(i)}." for i in range(12)]
-    here, there = (write_package(tmp_path / where, "package", texts, files=12) for where in ("a", "b/c/tests"))
-    orders = [[path.relative_to(root).as_posix() for path in source_files(root)] for root in (here, there)]
+    here, elsewhere = (write_package(tmp_path / where, "package", texts, files=12) for where in ("a", "b/c/tests"))
+    orders = [[path.relative_to(root).as_posix() for path in source_files(root)] for root in (here, elsewhere)]
     assert orders[0] == orders[1] != sorted(orders[0])
     assert len(orders[0]) == 12
 

@@ -81,26 +81,28 @@ def test_a_model_that_reads_the_last_token_finds_it_whatever_is_padded_with(kind
     tokenizer.padding_side = side
     if kind == "opt" and side == "left":
         pytest.skip("its positions do not heed padding on the left alike")
-    for told in (None, 0, 1, 3):  # also another one than the tokenizer's
-        model.config.pad_token_id = told
-        found = evaluate(model, tokenizer, TEXTS, LABELS)
-        assert model.config.pad_token_id == told
+    for pad_token in (None, 0, 1, 3):  # also another one than the tokenizer's
+        model.config.pad_token_id = pad_token
+        result = evaluate(model, tokenizer, TEXTS, labels=LABELS)
+        assert model.config.pad_token_id == pad_token
         lone = copy.deepcopy(model)
         lone.config.pad_token_id = None
-        assert found.outcomes.tolist() == one_by_one(lone, tokenizer)
+        assert result.outcomes.tolist() == one_by_one(lone, tokenizer)
 
 
 def test_a_tokenizer_is_left_without_a_padding_token():
     tokenizer, model = words(), model_of("bert")
-    found = evaluate(model, tokenizer, TEXTS, LABELS)
+    result = evaluate(model, tokenizer, TEXTS, labels=LABELS)
     assert tokenizer.pad_token is None
-    assert found == evaluate(model, words(pad_token="<pad>"), TEXTS, LABELS)
+    assert result == evaluate(model, words(pad_token="<pad>"), TEXTS, labels=LABELS)
 
 
 @pytest.mark.parametrize("special", [{}, {"pad_token": "<pad>"}])
 def test_a_gpt2_is_fine_tuned_without_a_padding_token_in_its_config(special):
     model = model_of("gpt2")
-    tuned = fine_tune(model, words(**special), TEXTS, LABELS, epochs=1, batch_size=3, validation=0.3, progress=False)
+    tuned = fine_tune(
+        model, words(**special), TEXTS, labels=LABELS, epochs=1, batch_size=3, validation=0.3, progress=False
+    )
     assert model.config.pad_token_id is None
     assert tuned.model.config.pad_token_id == (1 if special else None)
 
@@ -114,23 +116,23 @@ def test_texts_longer_than_the_positions_are_cut_there_and_it_is_said(kind, most
     if most is None:
         with warnings.catch_warnings():
             warnings.simplefilter("error")
-            evaluate(model, tokenizer, texts, labels, max_length=64)
+            evaluate(model, tokenizer, texts, labels=labels, max_length=64)
         return
     with pytest.warns(KenWarning, match=rf"^2 of 9 texts have more than the {most} tokens .* \(max_length is 64\)"):
-        found = evaluate(model, tokenizer, texts, labels, max_length=64)
+        result = evaluate(model, tokenizer, texts, labels=labels, max_length=64)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert found == evaluate(model, tokenizer, texts, labels, max_length=most)
-        evaluate(model, tokenizer, TEXTS, LABELS, max_length=64)  # there is nothing to cut
+        assert result == evaluate(model, tokenizer, texts, labels=labels, max_length=most)
+        evaluate(model, tokenizer, TEXTS, labels=LABELS, max_length=64)  # there is nothing to cut
     with pytest.warns(KenWarning, match="2 of 9 texts"):
-        fine_tune(model, tokenizer, texts, labels, epochs=1, max_length=64, progress=False)
+        fine_tune(model, tokenizer, texts, labels=labels, epochs=1, max_length=64, progress=False)
 
 
 def test_tokens_that_the_model_does_not_know_are_an_error_before_work_begins():
     model, tokenizer = model_of("bert"), words(pad_token="<pad>")
     tokenizer.add_tokens(["new", "newer"])
     with pytest.raises(TrainingError, match="'newer' is number 8, the model has 8 embeddings; take the model's own"):
-        evaluate(model, tokenizer, ["a newer b"], [0])
+        evaluate(model, tokenizer, ["a newer b"], labels=[0])
 
 
 def test_without_any_token_to_pad_with_there_is_an_error():
@@ -138,11 +140,11 @@ def test_without_any_token_to_pad_with_there_is_an_error():
     tokenizer = words(additional_special_tokens=["<pad>"])
     torch.manual_seed(0)
     model = BertForSequenceClassification(BertConfig(**{**SMALL, "vocab_size": 7}, num_hidden_layers=1))
-    taking = encoder(model, tokenizer, every, 32)
+    taking = encoder(model, tokenizer, every, max_length=32)
     assert taking.lent
     assert taking.padding == 0
     with pytest.raises(TrainingError, match="set tokenizer.pad_token"):
-        encoder(model, tokenizer, [" ".join(WORDS)], 32)
+        encoder(model, tokenizer, [" ".join(WORDS)], max_length=32)
 
 
 def test_the_command_line_sweeps_a_gpt2_without_a_padding_token(tmp_path):
@@ -156,8 +158,8 @@ def test_the_command_line_sweeps_a_gpt2_without_a_padding_token(tmp_path):
     texts = [*TEXTS, "a b " * 20]
     pd.DataFrame({"text": texts, "label": [*LABELS, 0]}).to_csv(tmp_path / "texts.csv", index=False)
     folders = [str(tmp_path / name) for name in ("fine_tuned", "pretrained")]
-    told = ["--texts", str(tmp_path / "texts.csv"), "-k", "0.5", "--rule", "ken"]
-    done = command_line.ken("sweep", *folders, *told)
+    options = ["--texts", str(tmp_path / "texts.csv"), "-k", "0.5", "--rule", "ken"]
+    done = command_line.ken("sweep", *folders, *options)
     assert done.status == 0, done.err
     assert "fine-tuned model" in done.out
     assert "1 of 8 texts have more than the 12 tokens" in done.err
@@ -175,12 +177,12 @@ def test_a_model_that_cannot_be_copied_is_an_error_with_the_remedy(what, tmp_pat
             "file": opened,
         }[what]
         with pytest.raises(TrainingError, match=r"cannot be copied \(.*\); take out what its modules hold"):
-            fine_tune(model, tokenizer, TEXTS, LABELS, progress=False)
+            fine_tune(model, tokenizer, TEXTS, labels=LABELS, progress=False)
         pair = ken.Pair(model_of("bert"), model)
         net = ken.prune(*pair, 0.5)
         with pytest.raises(ken.KenError, match=r"cannot be copied \(.*\); .*net\.inject_\(model\)"):
             ken.inject(net, model)
         with net.injected(model):
-            evaluate(model, tokenizer, TEXTS, LABELS)
+            evaluate(model, tokenizer, TEXTS, labels=LABELS)
         with pytest.raises(ken.KenError, match="cannot be copied"):
             ken.sweep(pair, [0.5], ["ken"], evaluate=lambda _: 1.0, progress=False)

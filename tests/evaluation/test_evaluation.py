@@ -24,29 +24,29 @@ def answers(draw: st.DrawFn) -> tuple[list[int], list[int], int]:
     return [right for right, _ in pairs], [said for _, said in pairs], classes
 
 
-def f1(labels: list[int], predicted: list[int], of: int) -> float:
+def f1(labels: list[int], predicted: list[int], label: int) -> float:
     pairs = list(zip(labels, predicted, strict=True))
-    true_positives = sum(right == of and said == of for right, said in pairs)
-    false_positives = sum(right != of and said == of for right, said in pairs)
-    false_negatives = sum(right == of and said != of for right, said in pairs)
+    true_positives = sum(right == label and said == label for right, said in pairs)
+    false_positives = sum(right != label and said == label for right, said in pairs)
+    false_negatives = sum(right == label and said != label for right, said in pairs)
     return 2 * true_positives / (2 * true_positives + false_positives + false_negatives)
 
 
 @given(answers())
 def test_metrics_are_those_of_the_definitions_and_of_scikit_learn(given: Any) -> None:
     labels, predicted, classes = given
-    found = Evaluation.of(labels, predicted, classes)
-    assert found.n == len(labels)
-    assert found.outcomes.tolist() == [right == said for right, said in zip(labels, predicted, strict=True)]
-    assert found.correct == sum(found.outcomes)
-    assert float(found) == found.accuracy == metrics.accuracy_score(labels, predicted)
-    assert found.confusion.tolist() == metrics.confusion_matrix(labels, predicted, labels=range(classes)).tolist()
+    evaluation = Evaluation.of(labels, predicted, classes)
+    assert evaluation.n == len(labels)
+    assert evaluation.outcomes.tolist() == [right == said for right, said in zip(labels, predicted, strict=True)]
+    assert evaluation.correct == sum(evaluation.outcomes)
+    assert float(evaluation) == evaluation.accuracy == metrics.accuracy_score(labels, predicted)
+    assert evaluation.confusion.tolist() == metrics.confusion_matrix(labels, predicted, labels=range(classes)).tolist()
     occurring = sorted({*labels, *predicted})
-    by_definition = sum(f1(labels, predicted, of) for of in occurring) / len(occurring)
-    assert math.isclose(found.macro_f1, by_definition, rel_tol=1e-12, abs_tol=1e-15)
-    assert math.isclose(found.macro_f1, metrics.f1_score(labels, predicted, average="macro", zero_division=0))
-    assert found.metrics == {"macro_f1": found.macro_f1}
-    assert math.isclose(found.standard_error, found.outcomes.std() / math.sqrt(found.n), abs_tol=1e-12)
+    by_definition = sum(f1(labels, predicted, label) for label in occurring) / len(occurring)
+    assert math.isclose(evaluation.macro_f1, by_definition, rel_tol=1e-12, abs_tol=1e-15)
+    assert math.isclose(evaluation.macro_f1, metrics.f1_score(labels, predicted, average="macro", zero_division=0))
+    assert evaluation.metrics == {"macro_f1": evaluation.macro_f1}
+    assert math.isclose(evaluation.standard_error, evaluation.outcomes.std() / math.sqrt(evaluation.n), abs_tol=1e-12)
 
 
 @given(answers(), answers())
@@ -67,36 +67,36 @@ def test_it_equals_nothing_else() -> None:
 
 def test_it_reads_as_percent_with_its_standard_error() -> None:
     right = np.zeros(2000, int)
-    found = Evaluation.of(right, (np.arange(2000) >= 1424).astype(int), 2)
-    assert str(found) == "71.2 % ± 1.0 (2000 texts)"
-    assert repr(found) == "Evaluation(71.2 % ± 1.0 (2000 texts))"
+    evaluation = Evaluation.of(right, (np.arange(2000) >= 1424).astype(int), 2)
+    assert str(evaluation) == "71.2 % ± 1.0 (2000 texts)"
+    assert repr(evaluation) == "Evaluation(71.2 % ± 1.0 (2000 texts))"
     assert str(Evaluation.of([1] * 7, [1] * 7, 2)) == "100.0 % ± 0.0 (7 texts)"
 
 
 def test_its_arrays_cannot_be_changed_not_even_by_those_it_was_made_of() -> None:
     confusion, outcomes = np.array([[1, 1], [0, 1]], np.int32), np.array([True, False, True])
-    found = Evaluation(confusion, outcomes)
+    evaluation = Evaluation(confusion, outcomes)
     confusion[0, 0], outcomes[0] = 7, False
-    assert found == Evaluation.of([0, 0, 1], [0, 1, 1], 2)
-    assert found.confusion.dtype == np.int64
-    for array in (found.confusion, found.outcomes):
+    assert evaluation == Evaluation.of([0, 0, 1], [0, 1, 1], 2)
+    assert evaluation.confusion.dtype == np.int64
+    for array in (evaluation.confusion, evaluation.outcomes):
         with pytest.raises(ValueError, match="read-only"):
             array[0] = 1
-    table = found.table()
+    table = evaluation.table()
     table.loc[0, 0] = 9
-    assert found.confusion[0, 0] == 1
+    assert evaluation.confusion[0, 0] == 1
 
 
 def test_the_table_has_labels_down_and_predictions_across() -> None:
-    found = Evaluation.of([0, 0, 1], [0, 1, 1], 2)
-    table = found.table(["red", "blue"])
+    evaluation = Evaluation.of([0, 0, 1], [0, 1, 1], 2)
+    table = evaluation.table(["red", "blue"])
     assert table.loc["red", "blue"] == 1
     assert table.loc["blue", "red"] == 0
     assert (table.index.name, table.columns.name) == ("label", "predicted")
-    assert isinstance(found.table(), pd.DataFrame)
-    assert found.table().index.tolist() == found.table().columns.tolist() == [0, 1]
+    assert isinstance(evaluation.table(), pd.DataFrame)
+    assert evaluation.table().index.tolist() == evaluation.table().columns.tolist() == [0, 1]
     with pytest.raises(TrainingError, match="names must be of 2 classes, got 3"):
-        found.table(["a", "b", "c"])
+        evaluation.table(["a", "b", "c"])
 
 
 @pytest.mark.parametrize(

@@ -28,9 +28,9 @@ FRAME = pd.DataFrame({"sentence": TEXTS, "topic": LABELS}, index=[7, 5, 7])
     ],
 )
 def test_every_form_gives_the_same_two_lists(given: Any) -> None:
-    found = columns(*given, text="sentence", label="topic")
-    assert found == (TEXTS, LABELS)
-    assert {type(value) for value in found[0] + found[1]} == {str}
+    lists = columns(*given, text="sentence", label="topic")
+    assert lists == (TEXTS, LABELS)
+    assert {type(value) for value in lists[0] + lists[1]} == {str}
 
 
 @pytest.mark.parametrize(

@@ -23,14 +23,24 @@ def keys(draw):
     budgets = st.integers(1, 2**40) | shares
     k = draw(st.none() | budgets | st.dictionaries(st.sampled_from(["*", "a.*", "σ\n"]), budgets, min_size=1))
     model = draw(st.sampled_from(["fine-tuned", "pretrained", "pruned"]))
-    return Key(model, draw(st.text('kσ\n"\x1b')), draw(st.sampled_from(["", "update"])), k, draw(st.integers(-1, 9)))
+    return Key(
+        model, draw(st.text('kσ\n"\x1b')), draw(st.sampled_from(["", "update"])), k=k, seed=draw(st.integers(-1, 9))
+    )
 
 
 @st.composite
 def records(draw):
     outcomes = draw(st.none() | hnp.arrays(bool, st.integers(0, 40)))
     further = draw(st.dictionaries(st.text("xyσ"), NUMBERS, max_size=2))
-    return Record(draw(keys()), draw(st.integers(0, 2**40)), 2**40, draw(NUMBERS), draw(NUMBERS), further, outcomes)
+    return Record(
+        draw(keys()),
+        draw(st.integers(0, 2**40)),
+        2**40,
+        metric=draw(NUMBERS),
+        standard_error=draw(NUMBERS),
+        metrics=further,
+        outcomes=outcomes,
+    )
 
 
 def bits(record):
@@ -42,28 +52,28 @@ def bits(record):
     return record.key.text, record.retained, record.entries, list(record.metrics), numbers.tobytes(), outcomes
 
 
-def unique(found):
-    return list({record.key.text: record for record in found}.values())
+def unique(evaluated):
+    return list({record.key.text: record for record in evaluated}.values())
 
 
 @given(st.lists(records(), max_size=4).map(unique), st.data())
-def test_what_is_kept_comes_back_bit_for_bit_wherever_the_file_was_cut(tmp_path_factory, found, data):
+def test_what_is_kept_comes_back_bit_for_bit_wherever_the_file_was_cut(tmp_path_factory, evaluated, data):
     path = tmp_path_factory.mktemp("results") / "r.jsonl"
     ends = []
     with collecting(path, ABOUT) as kept:
         ends.append(path.stat().st_size)
-        for record in found:
+        for record in evaluated:
             assert kept.get(record.key) is None
             kept.add(record)
             ends.append(path.stat().st_size)
     whole = path.read_bytes()
     assert whole.endswith(b"\n")
-    assert whole.count(b"\n") == len(found) + 1
+    assert whole.count(b"\n") == len(evaluated) + 1
 
     cut = data.draw(st.integers(0, len(whole)))
     path.write_bytes(whole[:cut])
     with collecting(path, ABOUT) as kept:
-        for record, end in zip(found, ends[1:], strict=True):
+        for record, end in zip(evaluated, ends[1:], strict=True):
             again = kept.get(record.key)
             assert (again is not None) == (end <= cut)
             if again is None:
@@ -73,8 +83,8 @@ def test_what_is_kept_comes_back_bit_for_bit_wherever_the_file_was_cut(tmp_path_
     assert path.read_bytes() == whole
 
     table = results.read(path)
-    assert len(table) == len(found)
-    for (_, line), record in zip(table.iterrows(), found, strict=True):
+    assert len(table) == len(evaluated)
+    for (_, line), record in zip(table.iterrows(), evaluated, strict=True):
         assert line["model"] == record.key.model
         assert line["k"] == record.key.k or (record.key.k is None and math.isnan(line["k"]))
         assert type(line["k"]) in {type(record.key.k), float}
@@ -85,8 +95,8 @@ def test_what_is_kept_comes_back_bit_for_bit_wherever_the_file_was_cut(tmp_path_
 def test_one_entry_and_all_entries_are_two_things(tmp_path):
     with collecting(tmp_path / "r", ABOUT) as kept:
         for k in (1, 1.0, {"a": 1, "*": 2}, {"*": 2, "a": 1}):
-            assert kept.get(Key("pruned", "ken", "", k)) is None
-            kept.add(Record(Key("pruned", "ken", "", k), 1, 2, 0.5))
+            assert kept.get(Key("pruned", "ken", "", k=k)) is None
+            kept.add(Record(Key("pruned", "ken", "", k=k), 1, 2, metric=0.5))
     assert [repr(k) for k in results.read(tmp_path / "r")["k"]] == ["1", "1.0", "{'a': 1, '*': 2}", "{'*': 2, 'a': 1}"]
 
 
@@ -94,8 +104,10 @@ def test_one_entry_and_all_entries_are_two_things(tmp_path):
 def path(tmp_path):
     path = tmp_path / "r.jsonl"
     with collecting(path, ABOUT) as kept:
-        kept.add(Record(Key("fine-tuned"), 10, 10, 0.7, outcomes=np.array([True, False, True])))
-        kept.add(Record(Key("pruned", "ken", "weights", 0.5), 5, 10, 0.6, outcomes=np.array([True, False, False])))
+        kept.add(Record(Key("fine-tuned"), 10, 10, metric=0.7, outcomes=np.array([True, False, True])))
+        kept.add(
+            Record(Key("pruned", "ken", "weights", k=0.5), 5, 10, metric=0.6, outcomes=np.array([True, False, False]))
+        )
     return path
 
 

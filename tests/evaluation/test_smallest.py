@@ -25,11 +25,12 @@ class Result(float):
 
     def __new__(cls, value, **more):
         self = super().__new__(cls, value)
-        self.__dict__.update(more)
+        for name, value in more.items():
+            setattr(self, name, value)
         return self
 
 
-def found(evaluate, tolerance, **more):
+def smallest(evaluate, tolerance, **more):
     return ken.smallest_k(PAIR, tolerance, evaluate=evaluate, **{"rule": "grid", "progress": False, **more})
 
 
@@ -58,7 +59,7 @@ def test_it_is_the_first_share_of_all_that_is_within_the_tolerance(curve, tolera
         calls.append(kept(state))
         return Result(curve[kept(state)], standard_error=error)
 
-    result = found(evaluate, tolerance, resolution=resolution)
+    result = smallest(evaluate, tolerance, resolution=resolution)
     grid = [i / GRIDS[resolution] for i in range(1, GRIDS[resolution] + 1)]
     difference = {share: curve[round(share * N)] - curve[N] for share in grid}
     assert result.k == first(lambda share: difference[share] >= -tolerance - 1e-9, grid)
@@ -77,7 +78,7 @@ def test_it_is_the_first_share_of_all_that_is_within_the_tolerance(curve, tolera
 
 
 def test_if_every_entry_counts_only_all_will_do():
-    result = found(lambda state: kept(state) / N, 0)
+    result = smallest(lambda state: kept(state) / N, 0)
     assert (result.k, result.metric, result.difference) == (1.0, 1.0, 0.0)
     assert str(result) == (
         "grid: no share below 1 keeps the metric within 0 of the unpruned model's 1; how sure that is cannot be said, "
@@ -88,18 +89,18 @@ def test_if_every_entry_counts_only_all_will_do():
 
 
 def test_if_nothing_counts_the_smallest_share_will_do():
-    result = found(lambda state: kept(state) / N, 1)
+    result = smallest(lambda state: kept(state) / N, 1)
     assert result.k == 0.01
     assert len(result.table) == 8
 
 
 def test_a_difference_that_is_the_tolerance_on_paper_is_within_it():
     assert 0.752 - 0.762 < -0.01
-    assert found(lambda state: 0.762 if kept(state) == N else 0.752, 0.01).k == 0.01
+    assert smallest(lambda state: 0.762 if kept(state) == N else 0.752, 0.01).k == 0.01
 
 
 def test_the_sentence_says_it_all():
-    result = found(lambda state: Result(kept(state) / N, standard_error=0.02), 0.1, on="update")
+    result = smallest(lambda state: Result(kept(state) / N, standard_error=0.02), 0.1, on="update")
     margin = 1.96 * 0.02 * math.sqrt(2)
     assert (result.low, result.high) == (math.ceil(N * (0.9 - margin)) / N, math.ceil(N * (0.9 + margin)) / N)
     assert str(result) == (
@@ -109,19 +110,19 @@ def test_the_sentence_says_it_all():
 
 
 def test_a_metric_that_falls_somewhere_is_told():
-    result = found(lambda state: 0.0 if 60 <= kept(state) < 70 else 1.0, 0.5)
+    result = smallest(lambda state: 0.0 if 60 <= kept(state) < 70 else 1.0, 0.5)
     assert result.monotone
     assert result.k == 0.01  # nothing from 60 to 69 was looked at
     dented = {25: 0.5, 50: 0.3, 75: 0.9, N: 1.0}
-    result = found(lambda state: dented[kept(state)], 0.76, resolution=0.25)
+    result = smallest(lambda state: dented[kept(state)], 0.76, resolution=0.25)
     assert not result.monotone
     assert str(result).endswith(
         " The metric falls somewhere as the share grows, so that a smaller share may do as well."
     )
     better_than_unpruned = {25: 0.5, 50: 1.1, 75: 1.0, N: 1.0}
-    assert not found(lambda state: better_than_unpruned[kept(state)], 0.1, resolution=0.25).monotone
+    assert not smallest(lambda state: better_than_unpruned[kept(state)], 0.1, resolution=0.25).monotone
     # what the errors explain is no contradiction
-    assert found(lambda state: Result(dented[kept(state)], standard_error=0.1), 0.76, resolution=0.25).monotone
+    assert smallest(lambda state: Result(dented[kept(state)], standard_error=0.1), 0.76, resolution=0.25).monotone
 
 
 def test_errors_are_put_together_from_items_and_seeds():
@@ -134,17 +135,17 @@ def test_errors_are_put_together_from_items_and_seeds():
         drawn[mask] = rng.random(500) < 0.8 * kept(state) / N
         return Result(drawn[mask].mean(), outcomes=drawn[mask])
 
-    result = found(evaluate, 0.2, rule="random", seeds=[0, 1, 2], confidence=0.9)
+    result = smallest(evaluate, 0.2, rule="random", seeds=[0, 1, 2], confidence=0.9)
     base = drawn[PAIR.fine_tuned["w"].numpy().tobytes()]
     for line in result.table.iloc[:-1].itertuples():
         assert line.evaluations == 3
         masks = [ken.inject(ken.prune(*PAIR, line.k, "random", seed=s), PAIR.pretrained)["w"] for s in range(3)]
-        ours = np.array([drawn[mask.numpy().tobytes()] for mask in masks])
-        means = ours.mean(axis=1)
+        outcomes = np.array([drawn[mask.numpy().tobytes()] for mask in masks])
+        means = outcomes.mean(axis=1)
         assert line.metric == pytest.approx(means.mean())
         assert line.difference == pytest.approx(means.mean() - base.mean())
         assert len(set(means)) == 3
-        items, seeds = np.var(ours.mean(axis=0) - base) / 500, np.var(means, ddof=1) / 3
+        items, seeds = np.var(outcomes.mean(axis=0) - base) / 500, np.var(means, ddof=1) / 3
         assert line.difference_error == pytest.approx(math.sqrt(items + seeds))
         degrees = (items + seeds) ** 2 / (items**2 / 499 + seeds**2 / 2)
         margin = stats.t.ppf(0.95, degrees) * math.sqrt(items + seeds)
@@ -162,14 +163,14 @@ def test_an_evaluation_that_is_random_itself_is_repeated():
         calls.setdefault(kept(state), []).append(kept(state) / N + rng.normal() * 0.01)
         return calls[kept(state)][-1]
 
-    result = found(evaluate, 0.3, repeats=4)
+    result = smallest(evaluate, 0.3, repeats=4)
     assert all(len(values) == 4 for values in calls.values())
     lines = {round(line.k * N): line for line in result.table.itertuples()}
     assert lines.keys() == calls.keys()
     for count, values in calls.items():
         assert lines[count].metric == pytest.approx(np.mean(values))
         if count < N:
-            parts = [np.var(of, ddof=1) / 4 for of in (values, calls[N])]
+            parts = [np.var(metrics, ddof=1) / 4 for metrics in (values, calls[N])]
             assert lines[count].difference_error == pytest.approx(math.sqrt(sum(parts)))
     assert result.low <= result.k <= result.high
     assert abs(result.k - 0.7) <= 0.03
@@ -185,17 +186,17 @@ def test_the_file_of_a_sweep_is_shared(tmp_path):
     path = tmp_path / "r"
     ken.sweep(PAIR, [0.5, 0.75], ["grid"], evaluate=evaluate, results=path, progress=False)
     assert sorted(calls) == [0, 50, 75, N]
-    result = found(evaluate, 0.3, results=path)
+    result = smallest(evaluate, 0.3, results=path)
     assert len(calls) == len(set(calls))
-    assert str(found(lambda _: pytest.fail("evaluated"), 0.3, results=path)) == str(result)
+    assert str(smallest(lambda _: pytest.fail("evaluated"), 0.3, results=path)) == str(result)
     # another tolerance has most of it already
     before = len(calls)
-    found(evaluate, 0.31, results=path)
+    smallest(evaluate, 0.31, results=path)
     assert len(calls) - before <= 4
 
 
 @pytest.mark.parametrize(
-    ("told", "error", "message"),
+    ("options", "error", "message"),
     [
         ({"tolerance": -0.01}, BudgetError, "tolerance must be a finite number of at least 0, got -0.01"),
         ({"tolerance": math.nan}, BudgetError, "tolerance must be a finite number of at least 0, got nan"),
@@ -210,9 +211,9 @@ def test_the_file_of_a_sweep_is_shared(tmp_path):
         ({"seeds": []}, RuleError, "at least one seed"),
     ],
 )
-def test_what_makes_no_sense_is_refused_before_anything_is_evaluated(told, error, message):
+def test_what_makes_no_sense_is_refused_before_anything_is_evaluated(options, error, message):
     with pytest.raises(error, match=message):
-        found(lambda _: pytest.fail("evaluated"), **{"tolerance": 0.1, **told})
+        smallest(lambda _: pytest.fail("evaluated"), **{"tolerance": 0.1, **options})
 
 
 @pytest.mark.parametrize(
@@ -221,19 +222,21 @@ def test_what_makes_no_sense_is_refused_before_anything_is_evaluated(told, error
 def test_a_tolerance_in_percent_of_a_metric_that_is_a_share_is_refused(tolerance, meant):
     seen = []
     with pytest.raises(BudgetError, match=f"at most 1 for a metric from 0 to 1, .* 0.8, got {tolerance}.*{meant}"):
-        found(lambda state: seen.append(kept(state)) or 0.8, tolerance)
+        smallest(lambda state: seen.append(kept(state)) or 0.8, tolerance)
     assert seen == [N]  # nothing but the model that tells the scale
-    assert found(lambda state: 80.0 if kept(state) > 30 else 70.0, tolerance).tolerance == tolerance
+    assert smallest(lambda state: 80.0 if kept(state) > 30 else 70.0, tolerance).tolerance == tolerance
 
 
 def test_a_metric_must_be_a_finite_number():
     with pytest.raises(ResultsError, match="the metric must be finite, got nan of pruned 0.5"):
-        found(lambda state: math.nan if kept(state) < N else 1.0, 0.1)
+        smallest(lambda state: math.nan if kept(state) < N else 1.0, 0.1)
 
 
 def test_other_resolutions_end_with_all_entries_too():
     seen = SimpleNamespace(shares=set())
-    result = found(lambda state: seen.shares.add(kept(state)) or 0.0 if kept(state) < N else 1.0, 0.1, resolution=0.3)
+    result = smallest(
+        lambda state: seen.shares.add(kept(state)) or 0.0 if kept(state) < N else 1.0, 0.1, resolution=0.3
+    )
     assert result.k == 1.0
     assert result.table["k"].tolist() == [0.6, 0.9, 1.0]
     assert seen.shares == {60, 90}

@@ -11,7 +11,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from ken.errors import TrainingError
-from ken.evaluation.splits import split, stratified
+from ken.evaluation.datasets import split, stratified
 
 LABELS = st.lists(st.sampled_from("abcde"), min_size=2, max_size=80)
 SHARES = st.floats(0.01, 0.99)
@@ -63,8 +63,8 @@ def test_lists_and_frames_are_split_alike(labels: list[str], share: float, seed:
         parts = stratified(labels, share, seed)
     except TrainingError:
         assume(False)
-    of_lists = split(texts, labels, share, seed)
-    of_series = split(frame["said"], frame["by"], share, seed)
+    of_lists = split(texts, labels, share, seed=seed)
+    of_series = split(frame["said"], frame["by"], share, seed=seed)
     of_frame = split(frame, share=share, seed=seed, text="said", label="by")
     for part, lists, series, cut in zip(parts, of_lists, of_series, of_frame, strict=True):
         assert lists == series == ([texts[i] for i in part], [labels[i] for i in part])

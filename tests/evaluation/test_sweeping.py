@@ -63,11 +63,11 @@ def test_a_rule_is_repeated_for_what_it_depends_on_alone_and_each_job_is_done_on
         on=["weights", "update", "weights"],
         seeds=[1, 0, 1],
     )
-    found = [tuple(line) for line in table[["k", "rule", "on", "seed"]].iloc[2:].itertuples(index=False)]
-    assert found == [
-        (k, *of)
+    jobs = [tuple(line) for line in table[["k", "rule", "on", "seed"]].iloc[2:].itertuples(index=False)]
+    assert jobs == [
+        (k, *job)
         for k in (0.5, 0.25)
-        for of in (
+        for job in (
             ("ken", "weights", -1),
             ("ken", "update", -1),
             ("update", "", -1),
@@ -80,12 +80,12 @@ def test_a_rule_is_repeated_for_what_it_depends_on_alone_and_each_job_is_done_on
 
 
 def test_every_line_is_what_prune_gives_when_it_is_told_the_same(pair):
-    told = {"bandwidth": "scott", "kernel": "cosine"}
+    options = {"bandwidth": "scott", "kernel": "cosine"}
     table = ken.sweep(
-        pair, [{"w": 5}], ["ken", "random"], evaluate=distance(pair), on=["weights", "update"], seeds=[3], **told
+        pair, [{"w": 5}], ["ken", "random"], evaluate=distance(pair), on=["weights", "update"], seeds=[3], **options
     )
     for _, line in table.iloc[2:].iterrows():
-        net = ken.prune(*pair, line["k"], line["rule"], on=line["on"] or "weights", seed=line["seed"], **told)
+        net = ken.prune(*pair, line["k"], line["rule"], on=line["on"] or "weights", seed=line["seed"], **options)
         assert line["metric"] == distance(pair)(ken.inject(net, pair.pretrained))
         assert (line["retained"], line["entries"]) == (net.retained, net.entries)
     assert table["metric"].nunique() == 5

@@ -14,11 +14,11 @@ from ken.evaluation.trainer import batches, quiet_transformers
 
 @given(lengths=st.lists(st.integers(1, 9), min_size=1, max_size=60), size=st.integers(1, 20), seed=st.integers(0, 99))
 def test_batches_hold_every_index_once_and_similar_lengths(lengths: list[int], size: int, seed: int) -> None:
-    found = batches(lengths, size, torch.Generator().manual_seed(seed))
-    assert sorted(i for batch in found for i in batch) == list(range(len(lengths)))
-    assert all(len(batch) <= size for batch in found)
-    assert len(found) == -(-len(lengths) // size)
-    spans = sorted((min(lengths[i] for i in batch), max(lengths[i] for i in batch)) for batch in found)
+    cut = batches(lengths, size, torch.Generator().manual_seed(seed))
+    assert sorted(i for batch in cut for i in batch) == list(range(len(lengths)))
+    assert all(len(batch) <= size for batch in cut)
+    assert len(cut) == -(-len(lengths) // size)
+    spans = sorted((min(lengths[i] for i in batch), max(lengths[i] for i in batch)) for batch in cut)
     assert all(left[1] <= right[0] for left, right in pairwise(spans))
 
 

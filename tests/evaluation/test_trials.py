@@ -71,12 +71,12 @@ def test_one_model_holds_what_inject_gives_and_goes_back(request, kind, exclude,
     assert len(set(map(id, models))) == 1
     assert type(models[0]) is type(pair.fine_tuned)
     assert [fingerprint(model.state_dict()) for model in pair] == before
-    for line, found in zip(table.iloc[2:].itertuples(), prints[2:], strict=True):
+    for line, digest in zip(table.iloc[2:].itertuples(), prints[2:], strict=True):
         net = ken.prune(*pair, line.k, line.rule, seed=max(line.seed, 0), exclude=exclude, progress=False)
-        assert found == fingerprint(ken.inject(net, pair.pretrained).state_dict()), line
+        assert digest == fingerprint(ken.inject(net, pair.pretrained).state_dict()), line
         assert line.retained == net.retained
     assert prints[0] == fingerprint(ken.inject(ken.prune(*pair, 1.0, exclude=exclude), pair.pretrained).state_dict())
-    assert len({repr(found) for found in prints}) == 10  # 1.0 is the fine-tuned model, for both rules
+    assert len({repr(digest) for digest in prints}) == 10  # 1.0 is the fine-tuned model, for both rules
     assert fingerprint(models[0].state_dict()) == prints[1]
 
 
@@ -140,9 +140,9 @@ def test_state_dicts_and_files_give_a_new_state_dict_each_time(berts, tmp_path):
     ):
         live = ken.sweep(modules, [0.5], evaluate=evaluate, progress=False)
         seen.clear()
-        found = ken.sweep(pair, [0.5], evaluate=evaluate, progress=False)
+        swept = ken.sweep(pair, [0.5], evaluate=evaluate, progress=False)
         assert len({id(state) for state in seen}) == 4
-        pd.testing.assert_frame_equal(found, live, check_exact=True)
+        pd.testing.assert_frame_equal(swept, live, check_exact=True)
 
 
 def test_nothing_retained_is_the_pretrained_model_with_what_is_carried():

@@ -108,7 +108,7 @@ def test_every_claim_is_the_nearest_entry_that_was_left(row, rule, kernel, data)
 def test_table_and_cards_say_the_same_for_every_rule(row, rule, data):
     k = data.draw(st.integers(1, len(row)), label="k")
     other = row * 0.5
-    why = ken.explain_row(row, k, other, rule, seed=3)
+    why = ken.explain_row(row, k, other, rule=rule, seed=3)
     table = why.table()
     assert table["retained"].tolist() == why.mask.tolist()
     assert (table["step"] > 0).sum() == len(why.order)
@@ -143,9 +143,10 @@ def test_reasons_are_told_in_words():
     assert "All values of the row are equal; the first 2 are retained" in ken.explain_row(np.ones(4), 2).entry(3).text
     assert "of highest density: rank" in ken.explain_row(values, 2, rule="density").entry(0).text
     for rule, what in (("magnitude", "largest absolute value: rank 1"), ("update", "largest absolute update: rank 1")):
-        assert what in ken.explain_row(values, 2, values * 0, rule).entry(-1).text
+        assert what in ken.explain_row(values, 2, values * 0, rule=rule).entry(-1).text
     for rule in ("random", "della"):
-        texts = {ken.explain_row(values, 2, values * 0, rule, seed=7).entry(i).text.splitlines()[1] for i in range(5)}
+        why = ken.explain_row(values, 2, values * 0, rule=rule, seed=7)
+        texts = {why.entry(i).text.splitlines()[1] for i in range(5)}
         assert texts == {"It was drawn at random, with seed 7.", "It was not drawn at random, with seed 7."}
 
 
@@ -178,12 +179,13 @@ def test_what_is_not_there_is_refused():
 @pytest.fixture
 def pair():
     torch.manual_seed(0)
-    theirs = {"w": torch.randn(6, 40), "conv": torch.randn(4, 3, 5), "v": torch.randn(9), "grown": torch.randn(4, 8)}
-    ours = {name: tensor + 0.05 * torch.randn(tensor.shape) for name, tensor in theirs.items()}
-    ours["grown"] = torch.cat([ours["grown"], torch.randn(2, 8)])
-    ours["v"] = torch.cat([ours["v"], torch.randn(3)])
-    ours["n"] = theirs["n"] = torch.tensor([1, 2])
-    return ken.Pair(ours, theirs)
+    shapes = {"w": (6, 40), "conv": (4, 3, 5), "v": (9,), "grown": (4, 8)}
+    pretrained = {name: torch.randn(shape) for name, shape in shapes.items()}
+    fine_tuned = {name: tensor + 0.05 * torch.randn(tensor.shape) for name, tensor in pretrained.items()}
+    fine_tuned["grown"] = torch.cat([fine_tuned["grown"], torch.randn(2, 8)])
+    fine_tuned["v"] = torch.cat([fine_tuned["v"], torch.randn(3)])
+    fine_tuned["n"] = pretrained["n"] = torch.tensor([1, 2])
+    return ken.Pair(fine_tuned, pretrained)
 
 
 @pytest.mark.parametrize("rule", ALL)
@@ -202,9 +204,9 @@ def test_every_row_of_a_subnetwork_is_explained_as_it_was_decided(pair, rule, on
             assert eval(card.python, {"ken": ken, "net": net, "pair": pair}).as_dict() == card.as_dict()
             if rule in ("ken", "grid") and len(why.order):
                 np.testing.assert_array_equal(replayed(why), why.mask)
-    assert "it was added" in ken.explain(net, pair, "grown", 5).entry(0).text
-    assert "it was added" in ken.explain(net, pair, "v", 0).entry(11).text
-    assert ken.explain(net, pair, "v", 0).entry(11).as_dict()["density"] is None
+    assert "it was added" in ken.explain(net, pair, "grown", row=5).entry(0).text
+    assert "it was added" in ken.explain(net, pair, "v", row=0).entry(11).text
+    assert ken.explain(net, pair, "v", row=0).entry(11).as_dict()["density"] is None
     assert [why.row for why in ken.explain(net, pair, "w")[1:3]] == [1, 2]
 
 
@@ -214,13 +216,13 @@ def test_other_models_and_other_tensors_are_refused(pair):
         with pytest.raises(KeyError, match=f"'{name}' is no pruned tensor"):
             ken.explain(net, pair, name)
     with pytest.raises(IndexError, match="row must be from -6 to 5 in w, got 6"):
-        ken.explain(net, pair, "w", 6)
+        ken.explain(net, pair, "w", row=6)
     other = ken.Pair(pair.fine_tuned | {"w": -(pair.fine_tuned["w"] ** 3)}, pair.pretrained)
     with pytest.raises(SubnetworkError, match="w: the fine-tuned model is not the one that the subnetwork was made of"):
-        ken.explain(net, other, "w", 0)
+        ken.explain(net, other, "w", row=0)
     small = ken.Pair({"w": torch.ones(2, 40)}, {"w": torch.ones(2, 40)})
     with pytest.raises(SubnetworkError, match=r"the subnetwork has shape .*, the fine-tuned model"):
-        ken.explain(net, small, "w", 0)
+        ken.explain(net, small, "w", row=0)
     few = ken.Pair({"w": pair.fine_tuned["w"]}, pair.pretrained)
     with pytest.raises(SubnetworkError, match="the subnetwork has shape .*, the fine-tuned model none of that name"):
-        ken.explain(net, few, "w", 0)
+        ken.explain(net, few, "w", row=0)

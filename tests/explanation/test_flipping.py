@@ -30,16 +30,16 @@ def test_halved_and_doubled_are_masks_at_other_bandwidths(row, rule, width, kern
     k = data.draw(st.integers(1, len(row)), label="k")
     pretrained = row * 0.75
     on = "update" if update else "weights"
-    found = ken.stability(row, k, pretrained, rule, on=on, bandwidth=width, kernel=kernel)
+    result = ken.stability(row, k, pretrained, rule=rule, on=on, bandwidth=width, kernel=kernel)
     values = row - pretrained if update else row
     if k == len(row) or np.ptp(values) == 0:
-        assert all(np.isnan(flips.share) and len(flips.entries) == 0 for flips in found)
+        assert all(np.isnan(flips.share) and len(flips.entries) == 0 for flips in result)
         return
-    own = ken.explain_row(row, k, pretrained, rule, on=on, bandwidth=width, kernel=kernel).mask
+    own = ken.explain_row(row, k, pretrained, rule=rule, on=on, bandwidth=width, kernel=kernel).mask
     h = float(bandwidth(values[None], width)[0, 0])
-    for flips, factor in ((found.halved, 0.5), (found.doubled, 2.0)):
-        told = max(h * factor, 5e-324)
-        other = ken.explain_row(row, k, pretrained, rule, on=on, bandwidth=told, kernel=kernel).mask
+    for flips, factor in ((result.halved, 0.5), (result.doubled, 2.0)):
+        changed = max(h * factor, 5e-324)
+        other = ken.explain_row(row, k, pretrained, rule=rule, on=on, bandwidth=changed, kernel=kernel).mask
         assert flips.entries.tolist() == differ(own, other)
         assert flips.share == len(flips.entries) / len(row)
         assert len(flips.entries) % 2 == 0
@@ -56,10 +56,10 @@ def test_reversed_is_the_definition_run_backwards(rule, oracle):
             row = np.round(row, 1)
         k = int(rng.integers(1, n))
         want = differ(oracle(row, k), oracle(row, k, backwards=True))
-        found = ken.stability(row, k, rule=rule)
+        result = ken.stability(row, k, rule=rule)
         if np.ptp(row) > 0:
-            assert found.reversed.entries.tolist() == want, seed
-            assert found.reversed.share == len(want) / n
+            assert result.reversed.entries.tolist() == want, seed
+            assert result.reversed.share == len(want) / n
         flipped += len(want)
     assert flipped > 20
 
@@ -68,10 +68,10 @@ def test_a_bandwidth_that_matters_flips_entries_and_a_grid_has_none():
     row = np.random.default_rng(0).standard_t(3, 400) * 0.05
     assert ken.stability(row, 100, rule="density").halved.share > 0
     for rule in ("grid", "random", "magnitude", "update", "della"):
-        found = ken.stability(row, 100, row * 0.5, rule)
-        assert np.isnan(found.halved.share)
-        assert np.isnan(found.doubled.share)
-        assert np.isnan(found.reversed.share) == (rule != "grid")
+        result = ken.stability(row, 100, row * 0.5, rule=rule)
+        assert np.isnan(result.halved.share)
+        assert np.isnan(result.doubled.share)
+        assert np.isnan(result.reversed.share) == (rule != "grid")
     assert np.isnan(ken.stability(row, 100, rule="density").reversed.share)
 
 
@@ -84,10 +84,10 @@ def test_a_rule_of_the_users_may_heed_the_bandwidth():
         return mask
 
     try:
-        found = ken.stability(np.arange(10.0), 3, rule="wide", bandwidth=0.75)
-        assert (found.halved.share, found.doubled.share) == (0.0, 0.2)
-        assert found.doubled.entries.tolist() == [0, 3]
-        assert np.isnan(found.reversed.share)
+        result = ken.stability(np.arange(10.0), 3, rule="wide", bandwidth=0.75)
+        assert (result.halved.share, result.doubled.share) == (0.0, 0.2)
+        assert result.doubled.entries.tolist() == [0, 3]
+        assert np.isnan(result.reversed.share)
     finally:
         del rules.registry._RULES["wide"]
 

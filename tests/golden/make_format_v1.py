@@ -63,8 +63,10 @@ def main():
     fine_tuned, pretrained = models()
     k = {"sparse": 4, "double": 1.0, "mostly": 0.95, "*": 0.5}
     for name, raw in (("format_v1.ken.safetensors", False), ("format_v1_raw.ken.safetensors", True)):
-        net = ken.prune(fine_tuned, pretrained, k, "random", seed=7, raw=raw)
-        nothing = RetainedTensor.of(fine_tuned["none"], np.zeros((3, 3), bool), pretrained["none"], "none", raw)
+        net = ken.prune(fine_tuned, pretrained, k, rule="random", seed=7, raw=raw)
+        nothing = RetainedTensor.of(
+            fine_tuned["none"], np.zeros((3, 3), bool), pretrained["none"], name="none", raw=raw
+        )
         tensors = {**net.tensors, "none": nothing}
         replace(net, tensors=tensors, files={"config.json": b'{"model_type": "none"}\n'}).save(FOLDER / name)
     injected = ken.inject(ken.load(FOLDER / "format_v1.ken.safetensors"), pretrained)

@@ -45,22 +45,22 @@ def state_of(folder):
 
 
 def test_a_checkpoint_folder_comes_back_with_its_sharding_configuration_and_tokenizer(folders):
-    ours, theirs, out = folders / "fine_tuned", folders / "pretrained", folders / "out"
-    net = ken.load(ken.prune(ours, theirs, 0.5).save(folders / "net"))
+    tuned, theirs, out = folders / "fine_tuned", folders / "pretrained", folders / "out"
+    net = ken.load(ken.prune(tuned, theirs, 0.5).save(folders / "net"))
     assert ken.export(net, theirs, out) == out
-    index = json.loads((ours / "model.safetensors.index.json").read_text())
+    index = json.loads((tuned / "model.safetensors.index.json").read_text())
     again = json.loads((out / "model.safetensors.index.json").read_text())
     assert len(set(index["weight_map"].values())) == 3
     assert again["weight_map"] == index["weight_map"]
     assert again["metadata"]["total_size"] == index["metadata"]["total_size"]
     for shard in set(index["weight_map"].values()):
-        assert load_file(out / shard).keys() == load_file(ours / shard).keys()
-    assert {path.name for path in out.iterdir()} == {path.name for path in ours.iterdir()} - {
+        assert load_file(out / shard).keys() == load_file(tuned / shard).keys()
+    assert {path.name for path in out.iterdir()} == {path.name for path in tuned.iterdir()} - {
         "modeling.py",
         "training_args.bin",
     }
     for name in ("config.json", "tokenizer.json", "vocab.txt"):
-        assert (out / name).read_bytes() == (ours / name).read_bytes()
+        assert (out / name).read_bytes() == (tuned / name).read_bytes()
 
     merged = ken.inject(net, theirs)
     assert fingerprint(state_of(out)) == fingerprint(merged)
@@ -68,8 +68,8 @@ def test_a_checkpoint_folder_comes_back_with_its_sharding_configuration_and_toke
     assert type(model) is BertForSequenceClassification
     assert model.config.id2label[2] == "σ"
     assert fingerprint(model.state_dict()) == fingerprint(merged)
-    whole = ken.export(ken.prune(ours, theirs, 1.0), theirs, folders / "whole")
-    assert fingerprint(state_of(whole)) == fingerprint(state_of(ours))
+    whole = ken.export(ken.prune(tuned, theirs, 1.0), theirs, folders / "whole")
+    assert fingerprint(state_of(whole)) == fingerprint(state_of(tuned))
 
 
 def test_a_live_module_becomes_a_folder_with_the_pretrained_tokenizer(folders):
@@ -101,9 +101,9 @@ def test_tied_tensors_are_written_once_and_tied_again(tmp_path):
 
 def test_a_state_dict_becomes_a_file_with_all_its_names(tmp_path):
     shared = torch.randn(4, 8, generator=torch.Generator().manual_seed(0))
-    ours = {"a": shared, "b": shared, "n": torch.tensor(3), "f": torch.tensor([True]), "d": torch.ones(3).double()}
+    tuned = {"a": shared, "b": shared, "n": torch.tensor(3), "f": torch.tensor([True]), "d": torch.ones(3).double()}
     theirs = {"a": torch.zeros(4, 8), "n": torch.tensor(1), "d": torch.zeros(3).double()}
-    net = ken.prune(ours, theirs, 3)
+    net = ken.prune(tuned, theirs, 3)
     out = ken.export(net, theirs, tmp_path / "out")
     assert [path.name for path in out.iterdir()] == ["model.safetensors"]
     assert fingerprint(state_of(out)) == fingerprint(ken.inject(net, theirs))
@@ -116,11 +116,11 @@ def test_nothing_is_left_of_a_folder_that_could_not_be_finished(folders, monkeyp
         ken.export(net, folders / "fine_tuned", folders / "out")
     count = [0]
 
-    def interrupt(*args):
+    def interrupt(*args, **named):
         count[0] += 1
         if count[0] == 9:
             raise KeyboardInterrupt
-        return stretches(*args)
+        return stretches(*args, **named)
 
     stretches = ken.injection.export.merged_stretches
     monkeypatch.setattr(ken.injection.export, "merged_stretches", interrupt)

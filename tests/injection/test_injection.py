@@ -125,7 +125,7 @@ def test_a_custom_module_without_room_for_the_head_is_told_what_to_do():
 def test_an_unknown_class_is_refused(classifier):
     from dataclasses import replace
 
-    from ken.models.checkpoints.checkpoint import Architecture
+    from ken.models.checkpoints.architecture import Architecture
 
     base = bert(BertModel, 0)
     net = ken.prune(classifier, base, 2)

@@ -10,7 +10,6 @@ from test_pruning import fingerprint
 from transformers import BertConfig, BertForSequenceClassification, BertModel
 
 import ken
-import ken.injection.swap
 from ken.errors import SubnetworkError
 
 
@@ -39,7 +38,10 @@ def three_models(draw):
 def test_in_place_is_what_inject_gives_and_everything_leads_back(models, k, other_k, raw):
     pretrained, one, two = models
     live, before = copy.deepcopy(pretrained), fingerprint(pretrained.state_dict())
-    a, b = ken.prune(one, pretrained, k, "random", progress=False), ken.prune(two, pretrained, other_k, "grid", raw=raw)
+    a, b = (
+        ken.prune(one, pretrained, k, rule="random", progress=False),
+        ken.prune(two, pretrained, other_k, rule="grid", raw=raw),
+    )
     want_a, want_b = (fingerprint(ken.inject(net, pretrained).state_dict()) for net in (a, b))
 
     a.inject_(live)
@@ -220,7 +222,7 @@ def test_an_interrupted_change_is_undone(monkeypatch, after):
             count[0] += 1
             if count[0] == after + 1:
                 raise KeyboardInterrupt
-        exchange(values, down, up, vector)
+        exchange(values, down, up, vector=vector)
 
     monkeypatch.setattr(ken.subnetwork.ulp_distances, "exchange", interrupted)
     with pytest.raises(KeyboardInterrupt):

@@ -20,14 +20,14 @@ from ken.errors import KenError, PairingError
 
 def promised(net: ken.Subnetwork, fine_tuned: torch.nn.Module, pretrained: torch.nn.Module) -> dict[str, bytes]:
     """What a model must have under every name, computed from the mask alone."""
-    ours, theirs, found = state(fine_tuned), state(pretrained), {}
+    tuned, theirs, expected = state(fine_tuned), state(pretrained), {}
     for name in [*net, *net.tied]:
         owner = net.tied.get(name, name)
         stored = net[owner]
-        found[name] = ours[owner]
+        expected[name] = tuned[owner]
         if isinstance(stored, ken.RetainedTensor):
-            found[name] = torch.where(torch.from_numpy(stored.mask()), ours[owner], theirs[owner])
-    return values(found)
+            expected[name] = torch.where(torch.from_numpy(stored.mask()), tuned[owner], theirs[owner])
+    return values(expected)
 
 
 def check(got: Mapping[str, bytes], want: Mapping[str, bytes]) -> None:
@@ -39,7 +39,7 @@ def check(got: Mapping[str, bytes], want: Mapping[str, bytes]) -> None:
 def test_every_name_has_what_the_subnetwork_has_for_it_or_nothing_is_changed(pair, k, rule):
     fine_tuned, pretrained = pair
     try:
-        net = ken.prune(fine_tuned, pretrained, k, rule, progress=False)
+        net = ken.prune(fine_tuned, pretrained, k, rule=rule, progress=False)
     except PairingError:  # shapes differ
         return
     before, tuned_before = values(pretrained), values(fine_tuned)
@@ -49,7 +49,7 @@ def test_every_name_has_what_the_subnetwork_has_for_it_or_nothing_is_changed(pai
     # By module and dictionary the subnetwork is one, as far as a dictionary tells buffers from parameters.
     buffers = {name for name, _ in fine_tuned.named_buffers(remove_duplicate=False)}
     if not buffers:
-        as_dict = ken.prune(state(fine_tuned), state(pretrained), k, rule, progress=False)
+        as_dict = ken.prune(state(fine_tuned), state(pretrained), k, rule=rule, progress=False)
         assert (as_dict.tied, as_dict.retained) == (net.tied, net.retained)
         check(values(ken.inject(as_dict, state(pretrained))), want)
 
@@ -121,8 +121,8 @@ def names_that_share_nothing(module: torch.nn.Module) -> list[str]:
 def test_from_one_subnetwork_to_another_and_back_everything_is_as_promised_or_as_it_was(pair, other, k, j):
     (one, pretrained), (two, _) = pair, other
     try:
-        a = ken.prune(one, pretrained, k, "random", progress=False)
-        b = ken.prune(two, pretrained, j, "grid", progress=False)
+        a = ken.prune(one, pretrained, k, rule="random", progress=False)
+        b = ken.prune(two, pretrained, j, rule="grid", progress=False)
     except PairingError:
         return
     want_a, want_b = promised(a, one, pretrained), promised(b, two, pretrained)

@@ -14,8 +14,8 @@ def test_a_whole_file_passes_and_says_what_it_is(pair, net, tmp_path):
 
 
 def test_every_damaged_tensor_is_named_and_no_more_than_ten(tmp_path):
-    ours = {f"w{i}": torch.ones(3, 8) for i in range(12)} | {"head": torch.ones(5)}
-    net = ken.prune(ours, {f"w{i}": torch.zeros(3, 8) for i in range(12)}, 2, "random")
+    fine_tuned = {f"w{i}": torch.ones(3, 8) for i in range(12)} | {"head": torch.ones(5)}
+    net = ken.prune(fine_tuned, {f"w{i}": torch.zeros(3, 8) for i in range(12)}, 2, rule="random")
     path = net.save(tmp_path / "net")
     header, blobs = split(path.read_bytes())
     blobs = bytearray(blobs)

@@ -52,89 +52,89 @@ def change(folder, name, value):
     save_file(state, file)
 
 
-def missing_shard(theirs, ours):
-    gone = shard_of(ours, NAME)
-    (ours / gone).unlink()
+def missing_shard(pretrained, fine_tuned):
+    gone = shard_of(fine_tuned, NAME)
+    (fine_tuned / gone).unlink()
     return rf"model.safetensors.index.json names {gone}, which is not there"
 
 
-def truncated_file(theirs, ours):
-    file = ours / shard_of(ours, NAME)
+def truncated_file(pretrained, fine_tuned):
+    file = fine_tuned / shard_of(fine_tuned, NAME)
     os.truncate(file, file.stat().st_size - 1)
     return rf"{file.name} is not a whole safetensors file: "
 
 
-def parent(theirs, ours):
-    point_to(ours, "../pretrained/model.safetensors")
+def parent(pretrained, fine_tuned):
+    point_to(fine_tuned, "../pretrained/model.safetensors")
     return r"names '\.\./pretrained/model\.safetensors', which is not the name of a file in its folder"
 
 
-def absolute(theirs, ours):
-    point_to(ours, theirs / "model.safetensors")
+def absolute(pretrained, fine_tuned):
+    point_to(fine_tuned, pretrained / "model.safetensors")
     return r"names '.*/pretrained/model\.safetensors', which is not the name of a file in its folder"
 
 
-def link(theirs, ours):
-    (ours / "model-x.safetensors").symlink_to(theirs / "model.safetensors")
-    point_to(ours, "model-x.safetensors")
+def link(pretrained, fine_tuned):
+    (fine_tuned / "model-x.safetensors").symlink_to(pretrained / "model.safetensors")
+    point_to(fine_tuned, "model-x.safetensors")
     return r"model-x\.safetensors is a link that leads out of its folder, to .*/pretrained/model\.safetensors"
 
 
-def collision(theirs, ours):
-    state = load_file(theirs / "model.safetensors")
+def collision(pretrained, fine_tuned):
+    state = load_file(pretrained / "model.safetensors")
     state["bert.pooler.dense.bias"] = state["pooler.dense.bias"] + 1
-    save_file(state, ours / "model.safetensors")
+    save_file(state, fine_tuned / "model.safetensors")
     return r"bert\.pooler\.dense\.bias and pooler\.dense\.bias would both be paired with pooler\.dense\.bias|" + (
         r"pooler\.dense\.bias and bert\.pooler\.dense\.bias would both be paired with pooler\.dense\.bias"
     )
 
 
-def long_header(theirs, ours):
-    file = ours / shard_of(ours, NAME)
+def long_header(pretrained, fine_tuned):
+    file = fine_tuned / shard_of(fine_tuned, NAME)
     data = file.read_bytes()
     file.write_bytes(struct.pack("<Q", len(data) + 1) + data[8:])
     return rf"{file.name} is not a whole safetensors file: .*header"
 
 
-def huge_header(theirs, ours):
-    file = ours / shard_of(ours, NAME)
+def huge_header(pretrained, fine_tuned):
+    file = fine_tuned / shard_of(fine_tuned, NAME)
     file.write_bytes(struct.pack("<Q", 2**63) + file.read_bytes()[8:])
     return rf"{file.name} is not a whole safetensors file: .*header"
 
 
-def other_rows(theirs, ours):
-    change(ours, NAME, lambda tensor: torch.cat([tensor, tensor[:, :3]], 1))
+def other_rows(pretrained, fine_tuned):
+    change(fine_tuned, NAME, lambda tensor: torch.cat([tensor, tensor[:, :3]], 1))
     return rf"{NAME}: fine-tuned is \(8, 19\), pretrained is \(8, 16\)"
 
 
-def fewer_rows(theirs, ours):
-    change(ours, NAME, lambda tensor: tensor[:5].clone())
+def fewer_rows(pretrained, fine_tuned):
+    change(fine_tuned, NAME, lambda tensor: tensor[:5].clone())
     return rf"{NAME}: fine-tuned is \(5, 16\), pretrained is \(8, 16\)"
 
 
-def nan(theirs, ours):
+def nan(pretrained, fine_tuned):
     def spoil(tensor):
         tensor[3, 7] = torch.nan
         return tensor
 
-    change(ours, NAME, spoil)
+    change(fine_tuned, NAME, spoil)
     return rf"fine-tuned values must be finite, got nan in row 3, column 7\nin tensor '{NAME}'"
 
 
-def infinity(theirs, ours):
-    state = load_file(theirs / "model.safetensors")
+def infinity(pretrained, fine_tuned):
+    state = load_file(pretrained / "model.safetensors")
     state[NAME.removeprefix("bert.")][2, 1] = -torch.inf
-    save_file(state, theirs / "model.safetensors")
+    save_file(state, pretrained / "model.safetensors")
     return rf"pretrained values must be finite, got -inf in row 2, column 1\nin tensor '{NAME}'"
 
 
-def quantised_on_one_side(theirs, ours):
-    change(ours, NAME, lambda tensor: (tensor * 100).to(torch.int8))
+def quantised_on_one_side(pretrained, fine_tuned):
+    change(fine_tuned, NAME, lambda tensor: (tensor * 100).to(torch.int8))
     return rf"{NAME}: fine-tuned is torch\.int8, pretrained is torch\.float32"
 
 
-def unsupported_dtype(theirs, ours):
-    file = ours / shard_of(ours, NAME)
+def unsupported_dtype(pretrained, fine_tuned):
+    file = fine_tuned / shard_of(fine_tuned, NAME)
     data = file.read_bytes()
     length = struct.unpack("<Q", data[:8])[0]
     header = json.loads(data[8 : 8 + length])
@@ -144,22 +144,22 @@ def unsupported_dtype(theirs, ours):
     return rf"{file.name} is not a whole safetensors file: .*F3_E1M1"
 
 
-def no_checkpoint(theirs, ours):
-    for path in ours.iterdir():
+def no_checkpoint(pretrained, fine_tuned):
+    for path in fine_tuned.iterdir():
         if path.name != "config.json":
             path.unlink()
     return r"ours has none of model\.safetensors, model\.safetensors\.index\.json, pytorch_model\.bin"
 
 
-def no_model_at_all(theirs, ours):
-    for path in ours.iterdir():
+def no_model_at_all(pretrained, fine_tuned):
+    for path in fine_tuned.iterdir():
         path.unlink()
-    (ours / "model.safetensors").write_bytes(b"<!DOCTYPE html><html>404</html>")
+    (fine_tuned / "model.safetensors").write_bytes(b"<!DOCTYPE html><html>404</html>")
     return r"model\.safetensors is not a whole safetensors file: "
 
 
-def nothing_in_common(theirs, ours):
-    save_file({"w": torch.zeros(2, 2)}, ours / "model.safetensors")
+def nothing_in_common(pretrained, fine_tuned):
+    save_file({"w": torch.zeros(2, 2)}, fine_tuned / "model.safetensors")
     return r"no tensor of the fine-tuned model has a counterpart in the pretrained one"
 
 
@@ -172,29 +172,29 @@ BAD = [
 
 @pytest.mark.parametrize("spoil", BAD, ids=lambda spoil: spoil.__name__)
 def test_it_is_refused_in_words_and_nothing_is_written(folders, monkeypatch, capsys, spoil):
-    theirs, ours = folders
-    message = spoil(theirs, ours)
-    out = ours.parent / "out.ken.safetensors"
+    pretrained, fine_tuned = folders
+    message = spoil(pretrained, fine_tuned)
+    out = fine_tuned.parent / "out.ken.safetensors"
     ken.prune({"w": torch.ones(4)}, {"w": torch.zeros(4)}, 1).save(out)
     before = out.read_bytes()
-    there = sorted(ours.parent.rglob("*"))
+    files = sorted(fine_tuned.parent.rglob("*"))
     with pytest.raises(KenError) as error:
-        ken.prune(ours, theirs, 0.5, out=out, progress=False)
+        ken.prune(fine_tuned, pretrained, 0.5, out=out, progress=False)
     text = "\n".join([str(error.value), *getattr(error.value, "__notes__", [])])
     assert re.search(message, text), text
-    monkeypatch.setattr("sys.argv", ["ken", "prune", str(ours), str(theirs), "-k", "0.5", "-o", str(out)])
+    monkeypatch.setattr("sys.argv", ["ken", "prune", str(fine_tuned), str(pretrained), "-k", "0.5", "-o", str(out)])
     with pytest.raises(SystemExit) as code:
         main()
     assert code.value.code == 1
     assert text in capsys.readouterr().err
     assert out.read_bytes() == before
-    assert sorted(ours.parent.rglob("*")) == there
+    assert sorted(fine_tuned.parent.rglob("*")) == files
 
 
 def test_the_same_model_twice_is_told(folders, monkeypatch, capsys):
-    theirs, _ = folders
-    out = theirs.parent / "out.ken.safetensors"
-    monkeypatch.setattr("sys.argv", ["ken", "prune", str(theirs), str(theirs), "-k", "0.5", "-o", str(out)])
+    pretrained, _ = folders
+    out = pretrained.parent / "out.ken.safetensors"
+    monkeypatch.setattr("sys.argv", ["ken", "prune", str(pretrained), str(pretrained), "-k", "0.5", "-o", str(out)])
     with pytest.raises(SystemExit) as code:
         main()
     assert code.value.code == 0

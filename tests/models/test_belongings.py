@@ -48,20 +48,20 @@ def pair(tmp_path):
 
 def through(pair, tmp_path, how):
     """The subnetwork of a pair, and the folder that it becomes, made in one of the ways there are."""
-    ours, theirs = pair
+    fine_tuned, pretrained = pair
     out, folder = tmp_path / "net.ken.safetensors", tmp_path / "out"
     if how == "memory":
-        net = ken.prune(ours, theirs, 0.5)
-        ken.export(net, theirs, folder)
+        net = ken.prune(fine_tuned, pretrained, 0.5)
+        ken.export(net, pretrained, folder)
     elif how == "file":
-        net = ken.prune(ours, theirs, 0.5, out=out)
-        ken.export(net, theirs, folder)
+        net = ken.prune(fine_tuned, pretrained, 0.5, out=out)
+        ken.export(net, pretrained, folder)
     elif how == "saved":
-        net = ken.load(ken.prune(ours, theirs, 0.5).save(out))
-        ken.export(net, theirs, folder)
+        net = ken.load(ken.prune(fine_tuned, pretrained, 0.5).save(out))
+        ken.export(net, pretrained, folder)
     else:
-        assert command_line.prune(ours, theirs, out).status == 0
-        assert command_line.inject(out, theirs, folder).status == 0
+        assert command_line.prune(fine_tuned, pretrained, out).status == 0
+        assert command_line.inject(out, pretrained, folder).status == 0
         net = ken.load(out)
     return net, folder
 
@@ -94,10 +94,10 @@ def test_everything_that_belongs_to_a_model_comes_along_wherever_it_lies(pair, t
     write(pair[0], files)
     net, folder = through(pair, tmp_path, how)
     wanted = {name: content if isinstance(content, bytes) else content.encode() for name, content in files.items()}
-    found = files_in(folder)
-    assert set(found) == {*wanted, "config.json", "model.safetensors"}
+    written = files_in(folder)
+    assert set(written) == {*wanted, "config.json", "model.safetensors"}
     for name, data in wanted.items():
-        assert found[name] == data, name
+        assert written[name] == data, name
         assert net.files[name] == data, name
     assert net.notes == ()
     assert load_file(folder / "model.safetensors").keys() == load_file(pair[1] / "model.safetensors").keys()
@@ -187,20 +187,20 @@ def test_every_file_that_a_tokenizer_of_transformers_reads_belongs():
 def test_links_out_of_the_folder_are_not_followed_whatever_they_are(pair, tmp_path):
     secret = tmp_path / "secret"
     write(secret, {"secret.json": "{}", "inner/config.json": "{}"})
-    ours = pair[0]
-    (ours / "tokenizer.json").symlink_to(secret / "secret.json")
-    (ours / "1_Pooling").symlink_to(secret / "inner")
-    (ours / "gone.json").symlink_to(secret / "none.json")
-    write(ours, {"real.json": "{}"})
-    (ours / "inside.json").symlink_to("real.json")
+    fine_tuned = pair[0]
+    (fine_tuned / "tokenizer.json").symlink_to(secret / "secret.json")
+    (fine_tuned / "1_Pooling").symlink_to(secret / "inner")
+    (fine_tuned / "gone.json").symlink_to(secret / "none.json")
+    write(fine_tuned, {"real.json": "{}"})
+    (fine_tuned / "inside.json").symlink_to("real.json")
     net = ken.prune(*pair, 0.5)
     assert set(net.files) == {"config.json", "real.json", "inside.json"}
     (note,) = net.notes
     assert "tokenizer.json (a link out of the folder, not followed)" in note
     assert "1_Pooling/ (a link to a folder)" in note
     assert "gone.json (a link that leads nowhere)" in note
-    (ours / "config.json").rename(secret / "config.json")
-    (ours / "config.json").symlink_to(secret / "config.json")
+    (fine_tuned / "config.json").rename(secret / "config.json")
+    (fine_tuned / "config.json").symlink_to(secret / "config.json")
     with pytest.raises(PairingError, match=r"config\.json is a link that leads out of its folder"):
         ken.prune(*pair, 0.5)
     ended = command_line.prune(*pair, tmp_path / "net.ken.safetensors")
@@ -260,9 +260,9 @@ def test_a_huge_tokenizer_is_known_by_its_name_and_a_huge_file_of_data_is_not(tm
     for name in ("tokenizer.json", "vocab.txt", "train.json"):
         with (tmp_path / name).open("wb") as file:
             file.truncate(2**26 + 1)
-    found = gather(tmp_path)
-    assert set(found.files) == {"tokenizer.json", "vocab.txt"}
-    assert found.left == {"train.json": "larger than 64 MiB, and not known to belong to a model"}
+    belongings = gather(tmp_path)
+    assert set(belongings.files) == {"tokenizer.json", "vocab.txt"}
+    assert belongings.left == {"train.json": "larger than 64 MiB, and not known to belong to a model"}
 
 
 def test_a_left_over_adapter_config_of_an_older_subnetwork_is_not_exported(pair, tmp_path):
@@ -283,9 +283,9 @@ def test_a_subnetwork_of_a_live_model_takes_the_folders_of_the_pretrained_one(pa
 def test_many_files_end_the_look_around(tmp_path, monkeypatch):
     monkeypatch.setattr(other_files, "_MOST", 5)
     write(tmp_path, {f"{number}.json": "{}" for number in range(9)})
-    found = gather(tmp_path)
-    assert list(found.files) == [f"{number}.json" for number in range(5)]
-    assert found.left == {"5.json and what follows": "more than 5 files"}
+    belongings = gather(tmp_path)
+    assert list(belongings.files) == [f"{number}.json" for number in range(5)]
+    assert belongings.left == {"5.json and what follows": "more than 5 files"}
 
 
 SENTENCES = """

@@ -86,8 +86,8 @@ def test_models_without_a_tensor_in_common_are_refused():
 
 
 def test_rows_of_a_grown_tensor_have_nan_where_there_is_no_pretrained_value():
-    ours, theirs = {"w": torch.ones(3, 2), "b": torch.ones(3)}, {"w": torch.zeros(2, 2), "b": torch.zeros(2)}
-    pairing = open_pair(ours, theirs, {"*": "grown"})
+    fine_tuned, pretrained = {"w": torch.ones(3, 2), "b": torch.ones(3)}, {"w": torch.zeros(2, 2), "b": torch.zeros(2)}
+    pairing = open_pair(fine_tuned, pretrained, {"*": "grown"})
     np.testing.assert_array_equal(pairing.rows("w")[1], [[0, 0], [0, 0], [np.nan, np.nan]])
     np.testing.assert_array_equal(pairing.rows("w", slice(1, 3))[1], [[0, 0], [np.nan, np.nan]])
     np.testing.assert_array_equal(pairing.rows("b")[1], [[0, 0, np.nan]])

@@ -11,6 +11,7 @@ from safetensors.torch import load, load_file
 from ken.errors import FormatError
 from ken.models.checkpoints import safetensors_file
 from ken.models.checkpoints.safetensors_file import DTYPES, Reader, Writer, stored_dtype
+from ken.models.tensors.tensor_bytes import bytes_of
 
 DTYPES_HERE = [name for name in DTYPES if hasattr(torch, name)]
 
@@ -27,11 +28,15 @@ def raw(tensor):
     return tensor.dtype, tuple(tensor.shape), bytes(tensor.contiguous().reshape(-1).view(torch.uint8).numpy())
 
 
+def add_tensor(writer, name, tensor):
+    writer.add(name, stored_dtype(tensor.dtype), tensor.shape, parts=[bytes_of(tensor)])
+
+
 def write(path, tensors, metadata, names=None):
     with path.open("wb") as file:
         writer = Writer(file, names or {name: tensor.shape for name, tensor in tensors.items()}, metadata)
         for name, tensor in tensors.items():
-            writer.add_tensor(name, tensor)
+            add_tensor(writer, name, tensor)
         writer.finish(metadata)
     return path
 
@@ -53,13 +58,13 @@ def test_what_is_written_is_read_by_safetensors_and_here(tmp_path, name):
         'ünï.çode " \\ \n': patterns((1,), name),
     }
     path = write(tmp_path / "a.safetensors", tensors, {"key": "ä value"})
-    theirs, ours = load_file(path), Reader(path)
-    assert set(theirs) == set(ours.names) == set(tensors)
-    assert ours.metadata == {"key": "ä value"}
+    pretrained, fine_tuned = load_file(path), Reader(path)
+    assert set(pretrained) == set(fine_tuned.names) == set(tensors)
+    assert fine_tuned.metadata == {"key": "ä value"}
     for key, tensor in tensors.items():
-        assert raw(theirs[key]) == raw(ours.tensor(key)) == raw(tensor)
-        assert ours.layout(key) == (DTYPES[name], tuple(tensor.shape))
-        entries = ours.entries(key)
+        assert raw(pretrained[key]) == raw(fine_tuned.tensor(key)) == raw(tensor)
+        assert fine_tuned.layout(key) == (DTYPES[name], tuple(tensor.shape))
+        entries = fine_tuned.entries(key)
         assert (entries.shape, entries.dtype) == (tuple(tensor.shape), tensor.dtype)
         assert raw(entries.read(0, entries.count).reshape(entries.shape)) == raw(tensor)
         if entries.count > 3:
@@ -76,13 +81,13 @@ def test_bytes_are_appended_in_the_parts_that_come():
     file = io.BytesIO()
     writer = Writer(file, {"blob": [6], "none": [0]}, {})
     writer.add(
-        "blob", safetensors_file.BYTES, [6], (part for part in (b"ab", bytearray(b"c"), memoryview(b"def"), b""))
+        "blob", safetensors_file.BYTES, [6], parts=(part for part in (b"ab", bytearray(b"c"), memoryview(b"def"), b""))
     )
-    writer.add("none", safetensors_file.BYTES, [0], [])
+    writer.add("none", safetensors_file.BYTES, [0], parts=[])
     writer.finish({})
-    found = load(file.getvalue())
-    assert bytes(found["blob"].tolist()) == b"abcdef"
-    assert found["none"].shape == (0,)
+    tensors = load(file.getvalue())
+    assert bytes(tensors["blob"].tolist()) == b"abcdef"
+    assert tensors["none"].shape == (0,)
 
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
@@ -104,7 +109,7 @@ def test_any_names_shapes_and_texts_are_read_back_and_the_header_is_a_multiple_o
     room = file.tell() - 8
     assert room % 8 == 0
     for name, tensor in tensors.items():
-        writer.add_tensor(name, tensor)
+        add_tensor(writer, name, tensor)
     writer.finish(metadata)
     data = file.getvalue()
     assert int.from_bytes(data[:8], "little") == room
@@ -142,7 +147,7 @@ def test_the_header_never_outgrows_its_room_however_large_the_blobs(shapes, text
     writer = Writer(sink, before, {"text": text})
     room = len(sink.beginning) - 8
     for i, shape in enumerate(shapes):
-        writer.add(str(i), max(DTYPES.values(), key=len), shape, [] if i else [range(10**15)])
+        writer.add(str(i), max(DTYPES.values(), key=len), shape, parts=[] if i else [range(10**15)])
     writer.finish({"text": text})
     assert len(sink.beginning) == 8 + room
     header = json.loads(sink.beginning[8:])
@@ -179,7 +184,7 @@ def test_dtypes_that_safetensors_does_not_have_are_refused():
             stored_dtype(dtype)
     writer = Writer(io.BytesIO(), {"w": [2]}, {})
     with pytest.raises(FormatError, match="complex128"):
-        writer.add_tensor("w", torch.zeros(2, dtype=torch.complex128))
+        add_tensor(writer, "w", torch.zeros(2, dtype=torch.complex128))
 
 
 def test_every_dtype_has_its_own_name():

@@ -22,7 +22,7 @@ def tensors(draw):
 
 @given(tensors(), st.integers(1, 50))
 def test_stretches_are_the_tensor_in_c_order(tensor, length):
-    entries = Entries.of(tensor)
+    entries = Entries.from_tensor(tensor)
     assert (entries.shape, entries.dtype, entries.count) == (tuple(tensor.shape), tensor.dtype, tensor.numel())
     parts = list(entries.stretches(length))
     assert [len(part) for part in parts[:-1]] == [length] * (len(parts) - 1)
@@ -33,17 +33,17 @@ def test_stretches_are_the_tensor_in_c_order(tensor, length):
 
 @given(tensors())
 def test_what_is_taken_down_is_what_would_be_of_the_whole_tensor(tensor):
-    assert Entries.of(tensor).reference("w") == Reference.to("w", tensor)
+    assert Entries.from_tensor(tensor).reference("w") == Reference.to("w", tensor)
 
 
 @pytest.mark.parametrize("change", [torch.conj, lambda tensor: tensor.conj().imag])
 def test_views_that_torch_has_not_carried_out_are(change):
     tensor = change(torch.tensor([[1 + 2j, 3 - 4j]]))
-    assert torch.equal(Entries.of(tensor).read(1, 2), tensor[0, 1:].resolve_conj().resolve_neg())
+    assert torch.equal(Entries.from_tensor(tensor).read(1, 2), tensor[0, 1:].resolve_conj().resolve_neg())
 
 
 def test_it_is_a_view_of_what_is_trained():
     weight = torch.nn.Parameter(torch.ones(2, 2))
-    part = Entries.of(weight).read(0, 3)
+    part = Entries.from_tensor(weight).read(0, 3)
     assert not part.requires_grad
     assert part.data_ptr() == weight.data_ptr()

@@ -25,53 +25,53 @@ def sharded(folder, index=None, text=None):
     return folder
 
 
-def same(found, wanted):
-    assert set(found) == set(wanted)
-    assert len(found) == len(wanted)
+def same(opened, wanted):
+    assert set(opened) == set(wanted)
+    assert len(opened) == len(wanted)
     for name, tensor in wanted.items():
-        assert found[name].dtype == tensor.dtype
-        assert torch.equal(found[name], tensor)
+        assert opened[name].dtype == tensor.dtype
+        assert torch.equal(opened[name], tensor)
 
 
 def test_a_single_file_is_its_tensors_and_nothing_else(tmp_path):
     path = tmp_path / "any name.safetensors"
     save_file(TENSORS, path)
     (tmp_path / CONFIG).write_text("{}")
-    for found in (open_path(path), open_path(str(path))):
-        same(found.tensors, TENSORS)
-        assert (found.shards, found.config, found.files) == ({}, None, {})
+    for opened in (open_path(path), open_path(str(path))):
+        same(opened.tensors, TENSORS)
+        assert (opened.shards, opened.config, opened.files) == ({}, None, {})
 
 
 def test_a_folder_has_weights_a_configuration_and_files(tmp_path):
     save_file(TENSORS, tmp_path / WEIGHTS)
     (tmp_path / CONFIG).write_text('{"model_type": "bért"}', encoding="utf-8")
     (tmp_path / "vocab.txt").write_text("a\nb\n")
-    for found in (open_path(tmp_path), open_path(str(tmp_path))):
-        same(found.tensors, TENSORS)
-        assert found.shards == {}
-        assert found.config == {"model_type": "bért"}
-        assert found.files == {CONFIG: tmp_path / CONFIG, "vocab.txt": tmp_path / "vocab.txt"}
+    for opened in (open_path(tmp_path), open_path(str(tmp_path))):
+        same(opened.tensors, TENSORS)
+        assert opened.shards == {}
+        assert opened.config == {"model_type": "bért"}
+        assert opened.files == {CONFIG: tmp_path / CONFIG, "vocab.txt": tmp_path / "vocab.txt"}
 
 
 def test_a_folder_needs_no_configuration(tmp_path):
     save_file(TENSORS, tmp_path / WEIGHTS)
-    found = open_path(tmp_path)
-    assert (found.config, found.files) == (None, {})
+    opened = open_path(tmp_path)
+    assert (opened.config, opened.files) == (None, {})
 
 
 def test_a_folder_of_shards_is_one_checkpoint_in_the_order_of_its_index(tmp_path):
-    found = open_path(sharded(tmp_path))
-    same(found.tensors, TENSORS)
-    assert [*found.tensors] == ["b", "a", "c.d"]
-    assert found.shards == {"b": ONE, "a": TWO, "c.d": ONE}
-    assert (found.config, found.files) == (None, {})
+    opened = open_path(sharded(tmp_path))
+    same(opened.tensors, TENSORS)
+    assert [*opened.tensors] == ["b", "a", "c.d"]
+    assert opened.shards == {"b": ONE, "a": TWO, "c.d": ONE}
+    assert (opened.config, opened.files) == (None, {})
 
 
 def test_a_name_that_is_not_there_is_a_key_error(tmp_path):
-    found = open_path(sharded(tmp_path)).tensors
-    assert "x" not in found
+    opened = open_path(sharded(tmp_path)).tensors
+    assert "x" not in opened
     with pytest.raises(KeyError):
-        found["x"]
+        opened["x"]
 
 
 @pytest.mark.parametrize(
@@ -248,9 +248,9 @@ def test_a_single_file_comes_before_an_index_as_in_transformers(tmp_path):
 def test_old_weights_are_read_without_running_their_code(tmp_path, newer):
     torch.save(TENSORS, tmp_path / "pytorch_model.bin", _use_new_zipfile_serialization=newer)
     for source in (tmp_path, tmp_path / "pytorch_model.bin"):
-        found = open_path(source).tensors
-        assert found.keys() == TENSORS.keys()
-        assert all(torch.equal(found[name], tensor) for name, tensor in TENSORS.items())
+        opened = open_path(source).tensors
+        assert opened.keys() == TENSORS.keys()
+        assert all(torch.equal(opened[name], tensor) for name, tensor in TENSORS.items())
 
 
 def test_old_weights_in_shards_become_names_of_newer_files(tmp_path):
@@ -258,9 +258,9 @@ def test_old_weights_in_shards_become_names_of_newer_files(tmp_path):
     for name, file in names.items():
         torch.save({name: TENSORS[name]}, tmp_path / file)
     (tmp_path / "pytorch_model.bin.index.json").write_text(json.dumps({"weight_map": names}))
-    found = open_path(tmp_path)
-    assert all(torch.equal(found.tensors[name], TENSORS[name]) for name in names)
-    assert found.shards == {"b": "model-00001-of-00002.safetensors", "a": "model-00002-of-00002.safetensors"}
+    opened = open_path(tmp_path)
+    assert all(torch.equal(opened.tensors[name], TENSORS[name]) for name in names)
+    assert opened.shards == {"b": "model-00001-of-00002.safetensors", "a": "model-00002-of-00002.safetensors"}
 
 
 class Harm:

@@ -27,10 +27,10 @@ def given_as(kind, model, place):
     return place
 
 
-@pytest.mark.parametrize(("ours", "theirs"), [(5, 3), (2, 3), (1, 50), (50, 3)])
-def test_a_head_for_other_labels_is_new_and_carried_whole(kind, ours, theirs, tmp_path):
+@pytest.mark.parametrize(("new", "old"), [(5, 3), (2, 3), (1, 50), (50, 3)])
+def test_a_head_for_other_labels_is_new_and_carried_whole(kind, new, old, tmp_path):
     fine_tuned, pretrained = (
-        given_as(kind, classifier(labels), tmp_path / str(i)) for i, labels in enumerate((ours, theirs))
+        given_as(kind, classifier(labels), tmp_path / str(i)) for i, labels in enumerate((new, old))
     )
     net = ken.prune(fine_tuned, pretrained, 0.5)
     table = net.table()
@@ -38,7 +38,7 @@ def test_a_head_for_other_labels_is_new_and_carried_whole(kind, ours, theirs, tm
     assert "that of the pretrained model" in table.loc["classifier.weight", "reason"]
     model = ken.inject(net, pretrained)
     state = model.state_dict() if kind == "module" else model
-    head = classifier(ours).state_dict()["classifier.weight"]
+    head = classifier(new).state_dict()["classifier.weight"]
     assert torch.equal(state["classifier.weight"], head)
 
 

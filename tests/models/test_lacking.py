@@ -31,8 +31,8 @@ def merged_by_hand(part, pretrained, net):
     return state
 
 
-def same(ours, theirs):
-    return ours.keys() == theirs.keys() and all(torch.equal(ours[name], theirs[name]) for name in ours)
+def same(new, old):
+    return new.keys() == old.keys() and all(torch.equal(new[name], old[name]) for name in new)
 
 
 def test_what_is_lacking_is_the_pretrained_models_in_every_way_out(folders, tmp_path):
@@ -112,9 +112,9 @@ def test_a_whole_model_lacks_nothing(tmp_path):
     torch.manual_seed(0)
     masked = BertForMaskedLM(bert_config())
     tuned = BertForSequenceClassification(bert_config(num_labels=3))
-    for ours, theirs in ((tuned, masked), (shifted(BertModel(bert_config(), add_pooling_layer=False)), masked)):
-        assert not ken.prune(ours, theirs, 0.5).lacking
-        ours.save_pretrained(tmp_path / "ours")
+    for new, old in ((tuned, masked), (shifted(BertModel(bert_config(), add_pooling_layer=False)), masked)):
+        assert not ken.prune(new, old, 0.5).lacking
+        new.save_pretrained(tmp_path / "ours")
         masked.save_pretrained(tmp_path / "theirs")
         net = ken.prune(tmp_path / "ours", tmp_path / "theirs", 0.5)
         assert not net.lacking
@@ -176,10 +176,10 @@ def test_random_parts_under_random_names_give_complete_models(data, tmp_path_fac
     part = {wrapper + name: state[name] for name in kept | needed}
     place = with_weights(folder / "whole", part, folder / "part")
     if data.draw(st.booleans()):
-        theirs = {data.draw(st.sampled_from(WRAPPERS)) + n: w for n, w in weights(folder / "pretrained").items()}
-        prefix = next(iter(theirs)).removesuffix(next(iter(weights(folder / "pretrained"))))
-        theirs = {prefix + name: w for name, w in weights(folder / "pretrained").items()}
-        pretrained = with_weights(folder / "pretrained", theirs, folder / "wrapped")
+        old = {data.draw(st.sampled_from(WRAPPERS)) + n: w for n, w in weights(folder / "pretrained").items()}
+        prefix = next(iter(old)).removesuffix(next(iter(weights(folder / "pretrained"))))
+        old = {prefix + name: w for name, w in weights(folder / "pretrained").items()}
+        pretrained = with_weights(folder / "pretrained", old, folder / "wrapped")
     else:
         pretrained = folder / "pretrained"
     if data.draw(st.booleans()):
@@ -220,7 +220,7 @@ def test_what_stands_in_is_read_once(folders, tmp_path, monkeypatch):
     part, _, pretrained = folders
     read = []
     monkeypatch.setattr(
-        Entries, "reference", lambda self, name, of=Entries.reference: read.append(name) or of(self, name)
+        Entries, "reference", lambda self, name, original=Entries.reference: read.append(name) or original(self, name)
     )
     net = ken.prune(part, pretrained, 0.5, out=tmp_path / "net")
     assert sorted(read) == sorted(reference.name for reference in net.lacking.values())

@@ -57,14 +57,14 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 @pytest.mark.parametrize("rule", ["ken", "random"])
 def test_fused_experts_of_a_module_are_pruned_as_those_apart_in_files(folders, rule):
     fine_tuned, pretrained = mixtral()
-    want = ken.prune(folders[0], folders[1], 0.5, rule, progress=False)
+    want = ken.prune(folders[0], folders[1], 0.5, rule=rule, progress=False)
     assert any("experts.1.w2.weight" in name for name in want)
-    for ours, theirs in ((fine_tuned, folders[1]), (folders[0], pretrained)):
-        net = ken.prune(ours, theirs, 0.5, rule, progress=False)
+    for tuned_model, base_model in ((fine_tuned, folders[1]), (folders[0], pretrained)):
+        net = ken.prune(tuned_model, base_model, 0.5, rule=rule, progress=False)
         assert set(net) == set(want)
         whole = check_net(net, {n: t for n, t in on_disk(folders[0]).items() if n in net}, on_disk(folders[1]))
         expect_same(ken.inject(net, folders[1]), whole, "inject")
-        expect_same(ken.reset(net, ours, theirs), whole, "reset")
+        expect_same(ken.reset(net, tuned_model, base_model), whole, "reset")
         assert net.fine_tuned.fingerprint == want.fine_tuned.fingerprint
         assert net.pretrained.fingerprint == want.pretrained.fingerprint
 
@@ -73,19 +73,19 @@ def test_fused_experts_of_a_module_are_pruned_as_those_apart_in_files(folders, r
 @given(k=st.integers(1, 20), seed=st.integers(0, 5))
 def test_module_against_folder_keeps_min_of_k_and_n_of_every_row(folders, k, seed):
     fine_tuned, _ = mixtral()
-    net = ken.prune(fine_tuned, folders[1], k, "random", seed=seed, progress=False)
-    ours, theirs = on_disk(folders[0]), on_disk(folders[1])
+    net = ken.prune(fine_tuned, folders[1], k, rule="random", seed=seed, progress=False)
+    tuned_model, base_model = on_disk(folders[0]), on_disk(folders[1])
     injected = ken.inject(net, folders[1])
     for name, stored in net.items():
         rows = stored.row_mask()
         assert (rows.sum(axis=1) == min(k, rows.shape[1])).all()
-        want = torch.where(torch.from_numpy(stored.mask()), ours[name], theirs[stored.pretrained.name])
+        want = torch.where(torch.from_numpy(stored.mask()), tuned_model[name], base_model[stored.pretrained.name])
         assert same(injected[name], want)
 
 
 def test_what_is_exported_opens_as_the_module_that_was_pruned(folders, tmp_path):
     fine_tuned, _ = mixtral()
-    net = ken.prune(fine_tuned, folders[1], 1.0, "random", progress=False)
+    net = ken.prune(fine_tuned, folders[1], 1.0, rule="random", progress=False)
     ken.export(net, folders[1], tmp_path / "model", progress=False)
     with quiet():
         opened = transformers.MixtralForCausalLM.from_pretrained(tmp_path / "model")
@@ -95,32 +95,32 @@ def test_what_is_exported_opens_as_the_module_that_was_pruned(folders, tmp_path)
 def test_a_subnetwork_of_one_layout_is_not_injected_into_the_other(folders):
     fine_tuned, pretrained = mixtral()
     before = {name: tensor.clone() for name, tensor in pretrained.state_dict().items()}
-    as_on_disk = ken.prune(fine_tuned, folders[1], 3, "random", progress=False)
+    as_on_disk = ken.prune(fine_tuned, folders[1], 3, rule="random", progress=False)
     for inject in (lambda: ken.inject(as_on_disk, pretrained), lambda: as_on_disk.inject_(pretrained)):
         with pytest.raises(SubnetworkError, match=r"different layouts; inject into the checkpoint folder with ken\."):
             inject()
     expect_same(pretrained.state_dict(), before, "the model was changed")
-    in_memory = ken.prune(fine_tuned, pretrained, 3, "random", progress=False)
+    in_memory = ken.prune(fine_tuned, pretrained, 3, rule="random", progress=False)
     with pytest.raises(SubnetworkError, match="different layouts; open it with from_pretrained and inject into that"):
         ken.inject(in_memory, folders[1])
 
 
 def test_a_state_dict_in_the_other_layout_is_refused(folders):
     fine_tuned, pretrained = mixtral()
-    for ours, theirs in (
+    for tuned_model, base_model in (
         (fine_tuned.state_dict(), folders[1]),
         (folders[0], pretrained.state_dict()),
         (fine_tuned, on_disk(folders[1])),
     ):
         with pytest.raises(PairingError, match=r"are one tensor in different layouts; open both with from_pretrained"):
-            open_pair(ours, theirs)
+            open_pair(tuned_model, base_model)
 
 
 def test_a_folder_that_was_saved_as_in_memory_is_paired_as_it_is(tmp_path):
     fine_tuned, pretrained = mixtral()
     with quiet():
         pretrained.save_pretrained(tmp_path, save_original_format=False)
-    net = ken.prune(fine_tuned, tmp_path, 3, "random", progress=False)
+    net = ken.prune(fine_tuned, tmp_path, 3, rule="random", progress=False)
     assert set(net) == set(fine_tuned.state_dict())
     assert {stored.reason for stored in net.outlines.values()} == {None}
 
@@ -147,16 +147,18 @@ def test_what_transformers_cannot_bring_into_the_layout_of_the_file_is_refused(f
         r"module there \(Cannot reverse the transform with quantization\); open both with from_pretrained and prune "
         "module against module"
     )
-    for ours, theirs in ((fine_tuned, folders[1]), (folders[0], pretrained)):
+    for tuned_model, base_model in ((fine_tuned, folders[1]), (folders[0], pretrained)):
         with pytest.raises(PairingError, match=message):
-            open_pair(ours, theirs)
+            open_pair(tuned_model, base_model)
 
 
 def test_buffers_stay_buffers_in_the_layout_of_the_file(tmp_path):
     pretrained = made("rt_detr_resnet", "RTDetrResNetBackbone")
-    ours, _ = align(read(fine_tune(pretrained)), read(save(pretrained, tmp_path / "p")))
-    assert ours.buffers
-    assert {name.rpartition(".")[2] for name in ours.buffers} == {"running_mean", "running_var", "num_batches_tracked"}
+    tuned_model, _ = align(read(fine_tune(pretrained)), read(save(pretrained, tmp_path / "p")))
+    assert tuned_model.buffers
+    assert {name.rpartition(".")[2] for name in tuned_model.buffers} == {
+        *("running_mean", "running_var", "num_batches_tracked")
+    }
 
 
 def test_layouts_are_mentioned_where_shapes_or_names_do_not_fit_at_all(folders):
@@ -199,29 +201,31 @@ def test_files_of_old_names_meet_new_ones_and_modules(tmp_path, model_type, base
     new_tuned, old_tuned = save(tuned, tmp_path / "new_tuned"), save(tuned, tmp_path / "old_tuned", renames)
     assert set(on_disk(old)) != set(on_disk(tmp_path / "new"))
     sources = {"new": tmp_path / "new", "old": old, "module": pretrained, "tensors": on_disk(old)}
-    for ours in (tuned, new_tuned, old_tuned):
-        for kind, theirs in sources.items():
-            net = ken.prune(ours, theirs, 0.5, "random", progress=False)
-            check_net(net, read(ours).tensors, read(theirs).tensors)
+    for tuned_model in (tuned, new_tuned, old_tuned):
+        for kind, base_model in sources.items():
+            net = ken.prune(tuned_model, base_model, 0.5, rule="random", progress=False)
+            check_net(net, read(tuned_model).tensors, read(base_model).tensors)
             new = {name for name, outline in net.outlines.items() if outline.reason == "no pretrained counterpart"}
             assert all(name.startswith(("classifier", "lm_head")) for name in new)
             assert len(new) == 2
             if kind != "module":
-                want = ken.inject(net, theirs)
+                want = ken.inject(net, base_model)
                 expect_same(ken.inject(net, old), want, "inject into the old folder")
                 expect_same(ken.inject(net, tmp_path / "new"), want, "inject into the new folder")
-    net = ken.prune(fine_tune(pretrained), old, 0.5, "random", progress=False)
+    net = ken.prune(fine_tune(pretrained), old, 0.5, rule="random", progress=False)
     expect_same(ken.inject(net, pretrained).state_dict(), ken.inject(net, old), "inject into a module")
-    net = ken.prune(old, fine_tune(pretrained), 1.0, "random", progress=False)
+    net = ken.prune(old, fine_tune(pretrained), 1.0, rule="random", progress=False)
     live = fine_tune(pretrained)
     net.inject_(live)
     expect_same(live.state_dict(), pretrained.state_dict(), "inject_ into a live model")
 
 
 def test_a_counterpart_that_is_taken_is_not_given_to_an_old_name():
-    ours = dict.fromkeys(["LayerNorm.gamma", "LayerNorm.weight", "head"], torch.ones(1))
-    theirs = dict.fromkeys(["LayerNorm.weight", "pooler"], torch.zeros(1))
-    assert complete(match(ours, theirs), Checkpoint(ours), Checkpoint(theirs)) == match(ours, theirs)
+    tuned_model = dict.fromkeys(["LayerNorm.gamma", "LayerNorm.weight", "head"], torch.ones(1))
+    base_model = dict.fromkeys(["LayerNorm.weight", "pooler"], torch.zeros(1))
+    assert complete(match(tuned_model, base_model), Checkpoint(tuned_model), Checkpoint(base_model)) == match(
+        tuned_model, base_model
+    )
 
 
 def test_names_that_would_share_a_counterpart_or_could_have_two_are_refused():
@@ -234,10 +238,10 @@ def test_names_that_would_share_a_counterpart_or_could_have_two_are_refused():
 NAMES = st.lists(st.sampled_from([f"{a}.{b}" for a in "abc" for b in ("weight", "bias", "gamma")]), unique=True)
 
 
-@given(ours=NAMES, theirs=NAMES)
-def test_completing_keeps_what_was_paired_and_gives_no_counterpart_to_two(ours, theirs):
-    a = Checkpoint({name.replace(".", ".LayerNorm."): torch.ones(1) for name in ours})
-    b = Checkpoint({name.replace(".", ".LayerNorm."): torch.ones(1) for name in theirs})
+@given(tuned_model=NAMES, base_model=NAMES)
+def test_completing_keeps_what_was_paired_and_gives_no_counterpart_to_two(tuned_model, base_model):
+    a = Checkpoint({name.replace(".", ".LayerNorm."): torch.ones(1) for name in tuned_model})
+    b = Checkpoint({name.replace(".", ".LayerNorm."): torch.ones(1) for name in base_model})
     pairs = match(a.tensors, b.tensors)
     done = complete(pairs, a, b)
     assert list(done) == list(pairs)
@@ -295,18 +299,18 @@ def test_a_tied_tensor_is_found_under_its_other_name(tmp_path, model_type, base,
     with quiet():
         initial = getattr(transformers, head).from_pretrained(folder).eval()
     tuned = fine_tune(initial)
-    for theirs in (pretrained, folder, pretrained.state_dict()):
-        pairing = open_pair(tuned, theirs)
+    for base_model in (pretrained, folder, pretrained.state_dict()):
+        pairing = open_pair(tuned, base_model)
         assert name not in pairing.fine_tuned.tied
         assert pairing.names[name] == other
         assert same(initial.state_dict()[name], pairing.pretrained.tensors[other])
-        net = ken.prune(tuned, theirs, 0.5, "random", progress=False)
+        net = ken.prune(tuned, base_model, 0.5, rule="random", progress=False)
         mine = {name: pairing.fine_tuned.tensors[name] for name in [*net, *net.tied]}
         want = check_net(net, mine, pairing.pretrained.tensors)
-        if theirs is not pretrained:
-            expect_same(ken.inject(net, theirs), want, "inject")
+        if base_model is not pretrained:
+            expect_same(ken.inject(net, base_model), want, "inject")
             continue
-        expect_same(ken.inject(net, theirs).state_dict(), want, "inject")
+        expect_same(ken.inject(net, base_model).state_dict(), want, "inject")
 
 
 def test_a_file_may_have_dropped_the_alias_under_which_the_other_has_the_tensor(tmp_path):
@@ -321,8 +325,8 @@ def test_a_file_may_have_dropped_the_alias_under_which_the_other_has_the_tensor(
 
 def test_an_untied_head_has_no_counterpart_in_the_embedding_that_is_that_of_another():
     tied = made("gpt2", "GPT2LMHeadModel")
-    ours = {name: tensor.clone() for name, tensor in tied.state_dict().items()}
-    theirs = {name: tensor.clone() for name, tensor in ours.items() if name != "lm_head.weight"}
-    names = open_pair(ours, theirs | {"pooler": torch.ones(1)}).names
+    tuned_model = {name: tensor.clone() for name, tensor in tied.state_dict().items()}
+    base_model = {name: tensor.clone() for name, tensor in tuned_model.items() if name != "lm_head.weight"}
+    names = open_pair(tuned_model, base_model | {"pooler": torch.ones(1)}).names
     assert names["lm_head.weight"] is None
     assert names["transformer.wte.weight"] == "transformer.wte.weight"

@@ -206,10 +206,12 @@ def test_all_shards_without_their_index_are_read_and_that_is_noted(tmp_path, end
     folder.mkdir()
     shard(folder, 1, 2, {"a": TENSORS["a"]}, ending)
     shard(folder, 2, 2, {"b": TENSORS["b"], "a": TENSORS["a"]}, ending)
-    found = open_path(folder)
-    assert {name: found.tensors[name].tolist() for name in found.tensors} == {n: t.tolist() for n, t in TENSORS.items()}
-    assert found.shards == {"a": "model-00001-of-00002.safetensors", "b": "model-00002-of-00002.safetensors"}
-    assert found.left == {}
+    opened = open_path(folder)
+    assert {name: opened.tensors[name].tolist() for name in opened.tensors} == {
+        n: t.tolist() for n, t in TENSORS.items()
+    }
+    assert opened.shards == {"a": "model-00001-of-00002.safetensors", "b": "model-00002-of-00002.safetensors"}
+    assert opened.left == {}
     net = ken.prune(folder, {"a": torch.zeros(4, 4), "b": torch.ones(3)}, 0.5)
     assert net.notes == ("the 2 shards have no index beside them; they were read in the order of their names",)
     shard(folder, 2, 2, {"b": TENSORS["b"], "a": -TENSORS["a"]}, ending)
@@ -217,21 +219,21 @@ def test_all_shards_without_their_index_are_read_and_that_is_noted(tmp_path, end
 
 
 def test_what_an_index_leaves_out_is_read_and_that_is_noted(tmp_path):
-    folder, theirs = tmp_path / "folder", tmp_path / "theirs"
-    folder.mkdir(), theirs.mkdir()
+    folder, pretrained = tmp_path / "folder", tmp_path / "theirs"
+    folder.mkdir(), pretrained.mkdir()
     one, two = shard(folder, 1, 2, {"a": TENSORS["a"]}), shard(folder, 2, 2, {"b": TENSORS["b"], "c": torch.ones(2)})
     (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": {"a": one, "b": two}}))
     save_file(
-        {name: tensor - 1 for name, tensor in {**TENSORS, "c": torch.ones(2)}.items()}, theirs / "model.safetensors"
+        {name: tensor - 1 for name, tensor in {**TENSORS, "c": torch.ones(2)}.items()}, pretrained / "model.safetensors"
     )
     out = tmp_path / "net.ken.safetensors"
-    net = ken.prune(folder, theirs, 1.0)
+    net = ken.prune(folder, pretrained, 1.0)
     assert list(net) == ["a", "b", "c"]
     assert net.notes == (
         "model.safetensors.index.json leaves out 1 of the tensors in its files (c, …); they were read as well",
     )
-    assert "leaves out 1 of the tensors" in command_line.prune(folder, theirs, out).said
-    exported = ken.export(net, theirs, tmp_path / "out")
+    assert "leaves out 1 of the tensors" in command_line.prune(folder, pretrained, out).said
+    exported = ken.export(net, pretrained, tmp_path / "out")
     assert json.loads((exported / "model.safetensors.index.json").read_text())["weight_map"]["c"] == two
     assert open_path(exported).tensors["c"].tolist() == [1.0, 1.0]
 
@@ -259,9 +261,9 @@ def test_links_into_a_cache_of_the_hub_are_followed_and_no_others(tmp_path, monk
                 patch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(cache))
             else:
                 patch.setenv(way, str(cache if way == "HF_HUB_CACHE" else tmp_path))
-            found = open_path(mine)
-            assert set(found.files) == {"config.json", "1_Pooling/config.json"}
-            assert found.tensors.keys() == TENSORS.keys()
+            opened = open_path(mine)
+            assert set(opened.files) == {"config.json", "1_Pooling/config.json"}
+            assert opened.tensors.keys() == TENSORS.keys()
             net = ken.prune(mine, {name: tensor + 1 for name, tensor in TENSORS.items()}, 0.5)
             assert net.files["1_Pooling/config.json"] == b"{}"
             (tmp_path / "token").write_text("secret")

@@ -2,6 +2,7 @@
 
 import json
 import warnings
+from dataclasses import replace
 
 import command_line
 import numpy as np
@@ -55,35 +56,35 @@ def changed(model, body, by=0.01):
     ],
 )
 def test_a_task_head_on_the_wrong_side_is_warned_of_and_kept(fine_tuned, pretrained, config, tmp_path):
-    theirs = made(pretrained, config)
-    ours = changed(made(fine_tuned, config, 1), theirs)
-    assert not ken.prune(ours, theirs, 0.5).notes
+    base = made(pretrained, config)
+    tuned = changed(made(fine_tuned, config, 1), base)
+    assert not ken.prune(tuned, base, 0.5).notes
     with pytest.warns(KenWarning, match="may be the wrong way round: the pretrained one has a task head") as caught:
-        net = ken.prune(theirs, ours, 0.5)
+        net = ken.prune(base, tuned, 0.5)
     assert caught[0].filename == __file__
     assert len(caught) == 1
     assert net.notes == (str(caught[0].message),)
     assert "the wrong way round" in repr(net)
     with pytest.warns(KenWarning):  # a file has room for what is found out last
-        assert ken.prune(theirs, ours, 0.5, out=tmp_path / "net").notes == net.notes
+        assert ken.prune(base, tuned, 0.5, out=tmp_path / "net").notes == net.notes
     assert "the wrong way round" in text(describe(tmp_path / "net"))
 
 
 def test_state_dicts_and_folders_are_warned_of_likewise(tmp_path):
-    theirs = made(BertModel, BERT)
-    ours = changed(made(BertForSequenceClassification, BERT, 1), theirs)
+    base = made(BertModel, BERT)
+    tuned = changed(made(BertForSequenceClassification, BERT, 1), base)
     with pytest.warns(KenWarning, match="has a task head"):
-        ken.prune({f"bert.{name}": of for name, of in theirs.state_dict().items()}, dict(ours.state_dict()), 0.5)
-    for name, model in (("sst2", ours), ("base", theirs)):
+        ken.prune({f"bert.{name}": tensor for name, tensor in base.state_dict().items()}, dict(tuned.state_dict()), 0.5)
+    for name, model in (("sst2", tuned), ("base", base)):
         model.save_pretrained(tmp_path / name)
     with pytest.warns(KenWarning, match="is a BertForSequenceClassification, the fine-tuned one a BertModel"):
         ken.prune(tmp_path / "base", tmp_path / "sst2", 0.5)
 
 
 def test_a_configuration_that_names_the_other_model_is_a_sign(tmp_path):
-    theirs = made(LlamaForCausalLM, LLAMA)
-    theirs.save_pretrained(tmp_path / "base")
-    changed(made(LlamaForCausalLM, LLAMA, 1), theirs).save_pretrained(tmp_path / "chat")
+    base = made(LlamaForCausalLM, LLAMA)
+    base.save_pretrained(tmp_path / "base")
+    changed(made(LlamaForCausalLM, LLAMA, 1), base).save_pretrained(tmp_path / "chat")
     config = json.loads((tmp_path / "chat/config.json").read_text())
     (tmp_path / "chat/config.json").write_text(json.dumps(config | {"_name_or_path": "somebody/base"}))
     ken.prune(tmp_path / "chat", tmp_path / "base", 0.5)
@@ -116,27 +117,28 @@ def test_small_tensors_that_were_made_up_are_not():
 
 @pytest.mark.parametrize("by", [0.0, 1e-4, 0.02])
 def test_fine_tuned_models_are_not_and_their_update_is_measured(by, tmp_path):
-    theirs = made(LlamaForCausalLM, LLAMA)
-    ours = changed(made(LlamaForCausalLM, LLAMA, 1), theirs, by)
-    net = ken.prune(ours, theirs, 0.5, out=tmp_path / "net")
+    base = made(LlamaForCausalLM, LLAMA)
+    tuned = changed(made(LlamaForCausalLM, LLAMA, 1), base, by)
+    net = ken.prune(tuned, base, 0.5, out=tmp_path / "net")
     assert not net.notes
-    pairs = [(of.detach().double(), ours.state_dict()[name].double()) for name, of in theirs.named_parameters()]
+    pairs = [(tensor.detach().double(), tuned.state_dict()[name].double()) for name, tensor in base.named_parameters()]
     norms = [
-        sum((of**2).sum() for of in found) ** 0.5 for found in (*zip(*pairs, strict=True), [b - a for a, b in pairs])
+        sum((tensor**2).sum() for tensor in values) ** 0.5
+        for values in (*zip(*pairs, strict=True), [b - a for a, b in pairs])
     ]
-    found = net.relation
-    assert found.entries == sum(of.numel() for _, of in pairs)
-    assert found.pretrained == pytest.approx(float(norms[0]), rel=1e-6)
-    assert found.fine_tuned == pytest.approx(float(norms[1]), rel=1e-6)
-    assert found.update == pytest.approx(float(norms[2]), rel=1e-4)
-    assert found.matrices == 16
-    assert found.correlation == 1.0 if by == 0 else 0.6 < found.correlation < 1.0
-    told = describe(tmp_path / "net")
-    assert told["relation"]["correlation"] == found.correlation
-    assert told["relation"]["size"] == found.size
-    json.dumps(told, allow_nan=False)
-    assert f"update      {found}" in text(told)
-    assert ken.load(tmp_path / "net").relation == found
+    relation = net.relation
+    assert relation.entries == sum(tensor.numel() for _, tensor in pairs)
+    assert relation.pretrained == pytest.approx(float(norms[0]), rel=1e-6)
+    assert relation.fine_tuned == pytest.approx(float(norms[1]), rel=1e-6)
+    assert relation.update == pytest.approx(float(norms[2]), rel=1e-4)
+    assert relation.matrices == 16
+    assert relation.correlation == 1.0 if by == 0 else 0.6 < relation.correlation < 1.0
+    facts = describe(tmp_path / "net")
+    assert facts["relation"]["correlation"] == relation.correlation
+    assert facts["relation"]["size"] == relation.size
+    json.dumps(facts, allow_nan=False)
+    assert f"update      {relation}" in text(facts)
+    assert ken.load(tmp_path / "net").relation == relation
 
 
 def test_the_report_shows_size_and_notes(pair, tmp_path):
@@ -145,7 +147,7 @@ def test_the_report_shows_size_and_notes(pair, tmp_path):
     said = page.read_text(encoding="utf-8")
     assert f"{net.relation}" in said
     turned_net = ken.prune({"w": torch.eye(4)}, {"w": torch.eye(4) * 2}, 2)
-    object.__setattr__(turned_net, "notes", ("the two models <may> be the wrong way round",))
+    turned_net = replace(turned_net, notes=("the two models <may> be the wrong way round",))
     pair = ken.Pair({"w": torch.eye(4)}, {"w": torch.eye(4) * 2})
     page = kenviz.report(turned_net, pair, tmp_path / "r.html", sections=["summary", "provenance"], progress=False)
     assert page.read_text(encoding="utf-8").count("the two models &lt;may&gt; be the wrong way round") == 2
@@ -157,7 +159,7 @@ def test_the_relation_of_anything_finite_is_stored(shape, tmp_path):
         state = {"w": torch.full(shape, value, dtype=torch.float64)}
         other = {"w": torch.full(shape, 1.0, dtype=torch.float64)}
         with np.errstate(all="ignore"):
-            net = ken.prune(state, other, 1, "update")
+            net = ken.prune(state, other, 1, rule="update")
         assert ken.load(net.save(tmp_path / "net")).relation == net.relation
         assert net.relation.correlation is None
 
@@ -166,19 +168,19 @@ def test_the_relation_of_anything_finite_is_stored(shape, tmp_path):
 def test_sums_do_not_depend_on_the_order_in_which_they_come(seed, order):
     rng = np.random.default_rng(seed)
     parts = [(f"w{i % 2}", i % 2 == 0, *rng.normal(size=(2, 3, 7))) for i in range(6)]
-    found = []
+    relations = []
     for those in (range(6), order):
         sums = Sums()
         for i in those:
             sums.add(*parts[i])
-        found.append(sums.relation())
-    assert found[0] == found[1]
+        relations.append(sums.relation())
+    assert relations[0] == relations[1]
     x, y = (np.concatenate([parts[i][side].ravel() for i in (0, 2, 4)]) for side in (2, 3))
-    assert found[0].correlation == pytest.approx(np.corrcoef(x, y)[0, 1], abs=1e-6)
+    assert relations[0].correlation == pytest.approx(np.corrcoef(x, y)[0, 1], abs=1e-6)
 
 
 def test_a_relation_of_nothing_is_one():
-    assert Sums().relation() == Relation(0, 0.0, 0.0, 0.0, 0, 0, None)
+    assert Sums().relation() == Relation(0, 0.0, 0.0, pretrained=0.0, matrices=0, matrix_entries=0, correlation=None)
     assert str(Sums().relation()) == "not known"
 
 
@@ -195,21 +197,21 @@ def test_that_nothing_is_pruned_is_said(pair):
 
 
 def test_the_command_line_tells_warnings_in_a_line(tmp_path):
-    theirs = made(BertModel, BERT)
-    ours = changed(made(BertForSequenceClassification, BERT, 1), theirs)
-    theirs.save_pretrained(tmp_path / "base")
-    ours.save_pretrained(tmp_path / "sst2")
-    told = {}
+    base = made(BertModel, BERT)
+    tuned = changed(made(BertForSequenceClassification, BERT, 1), base)
+    base.save_pretrained(tmp_path / "base")
+    tuned.save_pretrained(tmp_path / "sst2")
+    warned = {}
     for first, second in (("sst2", "base"), ("base", "sst2")):
         models = [str(tmp_path / first), str(tmp_path / second)]
         words = ["prune", *models, "-k", "0.5", "-o", str(tmp_path / f"{first}.net")]
         ran = command_line.ken(*words)
         assert ran.status == 0, ran.err
-        told[first] = [line for line in ran.err.splitlines() if "warning" in line.lower()]
-        if told[first]:
+        warned[first] = [line for line in ran.err.splitlines() if "warning" in line.lower()]
+        if warned[first]:
             assert "note: the two models may be the wrong way round" in ran.out
     # One of the two orders is the right one.
-    (one,) = [lines for lines in told.values() if lines]
+    (one,) = [lines for lines in warned.values() if lines]
     assert len(one) == 1
     assert one[0].startswith("ken: warning: the two models may be the wrong way round: the pretrained one has a task")
 
@@ -222,9 +224,9 @@ def test_a_warning_is_an_error_for_those_who_want_that(pair):
 
 
 def test_a_vocabulary_that_would_have_shrunk_is_a_sign():
-    theirs = made(LlamaForCausalLM, LLAMA)
-    ours = changed(made(LlamaForCausalLM, LLAMA, 1), theirs)
-    ours.resize_token_embeddings(103, mean_resizing=False)
-    ken.prune(ours, theirs, 0.5)
+    base = made(LlamaForCausalLM, LLAMA)
+    tuned = changed(made(LlamaForCausalLM, LLAMA, 1), base)
+    tuned.resize_token_embeddings(103, mean_resizing=False)
+    ken.prune(tuned, base, 0.5)
     with pytest.warns(KenWarning, match=r"has more rows in 'model.embed_tokens.weight'"):
-        ken.prune(theirs, ours, 0.5)
+        ken.prune(base, tuned, 0.5)

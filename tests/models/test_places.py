@@ -9,7 +9,7 @@ from ken.models.tensors.tensor_roles import Place, place, role, stack
 
 
 @pytest.mark.parametrize(
-    ("name", "found"),
+    ("name", "expected"),
     [
         ("bert.encoder.layer.11.output.dense.bias", Place(11, "bert.encoder.layer.*.output.dense.bias")),
         ("transformer.h.0.ln_1.weight", Place(0, "transformer.h.*.ln_1.weight")),
@@ -19,8 +19,8 @@ from ken.models.tensors.tensor_roles import Place, place, role, stack
         ("block.².weight", Place(None, "block.².weight")),
     ],
 )
-def test_layer_and_kind_come_from_the_name(name, found):
-    assert place(name) == found
+def test_layer_and_kind_come_from_the_name(name, expected):
+    assert place(name) == expected
 
 
 def test_the_stack_is_what_precedes_the_layer():
@@ -56,27 +56,27 @@ POOLER = {"pooler.dense.weight": "pooler", "pooler.dense.bias": "pooler bias"}
 
 def both(roles):
     """Weights and their biases."""
-    return {f"{name}.weight": of for name, of in roles.items()} | {
-        f"{name}.bias": f"{of} bias" for name, of in roles.items()
+    return {f"{name}.weight": kind for name, kind in roles.items()} | {
+        f"{name}.bias": f"{kind} bias" for name, kind in roles.items()
     }
 
 
 def without(roles, *parts):
-    return {name: of for name, of in roles.items() if not any(part in name for part in parts)}
+    return {name: kind for name, kind in roles.items() if not any(part in name for part in parts)}
 
 
 def attention(stem, names, cross=""):
     return dict(
         zip(
             [f"{stem}.{name}" for name in names],
-            [f"{cross}{of}" for of in ("query", "key", "value", "attention output")],
+            [f"{cross}{kind}" for kind in ("query", "key", "value", "attention output")],
             strict=True,
         )
     )
 
 
 def weights(roles):
-    return {f"{name}.weight": of for name, of in roles.items()}
+    return {f"{name}.weight": kind for name, kind in roles.items()}
 
 
 LLAMA = weights(
@@ -233,10 +233,10 @@ def test_a_name_that_says_too_little_is_other(name):
 
 
 def test_roles_are_of_a_fixed_set():
-    found = Counter(
-        re.sub("^cross ", "", of).removesuffix(" bias") for roles in ROLES.values() for of in roles.values()
+    kinds = Counter(
+        re.sub("^cross ", "", kind).removesuffix(" bias") for roles in ROLES.values() for kind in roles.values()
     )
-    assert set(found) == {
+    assert set(kinds) == {
         *("query", "key", "value", "query key value", "attention output", "mlp up", "mlp gate", "mlp gate up"),
         *("mlp down", "router", "embedding", "norm", "pooler", "other"),
     }

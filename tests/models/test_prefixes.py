@@ -7,7 +7,7 @@ from transformers import BertForMaskedLM, BertForSequenceClassification, BertMod
 
 import ken
 from ken.errors import PairingError
-from ken.models.pairing.prefixes import prefix_between
+from ken.models.pairing.pairing import prefix_between
 
 OLD = ("architectures", "model_type")
 
@@ -63,7 +63,7 @@ def test_two_parts_that_fit_equally_are_not_guessed():
 
 
 def test_names_that_fit_as_they_are_need_no_prefix():
-    assert prefix_between(["a", "b"], ["a", "x.b"], known=1) == ""
+    assert prefix_between(["a", "b"], ["a", "x.b"], fitting=1) == ""
     torch.manual_seed(0)
     masked, body = BertForMaskedLM(bert_config()), BertModel(bert_config())
     net = ken.prune(masked.state_dict(), body.state_dict(), 0.5)

@@ -106,9 +106,9 @@ SCHEMES = {
 @pytest.mark.parametrize("scheme", SCHEMES, ids=str.strip)
 def test_a_state_dict_of_codes_is_refused_on_either_side_and_the_scheme_named(scheme):
     codes, values = SCHEMES[scheme], plain()
-    for ours, theirs in ((codes, values), (values, codes), (codes, codes)):
+    for fine_tuned, pretrained in ((codes, values), (values, codes), (codes, codes)):
         with pytest.raises(PairingError) as error:
-            ken.prune(ours, theirs, 0.5)
+            ken.prune(fine_tuned, pretrained, 0.5)
         text = str(error.value)
         assert "codes of a quantised model" in text
         assert f"({scheme.strip()})" in text
@@ -124,10 +124,10 @@ def test_a_file_and_a_folder_of_codes_are_refused_before_anything_is_written(tmp
         save_file(tensors, tmp_path / place / "model.safetensors")
     file, folder, values = tmp_path / "codes/model.safetensors", tmp_path / "codes", tmp_path / "values"
     out = tmp_path / "net.ken.safetensors"
-    for ours, theirs in ((file, values), (values, folder)):
+    for fine_tuned, pretrained in ((file, values), (values, folder)):
         with pytest.raises(PairingError, match="codes of a quantised model"):
-            ken.prune(ours, theirs, 0.5, out=out)
-        ended = command_line.prune(ours, theirs, out)
+            ken.prune(fine_tuned, pretrained, 0.5, out=out)
+        ended = command_line.prune(fine_tuned, pretrained, out)
         assert ended.status == 1
         assert scheme.strip() in ended.said
         assert "Traceback" not in ended.said
@@ -153,9 +153,9 @@ class Linear4bit(torch.nn.Module):
 @pytest.mark.parametrize("cls", [Params4bit, torch.nn.Parameter])
 def test_a_live_module_of_codes_is_refused_on_either_side(cls):
     codes, values = torch.nn.Sequential(Linear4bit(cls)), torch.nn.Sequential(torch.nn.Linear(64, 32))
-    for ours, theirs in ((codes, values), (values, codes)):
+    for fine_tuned, pretrained in ((codes, values), (values, codes)):
         with pytest.raises(PairingError, match="codes of a quantised model"):
-            ken.prune(ours, theirs, 0.5)
+            ken.prune(fine_tuned, pretrained, 0.5)
     net = ken.prune(values, torch.nn.Sequential(torch.nn.Linear(64, 32)), 0.5)
     with pytest.raises(KenError):
         net.inject_(codes)
@@ -181,10 +181,10 @@ def test_dynamically_quantised_modules_of_torch_are_told():
 
 
 def test_integers_in_the_place_of_values_are_told_as_codes_whatever_their_shape():
-    ours, theirs = plain(), plain()
+    fine_tuned, pretrained = plain(), plain()
     for packed in (whole(1024, 1), whole(32, 64, dtype=torch.int8)):
-        ours[f"{NAME}.weight"] = packed
-        for pair in ((ours, theirs), (theirs, ours)):
+        fine_tuned[f"{NAME}.weight"] = packed
+        for pair in ((fine_tuned, pretrained), (pretrained, fine_tuned)):
             with pytest.raises(PairingError, match="codes of a quantised model"):
                 ken.prune(*pair, 0.5)
 

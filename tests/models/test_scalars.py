@@ -47,7 +47,7 @@ def test_shares_of_numpy_and_torch_are_shares(share):
 def test_a_seed_that_is_none_is_refused_by_prune_before_anything_is_read(seed, rule):
     # Models that cannot be read: only what comes before reading them can raise this error.
     with pytest.raises(RuleError, match="a seed must be"):
-        ken.prune("nowhere", "nowhere", 0.5, rule, seed=seed)
+        ken.prune("nowhere", "nowhere", 0.5, rule=rule, seed=seed)
 
 
 @pytest.mark.parametrize("seed", WRONG_SEEDS)
@@ -64,9 +64,9 @@ def test_a_seed_that_is_none_is_refused_wherever_one_is_taken(seed, fine_tuned, 
         with pytest.raises(RuleError, match="a seed must be"):
             call()
     with pytest.raises(TrainingError, match="a seed must be"):
-        training.split(["a", "b"], [0, 1], 0.5, seed)
+        training.split(["a", "b"], [0, 1], 0.5, seed=seed)
     with pytest.raises(TrainingError, match="a seed must be"):
-        training.fine_tune(None, None, ["a"], [0], seed=seed)
+        training.fine_tune(None, None, ["a"], labels=[0], seed=seed)
     with pytest.raises(ken.KenError, match="a seed must be"):
         ken.demo.pair(seed=seed)
 
@@ -74,7 +74,7 @@ def test_a_seed_that_is_none_is_refused_wherever_one_is_taken(seed, fine_tuned, 
 def test_training_takes_no_seed_that_numpy_cannot():
     for seed in (-1, 2**32):
         with pytest.raises(TrainingError, match="a seed must be from 0 to 4294967295"):
-            training.fine_tune(None, None, ["a"], [0], seed=seed)
+            training.fine_tune(None, None, ["a"], labels=[0], seed=seed)
 
 
 def test_a_sweep_takes_no_negative_seed_as_minus_1_says_that_nothing_was_drawn(fine_tuned, pretrained):
@@ -91,11 +91,11 @@ def test_one_number_where_a_sweep_takes_several_is_said(argument, value, fine_tu
 
 @pytest.mark.parametrize("seed", [np.int64(7), np.uint32(7), np.array(7), torch.tensor(7)])
 def test_a_seed_of_numpy_draws_as_that_of_python_and_is_kept(seed, fine_tuned, pretrained, tmp_path):
-    ours = ken.prune(fine_tuned, pretrained, 8, "random", seed=seed)
-    assert ours.recipe == ken.prune(fine_tuned, pretrained, 8, "random", seed=7).recipe
-    assert ken.load(ours.save(tmp_path / "net.ken.safetensors")).recipe.seed == 7
+    tuned = ken.prune(fine_tuned, pretrained, 8, rule="random", seed=seed)
+    assert tuned.recipe == ken.prune(fine_tuned, pretrained, 8, rule="random", seed=7).recipe
+    assert ken.load(tuned.save(tmp_path / "net.ken.safetensors")).recipe.seed == 7
     row = fine_tuned["layer.0.b"].numpy()
-    masks = [ken.rules.retain(row, 8, "random", seed=of).tolist() for of in (seed, 7)]
+    masks = [ken.rules.retain(row, 8, "random", seed=one).tolist() for one in (seed, 7)]
     assert masks[0] == masks[1]
 
 
@@ -135,13 +135,13 @@ def test_a_k_that_is_none_is_refused_with_what_may_have_been_meant(k, remedy):
 )
 def test_the_error_for_an_unknown_rule_names_the_nearest(rule, near, fine_tuned, pretrained):
     with pytest.raises(RuleError, match=f"got '{rule}', meant '{near}'\\?"):
-        ken.prune(fine_tuned, pretrained, 5, rule)
+        ken.prune(fine_tuned, pretrained, 5, rule=rule)
 
 
 @pytest.mark.parametrize("rule", [None, ["ken"], 3, {"ken"}])
 def test_a_rule_is_a_name(rule, fine_tuned, pretrained):
     with pytest.raises(RuleError, match="rule must be one of"):
-        ken.prune(fine_tuned, pretrained, 5, rule)
+        ken.prune(fine_tuned, pretrained, 5, rule=rule)
 
 
 @pytest.mark.parametrize("patterns", ["q_proj", 3, None, [3], [None], [["a"]]])

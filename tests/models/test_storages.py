@@ -73,12 +73,12 @@ def test_ties_of_any_dtype(dtype):
     tied = Holder(a=shared, b=shared)
     apart = Holder(a=parameter(4, 8, dtype=dtype, seed=1), b=parameter(4, 8, dtype=dtype, seed=2))
     before = values(tied), values(apart)
-    net = ken.prune(apart, tied, 0.5, "random", progress=False)
+    net = ken.prune(apart, tied, 0.5, rule="random", progress=False)
     model = ken.inject(net, tied)
     assert values(model) == values(ken.inject(net, state(tied)))
     with pytest.raises(SubnetworkError, match="a and b are one tensor in the model"):
         net.inject_(tied)
-    other = ken.prune(tied, apart, 0.5, "random", progress=False)
+    other = ken.prune(tied, apart, 0.5, rule="random", progress=False)
     model = ken.inject(other, apart)
     assert model.a is model.b
     other.inject_(apart)
@@ -89,8 +89,8 @@ def test_ties_of_any_dtype(dtype):
 
 def test_a_cast_is_no_tie():
     weight = parameter(4, 8)
-    ours = Holder(a=weight, b=torch.nn.Parameter(weight.data.to(torch.bfloat16)))
-    net = ken.prune(ours, Holder(a=parameter(4, 8, seed=1), b=parameter(4, 8, dtype=torch.bfloat16, seed=1)), 2)
+    tuned_model = Holder(a=weight, b=torch.nn.Parameter(weight.data.to(torch.bfloat16)))
+    net = ken.prune(tuned_model, Holder(a=parameter(4, 8, seed=1), b=parameter(4, 8, dtype=torch.bfloat16, seed=1)), 2)
     assert not net.tied
     assert len(net) == 2
 
@@ -240,11 +240,11 @@ def test_an_interrupted_change_of_views_and_guests_is_undone(monkeypatch, after)
     net = ken.prune(Holder(x=fused(1), a=shared, b=shared), model(), 1.0, exclude=["x.*"], progress=False)
     want = values(ken.inject(net, model()))
     live, write, count = model(), ken.models.tensors.storages.write, [0]
-    ours = {slot.data_ptr() for slot in state(live).values()}
+    tuned_model = {slot.data_ptr() for slot in state(live).values()}
 
     def interrupted(tensor: torch.Tensor, new: torch.Tensor) -> None:
         write(tensor, new)
-        if tensor.data_ptr() in ours:
+        if tensor.data_ptr() in tuned_model:
             count[0] += 1
             if count[0] == after + 1:
                 raise KeyboardInterrupt

@@ -43,15 +43,15 @@ def test_bytes_and_fingerprint_are_those_of_numpy(shape, name, seed):
 @given(shapes(), st.sampled_from(FLOATS), st.integers(0, 9))
 def test_bits_are_the_entries_as_integers_of_their_width(shape, name, seed):
     tensor = patterns(shape, name, seed)
-    found = bits_of(tensor)
-    assert found.dtype == f"u{tensor.element_size()}"
-    assert found.shape == (tensor.numel(),)
-    want = b"".join(int(b).to_bytes(tensor.element_size(), "little") for b in found)
+    bits = bits_of(tensor)
+    assert bits.dtype == f"u{tensor.element_size()}"
+    assert bits.shape == (tensor.numel(),)
+    want = b"".join(int(b).to_bytes(tensor.element_size(), "little") for b in bits)
     assert want == bytes(bytes_of(tensor))
     if name == "bfloat16":
         finite = ~torch.isnan(tensor.reshape(-1)).numpy()
         wide = tensor.reshape(-1).float().numpy().view(np.uint32) >> 16
-        np.testing.assert_array_equal(found[finite], wide[finite])
+        np.testing.assert_array_equal(bits[finite], wide[finite])
 
 
 @given(shapes(), st.sampled_from(FLOATS))
@@ -121,17 +121,19 @@ def test_a_dtype_that_torch_does_not_have_is_refused(name):
 
 def test_a_reference_takes_down_what_it_refers_to():
     tensor = torch.ones(2, 3, dtype=torch.float16)
-    found = Reference.to("w", tensor)
-    assert found == Reference("w", (2, 3), torch.float16, xxhash.xxh3_128_hexdigest(tensor.numpy().tobytes()))
+    reference = Reference.to("w", tensor)
+    assert reference == Reference(
+        "w", (2, 3), torch.float16, fingerprint=xxhash.xxh3_128_hexdigest(tensor.numpy().tobytes())
+    )
     assert Reference.to("s", torch.tensor(1.0)).shape == ()
 
 
 def test_the_fingerprint_of_a_model_is_that_of_its_sorted_list():
     tensors = [
-        Reference("b.weight", (2, 3), torch.float32, "0" * 32),
-        Reference("a", (), torch.bfloat16, "1" * 32),
-        Reference("é", (4,), torch.int64, "2" * 32),
-        Reference("Z", (0,), torch.float8_e4m3fn, "3" * 32),
+        Reference("b.weight", (2, 3), torch.float32, fingerprint="0" * 32),
+        Reference("a", (), torch.bfloat16, fingerprint="1" * 32),
+        Reference("é", (4,), torch.int64, fingerprint="2" * 32),
+        Reference("Z", (0,), torch.float8_e4m3fn, fingerprint="3" * 32),
     ]
     lines = [
         f"Z float8_e4m3fn [0] {'3' * 32}\n",
@@ -147,14 +149,14 @@ def test_the_fingerprint_of_a_model_is_that_of_its_sorted_list():
 @pytest.mark.parametrize(
     "other",
     [
-        Reference("v", (2, 3), torch.float32, "0" * 32),
-        Reference("w", (3, 2), torch.float32, "0" * 32),
-        Reference("w", (2, 3), torch.int32, "0" * 32),
-        Reference("w", (2, 3), torch.float32, "0" * 31 + "1"),
+        Reference("v", (2, 3), torch.float32, fingerprint="0" * 32),
+        Reference("w", (3, 2), torch.float32, fingerprint="0" * 32),
+        Reference("w", (2, 3), torch.int32, fingerprint="0" * 32),
+        Reference("w", (2, 3), torch.float32, fingerprint="0" * 31 + "1"),
     ],
 )
 def test_another_name_shape_dtype_or_content_is_another_model(other):
-    assert of_model([other]) != of_model([Reference("w", (2, 3), torch.float32, "0" * 32)])
+    assert of_model([other]) != of_model([Reference("w", (2, 3), torch.float32, fingerprint="0" * 32)])
 
 
 @pytest.mark.parametrize(

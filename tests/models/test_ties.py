@@ -97,18 +97,18 @@ def same(got: torch.nn.Module | dict[str, torch.Tensor], want: dict[str, torch.T
 @pytest.mark.parametrize("kind", MODELS)
 def test_a_tied_model_counts_once_however_it_was_saved(kind, tmp_path):
     pretrained, fine_tuned, _ = models(kind)
-    ours, theirs = sources(fine_tuned, tmp_path / "ours"), sources(pretrained, tmp_path / "theirs")
+    tuned, base = sources(fine_tuned, tmp_path / "ours"), sources(pretrained, tmp_path / "theirs")
     want = ken.prune(fine_tuned, pretrained, 0.5, progress=False)
     assert want.share == 0.5
     assert want.tied
-    for here, mine in ours.items():
-        for there, other in theirs.items():
-            if "module" not in (here, there) and here != there:
+    for here, mine in tuned.items():
+        for form, other in base.items():
+            if "module" not in (here, form) and here != form:
                 continue
             net = ken.prune(mine, other, 0.5, progress=False)
-            assert summary(net) == summary(want), (here, there)
+            assert summary(net) == summary(want), (here, form)
             assert (net.table()["status"] == "tied").sum() == len(want.tied)
-    beside = ken.prune(ours["twice"], theirs["once"], 0.5, progress=False).notes
+    beside = ken.prune(tuned["twice"], base["once"], 0.5, progress=False).notes
     assert all("is in the files beside" in note for note in beside)
     assert len(beside) == len(want.tied)
 
@@ -116,15 +116,15 @@ def test_a_tied_model_counts_once_however_it_was_saved(kind, tmp_path):
 @pytest.mark.parametrize("kind", ["llama", "bert", "gpt2"])
 def test_an_untied_model_of_a_tied_one_is_the_same_however_both_were_saved(kind, tmp_path):
     pretrained, _, fine_tuned = models(kind)
-    ours, theirs = sources(fine_tuned, tmp_path / "ours"), sources(pretrained, tmp_path / "theirs")
+    tuned, base = sources(fine_tuned, tmp_path / "ours"), sources(pretrained, tmp_path / "theirs")
     want = ken.prune(fine_tuned.state_dict(), pretrained.state_dict(), 0.5, progress=False)
     assert not want.tied
     assert {outline.reason for outline in want.outlines.values()} == {None}
     values = ken.inject(want, pretrained.state_dict())
-    for here, mine in ours.items():
-        for there in ("module", here):
-            net = ken.prune(mine, theirs[there], 0.5, progress=False)
-            assert summary(net) == summary(want), (here, there)
+    for here, mine in tuned.items():
+        for form in ("module", here):
+            net = ken.prune(mine, base[form], 0.5, progress=False)
+            assert summary(net) == summary(want), (here, form)
         model = ken.inject(net, pretrained)
         assert same(model, values), here
         assert not model.config.tie_word_embeddings
@@ -137,13 +137,13 @@ def test_an_untied_model_of_a_tied_one_is_the_same_however_both_were_saved(kind,
 @pytest.mark.parametrize("kind", ["llama", "bert", "gpt2"])
 def test_a_tied_model_of_an_untied_one_has_its_value_in_all_places_and_both_come_back(kind, tmp_path):
     _, fine_tuned, pretrained = models(kind)
-    ours, theirs = sources(fine_tuned, tmp_path / "ours"), sources(pretrained, tmp_path / "theirs")
+    tuned, base = sources(fine_tuned, tmp_path / "ours"), sources(pretrained, tmp_path / "theirs")
     want = ken.prune(fine_tuned.state_dict(), pretrained.state_dict(), 0.5, progress=False)
     before = {name: tensor.clone() for name, tensor in pretrained.state_dict().items()}
     values = ken.inject(want, before)
     assert len(want.tied) == len(before) - len(want)
-    for here, mine in ours.items():
-        net = ken.prune(mine, theirs["once"], 0.5, progress=False)
+    for here, mine in tuned.items():
+        net = ken.prune(mine, base["once"], 0.5, progress=False)
         assert summary(net) == summary(want), here
         model = ken.inject(net, pretrained)
         assert same(model, values), here
@@ -157,7 +157,7 @@ def test_a_tied_model_of_an_untied_one_has_its_value_in_all_places_and_both_come
         assert same(live, before)
         if here == "dictionary":
             continue
-        out = ken.export(net, theirs["once"], tmp_path / f"out {here}", progress=False)
+        out = ken.export(net, base["once"], tmp_path / f"out {here}", progress=False)
         assert not net.tied.keys() & load_file(out / "model.safetensors").keys()
         with quiet():
             assert same(type(fine_tuned).from_pretrained(out), values), here
@@ -212,19 +212,19 @@ def test_what_a_guest_has_replaced_is_lost_in_another_model_and_that_is_said():
 
 def test_names_that_are_tied_by_the_configuration_and_differ_are_two_tensors(tmp_path):
     pretrained, fine_tuned, untied = models("llama")
-    theirs, ours = saved(pretrained, tmp_path / "theirs", "once"), saved(untied, tmp_path / "ours", "once")
-    shutil.copy(theirs / "config.json", ours / "config.json")
-    checkpoint = read(ours)
+    base, tuned = saved(pretrained, tmp_path / "theirs", "once"), saved(untied, tmp_path / "ours", "once")
+    shutil.copy(base / "config.json", tuned / "config.json")
+    checkpoint = read(tuned)
     assert checkpoint.tied == {}
     assert "differ in the files: taken apart" in checkpoint.notes[0]
-    net = ken.prune(ours, theirs, 0.5, progress=False)
-    values = ken.inject(net, theirs)
+    net = ken.prune(tuned, base, 0.5, progress=False)
+    values = ken.inject(net, base)
     assert same(values, ken.inject(ken.prune(untied, pretrained, 0.5, progress=False), pretrained.state_dict()))
     model = ken.inject(net, pretrained)
     assert same(model, values)
     assert not model.config.tie_word_embeddings
     with quiet():
-        assert same(AutoModelForCausalLM.from_pretrained(ken.export(net, theirs, tmp_path / "out")), values)
+        assert same(AutoModelForCausalLM.from_pretrained(ken.export(net, base, tmp_path / "out")), values)
     assert fine_tuned.config.tie_word_embeddings
 
 
@@ -275,12 +275,12 @@ def command(function: Callable[..., None], *options: str, **given: Path) -> str:
 
 def test_the_command_line_counts_a_head_once_that_files_have_twice(tmp_path):
     pretrained, fine_tuned, untied = models("llama")
-    ours = saved(fine_tuned, tmp_path / "ours", "twice")
+    tuned = saved(fine_tuned, tmp_path / "ours", "twice")
     for name, model in {"tied": pretrained, "apart": untied}.items():
-        theirs, net, out = saved(model, tmp_path / name, "once"), tmp_path / f"{name}.net", tmp_path / f"out {name}"
-        command(cli.prune, "-k", "0.5", "-o", str(net), fine_tuned=ours, pretrained=theirs)
+        base, net, out = saved(model, tmp_path / name, "once"), tmp_path / f"{name}.net", tmp_path / f"out {name}"
+        command(cli.prune, *("-k", "0.5", "-o", str(net)), fine_tuned=tuned, pretrained=base)
         assert ken.load(net).share == 0.5
         assert "1 tied" in command(cli.info, net=net)
-        command(cli.inject, "-o", str(out), net=net, pretrained=theirs)
+        command(cli.inject, "-o", str(out), net=net, pretrained=base)
         with quiet():
-            assert same(AutoModelForCausalLM.from_pretrained(out), ken.inject(ken.load(net), theirs))
+            assert same(AutoModelForCausalLM.from_pretrained(out), ken.inject(ken.load(net), base))

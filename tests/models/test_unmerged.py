@@ -50,9 +50,9 @@ ADAPTERS = {
 @pytest.mark.parametrize("adapter", ADAPTERS)
 def test_an_adapter_that_is_not_merged_is_refused_on_either_side_with_the_remedy(tmp_path, adapter):
     parts, values = ADAPTERS[adapter], plain()
-    for ours, theirs in ((parts, values), (values, parts)):
+    for fine_tuned, pretrained in ((parts, values), (values, parts)):
         with pytest.raises(PairingError, match=r"merge_and_unload\(\)"):
-            ken.prune(ours, theirs, 0.5)
+            ken.prune(fine_tuned, pretrained, 0.5)
     for place, tensors in (("parts", parts), ("values", values)):
         (tmp_path / place).mkdir()
         save_file(tensors, tmp_path / place / "model.safetensors")
@@ -76,11 +76,11 @@ class LoraLinear(torch.nn.Module):
 
 def test_a_live_adapter_is_refused_on_either_side():
     values, parts = torch.nn.Sequential(torch.nn.Linear(8, 8)), torch.nn.Sequential(LoraLinear(torch.nn.Linear(8, 8)))
-    for ours, theirs in ((parts, values), (values, parts)):
+    for fine_tuned, pretrained in ((parts, values), (values, parts)):
         with pytest.raises(
             PairingError, match=r"0\.lora_A\.default\.weight belongs to an adapter .* \(2 such tensors\)"
         ):
-            ken.prune(ours, theirs, 0.5)
+            ken.prune(fine_tuned, pretrained, 0.5)
     net = ken.prune(values, torch.nn.Sequential(torch.nn.Linear(8, 8)), 0.5)
     with pytest.raises(PairingError, match="merge_and_unload"):
         ken.inject(net, parts)
@@ -92,11 +92,11 @@ def test_masks_of_torch_are_refused_until_they_are_applied(tmp_path):
     save_file(masked.state_dict(), tmp_path / "masked.safetensors")
     save_file(values.state_dict(), tmp_path / "values.safetensors")
     for source in (masked, masked.state_dict(), tmp_path / "masked.safetensors"):
-        for ours, theirs in ((source, values), (values, source)):
+        for fine_tuned, pretrained in ((source, values), (values, source)):
             with pytest.raises(
                 PairingError, match=r'0\.weight_orig and 0\.weight_mask .*prune\.remove\(module, "weight"\)'
             ):
-                ken.prune(ours, theirs, 0.5)
+                ken.prune(fine_tuned, pretrained, 0.5)
     out = tmp_path / "net.ken.safetensors"
     ended = command_line.prune(tmp_path / "masked.safetensors", tmp_path / "values.safetensors", out)
     assert (ended.status, out.exists()) == (1, False)
@@ -108,9 +108,9 @@ def test_masks_of_torch_are_refused_until_they_are_applied(tmp_path):
 def test_tensors_that_zero3_has_not_gathered_are_told(tmp_path):
     values = plain()
     hollow = {name: torch.zeros(0) if tensor.ndim > 1 else tensor for name, tensor in values.items()}
-    for ours, theirs in ((hollow, values), (values, hollow)):
+    for fine_tuned, pretrained in ((hollow, values), (values, hollow)):
         with pytest.raises(PairingError, match=r"ZeRO-3 .* zero_to_fp32\.py"):
-            ken.prune(ours, theirs, 0.5)
+            ken.prune(fine_tuned, pretrained, 0.5)
     save_file(hollow, tmp_path / "hollow.safetensors")
     save_file(values, tmp_path / "values.safetensors")
     ended = command_line.prune(tmp_path / "hollow.safetensors", tmp_path / "values.safetensors", tmp_path / "net")

@@ -35,14 +35,14 @@ def test_a_wrapped_folder_is_that_without_what_wraps_it(tmp_path, prefix, side):
         folder: with_weights(folder, {prefix + name: w for name, w in weights(folder).items()}, tmp_path / f"w{i}")
         for i, folder in enumerate((fine_tuned, pretrained))
     }
-    ours = wrapped[fine_tuned] if side != "pretrained" else fine_tuned
-    theirs = wrapped[pretrained] if side != "fine_tuned" else pretrained
-    net = ken.prune(ours, theirs, 0.5)
+    new = wrapped[fine_tuned] if side != "pretrained" else fine_tuned
+    old = wrapped[pretrained] if side != "fine_tuned" else pretrained
+    net = ken.prune(new, old, 0.5)
     assert list(net) == list(expected)
     assert all(net[name].result == expected[name].result for name in net.pruned())
     assert any("without what wraps the model" in note for note in net.notes)
-    assert weights(ken.export(net, theirs, tmp_path / "out")).keys() == weights(fine_tuned).keys()
-    for base in (theirs, pretrained):
+    assert weights(ken.export(net, old, tmp_path / "out")).keys() == weights(fine_tuned).keys()
+    for base in (old, pretrained):
         for name, tensor in ken.inject(net, base).items():
             assert torch.equal(tensor, ken.inject(expected, pretrained)[name])
 

@@ -21,10 +21,10 @@ def highest():
 
 folder = Path(sys.argv[1])
 def steps(name, size):
-    ours, theirs = folder / f"{size}-ours.safetensors", folder / f"{size}-theirs.safetensors"
-    net = ken.prune(ours, theirs, 0.5, "grid", exclude=["carried"], out=folder / name, progress=False)
-    ken.verify(net, theirs, progress=False)
-    ken.export(net, theirs, folder / f"{name}-model", progress=False)
+    fine_tuned, pretrained = folder / f"{size}-ours.safetensors", folder / f"{size}-theirs.safetensors"
+    net = ken.prune(fine_tuned, pretrained, 0.5, "grid", exclude=["carried"], out=folder / name, progress=False)
+    ken.verify(net, pretrained, progress=False)
+    ken.export(net, pretrained, folder / f"{name}-model", progress=False)
 
 steps("warm", "small")
 before = highest()
@@ -38,17 +38,17 @@ def test_pruning_verifying_and_exporting_from_disk_take_little_memory_whatever_t
     megabyte = 1 << 20
     for size, rows in (("small", 512), ("large", 64 * megabyte // 2048)):
         generator = torch.Generator().manual_seed(0)
-        theirs = {"pruned": torch.randn(rows, 2048, generator=generator).to(torch.bfloat16)}
-        theirs["carried"] = theirs["pruned"].clone()
-        ours = {name: (tensor * 1.01).to(torch.bfloat16) for name, tensor in theirs.items()}
-        save_file(theirs, tmp_path / f"{size}-theirs.safetensors")
-        save_file(ours, tmp_path / f"{size}-ours.safetensors")
+        pretrained = {"pruned": torch.randn(rows, 2048, generator=generator).to(torch.bfloat16)}
+        pretrained["carried"] = pretrained["pruned"].clone()
+        fine_tuned = {name: (tensor * 1.01).to(torch.bfloat16) for name, tensor in pretrained.items()}
+        save_file(pretrained, tmp_path / f"{size}-theirs.safetensors")
+        save_file(fine_tuned, tmp_path / f"{size}-ours.safetensors")
     done = subprocess.run([sys.executable, "-c", STEPS, tmp_path], capture_output=True, text=True, check=True)
     # Two tensors of 128 MB in either model. The mask of one is 8 MB; what is compressed waits in up to 16 MB a plane.
     assert int(re.search(r"\d+", done.stdout)[0]) < 96
     from safetensors import safe_open
 
     with safe_open(tmp_path / "net-model" / "model.safetensors", "pt") as file:
-        assert torch.equal(file.get_tensor("carried"), ours["carried"])
-        kept = file.get_tensor("pruned") == ours["pruned"]
+        assert torch.equal(file.get_tensor("carried"), fine_tuned["carried"])
+        kept = file.get_tensor("pruned") == fine_tuned["pruned"]
     assert (kept.sum(1) >= 1024).all()

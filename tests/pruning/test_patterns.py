@@ -2,6 +2,7 @@
 
 import re
 from fnmatch import fnmatchcase
+from functools import partial
 
 import command_line
 import pytest
@@ -125,7 +126,7 @@ def test_sweeps_check_patterns_before_anything_is_evaluated(models):
 
 def test_a_pattern_that_matches_an_alias_alone_is_told_under_which_name_the_tensor_counts():
     models = llama_pair(tie_word_embeddings=True)
-    for call in (lambda **of: ken.prune(*models, 0.5, **of), lambda **of: ken.plan(models.fine_tuned, 0.5, **of)):
+    for call in (partial(ken.prune, *models, 0.5), partial(ken.plan, models.fine_tuned, 0.5)):
         with pytest.raises(BudgetError, match="'lm_head.weight', which is tied to 'model.embed_tokens.weight'"):
             call(exclude=["lm_head.*"])
         call(exclude=["*e*"])

@@ -36,9 +36,9 @@ def test_the_table_of_the_documentation_is_what_is_computed(plans):
 
 def test_bert_base_has_the_published_sizes(plans):
     for k, published in ((697, 80), (549, 63)):
-        found = plans.plan("BERT base", k=k)
-        but_the_last = found.retained - found.tensors[-1].retained
-        assert found.tensors[-1].name == "classifier.bias"
+        planned = plans.plan("BERT base", k=k)
+        but_the_last = planned.retained - planned.tensors[-1].retained
+        assert planned.tensors[-1].name == "classifier.bias"
         assert but_the_last // 10**6 == published
         assert f"{but_the_last:,}" in (ROOT / "docs" / "plan.md").read_text(encoding="utf-8")
     near = plans.plan("BERT base", total=80e6)
@@ -52,12 +52,12 @@ def test_bert_base_has_the_published_sizes(plans):
 @given(models(), budgets())
 def test_a_plan_is_what_pruning_retains(models, k):
     fine_tuned, pretrained, exclude = models
-    net = ken.prune(fine_tuned, pretrained, k, "random", exclude=exclude, progress=False)
+    net = ken.prune(fine_tuned, pretrained, k, rule="random", exclude=exclude, progress=False)
     # What has no counterpart, or has grown, is not known from one model's shapes.
     common = {name: tensor for name, tensor in fine_tuned.items() if name not in ("head", "grown")}
-    found = ken.plan(common, k, exclude=exclude)
-    assert {tensor.name: tensor.retained for tensor in found.tensors} == {name: net[name].retained for name in common}
-    assert {t.name: t.reason for t in found.tensors} == {name: net.outlines[name].reason or "" for name in common}
+    planned = ken.plan(common, k, exclude=exclude)
+    assert {tensor.name: tensor.retained for tensor in planned.tensors} == {name: net[name].retained for name in common}
+    assert {t.name: t.reason for t in planned.tensors} == {name: net.outlines[name].reason or "" for name in common}
 
 
 @given(
@@ -70,8 +70,8 @@ def test_the_k_for_a_total_is_the_closest_there_is(shapes, share, carried):
     longest = max(n for _, n in shapes)
     totals = [ken.plan(state, k).retained for k in range(1, longest + 1)]
     total = totals[0] + share * (totals[-1] - totals[0])
-    found = ken.plan(state, total=total)
-    assert abs(found.retained - total) == min(abs(retained - total) for retained in totals)
+    planned = ken.plan(state, total=total)
+    assert abs(planned.retained - total) == min(abs(retained - total) for retained in totals)
     for wrong in (totals[0] - 1, totals[-1] + 1):
         with pytest.raises(BudgetError, match=f"total must be between {totals[0]:,} .* and {totals[-1]:,}"):
             ken.plan(state, total=wrong)
@@ -91,18 +91,20 @@ def test_every_source_gives_the_same_plan(tmp_path):
         tmp_path / "folder" / "config.json",
         str(tmp_path / "folder"),
     ):
-        found = ken.plan(source, 5, model_class=None if source is not model.config else "BertForSequenceClassification")
-        assert found.table().drop(columns="reason").sort_index().equals(want.sort_index())
+        named = "BertForSequenceClassification" if source is model.config else None
+        planned = ken.plan(source, 5, model_class=named)
+        assert planned.table().drop(columns="reason").sort_index().equals(want.sort_index())
     (tmp_path / "folder" / "model.safetensors").unlink()
     assert ken.plan(tmp_path / "folder", 5).retained == ken.plan(model, 5).retained
 
 
 def test_tied_tensors_count_once_and_nothing_is_drawn_from_the_callers_random_numbers():
     state = torch.get_rng_state()
-    found = ken.plan(BertConfig(**SMALL), 1.0, model_class="BertForMaskedLM")
+    planned = ken.plan(BertConfig(**SMALL), 1.0, model_class="BertForMaskedLM")
     assert torch.equal(torch.get_rng_state(), state)
-    assert found.entries == found.retained == sum(p.numel() for p in BertForMaskedLM(BertConfig(**SMALL)).parameters())
-    assert "cls.predictions.decoder.weight" not in {tensor.name for tensor in found.tensors}
+    parameters = BertForMaskedLM(BertConfig(**SMALL)).parameters()
+    assert planned.entries == planned.retained == sum(parameter.numel() for parameter in parameters)
+    assert "cls.predictions.decoder.weight" not in {tensor.name for tensor in planned.tensors}
 
 
 def test_a_bare_configuration_is_planned_as_the_bare_model():

@@ -27,7 +27,7 @@ def fingerprint(state):
 def test_prune_retains_exactly_k_per_row_and_inject_takes_the_rest_from_pretrained(pair, k, rule):
     fine_tuned, pretrained = pair
     before = bits(fine_tuned), bits(pretrained)
-    net = ken.prune({"w": fine_tuned}, {"w": pretrained}, k, rule, progress=False)
+    net = ken.prune({"w": fine_tuned}, {"w": pretrained}, k, rule=rule, progress=False)
     merged = ken.inject(net, {"w": pretrained})["w"]
 
     assert (bits(fine_tuned), bits(pretrained)) == before
@@ -130,12 +130,12 @@ def test_a_new_head_is_carried_and_a_lost_one_is_listed():
 def test_rows_added_to_an_embedding_are_retained_whole():
     generator = torch.Generator().manual_seed(0)
     fine_tuned, pretrained = torch.randn(7, 10, generator=generator), torch.randn(5, 10, generator=generator)
-    ours, theirs = {"w": fine_tuned, "b": fine_tuned[:, 0]}, {"w": pretrained, "b": pretrained[:, 0]}
-    net = ken.prune(ours, theirs, 2, rows={"*": "grown"})
+    pair = ken.Pair({"w": fine_tuned, "b": fine_tuned[:, 0]}, {"w": pretrained, "b": pretrained[:, 0]})
+    net = ken.prune(*pair, 2, rows={"*": "grown"})
     assert net["w"].mask().sum(axis=1).tolist() == [2, 2, 2, 2, 2, 10, 10]
     assert net["b"].mask()[5:].all()
     assert net["b"].mask()[:5].sum() == 2
-    merged = ken.inject(net, {"w": pretrained, "b": pretrained[:, 0]})
+    merged = ken.inject(net, pair.pretrained)
     assert torch.equal(merged["w"][5:], fine_tuned[5:])
 
 
@@ -168,7 +168,7 @@ def test_bad_arguments_are_refused_before_any_work():
     with pytest.raises(BudgetError, match="k must be at least 1, got 0"):
         ken.prune(w, w, 0)
     with pytest.raises(RuleError, match="rule must be one of"):
-        ken.prune(w, w, 1, "kenn")
+        ken.prune(w, w, 1, rule="kenn")
     with pytest.raises(PairingError, match="must be a torch module, a state dict or a path, got float"):
         ken.prune(3.5, w, 1)
     with pytest.raises(BudgetError, match="exclude must be a sequence of patterns, got the string"):
@@ -213,40 +213,40 @@ def test_an_interrupt_ends_the_work_at_once(models, monkeypatch):
 def test_a_pattern_says_how_a_tensor_is_cut_into_rows(tmp_path):
     torch.manual_seed(0)
     shapes = {"a.conv": (6, 3, 5), "b.conv": (4, 3, 2, 2), "fc": (5, 7), "grown": (9, 4)}
-    theirs = {name: torch.randn(shape) for name, shape in shapes.items()}
-    ours = {name: tensor + 0.1 * torch.randn(tensor.shape) for name, tensor in theirs.items()}
-    theirs["grown"] = theirs["grown"][:6].clone()
+    pretrained = {name: torch.randn(shape) for name, shape in shapes.items()}
+    fine_tuned = {name: tensor + 0.1 * torch.randn(tensor.shape) for name, tensor in pretrained.items()}
+    pretrained["grown"] = pretrained["grown"][:6].clone()
     cuts = {"a.*": "last", "b.*": "first", "fc": "whole", "grown": "grown"}
     for rule in ("ken", "random"):
-        net = ken.prune(ours, theirs, 2, rule, rows=cuts, out=tmp_path / "net")
+        net = ken.prune(fine_tuned, pretrained, 2, rule=rule, rows=cuts, out=tmp_path / "net")
         sums = {name: tensor.row_mask().sum(1).tolist() for name, tensor in net.pruned().items()}
         assert sums == {"a.conv": [2] * 18, "b.conv": [2] * 4, "fc": [2], "grown": [2] * 6 + [4] * 3}
         assert net.cuts == {"a.conv": "last", "b.conv": "first", "fc": "whole"}
         assert net.recipe.rows == cuts
         assert net.table()[["rows", "row_length"]].values.tolist() == [[18, 5], [4, 12], [1, 35], [9, 4]]
-        assert ken.plan(ours, 2, rows=cuts).table()["rows"].tolist() == [18, 4, 1, 9]
-        memory = ken.prune(ours, theirs, 2, rule, rows=cuts)
+        assert ken.plan(fine_tuned, 2, rows=cuts).table()["rows"].tolist() == [18, 4, 1, 9]
+        memory = ken.prune(fine_tuned, pretrained, 2, rule=rule, rows=cuts)
         assert memory.save(tmp_path / "other").read_bytes() == (tmp_path / "net").read_bytes()
-        again = ken.retention.table(net, ken.Pair(ours, theirs))
+        again = ken.retention.table(net, ken.Pair(fine_tuned, pretrained))
         assert again["retained"].tolist() == [36, 8, 2, 24]
         assert again["rows"].tolist() == [18, 4, 1, 9]
         # A row of a cut is decided as a row of a matrix of that shape is.
         for name, shape in (("a.conv", (18, 5)), ("b.conv", (4, 12)), ("fc", (1, 35))):
-            like = {name: theirs[name].reshape(shape)}
-            alone = ken.prune({name: ours[name].reshape(shape)}, like, 2, rule)
+            like = {name: pretrained[name].reshape(shape)}
+            alone = ken.prune({name: fine_tuned[name].reshape(shape)}, like, 2, rule=rule)
             assert torch.equal(torch.from_numpy(alone[name].row_mask()), torch.from_numpy(net[name].row_mask()))
-        for name, tensor in ken.inject(net, theirs).items():
+        for name, tensor in ken.inject(net, pretrained).items():
             mask = torch.from_numpy(net[name].mask())
-            base = torch.cat([theirs[name], ours[name][len(theirs[name]) :]])
-            assert torch.equal(tensor, torch.where(mask, ours[name], base))
+            base = torch.cat([pretrained[name], fine_tuned[name][len(pretrained[name]) :]])
+            assert torch.equal(tensor, torch.where(mask, fine_tuned[name], base))
 
 
 def test_views_count_the_rows_that_the_rule_saw():
     import kenviz
 
     torch.manual_seed(0)
-    ours, theirs = {"conv": torch.randn(6, 3, 5)}, {"conv": torch.zeros(6, 3, 5)}
-    view = kenviz.RowView(ken.prune(ours, theirs, 2, rows={"conv": "last"}), ken.Pair(ours, theirs), tensor="conv")
+    pair = ken.Pair({"conv": torch.randn(6, 3, 5)}, {"conv": torch.zeros(6, 3, 5)})
+    view = kenviz.RowView(ken.prune(*pair, 2, rows={"conv": "last"}), pair, tensor="conv")
     view.row = 17
     assert view.row == 17
     assert view.k == 2

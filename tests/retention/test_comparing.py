@@ -37,12 +37,12 @@ def by_definition(a, b, update):
 def test_two_subnetworks_compared_as_whole_arrays(shape, k, other, more, seed):
     rng = np.random.default_rng(seed)
     grown = (shape[0] + more, *shape[1:]) if shape else ()
-    ours, theirs = rng.normal(size=grown), rng.normal(size=shape)
-    pair = ken.Pair({"w": torch.from_numpy(np.array(ours))}, {"w": torch.from_numpy(np.array(theirs))})
-    told = {"rows": {"w": "grown"}, "progress": False}
-    a, b = ken.prune(*pair, k, "grid", **told), ken.prune(*pair, other, "random", **told)
+    fine_tuned, pretrained = rng.normal(size=grown), rng.normal(size=shape)
+    pair = ken.Pair({"w": torch.from_numpy(np.array(fine_tuned))}, {"w": torch.from_numpy(np.array(pretrained))})
+    options = {"rows": {"w": "grown"}, "progress": False}
+    a, b = ken.prune(*pair, k, "grid", **options), ken.prune(*pair, other, "random", **options)
     line = compare(a, b, pair).loc["w"]
-    update = ours.reshape(-1) - np.append(theirs.reshape(-1), [np.nan] * (ours.size - theirs.size))
+    update = fine_tuned.reshape(-1) - np.append(pretrained.reshape(-1), [np.nan] * (fine_tuned.size - pretrained.size))
     want = by_definition(a["w"].mask().reshape(-1), b["w"].mask().reshape(-1), update)
     np.testing.assert_allclose([line[column] for column in want], list(want.values()), rtol=1e-12)
 
@@ -50,16 +50,16 @@ def test_two_subnetworks_compared_as_whole_arrays(shape, k, other, more, seed):
 def net_of(mask):
     """A subnetwork with one tensor and this mask."""
     net = ken.prune({"w": torch.ones(mask.shape)}, {"w": torch.zeros(mask.shape)}, 1)
-    tensor = RetainedTensor.of(torch.ones(mask.shape), mask, torch.zeros(mask.shape), "w")
+    tensor = RetainedTensor.of(torch.ones(mask.shape), mask, torch.zeros(mask.shape), name="w")
     return type(net)({"w": tensor}, net.recipe)
 
 
 @pytest.mark.parametrize("retained", [([1, 2], [2, 2]), ([0, 2], [1, 1]), ([2], [2])])
 def test_chance_is_that_of_all_masks_together(retained):
-    ours, others = (list(every_mask(counts, 3)) for counts in retained)
-    both = np.array([(a & b).sum() for a in ours for b in others])
-    pair = ken.Pair({"w": torch.ones(ours[0].shape)}, {"w": torch.zeros(ours[0].shape)})
-    line = compare(net_of(ours[0]), net_of(others[0]), pair).loc["w"]
+    masks_of_a, masks_of_b = (list(every_mask(counts, 3)) for counts in retained)
+    both = np.array([(a & b).sum() for a in masks_of_a for b in masks_of_b])
+    pair = ken.Pair({"w": torch.ones(masks_of_a[0].shape)}, {"w": torch.zeros(masks_of_a[0].shape)})
+    line = compare(net_of(masks_of_a[0]), net_of(masks_of_b[0]), pair).loc["w"]
     assert line["both_expected"] == pytest.approx(both.mean())
     assert line["both_z"] == pytest.approx((both[0] - both.mean()) / both.std())
     smaller, total = min(map(sum, retained)), sum(map(sum, retained))

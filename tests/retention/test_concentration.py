@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from ken.retention.concentration import entropy, gini
+from ken.retention.statistics import entropy, gini
 
 amounts = st.lists(st.one_of(st.just(0.0), st.floats(1e-3, 1e6)), min_size=2, max_size=30).filter(any)
 

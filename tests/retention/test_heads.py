@@ -4,7 +4,7 @@ import torch
 import transformers
 from architectures import build, model_classes, tiny_config
 
-from ken.retention.attention_heads import heads
+from ken.retention.attention_heads import heads_of as heads
 
 
 def model_of(model_type):
@@ -18,27 +18,27 @@ def heads_of(model_type):
     return model, {name: heads(name, tuple(p.shape), config) for name, p in model.named_parameters()}
 
 
-def short(found):
-    return {name: None if of is None else (of.axis, len(of.groups)) for name, of in found.items()}
+def short(by_name):
+    return {name: None if parts is None else (parts.axis, len(parts.groups)) for name, parts in by_name.items()}
 
 
 def test_heads_of_bert():
-    found = short(heads_of("bert")[1])
+    by_name = short(heads_of("bert")[1])
     stem = "encoder.layer.1.attention."
     for part in ("query", "key", "value"):
-        assert found[f"{stem}self.{part}.weight"] == ("rows", 4)
-        assert found[f"{stem}self.{part}.bias"] == ("columns", 4)
-    assert found[f"{stem}output.dense.weight"] == ("columns", 4)
-    assert {name for name, of in found.items() if of is not None} == {
-        name for name in found if ".attention.self." in name or name.endswith("attention.output.dense.weight")
+        assert by_name[f"{stem}self.{part}.weight"] == ("rows", 4)
+        assert by_name[f"{stem}self.{part}.bias"] == ("columns", 4)
+    assert by_name[f"{stem}output.dense.weight"] == ("columns", 4)
+    assert {name for name, parts in by_name.items() if parts is not None} == {
+        name for name in by_name if ".attention.self." in name or name.endswith("attention.output.dense.weight")
     }
 
 
 @pytest.mark.parametrize("model_type", ["llama", "mixtral", "qwen3"])
 def test_grouped_queries_have_fewer_keys_and_values(model_type):
-    found = short(heads_of(model_type)[1])
+    by_name = short(heads_of(model_type)[1])
     stem = "layers.0.self_attn."
-    assert [found[f"{stem}{part}_proj.weight"] for part in "qkvo"] == [
+    assert [by_name[f"{stem}{part}_proj.weight"] for part in "qkvo"] == [
         *(("rows", 4), ("rows", 2), ("rows", 2), ("columns", 4)),
     ]
 
@@ -51,20 +51,20 @@ def test_grouped_queries_have_fewer_keys_and_values(model_type):
     ],
 )
 def test_every_family_has_heads_and_groups_are_as_large_as_each_other(model_type):
-    _, found = heads_of(model_type)
-    known = {name: of for name, of in found.items() if of is not None}
+    _, by_name = heads_of(model_type)
+    known = {name: parts for name, parts in by_name.items() if parts is not None}
     assert known
-    for name, of in known.items():
-        sizes = np.bincount(of.group)
+    for name, parts in known.items():
+        sizes = np.bincount(parts.group)
         assert (sizes == sizes[0]).all(), name
-        assert len(sizes) == len(of.groups) == len(set(of.groups)), name
+        assert len(sizes) == len(parts.groups) == len(set(parts.groups)), name
 
 
 @pytest.mark.parametrize("model_type", ["convbert", "clip", "xlnet", "mamba"])
 def test_whatever_is_unsure_has_no_heads(model_type):
-    model, found = heads_of(model_type)
+    model, by_name = heads_of(model_type)
     # Some of convbert's heads are convolutions, clip has two configurations.
-    assert not any(found.values()), [name for name, of in found.items() if of is not None]
+    assert not any(by_name.values()), [name for name, parts in by_name.items() if parts is not None]
     assert len(list(model.parameters())) > 0
 
 
@@ -104,27 +104,27 @@ OUTPUTS = {
 @pytest.mark.parametrize("model_type", PROBED)
 def test_the_model_itself_agrees_about_which_entries_make_the_value_of_a_head(model_type):
     """Nudging the value entries of one head changes the input of the attention output in that head's columns alone."""
-    model, found = heads_of(model_type)
+    model, by_name = heads_of(model_type)
     output = model.get_submodule(OUTPUTS[model_type])
     seen = []
     output.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].detach().clone()))
     tokens = {"input_ids": torch.tensor([[5, 6, 7, 9]])}
     if model_type == "t5":
         tokens["decoder_input_ids"] = tokens["input_ids"]
-    inputs_of_output = found[f"{OUTPUTS[model_type]}.weight"]
+    inputs_of_output = by_name[f"{OUTPUTS[model_type]}.weight"]
     shared = {"llama": 2}.get(model_type, 1)  # queries to a key and value
     for name in PROBED[model_type]:
-        parameter, of = model.get_parameter(name), found[name]
-        values = [i for i, (part, _) in enumerate(of.groups) if part == "value"]
+        parameter, parts = model.get_parameter(name), by_name[name]
+        values = [i for i, (part, _) in enumerate(parts.groups) if part == "value"]
         assert values
         for i in values:
-            head = of.groups[i][1]
+            head = parts.groups[i][1]
             kept = parameter.detach().clone()
             seen.clear()
             with torch.no_grad():
                 model(**tokens)
-                marked = torch.from_numpy(of.group == i)
-                along = marked[:, None] if of.axis == "rows" else marked
+                marked = torch.from_numpy(parts.group == i)
+                along = marked[:, None] if parts.axis == "rows" else marked
                 parameter += along * torch.linspace(1, 2, parameter.numel()).reshape(parameter.shape)
                 model(**tokens)
                 parameter.copy_(kept)

@@ -13,11 +13,11 @@ from ken.errors import SubnetworkError
 from ken.retention.tally import MODE_POINTS, mode_rows, modes, tallies
 
 
-def same(ours, others, exact=True):
+def same(one, other, exact=True):
     compare = np.testing.assert_array_equal if exact else np.testing.assert_allclose
-    assert ours.keys() == others.keys()
-    for name in ours:
-        compare(ours[name], others[name], err_msg=name)
+    assert one.keys() == other.keys()
+    for name in one:
+        compare(one[name], other[name], err_msg=name)
 
 
 @settings(max_examples=15)
@@ -27,18 +27,18 @@ def test_how_many_rows_are_read_at_a_time_makes_no_difference(model, block, rule
     pair = ken.Pair(fine_tuned, pretrained)
     net = ken.prune(*pair, 0.5, rule, exclude=excluded, progress=False)
     whole, pieces = list(tallies(net, pair)), list(tallies(net, pair, block=block))
-    assert [of.name for of in whole] == [of.name for of in pieces] == list(net.pruned())
-    for ours, others in zip(whole, pieces, strict=True):
-        same(ours.rows, others.rows)
-        same(ours.columns, others.columns, exact=False)
-        np.testing.assert_array_equal(ours.modes, others.modes)
+    assert [tally.name for tally in whole] == [tally.name for tally in pieces] == list(net.pruned())
+    for one, other in zip(whole, pieces, strict=True):
+        same(one.rows, other.rows)
+        same(one.columns, other.columns, exact=False)
+        np.testing.assert_array_equal(one.modes, other.modes)
 
 
 def test_a_subnetwork_in_a_file_gives_the_same(net, pair, tmp_path):
     stored = ken.load(net.save(tmp_path / "net.ken.safetensors", progress=False))
-    for ours, others in zip(tallies(net, pair), tallies(stored, pair), strict=True):
-        same(ours.rows, others.rows)
-        same(ours.columns, others.columns)
+    for one, other in zip(tallies(net, pair), tallies(stored, pair), strict=True):
+        same(one.rows, other.rows)
+        same(one.columns, other.columns)
 
 
 def test_dtypes_and_strange_strides():
@@ -48,17 +48,17 @@ def test_dtypes_and_strange_strides():
     plain = ken.Pair({"w": fine_tuned}, {"w": pretrained})
     turned = ken.Pair({"w": fine_tuned.T.contiguous().T}, {"w": pretrained.T.contiguous().T})
     net = ken.prune(*plain, 0.5)
-    (ours,), (others,) = tallies(net, plain), tallies(net, turned, block=100)
-    same(ours.rows, others.rows)
+    (one,), (other,) = tallies(net, plain), tallies(net, turned, block=100)
+    same(one.rows, other.rows)
     update = fine_tuned.double() - pretrained.double()
-    np.testing.assert_array_equal(ours.rows["changed"], (update != 0).sum(dim=1).numpy())
+    np.testing.assert_array_equal(one.rows["changed"], (update != 0).sum(dim=1).numpy())
 
 
 def test_a_pair_that_is_another_one_is_refused(net, pair):
     shapes = dict(pair.fine_tuned) | {"embed.weight": torch.zeros(200, 24)}
-    others = ken.Pair(shapes, dict(pair.pretrained) | {"embed.weight": torch.zeros(200, 24)})
+    other = ken.Pair(shapes, dict(pair.pretrained) | {"embed.weight": torch.zeros(200, 24)})
     with pytest.raises(SubnetworkError, match=r"embed.weight: .* \(300, 24\), the fine-tuned model \(200, 24\)"):
-        list(tallies(net, others))
+        list(tallies(net, other))
     fewer = {name: tensor for name, tensor in pair.fine_tuned.items() if name != "embed.weight"}
     with pytest.raises(SubnetworkError, match="the fine-tuned model none of that name"):
         list(tallies(net, ken.Pair(fewer, pair.pretrained)))
@@ -66,10 +66,10 @@ def test_a_pair_that_is_another_one_is_refused(net, pair):
 
 def test_rows_whose_modes_are_counted():
     for rows in (1, 2, 16, 17, 18, 1000):
-        found = mode_rows(rows)
-        assert found == sorted(set(found))
-        assert len(found) == min(rows, 17)
-        assert (found[0], found[-1]) == (0, rows - 1)
+        chosen = mode_rows(rows)
+        assert chosen == sorted(set(chosen))
+        assert len(chosen) == min(rows, 17)
+        assert (chosen[0], chosen[-1]) == (0, rows - 1)
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(2, 40))

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ken.retention.neighbour_chance import Chance, chance, pairs, z_score
+from ken.retention.statistics import Chance, chance, pairs, z_score
 
 
 def count_by_definition(mask):
@@ -33,16 +33,16 @@ def every_mask(retained, n):
 def test_mean_and_variance_are_those_of_all_masks_together(data):
     n = data.draw(st.integers(1, 5))
     retained = data.draw(st.lists(st.integers(0, n), min_size=1, max_size=3 if n > 3 else 4))
-    found = np.array([pairs(mask) for mask in every_mask(retained, n)])
+    counts = np.array([pairs(mask) for mask in every_mask(retained, n)])
     expected = chance(retained, n)
-    np.testing.assert_allclose(expected.mean, found.mean(), rtol=1e-12, atol=1e-12)
-    np.testing.assert_allclose(expected.variance, found.var(), rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(expected.mean, counts.mean(), rtol=1e-12, atol=1e-12)
+    np.testing.assert_allclose(expected.variance, counts.var(), rtol=1e-9, atol=1e-12)
 
 
 @pytest.mark.parametrize("a", range(8))
 def test_one_longer_row(a):
-    found = np.array([pairs(mask) for mask in every_mask([a], 7)])
-    assert chance([a], 7) == pytest.approx((found.mean(), found.var()))
+    counts = np.array([pairs(mask) for mask in every_mask([a], 7)])
+    assert chance([a], 7) == pytest.approx((counts.mean(), counts.var()))
 
 
 @given(st.integers(1, 6), st.integers(1, 6), st.integers(0, 2**32 - 1))

@@ -15,13 +15,13 @@ from ken.errors import KenError
 from ken.retention import by_place, measure
 
 
-def of_tensor(ours, theirs, mask):
+def of_tensor(fine_tuned, pretrained, mask):
     """What the table says of a matrix, from whole arrays and the definitions in docs/statistics.md."""
     rows, n = mask.shape
-    update = ours - theirs
+    update = fine_tuned - pretrained
     retained = mask.sum()
-    mean, deviation = ours.mean(axis=1, keepdims=True), ours.std(axis=1, keepdims=True)
-    tails = np.abs(ours - mean) > 2 * deviation
+    mean, deviation = fine_tuned.mean(axis=1, keepdims=True), fine_tuned.std(axis=1, keepdims=True)
+    tails = np.abs(fine_tuned - mean) > 2 * deviation
     padded = np.pad(mask, 1)
     around = padded[:-2, 1:-1].astype(int) + padded[2:, 1:-1] + padded[1:-1, :-2] + padded[1:-1, 2:]
     a = mask.sum(axis=1).astype(float)
@@ -49,7 +49,7 @@ def of_tensor(ours, theirs, mask):
         "neighbours": around[mask].mean(),
         "neighbours_expected": sides / retained,
         "bandwidth": (1.06 * deviation * n**-0.2).mean(),
-        "kurtosis": (((ours - mean) ** 4).mean(axis=1) / deviation[:, 0] ** 4 - 3).mean(),
+        "kurtosis": (((fine_tuned - mean) ** 4).mean(axis=1) / deviation[:, 0] ** 4 - 3).mean(),
     }
 
 
@@ -89,20 +89,20 @@ def _models(pair):
 def test_a_layer_of_the_demonstration_pair_recomputed(demo):
     """Tables, places and heads of one layer, with plain pandas and numpy from the state dicts."""
     pair, nets = demo
-    ours, theirs, net = pair.fine_tuned.state_dict(), pair.pretrained.state_dict(), nets["ken"]
-    found = measure(net, pair)
-    table = found.table()
-    names = [name for name in ours if name.startswith("bert.encoder.layer.3.")]
+    fine_tuned, pretrained, net = pair.fine_tuned.state_dict(), pair.pretrained.state_dict(), nets["ken"]
+    retention = measure(net, pair)
+    table = retention.table()
+    names = [name for name in fine_tuned if name.startswith("bert.encoder.layer.3.")]
     assert names == list(table.index[table["layer"] == 3])
     lines, heads = {}, []
     for name in names:
-        x, y = ours[name].double().numpy(), theirs[name.removeprefix("bert.")].double().numpy()
+        x, y = fine_tuned[name].double().numpy(), pretrained[name.removeprefix("bert.")].double().numpy()
         mask = net[name].mask()
         lines[name] = of_tensor(np.atleast_2d(x), np.atleast_2d(y), np.atleast_2d(mask))
         expect(table.loc[name], lines[name])
         update = pd.DataFrame(np.atleast_2d(x - y))
         kept = update.where(np.atleast_2d(mask), 0.0)
-        rows, columns = found.rows(name), found.columns(name)
+        rows, columns = retention.rows(name), retention.columns(name)
         for frame, axis in ((rows, 1), (columns, 0)):
             np.testing.assert_allclose(frame["energy"], (update**2).sum(axis=axis), rtol=1e-9)
             np.testing.assert_allclose(frame["energy_retained"], (kept**2).sum(axis=axis), rtol=1e-9)
@@ -114,7 +114,7 @@ def test_a_layer_of_the_demonstration_pair_recomputed(demo):
         elif name.endswith("attention.output.dense.weight"):
             parts = np.split(kept.to_numpy(), 12, axis=1)
             heads += [(name, "attention output", h, part) for h, part in enumerate(parts)]
-    by_head = found.heads().query("layer == 3").reset_index(drop=True)
+    by_head = retention.heads().query("layer == 3").reset_index(drop=True)
     assert len(by_head) == len(heads) == 7 * 12
     for (name, role, head, part), (_, line) in zip(heads, by_head.iterrows(), strict=True):
         assert (line["tensor"], line["head"]) == (name, head)
@@ -154,8 +154,8 @@ def test_shares_add_up_and_tables_agree_with_each_other(model, k, rule):
     fine_tuned, pretrained, excluded = model
     pair = ken.Pair(fine_tuned, pretrained)
     net = ken.prune(*pair, k, rule, exclude=excluded, progress=False)
-    found = measure(net, pair)
-    table = found.table()
+    retention = measure(net, pair)
+    table = retention.table()
     np.testing.assert_allclose(table["energy_retained"] + table["energy_reset"], table["energy"])
     shares = table["update_share"] + table["update_share_reset"]
     assert np.allclose(shares[table["energy"] > 0], 1)
@@ -165,7 +165,7 @@ def test_shares_add_up_and_tables_agree_with_each_other(model, k, rule):
     for part, whole in (("retained_changed", "changed"), ("tails_retained", "tails"), ("paired", "entries")):
         assert (table[part] <= table[whole]).all()
     for name, line in table.iterrows():
-        for frame in (found.rows(name), found.columns(name)):
+        for frame in (retention.rows(name), retention.columns(name)):
             assert frame["retained"].sum() == line["retained"] == net[name].retained
             assert frame["changed"].sum() == line["changed"]
             assert frame["entries"].sum() == line["entries"]
@@ -213,8 +213,8 @@ def test_heads_need_a_configuration(net, pair):
 
 def test_concentration_over_heads(demo):
     pair, nets = demo
-    found = measure(nets["ken"], pair)
-    table, heads = found.table(), found.heads()
+    retention = measure(nets["ken"], pair)
+    table, heads = retention.table(), retention.heads()
     name = "bert.encoder.layer.0.attention.self.value.weight"
     x = heads.loc[heads["tensor"] == name, "energy_retained"].to_numpy()
     want = np.abs(x[:, None] - x).mean() / (2 * x.mean())
@@ -225,9 +225,9 @@ def test_concentration_over_heads(demo):
 
 
 def test_only_pruned_tensors_have_rows_and_columns(net, pair):
-    for of in (ken.retention.rows, ken.retention.columns):
+    for make in (ken.retention.rows, ken.retention.columns):
         with pytest.raises(ValueError, match=r"tensor must be a pruned one, got 'head\.weight'"):
-            of(net, pair, "head.weight")
+            make(net, pair, "head.weight")
     assert list(ken.retention.rows(net, pair, "layer.0.query.bias")["retained"]) == [12]
     assert ken.retention.columns(net, pair, "embed.weight").shape == (24, 9)
 
@@ -236,9 +236,9 @@ def test_the_page_defines_every_column(net, pair):
     from test_project import ROOT
 
     page = (ROOT / "docs" / "statistics.md").read_text(encoding="utf-8")
-    found = measure(net, pair)
-    tables = [found.table(), found.heads(), found.rows("embed.weight"), found.columns("embed.weight")]
-    tables += [by_place(found.table()), ken.retention.compare(net, net, pair)]
+    retention = measure(net, pair)
+    tables = [retention.table(), retention.heads(), retention.rows("embed.weight"), retention.columns("embed.weight")]
+    tables += [by_place(retention.table()), ken.retention.compare(net, net, pair)]
     missing = {column for table in tables for column in table.columns if f"`{column}`" not in page}
     assert missing == set()
 

@@ -4,15 +4,15 @@ from hypothesis import strategies as st
 from strategies import rows
 
 from ken.density import bandwidth
-from ken.retention.neighbour_chance import pairs
+from ken.retention.statistics import pairs
 from ken.retention.tally_loop import COLUMN_COUNTS, COLUMN_SUMS, ROW_COUNTS, ROW_SUMS, empty, tally
 
 
-def by_names(ours, theirs, mask, above):
+def by_names(fine_tuned, pretrained, mask, above):
     arrays = empty(*mask.shape)
-    tally(ours, theirs, mask, above, *arrays)
+    tally(fine_tuned, pretrained, mask, above, *arrays)
     names = ROW_COUNTS, ROW_SUMS, COLUMN_COUNTS, COLUMN_SUMS
-    return [dict(zip(of, array.T, strict=True)) for of, array in zip(names, arrays, strict=True)]
+    return [dict(zip(columns, array.T, strict=True)) for columns, array in zip(names, arrays, strict=True)]
 
 
 @given(rows(), st.integers(0, 2**32 - 1))
@@ -22,8 +22,8 @@ def test_moments_are_those_of_numpy_whatever_the_row(row, seed):
     counts, sums, _, _ = by_names(row[None], np.zeros((1, len(row))), mask, mask[:0])
     # Of a narrow row far from 0 the mean is not exact, so neither is numpy's deviation from it.
     rounding = 1e-15 * np.abs(row).max()
-    found = 1.06 * sums["std"] * len(row) ** -0.2
-    np.testing.assert_allclose(found, bandwidth(row[None])[:, 0], rtol=1e-9, atol=rounding)
+    widths = 1.06 * sums["std"] * len(row) ** -0.2
+    np.testing.assert_allclose(widths, bandwidth(row[None])[:, 0], rtol=1e-9, atol=rounding)
     if row.max() > row.min():
         # Units are taken out before powers are: rows may be narrow, far from 0, or huge.
         exact = (row - row.min()) / (row.max() - row.min())
@@ -50,24 +50,24 @@ def test_pairs_of_a_block_and_of_the_row_above_it(m, n, seed):
 @given(st.integers(1, 9), st.integers(1, 9), st.integers(0, 2**32 - 1))
 def test_counts_and_sums_of_rows_and_columns(m, n, seed):
     rng = np.random.default_rng(seed)
-    ours, theirs = rng.normal(size=(2, m, n))
-    theirs[rng.random((m, n)) < 0.3] = ours[0, 0]
-    ours[0, :] = theirs[0, :]
+    fine_tuned, pretrained = rng.normal(size=(2, m, n))
+    pretrained[rng.random((m, n)) < 0.3] = fine_tuned[0, 0]
+    fine_tuned[0, :] = pretrained[0, :]
     mask = rng.random((m, n)) < 0.5
-    update = ours - theirs
-    counts, sums, column_counts, column_sums = by_names(ours, theirs, mask, mask[:0])
-    for axis, of, energies in ((1, counts, sums), (0, column_counts, column_sums)):
-        assert of["retained"].tolist() == mask.sum(axis=axis).tolist()
-        assert of["changed"].tolist() == (update != 0).sum(axis=axis).tolist()
-        assert of["retained_changed"].tolist() == ((update != 0) & mask).sum(axis=axis).tolist()
+    update = fine_tuned - pretrained
+    counts, sums, column_counts, column_sums = by_names(fine_tuned, pretrained, mask, mask[:0])
+    for axis, counted, energies in ((1, counts, sums), (0, column_counts, column_sums)):
+        assert counted["retained"].tolist() == mask.sum(axis=axis).tolist()
+        assert counted["changed"].tolist() == (update != 0).sum(axis=axis).tolist()
+        assert counted["retained_changed"].tolist() == ((update != 0) & mask).sum(axis=axis).tolist()
         np.testing.assert_allclose(energies["energy_retained"], (update**2 * mask).sum(axis=axis), rtol=1e-12)
         np.testing.assert_allclose(energies["energy_reset"], (update**2 * ~mask).sum(axis=axis), rtol=1e-12)
 
 
 def test_entries_without_a_pretrained_value_are_left_out_whatever_they_hold():
-    ours = np.array([[1.0, 2.0, 4.0], [np.nan, np.inf, 1.0]])
-    theirs = np.array([[0.0, 2.0, np.nan], [np.nan] * 3])
-    counts, sums, columns, energies = by_names(ours, theirs, np.ones((2, 3), bool), np.zeros((0, 3), bool))
+    fine_tuned = np.array([[1.0, 2.0, 4.0], [np.nan, np.inf, 1.0]])
+    pretrained = np.array([[0.0, 2.0, np.nan], [np.nan] * 3])
+    counts, sums, columns, energies = by_names(fine_tuned, pretrained, np.ones((2, 3), bool), np.zeros((0, 3), bool))
     assert counts["paired"].tolist() == [2, 0]
     assert counts["paired_retained"].tolist() == [2, 0]
     assert counts["retained"].tolist() == [3, 3]

@@ -36,11 +36,11 @@ def cases(draw):
 def test_every_rule_retains_exactly_k_whatever_it_is_told(case, rule, width, kernel, update):
     row, other, k = case
     on = "update" if update and rule in ("ken", "grid", "density") else "weights"
-    told = {"pretrained": other, "on": on, "bandwidth": width, "kernel": kernel}
-    mask = rules.retain(row, k, rule, **told)
+    options = {"pretrained": other, "on": on, "bandwidth": width, "kernel": kernel}
+    mask = rules.retain(row, k, rule, **options)
     assert mask.sum() == k
     block = np.stack([row[::-1], row])
-    both = rules.retain(block, k, rule, **{**told, "pretrained": np.stack([other[::-1], other])}, first_row=-1)
+    both = rules.retain(block, k, rule, **{**options, "pretrained": np.stack([other[::-1], other])}, first_row=-1)
     np.testing.assert_array_equal(both[1], mask)
 
 
@@ -52,7 +52,7 @@ def test_the_published_rule_with_other_kernels_visits_by_their_levels(case, kern
     if row.max() == row.min() or k == 1 or k == len(row):
         return
     points, h = grid(row[None], k), bandwidth(row[None], width)
-    exact = density(row[None], points, h, kernel)
+    exact = density(row[None], points, h, kernel=kernel)
     seen = levels(exact)
     if (np.abs(exact - np.floor(exact) - 0.5) < 1e-9 * np.maximum(exact, 1)).any():
         return  # a sum in another order may be rounded to the other side
@@ -80,9 +80,9 @@ def test_kernels_are_those_of_sklearn(kernel):
     rng = np.random.default_rng(0)
     row, points = rng.normal(size=(1, 300)), np.linspace(-4, 4, 81)[None]
     for h in (0.05, 0.4, 3.0):
-        ours = density(row, points, np.array([[h]]), kernel)[0]
-        theirs = np.exp(KernelDensity(bandwidth=h, kernel=kernel).fit(row.T).score_samples(points.T))
-        np.testing.assert_allclose(ours, theirs, rtol=1e-9, atol=1e-12)
+        densities = density(row, points, np.array([[h]]), kernel=kernel)[0]
+        expected = np.exp(KernelDensity(bandwidth=h, kernel=kernel).fit(row.T).score_samples(points.T))
+        np.testing.assert_allclose(densities, expected, rtol=1e-9, atol=1e-12)
 
 
 @settings(max_examples=100)
@@ -93,7 +93,7 @@ def test_the_densest_entries_are_those_of_highest_density(case, kernel):
     if row.max() == row.min():
         assert mask[:k].all()
         return
-    at = density(row[None], row[None], bandwidth(row[None]), kernel)[0]
+    at = density(row[None], row[None], bandwidth(row[None]), kernel=kernel)[0]
     lowest = at[mask].min()
     if k < len(row):
         assert lowest >= at[~mask].max() * (1 - 1e-12)
@@ -175,7 +175,7 @@ def test_random_and_della_draw_from_streams_of_their_own():
 
 
 @pytest.mark.parametrize(
-    ("told", "error", "message"),
+    ("options", "error", "message"),
     [
         ({"on": "both"}, RuleError, "on must be weights or update, got 'both'"),
         (
@@ -195,38 +195,38 @@ def test_random_and_della_draw_from_streams_of_their_own():
         ({"pretrained": np.zeros(4)}, ValuesError, r"fine-tuned values have shape \(1, 5\), pretrained \(1, 4\)"),
     ],
 )
-def test_what_a_rule_cannot_be_told_is_refused(told, error, message):
+def test_what_a_rule_cannot_be_told_is_refused(options, error, message):
     with pytest.raises(error, match=message):
-        rules.retain(np.arange(5.0), 2, **told)
-    if "pretrained" not in told and "needs" not in message:
-        told = {"rule": "ken", **told}
+        rules.retain(np.arange(5.0), 2, **options)
+    if "pretrained" not in options and "needs" not in message:
+        options = {"rule": "ken", **options}
         with pytest.raises(error, match=message):
-            ken.prune({"w": torch.ones(2, 5)}, {"w": torch.zeros(2, 5)}, 2, told.pop("rule"), **told)
+            ken.prune({"w": torch.ones(2, 5)}, {"w": torch.zeros(2, 5)}, 2, rule=options.pop("rule"), **options)
 
 
 def test_prune_passes_on_what_it_is_told_and_the_file_remembers(tmp_path):
     torch.manual_seed(0)
-    theirs = {"w": torch.randn(300, 50)}
-    ours = {"w": theirs["w"] + 0.01 * torch.randn(300, 50)}
-    told = {"on": "update", "bandwidth": 0.004, "kernel": "linear"}
-    net = ken.prune(ours, theirs, 7, "density", **told, out=tmp_path / "net")
-    values = {"fine_tuned": ours["w"].double().numpy(), "pretrained": theirs["w"].double().numpy()}
-    want = rules.retain(**values, k=7, rule="density", tensor="w", **told)
+    pretrained = {"w": torch.randn(300, 50)}
+    fine_tuned = {"w": pretrained["w"] + 0.01 * torch.randn(300, 50)}
+    options = {"on": "update", "bandwidth": 0.004, "kernel": "linear"}
+    net = ken.prune(fine_tuned, pretrained, 7, rule="density", **options, out=tmp_path / "net")
+    values = {"fine_tuned": fine_tuned["w"].double().numpy(), "pretrained": pretrained["w"].double().numpy()}
+    want = rules.retain(**values, k=7, rule="density", tensor="w", **options)
     np.testing.assert_array_equal(net["w"].mask(), want)
     recipe = ken.load(tmp_path / "net").recipe
     assert (recipe.on, recipe.bandwidth, recipe.kernel) == ("update", 0.004, "linear")
     for other in ({"kernel": "tophat"}, {"bandwidth": 0.01}, {"on": "weights"}):
-        assert (ken.prune(ours, theirs, 7, "density", **{**told, **other})["w"].mask() != want).any()
+        assert (ken.prune(fine_tuned, pretrained, 7, rule="density", **{**options, **other})["w"].mask() != want).any()
 
 
 def test_a_view_shows_the_values_that_the_rule_saw():
     import kenviz
 
     torch.manual_seed(0)
-    theirs = {"w": torch.randn(3, 50)}
-    pair = ken.Pair({"w": theirs["w"] + 0.01 * torch.randn(3, 50)}, theirs)
+    pretrained = {"w": torch.randn(3, 50)}
+    pair = ken.Pair({"w": pretrained["w"] + 0.01 * torch.randn(3, 50)}, pretrained)
     view = kenviz.RowView(ken.prune(*pair, 7, on="update", kernel="cosine"), pair)
-    update = (pair.fine_tuned["w"][0].double() - theirs["w"][0].double()).numpy()
+    update = (pair.fine_tuned["w"][0].double() - pretrained["w"][0].double()).numpy()
     shown = view.figure.select_one({"name": "retained"}).data["x"]
     assert set(shown) <= set(update)
     assert view.figure.select_one({"name": "axis"}).axis_label == "update: fine-tuned less pretrained value"
@@ -239,13 +239,13 @@ def test_caption_and_report_say_what_the_rule_was_told(tmp_path):
     import kenviz
 
     torch.manual_seed(0)
-    theirs = {"w": torch.randn(3, 50)}
-    pair = ken.Pair({"w": theirs["w"] + 0.01 * torch.randn(3, 50)}, theirs)
+    pretrained = {"w": torch.randn(3, 50)}
+    pair = ken.Pair({"w": pretrained["w"] + 0.01 * torch.randn(3, 50)}, pretrained)
     net = ken.prune(*pair, 7, on="update", bandwidth=0.5)
-    told = "ken on the update, bandwidth 0.5"
-    assert f"rule {told} retains 7 of 50" in kenviz.RowView(net, pair).caption
+    words = "ken on the update, bandwidth 0.5"
+    assert f"rule {words} retains 7 of 50" in kenviz.RowView(net, pair).caption
     text = kenviz.report(net, pair, tmp_path / "report.html").read_text(encoding="utf-8")
-    assert told in text
+    assert words in text
     assert "not the fine-tuned ones but what fine-tuning changed" in text
     assert "registered by the user" not in kenviz.report(
         ken.prune(*pair, 7, "della"), pair, tmp_path / "report.html"

@@ -217,8 +217,8 @@ def test_a_rule_of_ones_own_prunes(registry):
     assert rules.register("mine")(of_place) is of_place
     with pytest.raises(RuleError, match="'mine' is registered already"):
         rules.register("mine")(first)
-    ours, theirs = {"w": torch.ones(500, 400)}, {"w": torch.zeros(500, 400)}
-    mask = ken.prune(ours, theirs, 3, "mine")["w"].mask()
+    fine_tuned, pretrained = {"w": torch.ones(500, 400)}, {"w": torch.zeros(500, 400)}
+    mask = ken.prune(fine_tuned, pretrained, 3, rule="mine")["w"].mask()
     assert mask[::2, -3:].all()
     assert mask[1::2, :3].all()
     assert mask.sum() == 1500
@@ -248,10 +248,11 @@ def test_what_a_rule_says_it_depends_on_is_tried_out(registry):
 
 
 def test_what_is_said_of_the_built_in_rules_is_so():
-    ours, theirs = np.random.default_rng(0).normal(size=(2, 9, 40))
+    fine_tuned, pretrained = np.random.default_rng(0).normal(size=(2, 9, 40))
 
     def masks(name, seed, on):
-        return rules.mask_block(name, rules.RowBlock(ours, theirs, "w", 0, seed, rules.Settings(on)), 7)
+        block = rules.RowBlock(fine_tuned, pretrained, tensor="w", seed=seed, settings=rules.Settings(on))
+        return rules.mask_block(name, block, 7)
 
     for name in rules.names():
         registered, mask = rules.get(name), masks(name, 0, "weights")

@@ -59,7 +59,7 @@ def test_a_pass_keeps_to_its_bound(kernel, width):
     x = np.sort(np.random.default_rng(kernel).standard_t(3, 700))
     points, out = grid(x[None], 350)[0], np.empty(350)
     relative, absolute = densities_at(x, points, width, kernel, out)
-    exact = density(x[None], points[None], np.array([[width]]), [*KERNELS][kernel])[0]
+    exact = density(x[None], points[None], np.array([[width]]), kernel=[*KERNELS][kernel])[0]
     if relative < 0:  # direct sums are short there
         assert width == 1e-6
         return

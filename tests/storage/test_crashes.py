@@ -126,7 +126,7 @@ def test_ctrl_c_in_the_middle_leaves_no_half_file(tmp_path, command):
     save_file({name: tensor * 1.01 for name, tensor in theirs.items()}, tmp_path / "ours.safetensors")
     net = tmp_path / "net.ken.safetensors"
     if command == "inject":
-        ken.prune(tmp_path / "ours.safetensors", tmp_path / "theirs.safetensors", 0.5, "grid", out=net)
+        ken.prune(tmp_path / "ours.safetensors", tmp_path / "theirs.safetensors", 0.5, rule="grid", out=net)
         arguments = ["inject", net.name, "theirs.safetensors", "-o", "model"]
     else:
         ken.prune({"w": torch.ones(2, 4)}, {"w": torch.zeros(2, 4)}, 1).save(net)

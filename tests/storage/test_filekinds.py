@@ -17,14 +17,14 @@ from ken.storage.file_kinds import PAGE, RESULTS, SUBNETWORK, TABLE, kind_of
 def test_what_is_written_here_is_known_again(tmp_path):
     pair = small_pair()
     net = ken.prune(*pair, 0.5)
-    told = {"evaluate": lambda _: 0.5, "progress": False, "results": tmp_path / "kept"}
-    table = ken.sweep(pair, [0.5], ["ken"], **told)
+    options = {"evaluate": lambda _: 0.5, "progress": False, "results": tmp_path / "kept"}
+    table = ken.sweep(pair, [0.5], ["ken"], **options)
     assert kind_of(tmp_path / "kept") == RESULTS
     assert kind_of(net.save(tmp_path / "net")) == SUBNETWORK
     assert kind_of(kenviz.MatrixView(net, pair).to_html(tmp_path / "view")) == PAGE
     assert kind_of(kenviz.report(net, pair, tmp_path / "report", progress=False)) == PAGE
-    for name, told in (("plain", {"index": False}), ("numbered", {})):
-        table.to_csv(tmp_path / name, **told)
+    for name, options in (("plain", {"index": False}), ("numbered", {})):
+        table.to_csv(tmp_path / name, **options)
         assert kind_of(tmp_path / name) == TABLE
     assert list(table.columns) == sweep.COLUMNS
 
@@ -53,8 +53,8 @@ def test_a_file_of_results_whose_maker_was_killed_in_its_first_line_is_one(tmp_p
 )
 def test_anything_else_is_told_in_words(tmp_path, content, kind):
     (tmp_path / "file").write_bytes(content)
-    found = kind_of(tmp_path / "file")
-    assert found == kind or (kind.startswith("bytes") and found in (kind, "text"))
+    held = kind_of(tmp_path / "file")
+    assert held == kind or (kind.startswith("bytes") and held in (kind, "text"))
 
 
 def test_weights_are_weights_with_and_without_metadata(tmp_path):

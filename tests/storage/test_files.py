@@ -159,9 +159,9 @@ def test_a_folder_gets_its_name_when_it_is_full(tmp_path):
 
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
 @pytest.mark.parametrize("there", [False, True])
-def test_an_error_leaves_no_folder(tmp_path, error, there):
+def test_an_error_leaves_no_folder(tmp_path, error, exists):
     path = tmp_path / "model"
-    if there:
+    if exists:
         path.mkdir()
 
     def fail():
@@ -172,8 +172,8 @@ def test_an_error_leaves_no_folder(tmp_path, error, there):
 
     with pytest.raises(error):
         fail()
-    assert names(tmp_path) == (["model"] if there else [])
-    assert not there or names(path) == []
+    assert names(tmp_path) == (["model"] if exists else [])
+    assert not exists or names(path) == []
 
 
 def test_an_empty_folder_is_filled_and_keeps_its_rights(tmp_path, umask):
@@ -275,7 +275,7 @@ WRITING = {ken.storage.atomic_files.__file__, contextlib.__file__}
 @INTERRUPTED
 def test_ctrl_c_at_any_instruction_leaves_the_old_or_the_new_file_and_nothing_else(tmp_path):
     path = tmp_path / "a.bin"
-    found = []
+    outcomes = []
     for number in itertools.count(1):
         path.write_bytes(b"old")
 
@@ -286,15 +286,15 @@ def test_ctrl_c_at_any_instruction_leaves_the_old_or_the_new_file_and_nothing_el
         if not interrupted_at(number, act):
             break
         assert names(tmp_path) == ["a.bin"], number
-        found.append(path.read_bytes())
-    assert len(found) > 50
-    assert sorted(set(found)) == [b"new", b"old"]
-    assert found == sorted(found, reverse=True)
+        outcomes.append(path.read_bytes())
+    assert len(outcomes) > 50
+    assert sorted(set(outcomes)) == [b"new", b"old"]
+    assert outcomes == sorted(outcomes, reverse=True)
 
 
 @INTERRUPTED
 def test_ctrl_c_at_any_instruction_leaves_a_whole_folder_or_none(tmp_path):
-    found = []
+    outcomes = []
     for number in itertools.count(1):
 
         def act():
@@ -304,10 +304,10 @@ def test_ctrl_c_at_any_instruction_leaves_a_whole_folder_or_none(tmp_path):
         if not interrupted_at(number, act):
             break
         assert names(tmp_path) in ([], ["model"]), number
-        found.append(names(tmp_path) == ["model"])
-        if found[-1]:
+        outcomes.append(names(tmp_path) == ["model"])
+        if outcomes[-1]:
             assert (tmp_path / "model" / "a.txt").read_text() == "a"
             (tmp_path / "model" / "a.txt").unlink()
             (tmp_path / "model").rmdir()
-    assert len(found) > 50
-    assert found == sorted(found)
+    assert len(outcomes) > 50
+    assert outcomes == sorted(outcomes)

@@ -47,7 +47,7 @@ def test_a_saved_subnetwork_is_the_one_in_memory_bit_for_bit(data, models, k, ra
     path = tmp_path_factory.mktemp("net") / "net.ken.safetensors"
     streamed = path.with_name("streamed")
     options = {"exclude": exclude, "raw": raw, "progress": False}
-    net = ken.prune(fine_tuned, pretrained, k, rule, **options)
+    net = ken.prune(fine_tuned, pretrained, k, rule=rule, **options)
     loaded = ken.load(net.save(path))
 
     want = fingerprint(ken.inject(net, pretrained))
@@ -68,7 +68,7 @@ def test_a_saved_subnetwork_is_the_one_in_memory_bit_for_bit(data, models, k, ra
     assert fingerprint(fine_tuned), fingerprint(pretrained) == before
 
     assert loaded.save(path.with_name("again")).read_bytes() == path.read_bytes()
-    ken.prune(fine_tuned, pretrained, k, rule, out=streamed, **options)
+    ken.prune(fine_tuned, pretrained, k, rule=rule, out=streamed, **options)
     assert streamed.read_bytes() == path.read_bytes()
     assert names_in(path.parent) == ["again", "net.ken.safetensors", "streamed"]
 
@@ -123,9 +123,9 @@ def test_a_tensor_is_decoded_when_asked_for_and_not_kept(net, path):
 
 def test_names_seeds_and_files_that_json_finds_hard_survive(path):
     names = ['"\\', "\u2028\u202e", "x" * 5000, "é/σ", "nan", "__metadata__"]
-    ours = {name: torch.full((2, 2), float(i)) for i, name in enumerate(names)}
+    fine_tuned = {name: torch.full((2, 2), float(i)) for i, name in enumerate(names)}
     theirs = {name: torch.zeros(2, 2) for name in names}
-    net = ken.prune(ours, theirs, {"x*": 1.0, "*": 1}, "random", seed=2**63, include=["*"])
+    net = ken.prune(fine_tuned, theirs, {"x*": 1.0, "*": 1}, rule="random", seed=2**63, include=["*"])
     net = replace(net, files={"config.json": b"\x00\xff" * 50}, shards={names[0]: "model-1.safetensors"})
     loaded = ken.load(net.save(path))
     assert list(loaded) == names
@@ -153,7 +153,7 @@ def test_what_cannot_be_stored_is_refused_before_anything_is_written(path, net):
 
 
 def test_an_unfinished_file_is_no_file(path, net):
-    plan = {name: (of, net[name].pretrained) for name, of in net.outlines.items()}
+    plan = {name: (outline, net[name].pretrained) for name, outline in net.outlines.items()}
     with pytest.raises(FormatError, match="nothing has been written"), SubnetworkWriter(path, net, plan) as writer:
         writer.add("embed.weight", net["embed.weight"])
     with pytest.raises(KeyboardInterrupt), SubnetworkWriter(path, net, plan):
@@ -236,11 +236,11 @@ def test_a_record_with_another_checksum_is_refused(net, path):
 
 
 def test_rows_that_a_tensor_adds_cannot_come_from_next_to_nothing(path):
-    ours, theirs = {"w": torch.zeros(9000, 256)}, {"w": torch.zeros(2, 256)}
-    net = ken.prune(ours, theirs, 1.0, rows={"w": "grown"})
+    fine_tuned, theirs = {"w": torch.zeros(9000, 256)}, {"w": torch.zeros(2, 256)}
+    net = ken.prune(fine_tuned, theirs, 1.0, rows={"w": "grown"})
     loaded = ken.load(net.save(path))  # so many zeros are honest, and stored as they are
     assert path.stat().st_size > 9000 * 256 * 4
-    assert torch.equal(ken.inject(loaded, theirs)["w"], ours["w"])
+    assert torch.equal(ken.inject(loaded, theirs)["w"], fine_tuned["w"])
 
     def smaller(record):
         record["tensors"][0]["shape"] = [2**40, 256]

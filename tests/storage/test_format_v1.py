@@ -21,11 +21,11 @@ def arrays(side):
     return {name.removeprefix(f"{side}/"): ARRAYS[name] for name in ARRAYS.files if name.startswith(f"{side}/")}
 
 
-def same(found, wanted):
-    assert found.keys() == wanted.keys()
+def same(actual, wanted):
+    assert actual.keys() == wanted.keys()
     for name, array in wanted.items():
-        assert found[name].shape == array.shape, name
-        np.testing.assert_array_equal(found[name], array, err_msg=name)
+        assert actual[name].shape == array.shape, name
+        np.testing.assert_array_equal(actual[name], array, err_msg=name)
 
 
 @pytest.fixture

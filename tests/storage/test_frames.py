@@ -132,5 +132,5 @@ print(refused, grown < 64 << 20, highest() - before > 90 << 20)
 
 
 def test_a_bomb_is_refused_without_the_memory_it_asks_for():
-    found = subprocess.run([sys.executable, "-c", BOMB], capture_output=True, text=True, check=False)
-    assert (found.stdout, found.stderr) == ("12 True True\n", "")
+    done = subprocess.run([sys.executable, "-c", BOMB], capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr) == ("12 True True\n", "")

@@ -56,10 +56,10 @@ def shell(monkeypatch, capsys, *words):
 
 @pytest.mark.parametrize("inner", ["refs/main", "refs/new", "blobs/b0", "blobs/new", "snapshots/new", "new"])
 def test_all_that_the_cache_has_of_a_model_is_read(cached, inner, tmp_path, monkeypatch, capsys):
-    out, ours = cached / inner, small_pair().fine_tuned
+    out, tuned = cached / inner, small_pair().fine_tuned
     match = "cannot be written: it (is|lies inside) the pretrained model, "
-    refused(lambda: ken.prune(ours, ID, 0.5, out=out, overwrite=True), match, tmp_path)
-    save_file(ours, "ours.safetensors")
+    refused(lambda: ken.prune(tuned, ID, 0.5, out=out, overwrite=True), match, tmp_path)
+    save_file(tuned, "ours.safetensors")
     before = tree(tmp_path)
     assert "the pretrained model" in shell(
         *(monkeypatch, capsys, "prune", "ours.safetensors", ID, "-k", "0.5", "-o", out, "--force")
@@ -99,12 +99,12 @@ def test_no_output_takes_the_name_of_a_model_that_is_read_by_it(cached, tmp_path
 
 @pytest.mark.parametrize("command", ["inject", "prune"])
 def test_nor_on_the_command_line(cached, command, tmp_path, monkeypatch, capsys):
-    ours = small_pair().fine_tuned
-    save_file(ours, "ours.safetensors")
-    ken.prune(ours, ID, 0.5).save("net")
-    told = {"inject": ("net", ID), "prune": ("ours.safetensors", ID, "-k", "0.5")}[command]
+    tuned = small_pair().fine_tuned
+    save_file(tuned, "ours.safetensors")
+    ken.prune(tuned, ID, 0.5).save("net")
+    words = {"inject": ("net", ID), "prune": ("ours.safetensors", ID, "-k", "0.5")}[command]
     before = tree(tmp_path)
-    assert shell(monkeypatch, capsys, command, *told, "-o", ID) == (
+    assert shell(monkeypatch, capsys, command, *words, "-o", ID) == (
         f"ken: {ID} cannot be written: from then on it would be read in place of the pretrained model, the hub's {ID}; "
         "give another name\n"
     )

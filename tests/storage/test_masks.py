@@ -27,8 +27,8 @@ def gaps(mask):
 def ways(mask):
     """The bytes of a mask in every coding that can hold it, by FORMAT.md."""
     bits = np.packbits(mask).tobytes()
-    found = {"bits": bits, "bits+zstd": compressed(bits), "gaps+zstd": compressed(gaps(mask))}
-    return found | ({} if mask.any() else {"none": b""}) | ({"all": b""} if mask.all() else {})
+    stored = {"bits": bits, "bits+zstd": compressed(bits), "gaps+zstd": compressed(gaps(mask))}
+    return stored | ({} if mask.any() else {"none": b""}) | ({"all": b""} if mask.all() else {})
 
 
 @st.composite
@@ -52,16 +52,16 @@ def masks(draw):
 @given(masks())
 def test_masks_of_every_density_come_back(mask):
     coding, data = codings.encode(np.packbits(mask), mask.size, int(mask.sum()))
-    found = codings.decode(coding, memoryview(data), mask.size, int(mask.sum()))
-    assert found.dtype == np.uint8
-    np.testing.assert_array_equal(found, np.packbits(mask))
+    decoded = codings.decode(coding, memoryview(data), mask.size, retained=int(mask.sum()))
+    assert decoded.dtype == np.uint8
+    np.testing.assert_array_equal(decoded, np.packbits(mask))
 
 
 @given(masks())
 def test_a_mask_in_any_coding_is_read(mask):
     for coding, data in ways(mask).items():
-        found = codings.decode(coding, memoryview(data), mask.size, int(mask.sum()))
-        np.testing.assert_array_equal(found, np.packbits(mask), err_msg=coding)
+        decoded = codings.decode(coding, memoryview(data), mask.size, retained=int(mask.sum()))
+        np.testing.assert_array_equal(decoded, np.packbits(mask), err_msg=coding)
 
 
 @given(masks())
@@ -97,8 +97,10 @@ def test_gaps_of_any_length_are_kept(gap):
     bits = np.packbits(mask)
     coding, data = codings.encode(bits, mask.size, 1)
     assert coding == ("gaps+zstd" if gap > 127 else coding)
-    np.testing.assert_array_equal(codings.decode(coding, memoryview(data), mask.size, 1), bits)
-    np.testing.assert_array_equal(codings.decode("gaps+zstd", memoryview(compressed(leb128(gap))), mask.size, 1), bits)
+    np.testing.assert_array_equal(codings.decode(coding, memoryview(data), mask.size, retained=1), bits)
+    np.testing.assert_array_equal(
+        codings.decode("gaps+zstd", memoryview(compressed(leb128(gap))), mask.size, retained=1), bits
+    )
 
 
 BITS = b"\xf0\xf0"  # a mask of 12 entries with 8 retained
@@ -152,14 +154,14 @@ BITS = b"\xf0\xf0"  # a mask of 12 entries with 8 retained
 )
 def test_bytes_that_are_not_the_mask_are_refused(coding, data, entries, retained, message):
     with pytest.raises(FormatError, match=message):
-        codings.decode(coding, memoryview(data), entries, retained)
+        codings.decode(coding, memoryview(data), entries, retained=retained)
 
 
 def test_gaps_whose_frame_does_not_say_its_size_are_refused():
     stream = zstandard.ZstdCompressor().compressobj()
     data = stream.compress(b"\0\1") + stream.flush()
     with pytest.raises(FormatError, match="must give at most 2 bytes .*, their frame says nothing "):
-        codings.decode("gaps+zstd", memoryview(data), 12, 2)
+        codings.decode("gaps+zstd", memoryview(data), 12, retained=2)
 
 
 @given(st.sampled_from(["bits", "bits+zstd"]), st.binary(max_size=40), st.integers(0, 300), st.integers(0, 300))
@@ -167,7 +169,7 @@ def test_whatever_comes_in_is_refused_or_a_mask(coding, data, entries, retained)
     if coding != "bits":
         data = compressed(data)
     try:
-        bits = codings.decode(coding, memoryview(data), entries, retained)
+        bits = codings.decode(coding, memoryview(data), entries, retained=retained)
     except FormatError:
         return
     mask = np.unpackbits(bits)
@@ -180,7 +182,7 @@ def test_gaps_are_refused_or_mark_what_they_say(steps, entries, retained):
     data = memoryview(compressed(b"".join(map(leb128, steps))))
     if len(steps) != retained or (retained and positions[-1] >= entries):
         with pytest.raises(FormatError):
-            codings.decode("gaps+zstd", data, entries, retained)
+            codings.decode("gaps+zstd", data, entries, retained=retained)
     else:
-        found = np.unpackbits(codings.decode("gaps+zstd", data, entries, retained))
-        assert np.flatnonzero(found).tolist() == positions.tolist()
+        decoded = np.unpackbits(codings.decode("gaps+zstd", data, entries, retained=retained))
+        assert np.flatnonzero(decoded).tolist() == positions.tolist()

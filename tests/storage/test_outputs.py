@@ -35,12 +35,12 @@ def run(*words):
 
 def tree(folder):
     """Everything in a folder: links, bytes, rights, and which files are one."""
-    found = {}
+    states = {}
     for path in sorted(folder.rglob("*")):
         status = path.lstat()
         what = path.readlink() if path.is_symlink() else path.read_bytes() if stat.S_ISREG(status.st_mode) else None
-        found[path] = (what, status.st_mode, status.st_ino, status.st_mtime_ns)
-    return found
+        states[path] = (what, status.st_mode, status.st_ino, status.st_mtime_ns)
+    return states
 
 
 @pytest.fixture(scope="module")
@@ -54,8 +54,8 @@ def world(tmp_path_factory):
         save_file(state, home / f"{name}.safetensors")
     folders = ken.Pair(home / "fine_tuned", home / "pretrained")
     net, other = (ken.prune(*folders, 0.5, rule, out=home / name) for rule, name in (("ken", "net"), ("grid", "other")))
-    told = {"evaluate": lambda _: 0.5, "progress": False, "results": home / "kept.jsonl"}
-    ken.sweep(pair, [0.5], ["ken"], **told).to_csv(home / "table.csv", index=False)
+    options = {"evaluate": lambda _: 0.5, "progress": False, "results": home / "kept.jsonl"}
+    ken.sweep(pair, [0.5], ["ken"], **options).to_csv(home / "table.csv", index=False)
     (home / "texts.csv").write_text("text,label\na,0\n")
     (home / "tokenizer").mkdir()
     (home / "tokenizer" / "tokenizer.json").write_text("{}")
@@ -93,57 +93,65 @@ def ways():
     """Name → what is read, and a function of the world and the output; overwrite or --force is on wherever it is."""
 
     def view(name):
-        return lambda of, out: of.views[name].to_html(out, overwrite=True)
+        return lambda world, out: world.views[name].to_html(out, overwrite=True)
 
-    def sweep(function, *told):
-        def call(of, out):
-            function(of.pair, *told, evaluate=lambda _: pytest.fail("work has begun"), results=out, progress=False)
+    def sweep(function, *arguments):
+        def call(world, out):
+            function(
+                world.pair, *arguments, evaluate=lambda _: pytest.fail("work has begun"), results=out, progress=False
+            )
 
         return call
 
-    def models(of, kind):
-        return (of.home / name for name in kind)
+    def models(world, kind):
+        return (world.home / name for name in kind)
 
-    found = {
-        "prune": (FOLDERS, lambda of, out: ken.prune(*of.pair, 0.5, out=out, overwrite=True)),
-        "prune files": (FILES, lambda of, out: ken.prune(*models(of, FILES), 0.5, out=out, overwrite=True)),
-        "save": (("net",), lambda of, out: of.net.save(out, overwrite=True)),
-        "export": (("net", "pretrained"), lambda of, out: ken.export(of.net, of.pair.pretrained, out)),
+    writers = {
+        "prune": (FOLDERS, lambda world, out: ken.prune(*world.pair, 0.5, out=out, overwrite=True)),
+        "prune files": (FILES, lambda world, out: ken.prune(*models(world, FILES), 0.5, out=out, overwrite=True)),
+        "save": (("net",), lambda world, out: world.net.save(out, overwrite=True)),
+        "export": (("net", "pretrained"), lambda world, out: ken.export(world.net, world.pair.pretrained, out)),
         "sweep": (FOLDERS, sweep(ken.sweep, [0.5])),
         "smallest_k": (FOLDERS, sweep(ken.smallest_k, 0.1)),
         "report": (
             ("net", "other", "table.csv", *FOLDERS),
-            lambda of, out: kenviz.report(
-                *(of.net, of.pair, out), results=str(of.home / "table.csv"), compare=of.other, overwrite=True
+            lambda world, out: kenviz.report(
+                *(world.net, world.pair, out),
+                results=str(world.home / "table.csv"),
+                compare=world.other,
+                overwrite=True,
             ),
         ),
         "ken prune": (
             FOLDERS,
-            lambda of, out: run("prune", *of.pair, "-k", "0.5", "-o", out, "--force"),
+            lambda world, out: run("prune", *world.pair, "-k", "0.5", "-o", out, "--force"),
         ),
-        "ken inject": (("net", "pretrained"), lambda of, out: run("inject", of.home / "net", of.pair[1], "-o", out)),
+        "ken inject": (
+            ("net", "pretrained"),
+            lambda world, out: run("inject", world.home / "net", world.pair[1], "-o", out),
+        ),
         "ken report": (
             ("net", "other", "kept.jsonl", *FOLDERS),
-            lambda of, out: run(
-                *("report", of.home / "net", *of.pair, "--compare", of.home / "other"),
-                *("--results", of.home / "kept.jsonl", "-o", out, "--force"),
+            lambda world, out: run(
+                *("report", world.home / "net", *world.pair, "--compare", world.home / "other"),
+                *("--results", world.home / "kept.jsonl", "-o", out, "--force"),
             ),
         ),
         "ken demo": (("cache",), demo),
     }
     for option in ("-o", "--results"):
-        found[f"ken sweep {option}"] = (
+        writers[f"ken sweep {option}"] = (
             (*FOLDERS, "texts.csv", "tokenizer"),
-            lambda of, out, option=option: run(
-                *("sweep", *of.pair, "--texts", of.home / "texts.csv", "--tokenizer", of.home / "tokenizer"),
+            lambda world, out, option=option: run(
+                *("sweep", *world.pair, "--texts", world.home / "texts.csv", "--tokenizer", world.home / "tokenizer"),
                 *(option, out, "--force"),
             ),
         )
     for name in ("MatrixView", "LayersView", "NeighbourView", "RetentionView", "RowView", "Explorer"):
-        found[name] = (("net", *FOLDERS), view(name))
-    found["CompareView"] = (("net", "other", *FOLDERS), view("CompareView"))
-    found["SweepView"] = (("kept.jsonl",), view("SweepView"))
-    return found
+        writers[name] = (("net", *FOLDERS), view(name))
+    writers["CompareView"] = (("net", "other", *FOLDERS), view("CompareView"))
+    writers["SweepView"] = (("kept.jsonl",), view("SweepView"))
+    return writers
 
 
 WAYS = ways()
@@ -328,10 +336,10 @@ KINDS = {
 @pytest.mark.parametrize("way", ["prune", "report", "save", "view", "ken prune", "ken report"])
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_file_of_another_kind_is_replaced_on_request_alone(world, tmp_path, way, kind):
-    told = {"report": ("report", world.home / "net", *world.pair), "prune": ("prune", *world.pair, "-k", "0.5")}
+    commands = {"report": ("report", world.home / "net", *world.pair), "prune": ("prune", *world.pair, "-k", "0.5")}
 
     def shell(out, overwrite=False):
-        words = [*told[way.removeprefix("ken ")], "-o", out, *(["--force"] if overwrite else [])]
+        words = [*commands[way.removeprefix("ken ")], "-o", out, *(["--force"] if overwrite else [])]
         run(*words, *(["--sections", "glossary"] if "report" in way else []))
 
     write = {

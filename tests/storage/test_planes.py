@@ -36,19 +36,19 @@ def encoded(distances, cuts=(), plain=False):
     encoder = Encoder(distances.itemsize, distances.size)
     for part in np.split(distances, sorted(cuts)):
         encoder.add(part)
-    found = encoder.finish()
-    found = encoder.plain() if plain else found
-    stored = [b"".join(plane.parts) for plane in found]
-    assert [plane.length for plane in found] == [*map(len, stored)]
+    finished = encoder.finish()
+    finished = encoder.plain() if plain else finished
+    stored = [b"".join(plane.parts) for plane in finished]
+    assert [plane.length for plane in finished] == [*map(len, stored)]
     return stored
 
 
 def decoded(data, lengths, retained, dtype, cuts=()):
     """Both ways to decode: whole, and a stretch at a time."""
-    at_once = lambda: decode(memoryview(data), lengths, retained, dtype)  # noqa: E731
+    at_once = lambda: decode(memoryview(data), lengths, retained, dtype=dtype)  # noqa: E731
 
     def in_stretches():
-        decoder = Decoder(Entries.of(torch.tensor([*data], dtype=torch.uint8)), lengths, retained, dtype)
+        decoder = Decoder(Entries.from_tensor(torch.tensor([*data], dtype=torch.uint8)), lengths, retained, dtype=dtype)
         steps = np.diff([0, *sorted(cuts), retained])
         return np.concatenate([decoder.take(int(step)) for step in steps])
 
@@ -94,10 +94,10 @@ def test_distances_come_back(given, compress):
         # a frame as long as the plane would be read as the plane itself
         data = [compressed(p) if len(compressed(p)) != len(p) else p for p in data]
     for stored in (data, encoded(distances, cuts, plain=not compress)):
-        for way in decoded(b"".join(stored), [*map(len, stored)], distances.size, distances.dtype, cuts):
-            found = way()
-            assert found.dtype == distances.dtype
-            np.testing.assert_array_equal(found, distances)
+        for way in decoded(b"".join(stored), [*map(len, stored)], distances.size, dtype=distances.dtype, cuts=cuts):
+            actual = way()
+            assert actual.dtype == distances.dtype
+            np.testing.assert_array_equal(actual, distances)
 
 
 ZIPPED = compressed(bytes(300))
@@ -130,4 +130,4 @@ ZIPPED = compressed(bytes(300))
 @pytest.mark.parametrize("way", [0, 1])
 def test_bytes_that_are_not_the_distances_are_refused(data, lengths, message, way):
     with pytest.raises(FormatError, match=message):
-        decoded(data, lengths, 300, np.dtype(np.uint16), cuts=[7, 100])[way]()
+        decoded(data, lengths, 300, dtype=np.dtype(np.uint16), cuts=[7, 100])[way]()

@@ -42,11 +42,11 @@ def turned(net, pair):
 
 
 def other_fine_tuned(net, pair):
-    return ken.Pair({name: of + 0.125 for name, of in pair.fine_tuned.items()}, pair.pretrained)
+    return ken.Pair({name: tensor + 0.125 for name, tensor in pair.fine_tuned.items()}, pair.pretrained)
 
 
 def other_pretrained(net, pair):
-    return ken.Pair(pair.fine_tuned, {name: of + 0.125 for name, of in pair.pretrained.items()})
+    return ken.Pair(pair.fine_tuned, {name: tensor + 0.125 for name, tensor in pair.pretrained.items()})
 
 
 def injected(net, pair):
@@ -54,7 +54,7 @@ def injected(net, pair):
 
 
 def another_dtype(net, pair):
-    return ken.Pair({name: of.to(torch.bfloat16) for name, of in pair.fine_tuned.items()}, pair.pretrained)
+    return ken.Pair({name: tensor.to(torch.bfloat16) for name, tensor in pair.fine_tuned.items()}, pair.pretrained)
 
 
 @pytest.mark.parametrize("reader", READERS)
@@ -139,8 +139,12 @@ def test_models_that_do_not_even_pair_the_wrong_way_round_are_told_so(pair):
 
 
 def test_two_fine_tunings_are_compared_on_either_pair_and_on_no_third(pair):
-    second = ken.Pair({name: of + 0.01 * torch.ones_like(of) for name, of in pair.fine_tuned.items()}, pair.pretrained)
-    third = ken.Pair({name: of + 0.02 * torch.ones_like(of) for name, of in pair.fine_tuned.items()}, pair.pretrained)
+    second = ken.Pair(
+        {name: tensor + 0.01 * torch.ones_like(tensor) for name, tensor in pair.fine_tuned.items()}, pair.pretrained
+    )
+    third = ken.Pair(
+        {name: tensor + 0.02 * torch.ones_like(tensor) for name, tensor in pair.fine_tuned.items()}, pair.pretrained
+    )
     a, b = ken.prune(*pair, 0.5), ken.prune(*second, 0.5)
     ken.retention.compare(a, b, pair)
     ken.retention.compare(a, b, second)

@@ -12,7 +12,7 @@ from transformers import BertConfig, BertForSequenceClassification
 import ken
 from ken.errors import FormatError
 
-COPIES = {"copy": copy.copy, "deepcopy": copy.deepcopy, "pickle": lambda of: pickle.loads(pickle.dumps(of))}  # noqa: S301
+COPIES = {"copy": copy.copy, "deepcopy": copy.deepcopy, "pickle": lambda value: pickle.loads(pickle.dumps(value))}  # noqa: S301
 
 
 def models(seed=0):
@@ -76,12 +76,12 @@ def test_equal_is_what_was_made_alike_of_the_same_models(net, pair, tmp_path):
 
 
 def test_a_nan_that_is_carried_is_equal_to_itself(tmp_path):
-    ours, theirs = models(0), models(1)
-    ours["new"] = torch.tensor([float("nan"), -0.0])
-    net = ken.prune(ours, theirs, 2)
+    tuned, theirs = models(0), models(1)
+    tuned["new"] = torch.tensor([float("nan"), -0.0])
+    net = ken.prune(tuned, theirs, 2)
     assert net == ken.load(net.save(tmp_path / "net.ken.safetensors"))
-    ours["new"] = torch.tensor([float("nan"), 0.0])
-    assert net["new"] != ken.prune(ours, theirs, 2)["new"]
+    tuned["new"] = torch.tensor([float("nan"), 0.0])
+    assert net["new"] != ken.prune(tuned, theirs, 2)["new"]
 
 
 def test_a_model_with_a_config_is_equal_to_itself_from_a_file(tmp_path):
@@ -93,14 +93,14 @@ def test_a_model_with_a_config_is_equal_to_itself_from_a_file(tmp_path):
         "vocab_size": 9,
     }
     with torch.random.fork_rng(devices=[]):
-        ours, theirs = (BertForSequenceClassification(BertConfig(**small, num_labels=3)) for _ in range(2))
-        ours.save_pretrained(tmp_path / "ours")
-    for source in (ours, tmp_path / "ours"):
+        tuned, theirs = (BertForSequenceClassification(BertConfig(**small, num_labels=3)) for _ in range(2))
+        tuned.save_pretrained(tmp_path / "ours")
+    for source in (tuned, tmp_path / "ours"):
         net = ken.prune(source, theirs, 0.5)
         assert net == ken.load(net.save(tmp_path / f"{type(source).__name__}.ken.safetensors"))
 
 
-def told(net):
+def summary(net):
     values = {name: (tensor.retained, tensor.dtype) for name, tensor in net.items()}
     return values, net, float(net["norm.weight"].value.sum()), net["a.weight"].mask().tolist()
 
@@ -109,8 +109,8 @@ def told(net):
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_other_processes_have_the_same(either, method):
     with multiprocessing.get_context(method).Pool(2) as pool:
-        for found in pool.map(told, [either] * 4):
-            assert found == told(either)
+        for seen in pool.map(summary, [either] * 4):
+            assert seen == summary(either)
 
 
 class Items(torch.utils.data.Dataset):
@@ -129,8 +129,8 @@ class Items(torch.utils.data.Dataset):
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_workers_of_a_data_loader_share_it(net, tmp_path):
     stored = ken.load(net.save(tmp_path / "net.ken.safetensors"))
-    found = torch.cat(list(torch.utils.data.DataLoader(Items(stored), batch_size=8, num_workers=2)))
-    assert (found == ken.inject(net, models(1))["a.weight"].sum()).all()
+    sums = torch.cat(list(torch.utils.data.DataLoader(Items(stored), batch_size=8, num_workers=2)))
+    assert (sums == ken.inject(net, models(1))["a.weight"].sum()).all()
 
 
 def test_a_file_that_is_gone_or_another_is_said_so(net, pair, tmp_path, monkeypatch):
@@ -161,5 +161,5 @@ def test_what_holds_a_subnetwork_can_be_copied_too(either, tmp_path, make):
     rows = ken.explain(either, pair, "a.weight")
     assert make(rows)[2].entry(3).text == rows[2].entry(3).text
     assert make(rows[2].entry(3)).text == rows[2].entry(3).text
-    found = ken.retention.Retention(either, pair)
-    assert make(found).table().equals(found.table())
+    retention = ken.retention.Retention(either, pair)
+    assert make(retention).table().equals(retention.table())

@@ -15,7 +15,7 @@ from ken.subnetwork.retained_tensor import RetainedTensor
 def test_any_mask_is_kept_and_applied_bit_for_bit(pair, seed, raw):
     fine_tuned, pretrained = pair
     mask = np.random.default_rng(seed).random(tuple(fine_tuned.shape)) < 0.4
-    tensor = RetainedTensor.of(fine_tuned, mask, pretrained, "w", raw)
+    tensor = RetainedTensor.of(fine_tuned, mask, pretrained, name="w", raw=raw)
     np.testing.assert_array_equal(tensor.mask(), mask)
     assert tensor.retained == mask.sum()
     merged = tensor.onto(pretrained)
@@ -23,7 +23,9 @@ def test_any_mask_is_kept_and_applied_bit_for_bit(pair, seed, raw):
     assert merged.dtype == fine_tuned.dtype
     assert bits(merged) == bits(want)
     assert tensor.result == fingerprint(want)
-    assert tensor.pretrained == Reference("w", tuple(pretrained.shape), pretrained.dtype, fingerprint(pretrained))
+    assert tensor.pretrained == Reference(
+        "w", tuple(pretrained.shape), pretrained.dtype, fingerprint=fingerprint(pretrained)
+    )
 
 
 @given(st.integers(0, 9), st.integers(0, 9), st.integers(1, 20))
@@ -39,20 +41,26 @@ def test_an_empty_tensor_has_no_rows():
     assert tensor.row_mask().shape == (0, 0)
 
 
-def of(shape, mask, ulps):
-    there = Reference("w", shape, torch.float32, "0" * 32)
+def by_hand(shape, mask, ulps):
+    reference = Reference("w", shape, torch.float32, fingerprint="0" * 32)
     return RetainedTensor(
-        shape, torch.float32, np.array(mask, np.uint8), np.array(ulps, np.uint32), there, "0" * 32, "0" * 32
+        shape,
+        torch.float32,
+        np.array(mask, np.uint8),
+        ulps=np.array(ulps, np.uint32),
+        pretrained=reference,
+        fine_tuned="0" * 32,
+        result="0" * 32,
     )
 
 
 def test_a_tensor_that_contradicts_itself_is_refused():
     with pytest.raises(SubnetworkError, match=r"retains 2 entries of float32, but distances of shape \(3,\)"):
-        of((2, 2), [0b11000000], [1, 2, 3])
+        by_hand((2, 2), [0b11000000], [1, 2, 3])
     with pytest.raises(SubnetworkError, match=r"mask of 9 entries must be uint8 of \(2,\), got uint8 of \(1,\)"):
-        of((3, 3), [0], [])
+        by_hand((3, 3), [0], [])
     with pytest.raises(SubnetworkError, match="the 4 spare bits behind the mask must be 0"):
-        of((2, 2), [0b00000001], [1])
+        by_hand((2, 2), [0b00000001], [1])
     with pytest.raises(SubnetworkError, match="the mask has 3 entries, the tensor 4"):
         RetainedTensor.of(torch.zeros(4), np.zeros(3, bool), torch.zeros(4))
 

@@ -70,9 +70,9 @@ def packed(mask):
 @given(cases())
 def test_distances_are_differences_of_keys(case):
     fine_tuned, base, mask = case
-    found = take(fine_tuned, base, packed(mask), int(mask.sum()))
-    assert found.dtype == base.dtype
-    np.testing.assert_array_equal(found, distances(fine_tuned, base, mask))
+    actual = take(fine_tuned, base, packed(mask), retained=int(mask.sum()))
+    assert actual.dtype == base.dtype
+    np.testing.assert_array_equal(actual, distances(fine_tuned, base, mask))
 
 
 @given(cases(), st.booleans())
@@ -80,11 +80,11 @@ def test_the_base_and_the_distances_give_the_fine_tuned_bits_and_the_way_back_th
     fine_tuned, base, mask = case
     if vector and not available(width(base)):
         return
-    there = packed(mask), distances(fine_tuned, base, mask)
+    step = packed(mask), distances(fine_tuned, base, mask)
     values = base.copy()
-    exchange(values, None, there, vector)
+    exchange(values, None, step, vector=vector)
     np.testing.assert_array_equal(values, np.where(mask, fine_tuned, base))
-    exchange(values, there, None, vector)
+    exchange(values, step, None, vector=vector)
     np.testing.assert_array_equal(values, base)
 
 
@@ -94,16 +94,16 @@ def test_one_pass_moves_down_by_one_mask_and_up_by_another(case, data):
     mask_up = data.draw(masks(values.size))
     down = distances(other, values, mask_down)
     up = distances(values, other, mask_up)
-    want = moved(moved(values, mask_down, down, -1), mask_up, up, +1)
+    want = moved(moved(values, mask_down, down, sign=-1), mask_up, up, sign=+1)
     step_down, step_up = (packed(mask_down), down), (packed(mask_up), up)
     for vector in (False, True, None):
         if vector and not available(width(values)):
             continue
-        found = values.copy()
-        exchange(found, step_down, step_up, vector)
-        np.testing.assert_array_equal(found, want)
-        exchange(found, step_up, step_down, vector)
-        np.testing.assert_array_equal(found, values)
+        actual = values.copy()
+        exchange(actual, step_down, step_up, vector=vector)
+        np.testing.assert_array_equal(actual, want)
+        exchange(actual, step_up, step_down, vector=vector)
+        np.testing.assert_array_equal(actual, values)
 
 
 @pytest.mark.parametrize("wide", WIDTHS)
@@ -115,7 +115,7 @@ def test_nothing_beside_the_values_is_touched_wherever_they_begin(wide):
             before, mask = whole.copy(), rng.random(n) < 0.7
             moves = floats(rng, 3 + int(mask.sum()), wide)[3:]
             exchange(whole[start : start + n], None, (packed(mask), moves))
-            before[start : start + n] = moved(before[start : start + n], mask, moves, +1)
+            before[start : start + n] = moved(before[start : start + n], mask, moves, sign=+1)
             np.testing.assert_array_equal(whole, before)
 
 
@@ -124,9 +124,9 @@ def test_nothing_to_move_leaves_every_bit(wide):
     values = special(wide)
     nothing = np.zeros(-(-values.size // 8), np.uint8), np.zeros(0, values.dtype)
     for down, up in ((None, None), (nothing, None), (None, nothing), (nothing, nothing)):
-        found = values.copy()
-        exchange(found, down, up)
-        np.testing.assert_array_equal(found, values)
+        actual = values.copy()
+        exchange(actual, down, up)
+        np.testing.assert_array_equal(actual, values)
     empty = values[:0].copy()
     exchange(empty, None, (nothing[0][:0], nothing[1]))
     assert empty.size == 0
@@ -162,17 +162,17 @@ def test_one_more_in_keys_is_the_next_number(kind, data):
         after = np.nextafter(number, kind(np.inf))
     if number == 0 or after == 0:  # numpy knows one zero, keys know two
         return
-    found = keys(np.array([number, after]).view(f"u{number.itemsize}"))
-    assert (int(found[1]) - int(found[0])) % 2 ** (8 * number.itemsize) == 1
+    actual = keys(np.array([number, after]).view(f"u{number.itemsize}"))
+    assert (int(actual[1]) - int(actual[0])) % 2 ** (8 * number.itemsize) == 1
 
 
 @given(cases())
 def test_keys_are_those_of_the_definition_and_their_own_inverse(case):
     bits, w = case[0], 8 * width(case[0])
-    found = keys(bits)
-    assert found.dtype == bits.dtype
-    assert found.tolist() == [key(b, w) % (1 << w) for b in bits.tolist()]
-    np.testing.assert_array_equal(keys(found), bits)
+    actual = keys(bits)
+    assert actual.dtype == bits.dtype
+    assert actual.tolist() == [key(b, w) % (1 << w) for b in bits.tolist()]
+    np.testing.assert_array_equal(keys(actual), bits)
 
 
 @given(LENGTHS, st.integers(0, 2**32 - 1), st.sampled_from([0.0, 0.1, 0.5, 1.0]))
@@ -201,9 +201,9 @@ def test_pieces_cover_a_tensor_once_and_in_step(case, step):
 def test_a_large_tensor_is_cut_between_bytes_of_its_mask():
     n = 2 * PIECE + 13
     mask = np.random.default_rng(0).random(n) < 0.3
-    found = [*pieces(packed(mask), n)]
-    assert [entry for entry, _, _ in found] == [slice(0, PIECE), slice(PIECE, 2 * PIECE), slice(2 * PIECE, n)]
-    for entry, part, kept in found:
+    actual = [*pieces(packed(mask), n)]
+    assert [entry for entry, _, _ in actual] == [slice(0, PIECE), slice(PIECE, 2 * PIECE), slice(2 * PIECE, n)]
+    for entry, part, kept in actual:
         assert (part.start * 8, kept.start) == (entry.start, mask[: entry.start].sum())
         assert kept.stop == mask[: entry.stop].sum()
     assert [*pieces(packed(mask[:PIECE]), PIECE)] == [(slice(0, PIECE), slice(None), slice(None))]

@@ -1,11 +1,11 @@
 import re
-import threading
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 import traitlets
+from at_once import set_at_once
 from kenviz_models import HOSTILE, small_pair
 
 import ken
@@ -14,6 +14,7 @@ import kenviz.study.comparison
 from kenviz import CompareView
 from kenviz.figures import compare as figures
 from kenviz.figures import overlap
+from kenviz.tiles.overlap_tiles import shares
 
 QUERY = "layer.1.query.weight"
 MATRICES = ["embed.weight", *(f"layer.{i}.{kind}.weight" for i in range(2) for kind in ("query", "out"))]
@@ -59,8 +60,8 @@ class TestDots:
         assert list(view.numbers().index) == MATRICES
         for measure in wanted[0][0]:
             view.measure = measure
-            np.testing.assert_allclose(view.pane.column("dots", "value"), [of[measure] for of, _ in wanted])
-            np.testing.assert_allclose(view.pane.column("dots", "chance"), [of[measure] for _, of in wanted])
+            np.testing.assert_allclose(view.pane.column("dots", "value"), [values[measure] for values, _ in wanted])
+            np.testing.assert_allclose(view.pane.column("dots", "chance"), [chance[measure] for _, chance in wanted])
             shown = view.figure.select_one({"name": "values"})
             every = [*view.pane.column("dots", "value"), *view.pane.column("dots", "chance")]
             assert shown.start < min(every) <= max(every) < shown.end
@@ -173,7 +174,7 @@ class TestTwoTasks:
         assert "not known" in view.caption
         assert np.isnan(view.pane.column("dots", "value")).all()
 
-        both = CompareView(a, b, pair, second, measure="update_share_b")
+        both = CompareView(a, b, pair, pair_b=second, measure="update_share_b")
         assert "of each one's own" in both.caption
         own = [by_definition(a, b, second, name)[0]["update_share_b"] for name in MATRICES]
         np.testing.assert_allclose(both.pane.column("dots", "value"), own)
@@ -187,7 +188,7 @@ class TestTwoTasks:
 
 
 def test_what_cannot_be_compared_is_refused(net, pair):
-    smaller = ken.Pair(*({QUERY: of[QUERY][:12]} for of in pair))
+    smaller = ken.Pair(*({QUERY: model[QUERY][:12]} for model in pair))
     with pytest.raises(ValueError, match=rf"{QUERY}: shape \(24, 24\) in a, \(12, 24\) in b; only masks of one shape"):
         CompareView(net, ken.prune(*smaller, 3), pair)
     with pytest.raises(ValueError, match=rf"{QUERY}: cut into rows as '' in a, as 'whole' in b"):
@@ -195,7 +196,7 @@ def test_what_cannot_be_compared_is_refused(net, pair):
     with pytest.raises(ValueError, match="no pruned tensor in common"):
         CompareView(net, ken.prune(*pair, 3, exclude=["*"]), pair)
     with pytest.raises(ValueError, match=r"the subnetwork has shape \(24, 24\), the fine-tuned model \(12, 24\)"):
-        CompareView(net, net, ken.Pair(*(of | {QUERY: of[QUERY][:12]} for of in pair)))
+        CompareView(net, net, ken.Pair(*(model | {QUERY: model[QUERY][:12]} for model in pair)))
     part = CompareView(net, ken.prune(*pair, 3, exclude=["layer.0.*"]), pair)
     assert "Left out: 1 vector and 3 tensors that only one of the two has pruned." in part.caption
 
@@ -217,7 +218,7 @@ def test_what_is_not_there_is_refused_and_changes_nothing(view, net, other, pair
 def test_itself_has_everything_in_common(net, pair):
     view = CompareView(net, net, pair)
     assert (view.numbers()["jaccard"] == 1).all()
-    assert set(np.unique(view.tiles.shares.argmax(axis=0))) <= {0, 3}
+    assert set(np.unique(shares(view.tiles).argmax(axis=0))) <= {0, 3}
 
 
 def test_code_makes_the_same_view_again(net, other, pair, view):
@@ -243,12 +244,7 @@ def test_names_of_strangers_are_text_and_the_page_asks_for_nothing(tmp_path):
 
 
 def test_two_threads_leave_a_whole_state(net, other, view):
-    changes = ([("tensor", name) for name in MATRICES * 3], [("measure", m) for m in list(figures.MEASURES) * 3])
-    threads = [threading.Thread(target=lambda of=of: [setattr(view, *one) for one in of]) for of in changes]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    set_at_once(view, ("tensor", MATRICES * 3), ("measure", list(figures.MEASURES) * 3))
     name = MATRICES[-1]
     assert view.tensor == name
     np.testing.assert_array_equal(view.pane.column("tiles", "a"), 100 * net[name].mask())

@@ -1,11 +1,11 @@
 import itertools
 import operator
 import re
-import threading
 
 import pandas as pd
 import pytest
 import traitlets
+from at_once import at_once
 from kenviz_models import HOSTILE, small_pair
 
 import ken
@@ -220,12 +220,7 @@ def test_threads_leave_all_parts_at_one_place(explorer):
         ("row_view", [("row", r) for r in range(16)]),
         ("matrix", [("entry", (r, r)) for r in range(16)]),
     ]
-    threads = [threading.Thread(target=walk, args=job) for job in jobs]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(60)
-    assert not any(thread.is_alive() for thread in threads)
+    at_once(*(lambda job=job: walk(*job) for job in jobs))
     tensors, row, entry, marked = places(explorer)
     assert tensors == {explorer.tensor}
     assert (row, entry) == (explorer.row, explorer.column)

@@ -11,12 +11,12 @@ from kenviz.tiles.pyramid import Levels, blocks, lattice, read_sums
 
 def sums_by_hand(values, place):
     """Sums over the same tiles, one at a time."""
-    found = np.empty((place.rows, place.columns))
+    sums = np.empty((place.rows, place.columns))
     for i in range(place.rows):
         for j in range(place.columns):
             r, c = place.first_row + i * place.tile_rows, place.first_column + j * place.tile_columns
-            found[i, j] = values[r : r + place.tile_rows, c : c + place.tile_columns].sum()
-    return found
+            sums[i, j] = values[r : r + place.tile_rows, c : c + place.tile_columns].sum()
+    return sums
 
 
 @pytest.fixture(autouse=True)
@@ -47,7 +47,7 @@ def test_sums_over_any_tiles_are_those_of_the_entries(place_and_part, seed):
             made.put(rows, matrix[rows])
         made.finish()
         wide = np.int64 if dtype is None else np.float64
-        got = made.sums(place) if place.level else read_sums(lambda rows, of=matrix: of[rows], place, np.asarray, wide)
+        got = made.sums(place) if place.level else read_sums(matrix.__getitem__, lambda part: (part, None), place)[0]
         assert got.dtype == wide
         want = sums_by_hand(matrix, place)
         tolerance = 0 if dtype is None else 1e-6 * place.tile_rows * place.tile_columns
@@ -73,13 +73,13 @@ def test_tiles_cover_the_part_asked_for_are_not_too_many_and_take_bounded_work(p
 
 @given(st.integers(1, 10**6), st.integers(1, 10**5))
 def test_levels_are_made_of_one_another_and_the_finest_is_bounded(rows, n):
-    found = blocks((rows, n))
-    for (r, c), (down, across) in itertools.pairwise(found):
+    levels = blocks((rows, n))
+    for (r, c), (down, across) in itertools.pairwise(levels):
         assert down % r == 0
         assert across % c == 0
-    if len(found) > 1:
-        assert -(-rows // found[1][0]) * -(-n // found[1][1]) <= 3000
-    assert max(-(-rows // found[-1][0]), -(-n // found[-1][1])) <= 24
+    if len(levels) > 1:
+        assert -(-rows // levels[1][0]) * -(-n // levels[1][1]) <= 3000
+    assert max(-(-rows // levels[-1][0]), -(-n // levels[-1][1])) <= 24
 
 
 def test_the_largest_embedding_takes_some_ninety_megabytes_and_no_more_tiles_than_a_screen_shows(monkeypatch):

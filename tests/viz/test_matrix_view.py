@@ -1,12 +1,12 @@
 """MatrixView: what is shown against the models' own numbers, what is asked of the models, and what is refused."""
 
 import re
-import threading
 
 import numpy as np
 import pytest
 import torch
 import traitlets
+from at_once import at_once
 from kenviz_models import HOSTILE, small_pair
 
 import ken
@@ -60,8 +60,8 @@ def test_entries_are_those_of_the_models_to_half_a_step(net, pair, show):
     np.testing.assert_allclose(
         got, want.clip(scale.low, scale.high), rtol=0, atol=(scale.high - scale.low) / 508 * (1 + 1e-9)
     )
-    for name, there in (("above", want > scale.high * (1 + 1e-12)), ("below", want < scale.low * (1 + 1e-12))):
-        rows, columns = np.nonzero(there)
+    for name, beyond in (("above", want > scale.high * (1 + 1e-12)), ("below", want < scale.low * (1 + 1e-12))):
+        rows, columns = np.nonzero(beyond)
         np.testing.assert_array_equal(view.pane.column(name, "x"), columns + 0.5)
         np.testing.assert_array_equal(view.pane.column(name, "y"), rows + 3.5)
         item = view.figure.select_one({"name": f"legend_{name}"})
@@ -102,7 +102,7 @@ def test_zoomed_out_a_tile_is_the_mean_of_its_entries_of_any_dtype(monkeypatch):
     pair = ken.Pair({"w": fine_tuned}, {"w": pretrained})
     net = ken.prune(*pair, 20, rows={"w": "grown"})
     view = MatrixView(net, pair, "w", show="update")
-    assert (view.tiles.tile_rows, view.tiles.tile_columns) == (4, 4)
+    assert (view.tiles.place.tile_rows, view.tiles.place.tile_columns) == (4, 4)
     padded = np.full((1007, 70), np.nan)
     padded[:1000] = fine_tuned[:1000].double().numpy() - pretrained.double().numpy()
     want = np.full((252, 18), np.nan)
@@ -285,12 +285,7 @@ def test_threads_leave_what_is_shown_in_step_with_the_state(net, pair):
         lambda i: setattr(view, "entry", (i, 2)),
         lambda i: setattr(view, "clip", 0.5 + i / 100),
     ]
-    threads = [threading.Thread(target=lambda job=job: [job(i) for i in range(15)]) for job in jobs]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(60)
-    assert not any(thread.is_alive() for thread in threads)
+    at_once(*(lambda job=job: [job(i) for i in range(15)] for job in jobs))
     again = MatrixView(net, pair, **view.state)
     np.testing.assert_array_equal(view.pane.column("tiles", "image"), again.pane.column("tiles", "image"))
     assert view.caption == again.caption

@@ -1,13 +1,13 @@
 """NeighbourView, its counts and their chance, against counts made entry by entry and against all masks there are."""
 
 import itertools
-import threading
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 import traitlets
+from at_once import set_at_once
 from hypothesis import given
 from hypothesis import strategies as st
 from kenviz_models import HOSTILE, small_pair
@@ -15,9 +15,9 @@ from scipy.ndimage import convolve
 
 import ken
 import kenviz
+from ken.retention.statistics import expected_neighbours
 from kenviz import NeighbourView
 from kenviz.figures.neighbours import MOST_WRITTEN
-from kenviz.study.neighbour_chance import expected
 from kenviz.tiles import pyramid
 from kenviz.tiles.neighbour_tiles import RESET, Neighbours
 
@@ -27,11 +27,11 @@ EMBED, QUERY, OUT = "embed.weight", "layer.1.query.weight", "layer.0.out.weight"
 def looked_at(mask):
     """The definition: for every retained entry, look left, right, up and down."""
     rows, n = mask.shape
-    found = np.full(mask.shape, RESET, np.uint8)
+    counts = np.full(mask.shape, RESET, np.uint8)
     for i, j in np.argwhere(mask):
         around = [(i - 1, j), (i + 1, j), (i, j - 1), (i, j + 1)]
-        found[i, j] = sum(bool(mask[r, c]) for r, c in around if 0 <= r < rows and 0 <= c < n)
-    return found
+        counts[i, j] = sum(bool(mask[r, c]) for r, c in around if 0 <= r < rows and 0 <= c < n)
+    return counts
 
 
 def counted(mask):
@@ -56,42 +56,42 @@ def distribution(counts):
     return [int((counts == value).sum()) for value in range(5)]
 
 
-def of(mask):
-    return Neighbours(lambda rows: mask[rows], mask.shape)
+def neighbours(mask):
+    return Neighbours(mask.shape, lambda rows: mask[rows])
 
 
 class TestCounts:
     @given(st.integers(1, 7), st.integers(1, 9), st.integers(0, 2**32 - 1), st.sampled_from([0.0, 0.3, 0.8, 1.0]))
     def test_are_those_of_the_definition(self, rows, n, seed, share):
         mask = np.random.default_rng(seed).random((rows, n)) < share
-        found, want = of(mask), looked_at(mask)
+        observed, want = neighbours(mask), looked_at(mask)
         np.testing.assert_array_equal(counted(mask), want)
-        np.testing.assert_array_equal(found.counts(slice(0, rows)), want)
+        np.testing.assert_array_equal(observed.counts(slice(0, rows)), want)
         first = seed % rows
-        np.testing.assert_array_equal(found.counts(slice(first, rows)), want[first:])
-        assert found.distribution.tolist() == distribution(want)
-        assert found.retained.tolist() == mask.sum(axis=1).tolist()
-        assert found.pairs == (mask[1:] & mask[:-1]).sum() + (mask[:, 1:] & mask[:, :-1]).sum()
+        np.testing.assert_array_equal(observed.counts(slice(first, rows)), want[first:])
+        assert observed.distribution.tolist() == distribution(want)
+        assert observed.retained.tolist() == mask.sum(axis=1).tolist()
+        assert observed.pairs == (mask[1:] & mask[:-1]).sum() + (mask[:, 1:] & mask[:, :-1]).sum()
 
     @pytest.mark.parametrize("shape", [(1100, 30), (30, 1100), (1030, 2055), (2500, 1)])
     def test_tiles_of_any_level_are_the_means_and_blocks_of_rows_do_not_show(self, shape, monkeypatch):
         monkeypatch.setattr(pyramid, "STRETCH", 1 << 12)
         monkeypatch.setattr(pyramid, "MOST_READ", 1 << 14)
         mask = np.random.default_rng(0).random(shape) < np.linspace(0, 0.7, shape[1])
-        found = of(mask)
-        assert found.distribution.tolist() == distribution(counted(mask))
+        observed = neighbours(mask)
+        assert observed.distribution.tolist() == distribution(counted(mask))
         for side in (20, 90, 400):
-            tiles = found.tiles((0, shape[0]), (0, shape[1]), side, side)
-            want = means(mask, tiles.tile_rows, tiles.tile_columns)
+            tiles = observed.tiles((0, shape[0]), (0, shape[1]), side, side)
+            want = means(mask, *tiles.place.tile)
             assert max(want.shape) <= side
             np.testing.assert_array_equal(np.isnan(tiles.values), np.isnan(want))
             np.testing.assert_allclose(tiles.values, want, atol=0.01 + 1e-9)
-        assert found.nbytes <= 0.7 * mask.size + 8 * shape[0]
+        assert observed.nbytes <= 0.7 * mask.size + 8 * shape[0]
 
     def test_a_part_lies_on_the_lattice_of_the_whole(self):
         mask = np.random.default_rng(1).random((1500, 900)) < 0.4
-        tiles = of(mask).tiles((701, 1403), (77.2, 80.9))
-        assert (tiles.first_row, tiles.first_column, tiles.tile_rows, tiles.tile_columns) == (700, 77, 2, 1)
+        tiles = neighbours(mask).tiles((701, 1403), (77.2, 80.9))
+        assert tiles.place[:4] == (700, 77, 2, 1)
         whole = means(mask, 2, 1)
         np.testing.assert_allclose(tiles.values, whole[350:702, 77:81], atol=0.01 + 1e-9)
 
@@ -109,28 +109,28 @@ class TestChance:
                     mask[row, list(columns)] = True
                 total += distribution(looked_at(mask))
                 masks += 1
-            np.testing.assert_allclose(expected(counts, n), total / masks, atol=1e-12, err_msg=str(counts))
+            np.testing.assert_allclose(expected_neighbours(counts, n), total / masks, atol=1e-12, err_msg=str(counts))
 
     def test_is_what_many_random_masks_have_on_average(self):
         generator, n, masks = np.random.default_rng(5), 30, 400
         counts = generator.integers(0, n + 1, 25)
         ranks = generator.random((masks, 25, n)).argsort(axis=2)
-        found = np.array([of(ranks[i] < counts[:, None]).distribution for i in range(masks)])
-        error = found.std(axis=0) / np.sqrt(masks)
-        assert (abs(found.mean(axis=0) - expected(counts, n)) < 4 * error).all()
+        distributions = np.array([neighbours(ranks[i] < counts[:, None]).distribution for i in range(masks)])
+        error = distributions.std(axis=0) / np.sqrt(masks)
+        assert (abs(distributions.mean(axis=0) - expected_neighbours(counts, n)) < 4 * error).all()
 
     @given(st.integers(1, 400), st.data())
     def test_adds_up_to_the_retained_entries_and_twice_the_pairs(self, n, data):
         counts = data.draw(st.lists(st.integers(0, n), min_size=1, max_size=20))
-        found = expected(counts, n)
+        mean_counts = expected_neighbours(counts, n)
         a = np.array(counts, float)
         pairs = ((a * (a - 1)).sum() + (a[1:] * a[:-1]).sum()) / n
-        assert found.min() >= -1e-9
-        assert found.sum() == pytest.approx(a.sum())
-        assert found @ np.arange(5) == pytest.approx(2 * pairs)
+        assert mean_counts.min() >= -1e-9
+        assert mean_counts.sum() == pytest.approx(a.sum())
+        assert mean_counts @ np.arange(5) == pytest.approx(2 * pairs)
 
     def test_of_nothing_is_nothing(self):
-        assert expected([], 5).tolist() == expected([0, 0], 0).tolist() == [0] * 5
+        assert expected_neighbours([], 5).tolist() == expected_neighbours([0, 0], 0).tolist() == [0] * 5
 
 
 class TestNeighbourView:
@@ -212,7 +212,7 @@ class TestNeighbourView:
         values = torch.rand(3000, 1000, generator=torch.Generator().manual_seed(0))
         net = ken.prune({"w": values}, {"w": values * 0}, 0.25, progress=False)
         view = NeighbourView(net)
-        assert (view.tiles.tile_rows, view.exact) == (8, False)
+        assert (view.tiles.place.tile_rows, view.exact) == (8, False)
         assert "3,000 rows × 1,000 columns in tiles of 8 × 3 entries" in view.caption
         np.testing.assert_allclose(view.means(), means(net["w"].mask(), 8, 3), atol=0.01 + 1e-9)
 
@@ -234,14 +234,7 @@ class TestNeighbourView:
         assert view.state == before
 
     def test_two_threads_leave_a_whole_state(self, net, view):
-        jobs = [("tensor", (QUERY, EMBED) * 10), ("rows", [(float(i), i + 5.0) for i in range(15)])]
-        threads = [
-            threading.Thread(target=lambda job=job: [setattr(view, job[0], value) for value in job[1]]) for job in jobs
-        ]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join(60)
+        set_at_once(view, ("tensor", (QUERY, EMBED) * 10), ("rows", [(float(i), i + 5.0) for i in range(15)]))
         view.rows = (3, 9)
         want = counted(net[EMBED].mask())
         first, last = (int(side) for side in view.columns)

@@ -9,7 +9,7 @@ import pytest
 import torch
 from kenviz_models import HOSTILE, small_pair
 from oracles import published_rule
-from report_page import bokeh_models, read
+from report_page import bokeh_models, curve, read
 from scipy.stats import gaussian_kde
 
 import ken
@@ -155,7 +155,7 @@ def test_the_error_of_a_sweep_with_outcomes_is_that_of_its_differences(models, n
     exact = table.assign(difference_error=separate)
     table.to_csv(tmp_path / "sweep.csv", index=False)
     exact.assign(paired="TRUE").to_csv(tmp_path / "spreadsheet.csv", index=False)
-    for source in (table, exact, path, tmp_path / "sweep.csv", tmp_path / "spreadsheet.csv"):
+    for source in (table, exact, ken.results.read(path), path, tmp_path / "sweep.csv", tmp_path / "spreadsheet.csv"):
         told = kenviz.report(nets[0], models, tmp_path / "r.html", results=source, sections=["summary"])
         said = " ".join(read(told).said)
         assert "Measured by metric" in said
@@ -220,7 +220,7 @@ def test_the_map_holds_what_the_models_say(page, models, nets):
     shares = 100 * matrices["update_share"]
     assert f"Colours run from {shares.min():.1f} % to {shares.max():.1f} %." in page.text["map"]
     drawing = re.search('<div class="paper"><svg.*?</svg>', page.html, re.DOTALL)[0]
-    written = re.findall(r"font-size:10px' text-anchor=middle>([\d.]+)\xa0%</text>", drawing)
+    written = re.findall(r'<text class="on-(?:dark|light)"[^>]*text-anchor="middle">([\d.]+)\xa0%</text>', drawing)
     assert list(map(float, written)) == pytest.approx(shares.to_list(), abs=0.051)
     held = page.scripts["held"]["tensors"]
     assert len(held) == len(matrices)
@@ -242,9 +242,35 @@ def test_the_map_holds_what_the_models_say(page, models, nets):
             assert said["edges"] == [values.min(), values.max()]
             assert said["all"] == np.histogram(values, edges)[0].tolist()
             assert said["retained"] == np.histogram(values[mask[row]], edges)[0].tolist()
-            points = np.linspace(*said["points"], len(said["density"]))
+            points, density = curve(said)
             kde = gaussian_kde(values, bw_method=h / values.std(ddof=1))
-            assert said["density"] == pytest.approx(kde(points), rel=1e-4, abs=1e-4)
+            assert density == pytest.approx(kde(points), rel=1e-4, abs=1e-4)
+
+
+def test_the_notebook_and_the_report_draw_the_same_bars_and_the_same_curve(page, models, nets):
+    """In the map of the page, in the drawings in it and in the data of these."""
+    matrices = [name for name in nets[0].pruned() if name.endswith("weight")]
+    held = dict(zip(matrices, page.scripts["held"]["tensors"], strict=True))
+    drawings = re.findall(r'<svg [^>]*aria-label="[^"]*, Row .*?</svg>', page.html, re.DOTALL)
+    assert len(drawings) == 9
+    for i, name in enumerate(details(models, nets[0])):
+        for j, said in enumerate(held[name]["rows"]):
+            shown = kenviz.RowView(nets[0], models, name, said["row"]).pane
+            assert said == page.scripts["data"][f"matrix-{i}-row-{j}"]
+            edges = np.linspace(*said["edges"], len(said["all"]) + 1)
+            scale = said["n"] * np.diff(edges)
+            assert shown.column("bins", "left") == pytest.approx(edges[:-1])
+            assert shown.column("bins", "right") == pytest.approx(edges[1:])
+            for part in ("retained", "all"):
+                assert shown.column("bins", part) == pytest.approx(said[part] / scale)
+            points, density = curve(said)
+            assert shown.column("curve", "x") == pytest.approx(points)
+            assert shown.column("curve", "y") == pytest.approx(density, abs=1e-5 * max(density))
+            assert [shown.root.select_one({"name": "values"}).start, said["points"][0]] == [said["points"][0]] * 2
+            # a line of the drawing has a point for each of the curve, and one bar or two for each of the histogram
+            drawing = drawings[3 * i + j]
+            assert drawing.count("<rect") == 2 * np.count_nonzero(said["all"])
+            assert re.search('<path class="line density" d="M([^"]*)"', drawing)[1].count("L") == len(points) - 1
 
 
 def test_tensors_and_rows_in_detail_are_chosen_by_what_is_stated(page, models, nets):

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import ken
-from kenviz.reporting.png import picture
 from kenviz.reporting.results import read
 from kenviz.reporting.sampling import brushed, rows_of
+from kenviz.reporting.static_figures import picture
 from kenviz.reporting.svg import Plot, ticks
 from kenviz.reporting.tiles import pooled
 from kenviz.text.numbers import in_digits, in_percent
@@ -33,10 +33,11 @@ def test_tiles_count_every_retained_entry_once_whatever_the_blocks(rows, n, most
         found = pooled(tensor, most)
     assert max(found.counts.shape) <= most
     assert found.counts.sum() == mask.sum()
-    assert found.sizes.sum() == mask.size
+    assert found.place.entries.sum() == mask.size
     for i, j in np.ndindex(*found.counts.shape):
-        part = mask[i * found.down : (i + 1) * found.down, j * found.across : (j + 1) * found.across]
-        assert (found.counts[i, j], found.sizes[i, j]) == (part.sum(), part.size)
+        down, across = found.place.tile
+        part = mask[i * down : (i + 1) * down, j * across : (j + 1) * across]
+        assert (found.counts[i, j], found.place.entries[i, j]) == (part.sum(), part.size)
     assert found.exact == (max(rows, n) <= most)
 
 
@@ -45,7 +46,7 @@ def test_what_is_said_of_chance_is_what_chance_does():
     values = torch.from_numpy(rng.normal(size=(400, 400)))
     tensor = ken.prune({"w": values}, {"w": torch.zeros(400, 400)}, 0.3, "random")["w"]
     found = pooled(tensor, 100)
-    assert found.shares.std() == pytest.approx(found.chance, rel=0.03)
+    assert found.values.std() == pytest.approx(found.chance, rel=0.03)
     assert f"±{100 * found.chance:.1f} points" in found.note()
     assert "each tile is the share of retained entries of 4 rows × 4 columns" in found.note()
 
@@ -71,7 +72,7 @@ def test_ticks_are_round_few_and_inside(low, size, about):
 
 
 def test_text_in_a_drawing_is_escaped_and_all_marks_lie_in_the_frame():
-    plot = Plot(100, 80, (0, 1), (0, 1), left=10, bottom=10)
+    plot = Plot(100, 80, x=(0, 1), y=(0, 1), left=10, bottom=10)
     plot.text(0, 0, "<b>&")
     plot.mark(1, 1, "c0")
     drawn = plot.markup('"><script>')

@@ -1,12 +1,11 @@
 """RetentionView, its measures and its strips, against the tables of ken and sums made from masks."""
 
-import threading
-
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 import traitlets
+from at_once import set_at_once
 from kenviz_models import HOSTILE, small_pair
 
 import ken
@@ -50,7 +49,7 @@ class TestMeasures:
         assert set(MEASURES) == set(table.select_dtypes("number").columns) - {"layer"}
 
     def test_middles_are_those_of_the_columns_that_have_both_signs(self):
-        assert [name for name, of in MEASURES.items() if of.middle] == ["neighbours_z", "kurtosis"]
+        assert [name for name, measure in MEASURES.items() if measure.middle] == ["neighbours_z", "kurtosis"]
 
     @pytest.mark.parametrize("name", MEASURES)
     def test_a_cell_has_room_for_any_value(self, name):
@@ -83,18 +82,18 @@ class TestMap:
     def test_shows_any_column_with_its_unit_and_around_its_middle(self, net, pair):
         view, table = RetentionView(net, pair), ken.retention.table(net, pair)
         table = table[table["rows"] > 1]
-        for measure, of in MEASURES.items():
-            view.measure = measure
-            values = table[measure].to_numpy(float)
+        for name, measure in MEASURES.items():
+            view.measure = name
+            values = table[name].to_numpy(float)
             np.testing.assert_array_equal(view.pane.column("cells", "value"), values)
             mapper = named(view, "colours")
             assert len(mapper.palette) > 200
             if np.isfinite(values).any():
                 assert mapper.low <= np.nanmin(values) <= np.nanmax(values) <= mapper.high
-            assert (mapper.low == -mapper.high) is of.middle
-            assert tuple(mapper.palette) == (theme.DIVERGING if of.middle else theme.SEQUENTIAL)
-            assert of.unit in named(view, "bar").title
-            assert of.label in view.caption
+            assert (mapper.low == -mapper.high) is measure.middle
+            assert tuple(mapper.palette) == (theme.DIVERGING if measure.middle else theme.SEQUENTIAL)
+            assert measure.unit in named(view, "bar").title
+            assert measure.label in view.caption
             hatched = [pattern != " " for pattern in view.pane.column("cells", "hatch")]
             assert hatched == np.isnan(values).tolist()
             assert ("hatched: not defined" in named(view, "bar").title) is any(hatched)
@@ -240,20 +239,18 @@ class TestStrips:
 
     def test_masks_are_read_some_rows_at_a_time(self, net, monkeypatch):
         monkeypatch.setattr(pyramid, "STRETCH", 100)
-        found = tensor_parts.strip(Study(net), EMBED, "columns", "retained")
-        np.testing.assert_array_equal(found.values, net[EMBED].mask().sum(axis=0))
+        strip = tensor_parts.strip(Study(net), EMBED, "columns", measure="retained")
+        np.testing.assert_array_equal(strip.values, net[EMBED].mask().sum(axis=0))
 
 
 def test_two_threads_leave_a_whole_state(net, pair):
     view = RetentionView(net, pair, "share", QUERY)
-    jobs = [("measure", ("share", "energy") * 8), ("tensor", (OUT, EMBED) * 8), ("strip", ("rows", "columns") * 8)]
-    threads = [
-        threading.Thread(target=lambda job=job: [setattr(view, job[0], value) for value in job[1]]) for job in jobs
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(60)
+    set_at_once(
+        view,
+        ("measure", ("share", "energy") * 8),
+        ("tensor", (OUT, EMBED) * 8),
+        ("strip", ("rows", "columns") * 8),
+    )
     table = ken.retention.table(net, pair)
     np.testing.assert_array_equal(view.pane.column("cells", "value"), table.loc[view.numbers().index, view.measure])
     assert named(view, "cells").selected.indices == [view.numbers().index.get_loc(view.tensor)]

@@ -65,7 +65,7 @@ class TestSummary:
         shapes |= {f"{'other' * 20}{i}.weight": (2, 3) for i in range(500)}
         import torch
 
-        pair = ken.Pair(*({name: torch.rand(shape) + of for name, shape in shapes.items()} for of in (0, 1)))
+        pair = ken.Pair(*({name: torch.rand(shape) + shift for name, shape in shapes.items()} for shift in (0, 1)))
         net = ken.prune(*pair, 1, progress=False)
         page = html_of(net)
         assert len(page.encode()) < 30_000

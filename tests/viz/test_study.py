@@ -35,7 +35,7 @@ def test_masks_rows_and_pyramids_are_those_of_the_subnetwork_and_the_pair(net, p
         np.testing.assert_array_equal(study.mask(QUERY, slice(3, 5)), mask[3:5])
         assert study.shape(QUERY) == (24, 24)
         assert study.pyramid(QUERY) is study.pyramid(QUERY)
-        np.testing.assert_array_equal(study.pyramid(QUERY).tiles((0, 24), (0, 24)).percent, mask * 100)
+        np.testing.assert_array_equal(study.pyramid(QUERY).tiles((0, 24), (0, 24)).values, mask * 100)
         np.testing.assert_array_equal(study.rows(QUERY, slice(2, 3))[0], pair.fine_tuned[QUERY][2:3].double().numpy())
 
 
@@ -52,7 +52,7 @@ def test_what_is_not_of_the_study_is_refused(net, pair):
     with pytest.raises(ValueError, match="tensor must be a pruned one, one of 7, such as 'embed.weight'; got 'head.w"):
         study.mask("head.weight")
     with pytest.raises(ValueError, match="the study is of another subnetwork"):
-        Study.of(ken.prune(*pair, 3), study)
+        Study.open(ken.prune(*pair, 3), study)
     other = ken.Pair({**pair.fine_tuned, QUERY: pair.fine_tuned[QUERY][:, :4]}, {})
     with pytest.raises(ken.KenError):
         Study(net, other)

@@ -198,6 +198,18 @@ def test_differences_of_a_results_file_are_told_item_by_item(pair, tmp_path):
     np.testing.assert_allclose(view.numbers()["mean"], want["difference"])
 
 
+def test_a_table_that_was_written_as_csv_shows_the_same(table, tmp_path):
+    path = tmp_path / "sweep.csv"
+    table.to_csv(path, index=False)
+    for quantity in ("metric", "difference"):
+        wanted = SweepView(table, quantity=quantity).numbers()
+        pd.testing.assert_frame_equal(SweepView(path, quantity=quantity).numbers(), wanted)
+    # pandas reads empty text as missing
+    again = SweepView(pd.read_csv(path))
+    assert again.shown == SERIES
+    assert set(again.numbers()["rule"]) == {"ken", "random"}
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

@@ -5,7 +5,8 @@ from hypothesis import strategies as st
 
 from kenviz.tiles import pyramid
 from kenviz.tiles.pyramid import lattice
-from kenviz.tiles.value_tiles import MISSING, Values, ValueTiles, limit
+from kenviz.tiles.tiles import MISSING
+from kenviz.tiles.value_tiles import Values, limit, signed
 
 
 @pytest.fixture(autouse=True)
@@ -16,14 +17,14 @@ def small(monkeypatch):
 
 
 def means_by_hand(matrix, place):
-    found = np.full((place.rows, place.columns), np.nan)
+    means = np.full((place.rows, place.columns), np.nan)
     for i in range(place.rows):
         for j in range(place.columns):
             r, c = place.first_row + i * place.tile_rows, place.first_column + j * place.tile_columns
             part = matrix[r : r + place.tile_rows, c : c + place.tile_columns]
             if not np.isnan(part).all():
-                found[i, j] = part[~np.isnan(part)].mean()
-    return found
+                means[i, j] = part[~np.isnan(part)].mean()
+    return means
 
 
 @given(st.integers(1, 300), st.integers(1, 200), st.integers(0, 2**32 - 1), st.sampled_from([0, 0.5, 1]), st.data())
@@ -51,7 +52,7 @@ floats = st.floats(-1e300, 1e300) | st.sampled_from([np.nan, np.inf, -np.inf])
 def test_codes_are_within_half_a_step_and_what_is_beyond_is_counted(entries, clip):
     values = np.array(entries)[None]
     end = limit([values], clip)
-    tiles = ValueTiles(lattice(values.shape, (0, 1), (0, len(entries))), values, end)
+    tiles = signed(lattice(values.shape, (0, 1), (0, len(entries))), values, end)
     finite = [abs(value) for value in entries if np.isfinite(value) and value != 0]
     if finite:
         assert end in finite
@@ -70,7 +71,15 @@ def test_codes_are_within_half_a_step_and_what_is_beyond_is_counted(entries, cli
 
 def test_zero_has_the_code_in_the_middle_and_nothing_else_is_asked_of_an_empty_scale():
     values = np.zeros((2, 3))
-    tiles = ValueTiles(lattice((2, 3), (0, 2), (0, 3)), values, limit([values], 0.5))
-    assert tiles.limit == 1.0
+    tiles = signed(lattice((2, 3), (0, 2), (0, 3)), values, limit([values], 0.5))
+    assert tiles.limits[1] == 1.0
     assert (tiles.codes == 127).all()
     assert not tiles.above.any()
+
+
+def test_what_is_infinite_stays_infinite_and_a_mean_of_both_infinities_is_none():
+    matrix = np.array([[np.inf, -np.inf], [1.0, np.nan]])
+    values = Values(matrix.shape, lambda rows: matrix[rows])
+    np.testing.assert_array_equal(values.means(lattice((2, 2), (0, 2), (0, 2))), matrix)
+    np.testing.assert_array_equal(values.means(lattice((2, 2), (0, 2), (0, 2), height=1)), [[np.inf, -np.inf]])
+    assert np.isnan(values.means(lattice((2, 2), (0, 1), (0, 2), height=1, width=1))).all()

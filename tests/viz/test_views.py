@@ -1,6 +1,5 @@
 import html
 import re
-import threading
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +7,7 @@ import pandas as pd
 import pytest
 import torch
 import traitlets
+from at_once import set_at_once
 from kenviz_models import HOSTILE, small_pair
 
 import ken
@@ -139,14 +139,7 @@ class TestRowView:
 
     def test_two_threads_leave_a_whole_state(self, net, pair):
         view = RowView(net, pair, QUERY)
-        threads = [
-            threading.Thread(target=lambda rows=rows: [setattr(view, "row", row) for row in rows])
-            for rows in (range(24), reversed(range(24)))
-        ]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
+        set_at_once(view, ("row", range(24)), ("row", reversed(range(24))))
         view.row = 3
         want = net[QUERY].mask()[3]
         assert drawn(view, "retained") == np.flatnonzero(want).tolist()
@@ -200,12 +193,12 @@ class TestMatrixView:
 
         values = torch.rand(3000, 1000, generator=torch.Generator().manual_seed(0))
         view = MatrixView(ken.prune({"w": values}, {"w": values * 0}, 0.25, progress=False))
-        assert view.tiles.tile_rows == 8
+        assert view.tiles.place.tile_rows == 8
         assert "each tile is the share of 8 × 3 entries" in view.caption
         assert abs(view.numbers().to_numpy().mean() - 25) < 1
 
     def test_a_vector_is_a_matrix_of_one_row(self, net):
-        assert MatrixView(net, None, "layer.0.query.bias").tiles.percent.shape == (1, 24)
+        assert MatrixView(net, None, "layer.0.query.bias").tiles.values.shape == (1, 24)
 
 
 class TestRetentionView:

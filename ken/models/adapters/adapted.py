@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ken.errors import PairingError
 from ken.models.adapters import merging, skeleton
-from ken.models.adapters.sources import Adapters, base_of, check_kind, folders_of, is_adapter, live, settings_of
-from ken.models.checkpoints.checkpoint import Architecture, Checkpoint, Source, architecture_of, config_of, read
+from ken.models.adapters.sources import base_of, check_kind, folders_of, is_adapter, live, settings_of
+from ken.models.checkpoints import quantised
+from ken.models.checkpoints.adapter_names import Adapters
+from ken.models.checkpoints.architecture import Architecture, ModelClass
+from ken.models.checkpoints.checkpoint import Checkpoint, Source, architecture_of, read
 from ken.models.checkpoints.checkpoint_files import OnDisk
 from ken.models.checkpoints.hub import locate
-from ken.models.checkpoints.module_classes import ModelClass
 from ken.models.checkpoints.other_files import gather
 from ken.models.checkpoints.wrappers import unwrapped
 
@@ -24,7 +26,7 @@ _FRONT = "base_model.model."
 _LABELS = ("classifier", "score", "out_proj")  # modules that have a row for every label
 
 
-def read_pair(fine_tuned: Source | Adapters, pretrained: Source | None) -> tuple[Checkpoint, Checkpoint]:
+def read_pair(fine_tuned: Source, pretrained: Source | None) -> tuple[Checkpoint, Checkpoint]:
     """Open two models; the fine-tuned one may be an adapter of the other, which may then be left out.
 
     Args:
@@ -55,21 +57,20 @@ def read_pair(fine_tuned: Source | Adapters, pretrained: Source | None) -> tuple
             "to read an adapter takes peft, which is not installed: pip install 'kenviz[peft]'"
         ) from None
     if (model := live(fine_tuned)) is not None:
-        ours, before = _of_live(model)
-        return ours, before() if pretrained is None else read(pretrained)
+        return _of_live(model), _base_of_live(model) if pretrained is None else read(pretrained)
     base = base_of(fine_tuned) if pretrained is None else pretrained  # type: ignore[arg-type]
     theirs = read(base)
     try:
-        return _on_base(folders_of(fine_tuned), fine_tuned, base, theirs), theirs  # type: ignore[arg-type]
-    except _InPieces:
+        return _on_base(fine_tuned, base, theirs), theirs  # type: ignore[arg-type]
+    except _InPiecesError:
         module = _loaded(base, theirs)
-        theirs = read(module)
-        ours = _on_base(folders_of(fine_tuned), fine_tuned, module, theirs)  # type: ignore[arg-type]
-        note = "the adapter changes what is in pieces in the files of the base, which was loaded whole"
-        return replace(ours, notes=(*ours.notes, note)), theirs
+    theirs = read(module)
+    ours = _on_base(fine_tuned, module, theirs)  # type: ignore[arg-type]
+    note = "the adapter changes what is in pieces in the files of the base, which was loaded whole"
+    return replace(ours, notes=(*ours.notes, note)), theirs
 
 
-class _InPieces(PairingError):
+class _InPiecesError(PairingError):
     """An adapter changes a tensor that the files of its base have in pieces."""
 
 
@@ -83,8 +84,8 @@ def _loaded(base: Source, checkpoint: Checkpoint) -> torch.nn.Module:
     return cls.from_pretrained(str(locate(base)), dtype="auto")
 
 
-def _of_live(model: Any) -> tuple[Checkpoint, Callable[[], Checkpoint]]:
-    """A live model of PEFT as a checkpoint, and what gives its base."""
+def _of_live(model: Any) -> Checkpoint:
+    """A live model of PEFT as a checkpoint."""
     for name in model.active_adapters:
         check_kind(model.peft_config[name].to_dict(), f"adapter {name}")
     inner = model.get_base_model()
@@ -93,37 +94,37 @@ def _of_live(model: Any) -> tuple[Checkpoint, Callable[[], Checkpoint]]:
     plain = read(values)
     lazy = merging.Merging(inner, slots, lambda _: None)
     changed = {slot.name for slot in slots if slot.layer}
-    config = config_of(inner)
-    ours = replace(
-        plain,
-        tensors=OnDisk({name: lazy if name in changed else values for name in values}),
+    return replace(
+        _named(plain, inner),
+        tensors=OnDisk({name: (lazy if name in changed else values, name) for name in values}),
         tied=merging.tied(slots, {slot.name: id(slot.tensor) for slot in slots}),
         buffers=frozenset(name for name, _ in inner.named_buffers()) & values.keys(),
-        prefix=str(getattr(inner, "base_model_prefix", "") or ""),
-        architecture=architecture_of(inner),
         source=f"{type(model).__name__} of {type(inner).__name__}",
         notes=(*plain.notes, _note(model.active_adapters, changed)),
         live=True,
-        config=config,
     )
 
-    def before() -> Checkpoint:
-        theirs = merging.before(inner)
-        return replace(
-            read(theirs),
-            architecture=ours.architecture,
-            prefix=ours.prefix,
-            config=config,
-            source=f"the base of the live {type(model).__name__}",
-        )
 
-    return ours, before
+def _base_of_live(model: Any) -> Checkpoint:
+    """What a live model of PEFT was before its adapters."""
+    inner = model.get_base_model()
+    source = f"the base of the live {type(model).__name__}"
+    return replace(_named(read(merging.before(inner)), inner), source=source)
 
 
-def _on_base(
-    folders: Mapping[str, Path], source: str | Path | Adapters, base_source: Source, base: Checkpoint
-) -> Checkpoint:
+def _named(checkpoint: Checkpoint, inner: torch.nn.Module) -> Checkpoint:
+    """The checkpoint with what is known of its module."""
+    return replace(
+        checkpoint,
+        prefix=str(getattr(inner, "base_model_prefix", "") or ""),
+        architecture=architecture_of(inner),
+        config=dict(quantised.settings(getattr(inner, "config", None))),
+    )
+
+
+def _on_base(source: str | Path | Adapters, base_source: Source, base: Checkpoint) -> Checkpoint:
     """The adapters of some folders on a base."""
+    folders = folders_of(source)
     settings = [settings_of(folder) for folder in folders.values()]
     brought = _brought(folders)
     inner, architecture = _empty(base_source, base, settings[0], brought)
@@ -151,21 +152,20 @@ def _on_base(
     slots = merging.slots(inner)
     changed = {slot.name for slot in slots if slot.layer}
     if apart := changed & converted:
-        raise _InPieces(
+        raise _InPiecesError(
             f"{min(apart)} is in several pieces in the files of the base; open the base with from_pretrained, and give "
             "the module"
         )
     lazy = merging.Merging(inner, slots, weight)
     # What the base has keeps the name that it has there.
-    places: dict[str, Any] = {name: base.tensors for name in base.tensors if name in converted}
-    inside: dict[str, str] = {}
+    places: dict[str, tuple[Any, str]] = {name: (base.tensors, name) for name in base.tensors if name in converted}
     missing: list[str] = []
     for slot in slots:
         name = stored.get(slot.name, slot.name)
         if slot.layer or slot.name in brought:
-            places[name], inside[name] = (lazy if slot.layer else brought), slot.name
+            places[name] = lazy if slot.layer else brought, slot.name
         elif slot.name in stored:
-            places[name] = base.tensors
+            places[name] = base.tensors, name
         elif slot.name in empty and slot.name not in converted:
             missing.append(slot.name)
     tied = {
@@ -176,7 +176,7 @@ def _on_base(
     }
     return replace(
         base,
-        tensors=OnDisk(places, inside),
+        tensors=OnDisk({name: places[name] for name in base.tensors if name in places} | places),
         tied={alias: name for alias, name in tied.items() if alias in places and name in places},
         buffers=base.buffers & places.keys(),
         prefix=str(getattr(inner, "base_model_prefix", "") or ""),
@@ -191,7 +191,7 @@ def _on_base(
 
 
 def _brought(folders: Mapping[str, Path]) -> dict[str, torch.Tensor]:
-    """Tensors of adapters that stand for whole tensors of the model, by their names there: heads, biases, embeddings."""
+    """What adapters bring along in whole, by its name in the model: heads, biases, embeddings."""
     from peft.utils.save_and_load import load_peft_weights
 
     return {
@@ -217,7 +217,11 @@ def _empty(
         for name, tensor in brought.items()
         if tensor.ndim == 2 and name.split(".")[-2:-1] and name.split(".")[-2] in _LABELS
     ]
-    if labels and settings.get("task_type") in ("SEQ_CLS", "TOKEN_CLS") and len(config.get("id2label") or ()) != labels[-1]:
+    if (
+        labels
+        and settings.get("task_type") in ("SEQ_CLS", "TOKEN_CLS")
+        and len(config.get("id2label") or ()) != labels[-1]
+    ):
         config["id2label"] = {str(label): f"LABEL_{label}" for label in range(labels[-1])}
         config["label2id"] = {name: int(label) for label, name in config["id2label"].items()}
     config["architectures"] = [class_name]
@@ -233,7 +237,7 @@ def _counterparts(inner: torch.nn.Module, base: Checkpoint) -> tuple[dict[str, s
     known = set(inner.state_dict())
     stored: dict[str, str] = {}
     converted: set[str] = set()
-    for name, place in ModelClass.of(inner).places(base.tensors).items():
+    for name, place in ModelClass.from_module(inner).places(base.tensors).items():
         if place.converted and name not in known:
             converted |= {name, place.target}
         elif place.target in known:
@@ -288,6 +292,6 @@ def _missing(missing: Sequence[str]) -> str:
     if not missing:
         return ""
     return (
-        f"{len(missing):,} tensors of the adapter's model are neither in the base nor in the adapter, and were left out "
-        f"({missing[0]}, …)"
+        f"{len(missing):,} tensors of the adapter's model are neither in the base nor in the adapter, and were "
+        f"left out ({missing[0]}, …)"
     )

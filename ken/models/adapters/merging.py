@@ -1,6 +1,6 @@
 """PEFT's own layers, merged one at a time when their weights are read: what `merge_and_unload` gives, bit for bit.
 
-    base weight ──► copy of the layer that wraps it ──► merge(safe_merge=True) ──► read, forgotten
+base weight ──► copy of the layer that wraps it ──► merge(safe_merge=True) ──► read, forgotten
 """
 
 from __future__ import annotations
@@ -123,7 +123,9 @@ def tied(found: Sequence[Slot], identities: Mapping[str, int]) -> dict[str, str]
         adapted = [slot for slot in group if slot.layer and not slot.replaced]
         # Tokens that are trained are so under both names, with the same values.
         if len({slot.layer for slot in adapted}) > 1 and not all(slot.tokens for slot in adapted):
-            raise PairingError(f"{adapted[0].name} and {adapted[1].name} are tied, and both have adapters; merge them first")
+            raise PairingError(
+                f"{adapted[0].name} and {adapted[1].name} are tied, and both have adapters; merge them first"
+            )
         leader = (adapted or group)[0].name
         aliases |= {slot.name: leader for slot in group if slot.name != leader}
     return aliases

@@ -6,11 +6,12 @@ Memory that nobody writes into is promised by the system and never given: a mode
 from __future__ import annotations
 
 import copy
+import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from ken.errors import PairingError
-from ken.models.checkpoints.module_classes import unweighted
+from ken.models.checkpoints.architecture import unweighted
 
 if TYPE_CHECKING:
     import torch
@@ -56,11 +57,11 @@ def class_of(settings: Mapping[str, Any], config: Mapping[str, Any], own: str) -
 
 def skeleton(class_name: str, config: Mapping[str, Any]) -> torch.nn.Module:
     """A module of a transformers class, without weights. Raises `PairingError` if transformers cannot make one."""
-    module = unweighted(class_name, config)
+    module = unweighted(class_name, json.dumps(config))
     if module is None:
         raise PairingError(
-            f"the base is of the class {class_name or 'unknown'}, which transformers cannot make from its configuration; "
-            "merge the adapter into it first, and give that model"
+            f"the base is of the class {class_name or 'unknown'}, which transformers cannot make from its "
+            "configuration; merge the adapter into it first, and give that model"
         )
     module.tie_weights()
     return module
@@ -70,7 +71,9 @@ def like(module: torch.nn.Module) -> torch.nn.Module:
     """A copy of a live module without its weights, which stay where they are."""
     import torch
 
-    memo: dict[int, Any] = {id(p): torch.nn.Parameter(p.detach().to("meta"), p.requires_grad) for p in module.parameters()}
+    memo: dict[int, Any] = {
+        id(p): torch.nn.Parameter(p.detach().to("meta"), p.requires_grad) for p in module.parameters()
+    }
     return copy.deepcopy(module, memo)
 
 

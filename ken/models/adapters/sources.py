@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ken.errors import PairingError
+from ken.models.checkpoints.adapter_names import Adapters
 from ken.models.checkpoints.hub import an_id, locate
 
 if TYPE_CHECKING:
@@ -21,30 +21,6 @@ KINDS = ("LORA", "TRAINABLE_TOKENS")
 #: Ways to begin that leave the base as it is; others (PiSSA, OLoRA, CorDA, LoftQ, …) change it when they are loaded.
 _BEGINNINGS = (True, False, "gaussian", "eva", "orthogonal")
 _WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json")
-
-
-@dataclass(frozen=True)
-class Adapters:
-    """Several adapters of one base, merged together; or one, with a weight.
-
-    Attributes:
-        folders: Folder or hub id of each adapter, by a name of your own.
-        weights: What the change of an adapter is multiplied by, by that name; 1.0 where none is given.
-
-    Example:
-        >>> Adapters({"style": "style-lora", "facts": "facts-lora"}, weights={"style": 0.5}).weights
-        {'style': 0.5}
-    """
-
-    folders: Mapping[str, str | Path]
-    weights: Mapping[str, float] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        if not self.folders:
-            raise PairingError("at least one adapter must be named")
-        unknown = sorted(self.weights.keys() - self.folders.keys())
-        if unknown:
-            raise PairingError(f"there is a weight for {unknown[0]!r}, which is none of the adapters {[*self.folders]}")
 
 
 def is_adapter(source: Any) -> bool:
@@ -104,17 +80,22 @@ def check_kind(settings: Mapping[str, Any], where: str) -> None:
     kind = str(getattr(settings.get("peft_type"), "value", settings.get("peft_type")))
     remedy = "merge it into its base first (model.merge_and_unload(safe_merge=True)), and give that model"
     if kind not in KINDS:
-        raise PairingError(f"{where}: adapters of the kind {kind} are not merged here, only {', '.join(KINDS)}; {remedy}")
+        raise PairingError(
+            f"{where}: adapters of the kind {kind} are not merged here, only {', '.join(KINDS)}; {remedy}"
+        )
     beginning = settings.get("init_lora_weights", True)
     if beginning not in _BEGINNINGS:
         raise PairingError(f"{where}: init_lora_weights = {beginning!r} changes the base when it is loaded; {remedy}")
 
 
+def base_named(source: Any) -> str | None:
+    """The base that an adapter in a folder names; None for anything else, a live model among them."""
+    return base_of(source) if is_adapter(source) and live(source) is None else None
+
+
 def base_of(source: str | Path | Adapters) -> str:
     """The base that an adapter names. Raises `PairingError` if it names none, or several name different ones."""
-    bases = {
-        str(settings_of(folder).get("base_model_name_or_path") or "") for folder in folders_of(source).values()
-    }
+    bases = {str(settings_of(folder).get("base_model_name_or_path") or "") for folder in folders_of(source).values()}
     if len(bases) > 1:
         raise PairingError(f"the adapters are of different bases, {' and '.join(sorted(bases)[:2])}; give the base")
     base = bases.pop()

@@ -1,9 +1,9 @@
 """One model, whatever it is in: a module, a state dict, a file, a folder, an id of the hub.
 
 checkpoint           the model, read; from `checkpoint_files` (with `safetensors_file`, `hub`, `links`) or from memory
-wrappers, ties       what is looked through, and which names are of one tensor (with `module_classes`, `vocabularies`)
+wrappers, ties       what is looked through, and which names are of one tensor (with `vocabularies`)
 quantised, unmerged  what is refused, since its tensors are no weights
-mistaken_files       files that are no weights, by their name; `candidates` says what could be given instead
+mistaken_files       files that are no weights, and what could be given instead
 other_files          what belongs to a model and is no weight
-architecture         a model of the class that a checkpoint names
+architecture         the class of transformers that a checkpoint names: what is known of it, and models of it
 """

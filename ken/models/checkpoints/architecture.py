@@ -1,18 +1,104 @@
-"""Models of a transformers class, made from what a checkpoint or a subnetwork says of its architecture."""
+"""Classes of transformers: what the library knows of one, and models made of it.
+
+    Architecture ──┬─► build          a model on the CPU, weights not initialised
+                   └─► class_named    its names, ties and renames, from a model without any memory
+
+A class is looked at once for every configuration; that takes some hundredths of a second.
+"""
 
 from __future__ import annotations
 
+import copy
 import json
 import tempfile
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ken.errors import SubnetworkError
-from ken.models.checkpoints.checkpoint import Architecture
+from ken.models.checkpoints.vocabularies import vocabularies
 
 if TYPE_CHECKING:
     import torch
     import transformers
+
+
+@dataclass(frozen=True, slots=True)
+class Architecture:
+    """Enough to build the fine-tuned module again, without its weights: a transformers class and its config."""
+
+    class_name: str
+    config: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a tensor belongs.
+
+    key is its name in the words of today, target the tensor of the module that it becomes, or is a part of.
+    """
+
+    key: str
+    target: str
+    converted: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ModelClass:
+    """A class of models: the names of its module in order, and how the library gets there from names on disk.
+
+    tied maps every name that the class ties to the name it is tied to, in the words of the module.
+    """
+
+    names: tuple[str, ...] = ()
+    prefix: str = ""
+    tied: Mapping[str, str] = field(default_factory=dict)
+    transforms: Sequence[Any] = ()
+    vocabularies: frozenset[str] = frozenset()
+    made_up: Sequence[str] = ()  # patterns of names that the library makes without a word if a checkpoint has none
+
+    @classmethod
+    def from_module(cls, module: transformers.PreTrainedModel) -> ModelClass:
+        """What is known of the class of a module."""
+        from transformers.conversion_mapping import get_model_conversion_mapping
+
+        return cls(
+            names=tuple(module.state_dict()),
+            prefix=str(module.base_model_prefix or ""),
+            tied=dict(getattr(module, "all_tied_weights_keys", None) or {}),
+            transforms=get_model_conversion_mapping(module),
+            vocabularies=vocabularies(module),
+            made_up=tuple(getattr(module, "_keys_to_ignore_on_load_missing", None) or ()),
+        )
+
+    def places(self, names: Iterable[str]) -> dict[str, Place]:
+        """Where `from_pretrained` would put tensors of these names."""
+        from transformers.core_model_loading import WeightConverter, dot_natural_key, rename_source_key
+
+        transforms = copy.deepcopy(list(self.transforms))  # some remember what they have seen
+        converters = [transform for transform in transforms if isinstance(transform, WeightConverter)]
+        renamings = [transform for transform in transforms if not isinstance(transform, WeightConverter)]
+        own: Any = dict.fromkeys(self.names, True)
+        places: dict[str, Place] = {}
+
+        def renamed(name: str, renamings: list[Any], converters: list[Any]) -> tuple[str, Any]:
+            return rename_source_key(name, renamings, converters, self.prefix, own)
+
+        for name in sorted(names, key=dot_natural_key):  # as the library goes through them, which it relies on
+            target, pattern = renamed(name, renamings, converters)
+            key, _ = renamed(name, renamings, [])
+            if target not in own and (name in own or not self._prefixed(name).isdisjoint(own)):
+                # What is in the words of the module already is not renamed again.
+                target, _ = renamed(name, [], [])
+                key, pattern = target, None
+            places[name] = Place(key.removeprefix(f"{self.prefix}."), target, pattern is not None and target in own)
+        return places
+
+    def _prefixed(self, name: str) -> set[str]:
+        return {f"{self.prefix}.{name}", name.removeprefix(f"{self.prefix}.")} if self.prefix else set()
 
 
 def build_class(name: str) -> type[transformers.PreTrainedModel]:
@@ -31,12 +117,57 @@ def build(architecture: Architecture) -> tuple[str, torch.nn.Module]:
     from transformers.initialization import no_init_weights
 
     cls = build_class(architecture.class_name)
-    assert cls.config_class is not None  # only the abstract base class has none
-    with tempfile.TemporaryDirectory() as folder:  # only the file reader knows how numbers that JSON lacks are spelled
-        path = Path(folder) / "config.json"
-        path.write_text(json.dumps(architecture.config), encoding="utf-8")
-        config = cls.config_class.from_json_file(path)
+    config = _read_config(cls, json.dumps(architecture.config))
     with torch.random.fork_rng(devices=[]), no_init_weights():  # not from the caller's stream of random numbers
         model = cls(config)
     model.tie_weights()  # which is a part of the initialisation
     return architecture.class_name, model
+
+
+def class_named(class_name: str, config: Mapping[str, Any]) -> ModelClass | None:
+    """What is known of a class of that name and configuration; None if transformers has none, or cannot make one.
+
+    >>> class_named("NoSuchModel", {}) is None
+    True
+    """
+    return _made(class_name, json.dumps(config, sort_keys=True))
+
+
+@lru_cache(maxsize=8)
+def _made(class_name: str, config: str) -> ModelClass | None:
+    module = unweighted(class_name, config)
+    return None if module is None else ModelClass.from_module(module)
+
+
+def unweighted(class_name: str, config: str) -> transformers.PreTrainedModel | None:
+    """A model of a class and a configuration in JSON on the meta device; None if transformers cannot make one."""
+    import torch
+    from transformers.initialization import meta_device_safe_creation_ops, no_init_weights
+
+    with (
+        suppress(Exception),  # whatever transformers raises: then nothing is known, and names must fit as they are
+        torch.random.fork_rng(devices=[]),
+        torch.device("meta"),
+        meta_device_safe_creation_ops(),
+        no_init_weights(),
+    ):
+        cls = build_class(class_name)
+        return cls(_read_config(cls, config))
+    return None
+
+
+def _read_config(cls: type[transformers.PreTrainedModel], config: str) -> transformers.PreTrainedConfig:
+    """A configuration, from a file: only its reader knows how numbers that JSON lacks are spelled."""
+    assert cls.config_class is not None  # only the abstract base class has none
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "config.json"
+        path.write_text(config, encoding="utf-8")
+        return cls.config_class.from_json_file(path)
+
+
+@lru_cache(maxsize=1)
+def legacy() -> ModelClass:
+    """Renames that are older than all classes."""
+    from transformers.conversion_mapping import get_checkpoint_conversion_mapping
+
+    return ModelClass(transforms=get_checkpoint_conversion_mapping("legacy"))

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ken.errors import PairingError
 from ken.models.checkpoints import quantised, unmerged
-from ken.models.checkpoints.checkpoint_files import OnDisk, open_path
+from ken.models.checkpoints.adapter_names import Adapters
+from ken.models.checkpoints.architecture import Architecture
+from ken.models.checkpoints.checkpoint_files import OnDisk, entries_of, open_path, renamed
 from ken.models.checkpoints.ties import tie
 from ken.models.checkpoints.vocabularies import vocabularies
 from ken.models.checkpoints.wrappers import looked_through, plain_names, unwrapped
@@ -22,19 +24,11 @@ if TYPE_CHECKING:
     import torch
     import transformers
 
-#: What stands for a model: a live module, its state dict, a file of weights, a checkpoint folder, or a hub id.
-Source: TypeAlias = "torch.nn.Module | Mapping[str, torch.Tensor] | str | Path"
+#: What stands for a model: a live module, its state dict, a file of weights, a checkpoint folder, a hub id; adapters.
+Source: TypeAlias = "torch.nn.Module | Mapping[str, torch.Tensor] | str | Path | Adapters"
 
 # In a state dict nothing tells a buffer from a parameter; these are the floating-point buffers of torch itself.
 _RUNNING_STATISTICS = ("running_mean", "running_var")
-
-
-@dataclass(frozen=True, slots=True)
-class Architecture:
-    """Enough to build the fine-tuned module again, without its weights: a transformers class and its config."""
-
-    class_name: str
-    config: dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,23 +63,27 @@ class Checkpoint:
 
     def renamed(self, names: Mapping[str, str]) -> Checkpoint:
         """The same with other names, given as a mapping from those here; it says so in its notes."""
-        if isinstance(self.tensors, OnDisk):
-            tensors: Mapping[str, torch.Tensor] = self.tensors.renamed(names)
-        else:
-            tensors = {new: self.tensors[old] for old, new in names.items()}
         return replace(
             self,
-            tensors=tensors,
+            tensors=renamed(self.tensors, _inverse(names)),
             tied={names.get(alias, alias): names[name] for alias, name in self.tied.items()},
             buffers=frozenset(names[name] for name in self.buffers),
             shards={names[name]: shard for name, shard in self.shards.items() if name in names},
             vocabularies=frozenset(names.get(name, name) for name in self.vocabularies),
-            notes=(*self.notes, looked_through(dict(names), names)),
+            notes=(*self.notes, looked_through(names, names)),
         )
 
     def entries(self, name: str) -> Entries:
         """The entries of a tensor, to be read a stretch at a time; no more of it comes into memory."""
-        return self.tensors.entries(name) if isinstance(self.tensors, OnDisk) else Entries.of(self.tensors[name])
+        return entries_of(self.tensors, name)
+
+    def whole(self, name: str) -> torch.Tensor:
+        """A tensor with its values, all of them in memory."""
+        tensor = self.tensors[name]
+        if not tensor.is_meta:
+            return tensor
+        entries = self.entries(name)
+        return entries.read(0, entries.count).reshape(entries.shape)
 
 
 def read(source: Source) -> Checkpoint:
@@ -110,6 +108,8 @@ def read(source: Source) -> Checkpoint:
         return _read_path(source)
     if isinstance(source, Mapping):
         return _read_state_dict(source)
+    if isinstance(source, Adapters):
+        raise PairingError("adapters may stand for the fine-tuned model of a pair, and for no other")
     raise PairingError(f"a model must be a torch module, a state dict or a path, got {type(source).__name__}")
 
 
@@ -121,35 +121,35 @@ def _weights(tensors: Mapping[str, Any], config: Mapping[str, Any] | None, where
 
 def _read_state_dict(state: Mapping[str, torch.Tensor]) -> Checkpoint:
     _weights(state, None, "the state dict")
-    found = _tensors_of(state)
-    plain = plain_names(found)
-    tensors = {short: found[name] for name, short in plain.items()}
-    notes = tuple(filter(None, [looked_through(plain, found)]))
+    state = _tensors_of(state)
+    plain = plain_names(state)
+    tensors = renamed(state, _inverse(plain))
+    notes = tuple(filter(None, [looked_through(plain, state)]))
     return Checkpoint(tensors, aliases(tensors), _running_statistics(tensors), source="a state dict", notes=notes)
 
 
 def _read_module(module: torch.nn.Module) -> Checkpoint:
     module = unwrapped(module)
     raw, where = module.state_dict(), f"the module {type(module).__name__}"
+    config = quantised.settings(getattr(module, "config", None))
     quantised.check_module(module, where)
-    notes = _weights(raw, quantised.settings(getattr(module, "config", None)), where)
+    notes = _weights(raw, config, where)
     state = _tensors_of(raw)
     plain = plain_names(state)
-    tensors = {short: state[name] for name, short in plain.items()}
+    tensors = renamed(state, _inverse(plain))
     trained = {plain.get(name, name) for name, _ in module.named_parameters(remove_duplicate=False)}
-    architecture = architecture_of(module)
     return Checkpoint(
         tensors,
-        aliases(tensors),
-        frozenset(tensors) - trained,
-        str(getattr(module, "base_model_prefix", "") or ""),
-        architecture,
-        _origin(module),
+        tied=aliases(tensors),
+        buffers=frozenset(tensors) - trained,
+        prefix=str(getattr(module, "base_model_prefix", "") or ""),
+        architecture=architecture_of(module),
+        source=_origin(module),
         module=_of_transformers(module),
         notes=tuple(filter(None, [*notes, looked_through(plain, state)])),
         live=True,
         vocabularies=frozenset(plain.get(name, name) for name in vocabularies(module)),
-        config=config_of(module),
+        config=dict(config),
     )
 
 
@@ -183,21 +183,18 @@ def _read_path(source: str | Path) -> Checkpoint:
         architecture = Architecture(classes[0], dict(folder.config))
         prefix = str(getattr(getattr(transformers, classes[0], None), "base_model_prefix", "") or "")
     plain = plain_names(folder.tensors)
-    if isinstance(folder.tensors, OnDisk):
-        tensors: Mapping[str, torch.Tensor] = folder.tensors.renamed(plain)
-    else:
-        state = _tensors_of(folder.tensors)
-        tensors = {short: state[name] for name, short in plain.items()}
-    tensors, tied, ties = tie(tensors, "" if architecture is None else architecture.class_name, folder.config)
+    state = folder.tensors if isinstance(folder.tensors, OnDisk) else _tensors_of(folder.tensors)
+    class_name = "" if architecture is None else architecture.class_name
+    tensors, tied, ties = tie(renamed(state, _inverse(plain)), class_name, folder.config)
     return Checkpoint(
         tensors,
-        tied,
-        _running_statistics(tensors),
-        prefix,
-        architecture,
-        where,
-        folder.files,
-        {plain[name]: shard for name, shard in folder.shards.items() if name in plain},
+        tied=tied,
+        buffers=_running_statistics(tensors),
+        prefix=prefix,
+        architecture=architecture,
+        source=where,
+        files=folder.files,
+        shards={plain[name]: shard for name, shard in folder.shards.items() if name in plain},
         on_disk=True,
         notes=tuple(filter(None, [*notes, looked_through(plain, folder.tensors), *ties])),
         left=folder.left,
@@ -236,11 +233,5 @@ def architecture_of(module: torch.nn.Module) -> Architecture | None:
     return Architecture(type(module).__name__, json.loads(config.to_json_string()))
 
 
-def config_of(module: torch.nn.Module) -> Mapping[str, Any]:
-    """A module's configuration as plain data, whatever class it is of; empty if it has none."""
-    config = getattr(module, "config", None)
-    if isinstance(config, Mapping):
-        return dict(config)
-    to_dict = getattr(config, "to_dict", None)
-    found = to_dict() if callable(to_dict) else getattr(config, "__dict__", {})
-    return dict(found) if isinstance(found, Mapping) else {}
+def _inverse(names: Mapping[str, str]) -> dict[str, str]:
+    return {new: old for old, new in names.items()}

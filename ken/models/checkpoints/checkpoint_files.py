@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ken.errors import FormatError, PairingError
-from ken.models.checkpoints import candidates, mistaken_files
+from ken.models.checkpoints import mistaken_files
 from ken.models.checkpoints.links import inside
 from ken.models.checkpoints.other_files import gather, plain
 from ken.models.checkpoints.safetensors_file import Reader
@@ -44,39 +44,17 @@ class Folder:
 
 
 class OnDisk(Mapping[str, "torch.Tensor"]):
-    """Tensors of some files; a tensor is a view of its file, read as it is used."""
+    """Tensors of some files; a tensor is a view of its file, read as it is used.
 
-    def __init__(
-        self,
-        places: Mapping[str, Store | Mapping[str, torch.Tensor]],
-        stored_names: Mapping[str, str] | None = None,
-    ) -> None:
+    Made of the file of each tensor, opened, and the name that it has there.
+    """
+
+    def __init__(self, places: Mapping[str, tuple[Store | Mapping[str, torch.Tensor], str]]) -> None:
         self._places = places
-        self._stored_names = stored_names or {}
-
-    def renamed(self, names: Mapping[str, str]) -> OnDisk:
-        """The same tensors by other names, given as a mapping from the names here; those not named are left out."""
-        stored = {new: self._stored_names.get(old, old) for old, new in names.items()}
-        return OnDisk({new: self._places[old] for old, new in names.items()}, stored)
 
     def __getitem__(self, name: str) -> torch.Tensor:
-        place, stored = self._places[name], self._stored_names.get(name, name)
-        return place.tensor(stored) if isinstance(place, Store) else place[stored]
-
-    def entries(self, name: str) -> Entries:
-        """The entries of a tensor, to be read a stretch at a time (of a .bin file they stay mapped into memory)."""
-        place, stored = self._places[name], self._stored_names.get(name, name)
-        return place.entries(stored) if isinstance(place, Store | OnDisk) else Entries.of(place[stored])
-
-    def with_aliases(self, tied: Mapping[str, str]) -> OnDisk:
-        """The same tensors, and further names of some, given as a mapping from those to the names here."""
-        stored = {alias: self._stored_names.get(name, name) for alias, name in tied.items()}
-        places = {alias: self._places[name] for alias, name in tied.items()}
-        return OnDisk({**self._places, **places}, {**self._stored_names, **stored})
-
-    def loaded(self) -> dict[str, torch.Tensor]:
-        """The tensors of .bin files, which are there without being read, and may share memory."""
-        return {name: self[name] for name, place in self._places.items() if not isinstance(place, Store | OnDisk)}
+        file, stored_name = self._places[name]
+        return file.tensor(stored_name) if isinstance(file, Store) else file[stored_name]
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._places)
@@ -84,14 +62,43 @@ class OnDisk(Mapping[str, "torch.Tensor"]):
     def __len__(self) -> int:
         return len(self._places)
 
+    def entries(self, name: str) -> Entries:
+        """The entries of a tensor, to be read a stretch at a time (of a .bin file they stay mapped into memory)."""
+        file, stored_name = self._places[name]
+        return entries_of(file, stored_name)
+
+    def renamed(self, names: Mapping[str, str]) -> OnDisk:
+        """The same tensors by other names, as `renamed` gives them."""
+        return OnDisk({new: self._places[old] for new, old in names.items()})
+
+    def loaded(self) -> dict[str, torch.Tensor]:
+        """The tensors of .bin files, which are there without being read, and may share memory."""
+        return {name: self[name] for name, (file, _) in self._places.items() if not isinstance(file, Store | OnDisk)}
+
+
+def entries_of(tensors: Store | Mapping[str, torch.Tensor], name: str) -> Entries:
+    """The entries of one of some tensors, to be read a stretch at a time; no more of a safetensors file is read."""
+    if isinstance(tensors, Store | OnDisk):
+        return tensors.entries(name)
+    return Entries.from_tensor(tensors[name])
+
+
+def renamed(tensors: Mapping[str, torch.Tensor], names: Mapping[str, str]) -> Mapping[str, torch.Tensor]:
+    """Tensors by new names, mapped to the old ones. What is not named is left out, what is named twice has aliases."""
+    if isinstance(tensors, OnDisk):
+        return tensors.renamed(names)
+    return {new: tensors[old] for new, old in names.items()}
+
 
 def open_path(path: str | Path) -> Folder:
     """Open a .safetensors or .bin file, or a folder that has model.safetensors, pytorch_model.bin, or shards of either.
 
     Of safetensors only headers are read. A .bin file is a pickle: torch reads it with `weights_only`, which runs no
-    code, and maps it into memory. What an index leaves out of its files, and shards without an index if they are
-    all there, are read with a note. Raises `PairingError` if there is nothing of the kind, which says what there is
-    instead, or an index that names files or tensors that are not there, and `FormatError` for files that are damaged.
+    code, and maps it into memory. What an index leaves out, and shards without an index if all are there, are read
+    with a note.
+
+    Raises `PairingError` if there is nothing of the kind, or less than an index names, and `FormatError` for damaged
+    files.
 
     >>> import tempfile, torch
     >>> from safetensors.torch import save_file
@@ -123,7 +130,7 @@ def open_path(path: str | Path) -> Folder:
     shards = {name: _SHARD.sub(r"model-\2-of-\3.safetensors", file) for name, file in shards.items()}
     shards = {name: str(Path(file).with_suffix(".safetensors")) for name, file in shards.items()}
     around = gather(path, read)
-    return Folder(tensors, shards, config, around.files, around.left, tuple(notes))
+    return Folder(tensors, shards, config, files=around.files, left=around.left, notes=tuple(notes))
 
 
 def _read(path: Path) -> Mapping[str, torch.Tensor]:
@@ -135,20 +142,20 @@ def _read(path: Path) -> Mapping[str, torch.Tensor]:
             if word := mistaken_files.weights(path):
                 raise FormatError(f"{path} is not a whole safetensors file: it {word}") from None
             raise error
-        return OnDisk(dict.fromkeys(reader.names, reader))
+        return OnDisk({name: (reader, name) for name in reader.names})
     if path.suffix != ".bin":
-        raise PairingError(f"{path} is neither a .safetensors nor a .bin file{candidates.advice_for(path)}")
+        raise PairingError(f"{path} is neither a .safetensors nor a .bin file{mistaken_files.advice_for(path)}")
     import torch
 
     try:
-        found = torch.load(path, map_location="cpu", weights_only=True, mmap=_is_zip(path))
+        tensors = torch.load(path, map_location="cpu", weights_only=True, mmap=_is_zip(path))
     except Exception as error:  # torch has no class for what is wrong with a file
         word = mistaken_files.weights(path)
         reason = f"it {word}" if word else _reason(str(error))
         raise FormatError(f"{path} cannot be read as weights alone: {reason}") from None
-    if not isinstance(found, Mapping):
-        raise PairingError(f"{path} must hold tensors by name, got {type(found).__name__}")
-    return found
+    if not isinstance(tensors, Mapping):
+        raise PairingError(f"{path} must hold tensors by name, got {type(tensors).__name__}")
+    return tensors
 
 
 def _reason(reason: str) -> str:
@@ -193,18 +200,19 @@ def _sharded(path: Path, index: str, notes: list[str]) -> tuple[Mapping[str, tor
             "they were read as well"
         )
     shards = {**shards, **omitted}
-    return OnDisk({name: files[file] for name, file in shards.items()}), shards
+    return _spread(files, shards), shards
 
 
 def _without_index(path: Path, notes: list[str]) -> tuple[Mapping[str, torch.Tensor], dict[str, str]]:
     """Shards that have lost their index: their names say whether all are there."""
     sets: dict[tuple[str, str, str], list[str]] = {}
     for file in sorted(path.iterdir()):
-        if found := _SHARD.fullmatch(file.name):
-            sets.setdefault((found[4], found[1], found[3]), []).append(file.name)
+        if match := _SHARD.fullmatch(file.name):
+            stem, _, count, ending = match.groups()
+            sets.setdefault((ending, stem, count), []).append(file.name)
     if not sets:
         raise PairingError(
-            f"the folder {path} has none of {WEIGHTS}, {INDEX}, {_BIN}, {_BIN_INDEX}; {candidates.advice(path)}"
+            f"the folder {path} has none of {WEIGHTS}, {INDEX}, {_BIN}, {_BIN_INDEX}; {mistaken_files.advice(path)}"
         )
     (ending, stem, count), names = max(sets.items())
     wanted = [f"{stem}-{number:05d}-of-{count}.{ending}" for number in range(1, int(count) + 1)]
@@ -218,20 +226,24 @@ def _without_index(path: Path, notes: list[str]) -> tuple[Mapping[str, torch.Ten
     files = {name: _read(inside(path, name)) for name in wanted}
     shards = _whole(files, path, {})
     notes.append(f"the {len(wanted)} shards have no index beside them; they were read in the order of their names")
-    return OnDisk({name: files[file] for name, file in shards.items()}), shards
+    return _spread(files, shards), shards
 
 
-def _whole(files: Mapping[str, Mapping[str, torch.Tensor]], path: Path, known: Mapping[str, str]) -> dict[str, str]:
-    """The tensors of all files that are not known yet, and the file of each. Of two, the values must be the same."""
-    place: dict[str, str] = {}
+def _spread(files: Mapping[str, Mapping[str, torch.Tensor]], shards: Mapping[str, str]) -> OnDisk:
+    return OnDisk({name: (files[file], name) for name, file in shards.items()})
+
+
+def _whole(files: Mapping[str, Mapping[str, torch.Tensor]], path: Path, listed: Mapping[str, str]) -> dict[str, str]:
+    """The tensors of all files that are not listed yet, and the file of each. Of two, the values must be the same."""
+    shards: dict[str, str] = {}
     for file, tensors in files.items():
         for name in tensors:
-            if name in known:
+            if name in listed:
                 continue
-            first = place.setdefault(name, file)
+            first = shards.setdefault(name, file)
             if first != file and not _equal(files[first][name], tensors[name]):
                 raise PairingError(f"{path / first} and {file} have different tensors {name}, and no index says which")
-    return place
+    return shards
 
 
 def _equal(one: torch.Tensor, other: torch.Tensor) -> bool:
@@ -245,10 +257,10 @@ def _json(folder: Path, name: str) -> dict[str, Any]:
     if word := mistaken_files.pointer(path):
         raise PairingError(f"{path} {word}")
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        settings = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:
         empty = "it is empty; " if not path.stat().st_size else ""
         raise PairingError(f"{path} is not JSON: {empty}{error}") from None
-    if not isinstance(found, dict):
-        raise PairingError(f"{path} must hold a JSON object, got {type(found).__name__}")
-    return found
+    if not isinstance(settings, dict):
+        raise PairingError(f"{path} must hold a JSON object, got {type(settings).__name__}")
+    return settings

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from pathlib import Path
 
 from ken.errors import PairingError
@@ -37,48 +38,35 @@ def locate(source: str | Path) -> Path:
     import huggingface_hub
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
-    try:
-        found = Path(huggingface_hub.snapshot_download(str(source), local_files_only=True))
-        if any(next(found.glob(pattern), None) for pattern in _WEIGHTS):
-            return found
-    except (LocalEntryNotFoundError, HFValidationError, OSError):
-        pass
+    with suppress(LocalEntryNotFoundError, HFValidationError, OSError):
+        folder = Path(huggingface_hub.snapshot_download(str(source), local_files_only=True))
+        if any(next(folder.glob(pattern), None) for pattern in _WEIGHTS):
+            return folder
     if huggingface_hub.constants.HF_HUB_OFFLINE:
         raise PairingError(
             f"there is no file or folder {source}, and the hub's cache has no model of that name; "
             "the hub itself is not asked, because HF_HUB_OFFLINE is set"
         )
     try:
-        found = Path(
-            huggingface_hub.snapshot_download(
-                str(source), allow_patterns=[*_WANTED, _WEIGHTS[0]], ignore_patterns=_UNWANTED
+        for pattern in _WEIGHTS:
+            downloaded = huggingface_hub.snapshot_download(
+                str(source), allow_patterns=[*_WANTED, pattern], ignore_patterns=_UNWANTED
             )
-        )
-        if not next(found.glob(_WEIGHTS[0]), None):
-            found = Path(
-                huggingface_hub.snapshot_download(
-                    str(source), allow_patterns=[*_WANTED, _WEIGHTS[1]], ignore_patterns=_UNWANTED
-                )
-            )
+            folder = Path(downloaded)
+            if next(folder.glob(pattern), None):
+                break
     except (HfHubHTTPError, LocalEntryNotFoundError, HFValidationError, OSError) as error:
         raise PairingError(
             f"there is no file or folder {source}, nor a model of that name on the hub: {error}"
         ) from None
-    return found
+    return folder
 
 
 def in_cache(source: str) -> Path | None:
-    """The folder of all that the hub's cache has of a model: its files, and which of its versions is the one.
+    """The folder of all that the hub's cache has of a model by its id; None if nothing. The hub is not asked.
 
-    Args:
-        source: Its hub id.
-
-    Returns:
-        The folder, None if the cache has nothing of it. The hub is not asked.
-
-    Example:
-        >>> in_cache("../no/id") is None
-        True
+    >>> in_cache("../no/id") is None
+    True
     """
     if not an_id(source):
         return None

@@ -14,17 +14,9 @@ from ken.errors import PairingError
 
 
 def inside(folder: Path, name: str) -> Path:
-    """A file of a folder, if reading it does not lead out of it.
+    """The path of a file of a folder, given by its name or its path below the folder.
 
-    Args:
-        folder: The folder.
-        name: The file's name, or its path below the folder.
-
-    Returns:
-        The path of the file.
-
-    Raises:
-        PairingError: If it is a link that leads out of the folder, except into the blobs of a hub cache.
+    Raises `PairingError` if it is a link that leads out of the folder, except into the blobs of a hub cache.
     """
     if leads_out(folder, name):
         where = (folder / name).resolve()

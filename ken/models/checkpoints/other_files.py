@@ -48,6 +48,7 @@ _OTHER_FORMS = re.compile(
 )
 _PICKLES = re.compile(r".*\.(bin|pt|pth|pkl|pickle|ckpt|joblib|dill|npy|npz|distcp)")
 _CODE = re.compile(r".*\.(py|pyc|so|dll|dylib|exe|sh|bat|ps1|ipynb|js|jar|whl|cu|cpp|c|h|rb|pl)")
+_PICKLE = "a pickle, which may run code when it is read"
 _DEVICES = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
 
 # Folders below that are something else as a whole.
@@ -64,7 +65,7 @@ _KNOWN_FOLDERS = {"additional_chat_templates", "language_model", "sentencepiece"
 _LONGEST = 1 << 26
 _DEEPEST = 6
 _MOST = 10_000
-_TOLD = 12
+_LISTED = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,23 +116,18 @@ def _anywhere(name: str) -> bool:
 
 
 def gather(folder: Path, weights: Collection[str] = ()) -> Belongings:
-    """The files of a folder that belong to its model, and what stays behind. Hidden files are passed over.
+    """The files of a checkpoint folder that belong to its model, and what stays behind, in the order of their paths.
 
-    Args:
-        folder: A checkpoint folder.
-        weights: The files that its weights were read from.
+    weights are the files that its weights were read from. Hidden files are passed over, and nothing but the beginning
+    of files is read.
 
-    Returns:
-        Both, in the order of their paths. Nothing but the beginning of files has been read.
-
-    Example:
-        >>> import tempfile
-        >>> with tempfile.TemporaryDirectory() as name:
-        ...     for file in ("config.json", "model.safetensors", "optimizer.pt"):
-        ...         _ = Path(name, file).write_text("{}")
-        ...     found = gather(Path(name), {"model.safetensors"})
-        >>> list(found.files), found.left
-        (['config.json'], {'optimizer.pt': 'of training'})
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as name:
+    ...     for file in ("config.json", "model.safetensors", "optimizer.pt"):
+    ...         _ = Path(name, file).write_text("{}")
+    ...     belongings = gather(Path(name), {"model.safetensors"})
+    >>> list(belongings.files), belongings.left
+    (['config.json'], {'optimizer.pt': 'of training'})
     """
     modules = _modules(folder)
     files, left = {}, {}
@@ -152,28 +148,24 @@ def gather(folder: Path, weights: Collection[str] = ()) -> Belongings:
     return Belongings(files, left)
 
 
-def told(left: Mapping[str, str]) -> str:
+def left_behind(left: Mapping[str, str]) -> str:
     """What stays behind in one sentence, or nothing.
 
-    >>> told({"a.py": "code", "b.py": "code", "optimizer.pt": "of training"})
+    >>> left_behind({"a.py": "code", "b.py": "code", "optimizer.pt": "of training"})
     'left behind: a.py, b.py (code); optimizer.pt (of training)'
     """
-    reasons: dict[str, list[str]] = {}
+    paths_by_reason: dict[str, list[str]] = {}
     for path, why in left.items():
-        reasons.setdefault(why, []).append(path)
+        paths_by_reason.setdefault(why, []).append(path)
     parts = []
-    for why, paths in reasons.items():
-        more = f" and {len(paths) - _TOLD} more" if len(paths) > _TOLD else ""
-        parts.append(f"{', '.join(paths[:_TOLD])}{more} ({why})")
+    for why, paths in paths_by_reason.items():
+        more = f" and {len(paths) - _LISTED} more" if len(paths) > _LISTED else ""
+        parts.append(f"{', '.join(paths[:_LISTED])}{more} ({why})")
     return f"left behind: {'; '.join(parts)}" if parts else ""
 
 
 def check(files: Mapping[str, Path]) -> None:
-    """Refuse files that stand in for others: of a model without its tokenizer nothing good comes.
-
-    Raises:
-        PairingError: If one is a pointer of git-lfs, or a page that came instead of it.
-    """
+    """Raise `PairingError` for a pointer of git-lfs or the like: a model without its tokenizer is of no use."""
     for path, file in files.items():
         if word := pointer(file, path):
             raise PairingError(f"{file} {word}")
@@ -218,11 +210,9 @@ def _reason(folder: Path, path: str, modules: Collection[str]) -> str:
         if names.fullmatch(name):
             return why
     if _PICKLES.fullmatch(name):
-        if module:
-            return (
-                "weights of another module as a pickle; save the model anew, which gives safetensors, or copy the file"
-            )
-        return "a pickle, which may run code when it is read"
+        if not module:
+            return _PICKLE
+        return "weights of another module as a pickle; save the model anew, which gives safetensors, or copy the file"
     if name.endswith(".safetensors") and not module:
         return "weights that were not read"
     if not belongs(path):
@@ -232,7 +222,7 @@ def _reason(folder: Path, path: str, modules: Collection[str]) -> str:
         return "in a folder that is not known to belong to a model"
     if not known and file.stat().st_size > _LONGEST:
         return f"larger than {_LONGEST >> 20} MiB, and not known to belong to a model"
-    return "a pickle, which may run code when it is read" if _pickled(file) else ""
+    return _PICKLE if _pickled(file) else ""
 
 
 def _pickled(file: Path) -> bool:
@@ -248,9 +238,9 @@ def _modules(folder: Path) -> dict[str, None]:
     if not listed.is_file() or leads_out(folder, listed.name):
         return {}
     try:
-        found = json.loads(listed.read_text(encoding="utf-8"))
+        modules = json.loads(listed.read_text(encoding="utf-8"))
     except (ValueError, RecursionError):
         return {}
-    paths = [module.get("path") for module in found if isinstance(module, dict)] if isinstance(found, list) else []
+    paths = [module.get("path") for module in modules if isinstance(module, dict)] if isinstance(modules, list) else []
     names = [path.strip("/") for path in paths if isinstance(path, str)]
     return dict.fromkeys(name for name in names if all(plain(part) for part in name.split("/")))

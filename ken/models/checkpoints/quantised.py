@@ -59,22 +59,22 @@ SCHEMES = (
         "compressed-tensors", r"(.*)weight_packed", r"{}weight_(scale|shape|zero_point|global_scale)", remedy=_PACKED
     ),
     Scheme("compressed-tensors (sparse)", r"compressed", r"bitmask|row_offsets", remedy=_PACKED),
-    Scheme("MXFP4", r"(.*)_blocks", r"{}_scales", _BYTES, _MXFP4),
+    Scheme("MXFP4", r"(.*)_blocks", r"{}_scales", dtypes=_BYTES, remedy=_MXFP4),
     Scheme("HQQ", r"W_q"),
     Scheme("quanto", r"_data", r"_scale|_shift"),
     Scheme("torchao", r"_?(.*?)_?qdata", r"_?{}_?(scale|zero_point|block_size)"),
-    Scheme("AQLM", r"codes", r"codebooks", _INTEGERS | {"int64"}),
-    Scheme("VPTQ", r"indices", r"centroids", _INTEGERS | {"int64"}),
-    Scheme("SpQR", r"dense_weights", r"row_offsets|col_vals", _INTEGERS | {"int64"}),
+    Scheme("AQLM", r"codes", r"codebooks", dtypes=_INTEGERS | {"int64"}),
+    Scheme("VPTQ", r"indices", r"centroids", dtypes=_INTEGERS | {"int64"}),
+    Scheme("SpQR", r"dense_weights", r"row_offsets|col_vals", dtypes=_INTEGERS | {"int64"}),
     Scheme("torch's own quantisation", r"_packed_params|_packed_weight"),
     Scheme("QAT of Gemma", r"embedding_quantized", r"embedding_scale"),
-    Scheme("MLX", r"weight", r"biases|qbiases", frozenset({"uint32"})),
-    Scheme("HIGGS", r"weight", r"tables2?", _INTEGERS),
-    Scheme("NVFP4", r"(.*)", r"{}_(scale_2|global_scale)", _BYTES | {"float4_e2m1fn_x2"}),
+    Scheme("MLX", r"weight", r"biases|qbiases", dtypes=frozenset({"uint32"})),
+    Scheme("HIGGS", r"weight", r"tables2?", dtypes=_INTEGERS),
+    Scheme("NVFP4", r"(.*)", r"{}_(scale_2|global_scale)", dtypes=_BYTES | {"float4_e2m1fn_x2"}),
     Scheme("float4", r".*", dtypes=frozenset({"float4_e2m1fn_x2"})),
-    Scheme("EETQ", r"(weight|.*_proj)", r"{}_scales", frozenset({"int8"})),
-    Scheme("integers with scales", r"(.*weight|.*_proj|w\d?)", r"{}_scale(_inv)?|{}_scales|scale_{}", _INTEGERS),
-    Scheme("integers with scales", r"weight", r"scales?|scale_inv", _INTEGERS),
+    Scheme("EETQ", r"(weight|.*_proj)", r"{}_scales", dtypes=frozenset({"int8"})),
+    Scheme("integers with scales", r"(.*weight|.*_proj|w\d?)", r"{}_scale(_inv)?|{}_scales|scale_{}", dtypes=_INTEGERS),
+    Scheme("integers with scales", r"weight", r"scales?|scale_inv", dtypes=_INTEGERS),
 )
 
 # Scales beside a tensor of float8: of the tensor, its rows or its blocks, or of its activations.
@@ -107,21 +107,13 @@ class Codes(NamedTuple):
 def check(tensors: Mapping[str, Any], config: Mapping[str, Any] | None = None, where: str = "") -> tuple[str, ...]:
     """Refuse a model whose tensors are codes of a quantised one; else what there is to note.
 
-    Args:
-        tensors: The tensors by name, as they lie in a file or a dictionary. What is no tensor counts by its name.
-        config: The configuration beside them, as in config.json.
-        where: What was read, to begin messages with.
+    That is a configuration that speaks of quantisation beside tensors that are plain values all the same. What is no
+    tensor counts by its name; where says what was read, to begin messages with. Raises `PairingError` if tensors are
+    codes; it names the scheme, a tensor, and what to do.
 
-    Returns:
-        A note if the configuration speaks of quantisation, and the tensors are plain values all the same.
-
-    Raises:
-        PairingError: If tensors are codes. It names the scheme, a tensor, and what to do.
-
-    Example:
-        >>> import torch
-        >>> check({"scale": torch.ones(3), "weight": torch.ones(3, 3)})
-        ()
+    >>> import torch
+    >>> check({"scale": torch.ones(3), "weight": torch.ones(3, 3)})
+    ()
     """
     said = method(config or {})
     codes = find(tensors, said)
@@ -148,10 +140,9 @@ def find(tensors: Mapping[str, Any], said: str | None = None) -> Codes | None:
         neighbours.setdefault(stem, set()).add(leaf)
         above, _, child = stem.rpartition(".")
         neighbours.setdefault(above, set()).add(child)
-    signs = [(scheme, re.compile(scheme.sign)) for scheme in SCHEMES]
-    hits = [(name, *hit) for name, dtype in dtypes.items() if (hit := _sign(name, dtype, neighbours, signs))]
+    hits = [(name, *hit) for name, dtype in dtypes.items() if (hit := _sign(name, dtype, neighbours))]
     hits += [(name, *hit) for name, tensor in tensors.items() if (hit := _class_of(tensor))]
-    hits += list(_float8(dtypes, tensors, neighbours, said))
+    hits += _float8(dtypes, tensors, neighbours, said=said)
     if not hits:
         return None
     rank = {scheme.name: place for place, scheme in enumerate(SCHEMES)}
@@ -160,32 +151,30 @@ def find(tensors: Mapping[str, Any], said: str | None = None) -> Codes | None:
         scheme = _which(tensor, tensors)
     if said is not None and said.lower() not in scheme.lower():
         scheme = f"{scheme}; the configuration says {said}"
-    return Codes(scheme, tensor, why, len({name for name, *_ in hits}), remedy)
+    return Codes(scheme, tensor, why, how_many=len({name for name, *_ in hits}), remedy=remedy)
 
 
-def _sign(
-    name: str, dtype: str, neighbours: Mapping[str, set[str]], signs: list[tuple[Scheme, re.Pattern[str]]]
-) -> tuple[str, str, str] | None:
+def _sign(name: str, dtype: str, neighbours: Mapping[str, set[str]]) -> tuple[str, str, str] | None:
     """(scheme, why, remedy) if the tensor is the sign of a scheme."""
     stem, _, leaf = name.rpartition(".")
-    for scheme, sign in signs:
+    for scheme in SCHEMES:
         if scheme.dtypes and dtype not in scheme.dtypes:
             continue
-        match = sign.fullmatch(leaf)
+        match = re.fullmatch(scheme.sign, leaf)
         if match is None:
             continue
         if not scheme.beside:
             return scheme.name, f"is {dtype}", scheme.remedy
-        other = _beside(scheme.beside, match[1] if match.groups() else "", stem, leaf, neighbours)
+        other = _beside(scheme.beside, match[1] if match.groups() else "", neighbours[stem] - {leaf})
         if other:
             return scheme.name, f"is {dtype}, with {other} beside it", scheme.remedy
     return None
 
 
-def _beside(pattern: str, own: str, stem: str, leaf: str, neighbours: Mapping[str, set[str]]) -> str:
+def _beside(pattern: str, own: str, neighbours: set[str]) -> str:
     """A neighbour whose last name matches the pattern, or nothing."""
     wanted = re.compile(pattern.replace("{}", re.escape(own)))
-    others = [other for other in neighbours[stem] if other != leaf and wanted.fullmatch(other)]
+    others = filter(wanted.fullmatch, neighbours)
     return min(others, key=lambda other: ("put" in other or "act" in other, other), default="")  # its own comes first
 
 
@@ -196,7 +185,7 @@ def _float8(
     for name, dtype in dtypes.items():
         stem, _, leaf = name.rpartition(".")
         if dtype.startswith("float8") and dtype != "float8_e8m0fnu":
-            scale = _beside(_SCALE_OF_WEIGHT if leaf == "weight" else _SCALE, leaf, stem, leaf, neighbours)
+            scale = _beside(_SCALE_OF_WEIGHT if leaf == "weight" else _SCALE, leaf, neighbours[stem] - {leaf})
             whole = f"{stem}.{scale}".lstrip(".")
             # A model that was cast as a whole has scales of its own, which are float8 as well.
             if scale and dtypes.get(whole) != dtype:
@@ -251,19 +240,15 @@ def _class_of(tensor: Any) -> tuple[str, str, str] | None:
 
 
 def check_module(module: Any, where: str = "") -> None:
-    """Refuse a live module some of whose parameters are codes, which its state dict may no longer show.
+    """Raise `PairingError` if parameters of a live module are codes, which its state dict may no longer show.
 
     No parameter that an optimiser could train is an integer; those of a quantised layer are.
-
-    Raises:
-        PairingError: As `check` does.
     """
-    config = getattr(module, "config", None)
     parameters = dict(module.named_parameters(remove_duplicate=False))
     check({name: tensor for name, tensor in parameters.items() if _class_of(tensor)}, None, where)
     for name, tensor in parameters.items():
         if _dtype(tensor) in _INTEGERS and tensor.ndim > 1:
-            said = method(settings(config)) or "an unknown scheme"
+            said = method(settings(getattr(module, "config", None))) or "an unknown scheme"
             raise PairingError(
                 f"{where}: the parameters are codes of a quantised model ({said}), not weights: {name} is "
                 f"{_dtype(tensor)}; {_loaded('model.dequantize(), where the scheme has it')}"
@@ -271,10 +256,9 @@ def check_module(module: Any, where: str = "") -> None:
 
 
 def check_pair(name: str, fine_tuned: torch.Tensor, pretrained: torch.Tensor) -> None:
-    """Refuse integers in the place of floating-point values: packed codes whose scales are elsewhere, or lost.
+    """Raise `PairingError` for a matrix, or more, of narrow integers in the place of floating-point values.
 
-    Raises:
-        PairingError: If one of the two is a matrix, or more, of narrow integers, and the other floating-point.
+    Those are packed codes whose scales are elsewhere, or lost.
     """
     for codes, values in ((fine_tuned, pretrained), (pretrained, fine_tuned)):
         if codes.ndim > 1 and _dtype(codes) in _INTEGERS and values.is_floating_point():
@@ -289,8 +273,8 @@ def settings(config: Any) -> Mapping[str, Any]:
     if isinstance(config, Mapping):
         return config
     to_dict = getattr(config, "to_dict", None)
-    found = to_dict() if callable(to_dict) else getattr(config, "__dict__", {})
-    return found if isinstance(found, Mapping) else {}
+    values = to_dict() if callable(to_dict) else getattr(config, "__dict__", {})
+    return values if isinstance(values, Mapping) else {}
 
 
 def method(config: Mapping[str, Any], depth: int = 3) -> str | None:
@@ -309,7 +293,7 @@ def method(config: Mapping[str, Any], depth: int = 3) -> str | None:
             name = next((str(getattr(word, "value", word)) for word in names if word), "")
             return name[:80] or f"{key} without a name"
     inner = [value for value in config.values() if isinstance(value, Mapping)] if depth else []
-    return next((found for value in inner if (found := method(value, depth - 1)) is not None), None)
+    return next(filter(None, (method(value, depth - 1) for value in inner)), None)
 
 
 def _dtype(tensor: Any) -> str:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from ken.errors import FormatError
-from ken.models.tensors.tensor_bytes import bytes_of, digest
+from ken.models.tensors.tensor_bytes import digest, dtype_name
 from ken.models.tensors.tensor_reader import Entries, Store
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ class Writer:
         if "__metadata__" in names:
             raise FormatError("safetensors cannot hold a tensor of the name '__metadata__'")
         widest = {"dtype": "F8_E4M3FNUZ", "data_offsets": [_WIDEST, _WIDEST]}
-        draft = {name: {**widest, "shape": [*map(_widest, shape)]} for name, shape in names.items()}
+        draft = {name: {**widest, "shape": [max(n, _WIDEST) for n in shape]} for name, shape in names.items()}
         self._room = -(-len(_header(draft, metadata)) // 8) * 8
         if self._room > _LONGEST_HEADER:
             raise FormatError(f"the header would take {self._room} bytes; safetensors allows {_LONGEST_HEADER}")
@@ -80,10 +80,6 @@ class Writer:
             self._end += len(part)
         self._blobs[name] = {"dtype": dtype, "shape": [*shape], "data_offsets": [start, self._end]}
 
-    def add_tensor(self, name: str, tensor: torch.Tensor) -> None:
-        """Append a tensor as itself, for any tool to read."""
-        self.add(name, stored_dtype(tensor.dtype), tuple(tensor.shape), [bytes_of(tensor)])
-
     def finish(self, metadata: Mapping[str, str]) -> None:
         """Write the header into the room that was left for it."""
         header = _header(self._blobs, metadata)
@@ -94,14 +90,10 @@ class Writer:
 
 def stored_dtype(dtype: torch.dtype) -> str:
     """safetensors' name of a dtype; raises `FormatError` if it cannot hold it."""
-    name = str(dtype).removeprefix("torch.")
+    name = dtype_name(dtype)
     if name not in DTYPES:
         raise FormatError(f"safetensors cannot hold tensors of dtype {name}")
     return DTYPES[name]
-
-
-def _widest(length: int) -> int:
-    return max(length, _WIDEST)
 
 
 def _header(blobs: Mapping[str, Any], metadata: Mapping[str, str]) -> bytes:
@@ -169,18 +161,24 @@ class Reader(Store):
     @cached_property
     def _begins(self) -> dict[str, int]:
         """Where in the file each blob begins. The library has checked the header, but does not tell."""
-        length = int.from_bytes(self._read(0, 8), "little")
-        header = json.loads(bytes(self._read(8, length)))
-        return {name: 8 + length + of["data_offsets"][0] for name, of in header.items() if name != "__metadata__"}
+        head = self._head
+        blobs = json.loads(head[8:])
+        blobs.pop("__metadata__", None)
+        return {name: len(head) + blob["data_offsets"][0] for name, blob in blobs.items()}
+
+    @property
+    def _head(self) -> bytes:
+        """The header, and its length in front of it."""
+        return bytes(self._read(0, 8 + int.from_bytes(self._read(0, 8), "little")))
 
     def _read(self, at: int, length: int) -> bytearray:
         data = bytearray(length)
         room, done = memoryview(data), 0
         while done < length:
-            got = self._read_into(room[done:], at + done)
-            if not got:
+            count = self._read_into(room[done:], at + done)
+            if not count:
                 raise FormatError(f"{self.path} has been cut short: it ends before byte {at + length}")
-            done += got
+            done += count
         return data
 
     def _read_into(self, room: memoryview, at: int) -> int:
@@ -193,8 +191,7 @@ class Reader(Store):
     @property
     def fingerprint(self) -> str:
         """That of the header: of a subnetwork file, which has the checksums of all blobs there, that of the whole."""
-        length = int.from_bytes(self._read(0, 8), "little")
-        return digest(bytes(self._read(0, 8 + length)))
+        return digest(self._head)
 
     def __copy__(self) -> Reader:
         return self
@@ -212,12 +209,12 @@ def _reopened(path: str, fingerprint: str) -> Reader:
     remedy = "a subnetwork can be sent without its file as net.in_memory"
     try:
         reader = Reader(path)
-        found = reader.fingerprint
+        header = reader.fingerprint
     except (OSError, FormatError) as error:
         raise FormatError(f"this relies on the file {path}, which cannot be opened here ({error}); {remedy}") from error
-    if found != fingerprint:
+    if header != fingerprint:
         raise FormatError(
-            f"this relies on the file {path}, which has become another since (header {found}, expected {fingerprint}); "
-            f"{remedy}"
+            f"this relies on the file {path}, which has become another since "
+            f"(header {header}, expected {fingerprint}); {remedy}"
         )
     return reader

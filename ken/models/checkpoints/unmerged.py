@@ -30,19 +30,13 @@ _MERGE = (
 
 
 def check(names: Collection[str], where: str = "") -> None:
-    """Refuse a model that has parts of weights instead of weights.
+    """Raise `PairingError` if names of tensors are those of parts of weights; it says which, and what to call.
 
-    Args:
-        names: The names of its tensors.
-        where: What was read, to begin the message with.
+    Those are of an adapter that is not merged, or of a mask of `torch.nn.utils.prune` that is not applied. where says
+    what was read, to begin the message with.
 
-    Raises:
-        PairingError: If there is an adapter that is not merged, or a mask of `torch.nn.utils.prune` that is not
-            applied. It names a tensor, and what to call.
-
-    Example:
-        >>> check(["encoder.weight", "encoder.weight_mask"])
-        >>> check(["encoder.base_layer.0.weight"])
+    >>> check(["encoder.weight", "encoder.weight_mask"])
+    >>> check(["encoder.base_layer.0.weight"])
     """
     begin = f"{where}: " if where else ""
     names = [name for name in names if isinstance(name, str)]
@@ -64,12 +58,7 @@ def check(names: Collection[str], where: str = "") -> None:
 def check_pair(unpaired: Collection[str], others: Collection[str]) -> None:
     """Refuse what is left of an adapted model whose adapter has been dropped: weights that it wraps, under its names.
 
-    Args:
-        unpaired: Names of one model without a counterpart.
-        others: Names of the other model.
-
-    Raises:
-        PairingError: If an unpaired name is that of a wrapped weight which the other model has without the wrapping.
+    Raises `PairingError` if an unpaired name is that of a wrapped weight which the other model has unwrapped.
     """
     for name in unpaired:
         plain = _WRAPPED.sub("", name)
@@ -80,16 +69,7 @@ def check_pair(unpaired: Collection[str], others: Collection[str]) -> None:
 
 
 def check_gathered(name: str, fine_tuned: tuple[int, ...], pretrained: tuple[int, ...]) -> None:
-    """Refuse a tensor that ZeRO-3 has left empty.
-
-    Args:
-        name: Its name.
-        fine_tuned: Its shape.
-        pretrained: The shape of its counterpart.
-
-    Raises:
-        PairingError: If one of the two is a vector without entries, and the other is not. It says what to do.
-    """
+    """Raise `PairingError` for a tensor that ZeRO-3 has left empty, by its shape and that of its counterpart."""
     if fine_tuned != pretrained and (0,) in (fine_tuned, pretrained):
         raise PairingError(
             f"{name}: fine-tuned is {fine_tuned}, pretrained is {pretrained}; ZeRO-3 leaves tensors empty so where a "

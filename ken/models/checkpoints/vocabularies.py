@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -17,18 +17,12 @@ _NO_SIZES = ("type_vocab_size",)
 def vocabularies(model: torch.nn.Module) -> frozenset[str]:
     """Names of the tensors that have a row for every word, by the kinds of a model's modules.
 
-    Those are the weights of embeddings, and weight and bias of what transformers calls the output embeddings.
+    Those are the weights of embeddings, and weight and bias of what transformers calls the output embeddings; all their
+    aliases are named.
 
-    Args:
-        model: A module on any device, the meta device included.
-
-    Returns:
-        Names as in its state dict, under all their aliases.
-
-    Example:
-        >>> import torch
-        >>> sorted(vocabularies(torch.nn.Sequential(torch.nn.Embedding(5, 2), torch.nn.Linear(2, 3))))
-        ['0.weight']
+    >>> import torch
+    >>> sorted(vocabularies(torch.nn.Sequential(torch.nn.Embedding(5, 2), torch.nn.Linear(2, 3))))
+    ['0.weight']
     """
     import torch
 
@@ -58,26 +52,17 @@ def _called(get_output: Any) -> Any:
 def sizes(config: Mapping[str, Any]) -> frozenset[int]:
     """How many words a configuration speaks of, in any of its parts.
 
-    Example:
-        >>> sorted(sizes({"vocab_size": 100, "type_vocab_size": 2, "text_config": {"vocab_size": 7}}))
-        [7, 100]
+    >>> sorted(sizes({"vocab_size": 100, "type_vocab_size": 2, "text_config": {"vocab_size": 7}}))
+    [7, 100]
     """
-    return frozenset(_sizes(config))
-
-
-def _sizes(config: Mapping[str, Any]) -> Iterator[int]:
-    for name, value in config.items():
-        if isinstance(value, Mapping):
-            yield from _sizes(value)
-        elif isinstance(value, int) and is_size(name):
-            yield value
+    own = {value for name, value in config.items() if isinstance(value, int) and is_size(name)}
+    return frozenset(own).union(*(sizes(part) for part in config.values() if isinstance(part, Mapping)))
 
 
 def is_size(setting: str) -> bool:
     """Whether a setting of that name counts words.
 
-    Example:
-        >>> is_size("vocab_size"), is_size("decoder_vocab_size"), is_size("type_vocab_size")
-        (True, True, False)
+    >>> is_size("vocab_size"), is_size("decoder_vocab_size"), is_size("type_vocab_size")
+    (True, True, False)
     """
     return setting.endswith(_SIZES) and setting not in _NO_SIZES

@@ -7,7 +7,7 @@ A wrapper is a module of one child, which holds all that was there before, and p
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from ken.errors import PairingError
@@ -16,43 +16,36 @@ if TYPE_CHECKING:
     import torch
 
 #: Children of wrappers whose names nothing else has: torch.compile, FSDP, activation checkpointing, Lightning's Fabric.
-_MARKED = frozenset(
-    {
-        *("_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module", "_fpw_module", "_forward_module"),
-        *("_original_module", "_ddp_wrapped_module"),
-    }
-)
+_MARKED = {
+    *("_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module", "_fpw_module", "_forward_module"),
+    *("_original_module", "_ddp_wrapped_module"),
+}
 #: The child of DataParallel, DistributedDataParallel, DeepSpeed's engine and AveragedModel; others may have one, too.
 _MODULE = "module"
 #: What AveragedModel has beside it: how many models it is the mean of.
 _COUNTER = "n_averaged"
 #: All parameters of some modules in one vector, as FSDP keeps them while it trains.
-_FLAT = frozenset({"flat_param", "_flat_param"})
+_FLAT = {"flat_param", "_flat_param"}
 
 
 def plain_names(names: Iterable[str]) -> dict[str, str]:
     """Each name without the components that wrappers have put into it. Counters of averaged models are left out.
 
-    `module` counts as a wrapper's child in front of all names alone: further down, models have parts of that name
-    (see `shorter_names`). A name that is no wrapper's is given back as it is.
+    names are those of all tensors of one model. `module` counts as a wrapper's child in front of all of them alone:
+    further down, models have parts of that name (see `shorter_names`). A name that is no wrapper's stays as it is.
 
-    Args:
-        names: The names of one model's tensors, all of them.
+    Raises `PairingError` if two names have the same plain name, or the tensors are flat parameters of FSDP.
 
-    Returns:
-        Plain names by name, in the same order.
-
-    Raises:
-        PairingError: Two names have the same plain name, or the tensors are flat parameters of FSDP.
-
-    Example:
-        >>> plain_names(["module._orig_mod.h.0.weight", "module._orig_mod.h.1._fsdp_wrapped_module.weight"])
-        {'module._orig_mod.h.0.weight': 'h.0.weight', 'module._orig_mod.h.1._fsdp_wrapped_module.weight': 'h.1.weight'}
-        >>> plain_names(["module.weight", "scale"])
-        {'module.weight': 'module.weight', 'scale': 'scale'}
+    >>> plain_names(["module._orig_mod.h.0.weight", "module._orig_mod.h.1._fsdp_wrapped_module.weight"])
+    {'module._orig_mod.h.0.weight': 'h.0.weight', 'module._orig_mod.h.1._fsdp_wrapped_module.weight': 'h.1.weight'}
+    >>> plain_names(["module.weight", "scale"])
+    {'module.weight': 'module.weight', 'scale': 'scale'}
     """
     plain = {name: _without_marked(name) for name in names}
-    _check_distinct(plain)
+    first: dict[str, str] = {}
+    for name, short in plain.items():
+        if first.setdefault(short, name) != name:
+            raise PairingError(f"{first[short]} and {name} are both {short}, once what wraps them is looked through")
     front = f"{_MODULE}."
     while plain and all(short.startswith(front) or short == _COUNTER for short in plain.values()):
         inside = {name: short.removeprefix(front) for name, short in plain.items() if short != _COUNTER}
@@ -66,32 +59,40 @@ def shorter_names(names: Iterable[str]) -> dict[str, str]:
     """Each name without every `module` that is the only child where it stands, wherever that is.
 
     So it is where a part of a model is wrapped for data parallelism; and in a few models that have such parts. Who asks
-    must know by other names which it is.
+    must know by other names which it is. names are all of one model's, as `plain_names` gives them; they stay as they
+    are if two would be the same.
 
-    Args:
-        names: The names of one model's tensors, all of them, as `plain_names` gives them.
-
-    Returns:
-        Shorter names by name; all as they are if two would be the same.
-
-    Example:
-        >>> shorter_names(["encoder.module.h.0.weight", "head.weight"])
-        {'encoder.module.h.0.weight': 'encoder.h.0.weight', 'head.weight': 'head.weight'}
+    >>> shorter_names(["encoder.module.h.0.weight", "head.weight"])
+    {'encoder.module.h.0.weight': 'encoder.h.0.weight', 'head.weight': 'head.weight'}
     """
     same = {name: name for name in names}
     if not any(f".{_MODULE}." in f".{name}" for name in same):
         return same
-    shorter = _without_only_children(same)
+    children: dict[str, set[str]] = {}
+    for name in same:
+        parts = name.split(".")
+        for depth, part in enumerate(parts):
+            children.setdefault(".".join(parts[:depth]), set()).add(part)
+
+    def wraps(path: str) -> bool:
+        child = f"{path}.{_MODULE}" if path else _MODULE
+        return children[path] == {_MODULE} and child in children
+
+    shorter = {}
+    for name in same:
+        parts = name.split(".")
+        shorter[name] = ".".join(
+            part for depth, part in enumerate(parts) if not (part == _MODULE and wraps(".".join(parts[:depth])))
+        )
     return shorter if len(set(shorter.values())) == len(same) else same
 
 
 def unwrapped(model: torch.nn.Module) -> torch.nn.Module:
     """The module inside of wrappers: of torch.compile, DataParallel and the like; itself if there are none.
 
-    Example:
-        >>> import torch
-        >>> unwrapped(torch.nn.DataParallel(torch.nn.Linear(2, 1)))
-        Linear(in_features=2, out_features=1, bias=True)
+    >>> import torch
+    >>> unwrapped(torch.nn.DataParallel(torch.nn.Linear(2, 1)))
+    Linear(in_features=2, out_features=1, bias=True)
     """
     while True:
         children = dict(model.named_children())
@@ -120,47 +121,15 @@ def _without_marked(name: str) -> str:
     return ".".join([*(part for part in path if part not in _MARKED), leaf])
 
 
-def _check_distinct(plain: dict[str, str]) -> None:
-    first: dict[str, str] = {}
-    for name, short in plain.items():
-        if first.setdefault(short, name) != name:
-            raise PairingError(f"{first[short]} and {name} are both {short}, once what wraps them is looked through")
+def looked_through(plain: Mapping[str, str], names: Collection[str]) -> str:
+    """A sentence about what `plain_names` looked through in the names it was given; empty if nothing.
 
-
-def _without_only_children(names: Iterable[str]) -> dict[str, str]:
-    children: dict[str, set[str]] = {}
-    for name in names:
-        parts = name.split(".")
-        for depth, part in enumerate(parts):
-            children.setdefault(".".join(parts[:depth]), set()).add(part)
-
-    def wraps(path: str) -> bool:
-        child = f"{path}.{_MODULE}" if path else _MODULE
-        return children[path] == {_MODULE} and child in children
-
-    shorter = {}
-    for name in names:
-        parts = name.split(".")
-        shorter[name] = ".".join(
-            part for depth, part in enumerate(parts) if not (part == _MODULE and wraps(".".join(parts[:depth])))
-        )
-    return shorter
-
-
-def looked_through(plain: dict[str, str], count: Collection[str]) -> str:
-    """A sentence about what was looked through; empty if nothing was.
-
-    Args:
-        plain: What `plain_names` gave.
-        count: The names it was given.
-
-    Example:
-        >>> looked_through({"module.w": "w"}, ["module.w"])
-        "names were read without what wraps the model ('module.w' as 'w')"
+    >>> looked_through({"module.w": "w"}, ["module.w"])
+    "names were read without what wraps the model ('module.w' as 'w')"
     """
     changed = next(((name, short) for name, short in plain.items() if name != short), None)
     if changed is None:
         return ""
-    left = len(count) - len(plain)
+    left = len(names) - len(plain)
     more = f"; {left} counter of an averaged model was left out" if left else ""
     return f"names were read without what wraps the model ({changed[0]!r} as {changed[1]!r}){more}"

@@ -24,54 +24,45 @@ class Lacking:
     notes: tuple[str, ...] = ()
 
 
-def lacking(ours: Checkpoint, theirs: Checkpoint, names: Mapping[str, str | None], prefix: str) -> Lacking:
+def lacking(fine_tuned: Checkpoint, pretrained: Checkpoint, names: Mapping[str, str | None], prefix: str) -> Lacking:
     """Which tensors that only the pretrained model has belong to the fine-tuned model, too.
 
     If its class is known, that is what the class needs. Else the names must tell: all belong to it if every name of the
-    checkpoint is one of the pretrained model's, else those that begin like one of its own.
+    checkpoint is one of the pretrained model's, else those that begin like one of its own. names has the pretrained
+    counterpart of every fine-tuned tensor; prefix is what the names of one side alone begin with, and may be empty.
 
-    Args:
-        ours: The fine-tuned model.
-        theirs: The pretrained one.
-        names: The pretrained counterpart of every fine-tuned tensor.
-        prefix: What the names of one side begin with and those of the other do not; may be empty.
-
-    Example:
-        >>> import torch
-        >>> whole = {name: torch.ones(2) for name in ("h.0.w", "h.1.w", "head")}
-        >>> part = {"h.1.w": torch.zeros(2)}
-        >>> lacking(Checkpoint(part), Checkpoint(whole), {"h.1.w": "h.1.w"}, "").given
-        {'h.0.w': 'h.0.w', 'head': 'head'}
+    >>> import torch
+    >>> whole = {name: torch.ones(2) for name in ("h.0.w", "h.1.w", "head")}
+    >>> part = {"h.1.w": torch.zeros(2)}
+    >>> lacking(Checkpoint(part), Checkpoint(whole), {"h.1.w": "h.1.w"}, prefix="").given
+    {'h.0.w': 'h.0.w', 'head': 'head'}
     """
     used = {other: name for name, other in names.items() if other is not None}
-    free = [other for other in theirs.tensors if other not in used]
-    if ours.live or not ours.tensors or not free:
+    free = [other for other in pretrained.tensors if other not in used]
+    if fine_tuned.live or not fine_tuned.tensors or not free:
         return Lacking()
-    if ours.architecture is not None:
-        counted = {theirs.tied.get(other, other) for other in used}
-        found = weight_names.needs(ours, theirs, [other for other in free if theirs.tied.get(other) not in counted])
-        if found is not None:
-            return Lacking(found.given, {}, _absent(found.absent))
-    return _by_names(ours, theirs, used, free, prefix)
+    counted = {pretrained.tied.get(other, other) for other in used}
+    unnamed = [other for other in free if pretrained.tied.get(other) not in counted]
+    needs = weight_names.needs(fine_tuned, pretrained, unnamed)
+    if needs is not None:
+        return Lacking(needs.given, {}, _absent(needs.absent))
 
-
-def _by_names(ours: Checkpoint, theirs: Checkpoint, used: Mapping[str, str], free: list[str], prefix: str) -> Lacking:
-    prefix = prefix or ours.prefix or theirs.prefix
+    prefix = prefix or fine_tuned.prefix or pretrained.prefix
     renamed = {other: name for other, name in used.items() if other != name}
     shorter = any(other == f"{prefix}.{name}" for other, name in renamed.items())
     longer = any(name == f"{prefix}.{other}" for other, name in renamed.items())
-    begins = {name.partition(".")[0] for name in ours.tensors}
-    a_part = not renamed and all(name in theirs.tensors for name in ours.tensors)
+    begins = {name.partition(".")[0] for name in fine_tuned.tensors}
+    a_part = not renamed and all(name in pretrained.tensors for name in fine_tuned.tensors)
     given, tied = {}, {}
     for other in free:
         if shorter and not other.startswith(f"{prefix}."):
             continue  # a head on the body that the checkpoint is
         name = other.removeprefix(f"{prefix}.") if shorter else f"{prefix}.{other}" if longer else other
-        if name in ours.tensors or not (a_part or name.partition(".")[0] in begins):
+        if name in fine_tuned.tensors or not (a_part or name.partition(".")[0] in begins):
             continue
-        owner = used.get(theirs.tied.get(other, ""))
+        owner = used.get(pretrained.tied.get(other, ""))
         if owner is not None:
-            tied[name] = ours.tied.get(owner, owner)
+            tied[name] = fine_tuned.tied.get(owner, owner)
         else:
             given[name] = other
     return Lacking(given, tied)

@@ -23,39 +23,35 @@ _WIDEST_NOTE = "x" * 240
 _VOCABULARIES = re.compile(r"(embed|wte|shared|lm_head)")
 
 
-def signs_of_turning(ours: Checkpoint, theirs: Checkpoint, names: Mapping[str, str | None]) -> list[str]:
+def signs_of_turning(fine_tuned: Checkpoint, pretrained: Checkpoint, names: Mapping[str, str | None]) -> list[str]:
     """What says that the two models were given the wrong way round, each sign in words; mostly there is none.
 
-    Args:
-        ours: The model that was given as the fine-tuned one.
-        theirs: The one that was given as the pretrained one.
-        names: The pretrained counterpart of each fine-tuned tensor.
+    names has the pretrained counterpart of each fine-tuned tensor. The signs are clauses about the pretrained model.
 
-    Returns:
-        Clauses about the pretrained model.
-
-    Example:
-        >>> import torch
-        >>> from ken.models.checkpoints.checkpoint import Checkpoint
-        >>> body, head = {"w": torch.ones(1)}, {"classifier.weight": torch.ones(1)}
-        >>> signs_of_turning(Checkpoint(body), Checkpoint(body | head), {"w": "w"})
-        ["has a task head ('classifier.weight') that the fine-tuned one lacks"]
+    >>> import torch
+    >>> from ken.models.checkpoints.checkpoint import Checkpoint
+    >>> body, head = {"w": torch.ones(1)}, {"classifier.weight": torch.ones(1)}
+    >>> signs_of_turning(Checkpoint(body), Checkpoint(body | head), {"w": "w"})
+    ["has a task head ('classifier.weight') that the fine-tuned one lacks"]
     """
-    found = []
+    signs = []
     used = set(names.values())
-    head = next((name for name in theirs.tensors if name not in used and _is_task_head(name)), None)
-    if head is not None and not any(map(_is_task_head, ours.tensors)):
-        found.append(f"has a task head ({head!r}) that the fine-tuned one lacks")
-    longer = next((name for name, other in names.items() if _has_fewer_tokens(ours, theirs, name, other)), None)
+    head = next((name for name in pretrained.tensors if name not in used and _is_task_head(name)), None)
+    if head is not None and not any(map(_is_task_head, fine_tuned.tensors)):
+        signs.append(f"has a task head ({head!r}) that the fine-tuned one lacks")
+    longer = next(
+        (name for name, other in names.items() if _has_fewer_tokens(name, fine_tuned, pretrained, named=other or name)),
+        None,
+    )
     if longer is not None:
-        found.append(f"has more rows in {longer!r}, which a fine-tuned model may add and does not lose")
-    classes = [of.architecture.class_name if of.architecture else "" for of in (ours, theirs)]
-    if all(classes) and _TASK_CLASSES.search(classes[1]) and not _TASK_CLASSES.search(classes[0]):
-        found.append(f"is a {classes[1]}, the fine-tuned one a {classes[0]}")
-    own, base = _folder(ours), _made_from(theirs)
-    if own and own == base and base != _folder(theirs):
-        found.append(f"says that it was made from {base!r}, which is the fine-tuned one")
-    return found
+        signs.append(f"has more rows in {longer!r}, which a fine-tuned model may add and does not lose")
+    new, old = (model.architecture.class_name if model.architecture else "" for model in (fine_tuned, pretrained))
+    if new and _TASK_CLASSES.search(old) and not _TASK_CLASSES.search(new):
+        signs.append(f"is a {old}, the fine-tuned one a {new}")
+    own, base = _folder(fine_tuned), _made_from(pretrained)
+    if own and own == base and base != _folder(pretrained):
+        signs.append(f"says that it was made from {base!r}, which is the fine-tuned one")
+    return signs
 
 
 def turned(signs: list[str]) -> str:
@@ -97,12 +93,11 @@ def _is_task_head(name: str) -> bool:
     return not _TASK_HEADS.isdisjoint(name.split(".")[:2])
 
 
-def _has_fewer_tokens(ours: Checkpoint, theirs: Checkpoint, name: str, other: str | None) -> bool:
-    counterpart = other or name
-    if counterpart not in theirs.tensors or not _VOCABULARIES.search(name):
+def _has_fewer_tokens(name: str, fine_tuned: Checkpoint, pretrained: Checkpoint, named: str) -> bool:
+    if named not in pretrained.tensors or not _VOCABULARIES.search(name):
         return False
-    mine, its = tuple(ours.tensors[name].shape), tuple(theirs.tensors[counterpart].shape)
-    return len(mine) == len(its) == 2 and mine[1] == its[1] and mine[0] < its[0]
+    new, old = fine_tuned.tensors[name].shape, pretrained.tensors[named].shape
+    return len(new) == len(old) == 2 and new[1] == old[1] and new[0] < old[0]
 
 
 def _folder(model: Checkpoint) -> str:

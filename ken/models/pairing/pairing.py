@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -17,11 +18,13 @@ from ken.models.checkpoints.wrappers import shorter_names
 from ken.models.pairing import weight_names
 from ken.models.pairing.growth import judge
 from ken.models.pairing.lacking import lacking
-from ken.models.pairing.prefixes import prefix_between
 from ken.models.pairing.rows import row_shape
 
 if TYPE_CHECKING:
     import torch
+
+#: No prefix has more components.
+_DEEPEST = 4
 
 
 def match(names: Collection[str], others: Collection[str], prefixes: Collection[str] = ()) -> dict[str, str | None]:
@@ -42,12 +45,44 @@ def match(names: Collection[str], others: Collection[str], prefixes: Collection[
         for prefix in dict.fromkeys(p for p in prefixes if p):
             candidates.append(name.removeprefix(f"{prefix}.") if name.startswith(f"{prefix}.") else f"{prefix}.{name}")
         other = next((candidate for candidate in candidates if candidate in known), None)
-        if other is None and wrapped:
+        if other is None:
             other = next((wrapped[candidate] for candidate in candidates if candidate in wrapped), None)
         pairs[name] = other
         if other is not None and owner.setdefault(other, name) != name:
             raise PairingError(f"{owner[other]} and {name} would both be paired with {other}")
     return pairs
+
+
+def prefix_between(names: Collection[str], others: Collection[str], fitting: int) -> str:
+    """The prefix by which most names of either model are names of the other; empty if it is not more than fit already.
+
+    Raises `PairingError` if two prefixes pair equally many names: it cannot be told which part is meant.
+
+    >>> prefix_between(["pooler.weight", "pooler.bias"], ["net.pooler.weight", "net.pooler.bias", "head"], fitting=0)
+    'net'
+    """
+    votes = Counter(_prefixes(names, others))
+    votes.update(_prefixes(others, names))
+    ranked = votes.most_common(2)
+    if not ranked or ranked[0][1] <= fitting:
+        return ""
+    if len(ranked) == 2 and ranked[1][1] == ranked[0][1]:
+        first, second = sorted(prefix for prefix, _ in ranked)
+        raise PairingError(
+            f"the names of {ranked[0][1]} tensors fit with the prefix {first!r} as well as with {second!r}; "
+            "give the part of the model that is meant, or both models with the same names"
+        )
+    return ranked[0][0]
+
+
+def _prefixes(short: Collection[str], long: Collection[str]) -> Iterator[str]:
+    """Of every long name that ends in a short one, what stands before that."""
+    endings = set(short)
+    for name in long:
+        parts = name.split(".")
+        for depth in range(1, min(len(parts), _DEEPEST + 1)):
+            if ".".join(parts[depth:]) in endings:
+                yield ".".join(parts[:depth])
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,14 +135,15 @@ class Pairing:
         counterpart = None if other is None else self.pretrained.entries(other)
 
         def read(wanted: slice) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-            first, last, _ = wanted.indices(rows)
-            start, stop = first * n, max(first, last) * n
-            ours = _float64(fine_tuned.read(start, stop)).reshape(max(0, last - first), n)
-            theirs = np.full(ours.shape, np.nan)
+            chosen = range(rows)[wanted]
+            start = chosen.start * n
+            stop = start + len(chosen) * n
+            values = _float64(fine_tuned.read(start, stop)).reshape(len(chosen), n)
+            pretrained = np.full(values.shape, np.nan)
             if counterpart is not None:
-                found = _float64(counterpart.read(min(start, counterpart.count), min(stop, counterpart.count)))
-                theirs.reshape(-1)[: found.size] = found
-            return ours, theirs
+                flat = _float64(counterpart.read(min(start, counterpart.count), min(stop, counterpart.count)))
+                pretrained.reshape(-1)[: flat.size] = flat
+            return values, pretrained
 
         return read
 
@@ -119,7 +155,7 @@ def _float64(entries: torch.Tensor) -> NDArray[np.float64]:
 
 
 def open_pair(fine_tuned: Source, pretrained: Source | None, rows: Mapping[str, str] | None = None) -> Pairing:
-    """Read two sources and pair their tensors by name: exactly, by prefix (`match`), by ties and renames (`layouts`).
+    """Read two sources and pair their tensors by name: exactly, by a prefix, by the ties and renames of transformers.
 
     A prefix is transformers' own or, where that pairs fewer, the one that the names themselves show. A live module of
     transformers whose counterpart is a file in another layout (experts apart, say) is brought into that layout.
@@ -129,13 +165,17 @@ def open_pair(fine_tuned: Source, pretrained: Source | None, rows: Mapping[str, 
     rows says "grown".
 
     Args:
-        fine_tuned: A module, a state dict, a path or a hub id.
-        pretrained: The model it came from, likewise.
-        rows: Ways to cut tensors into rows by name pattern, as `ken.prune` takes them.
+        fine_tuned: A module, a state dict, a path or a hub id; or an adapter of the other model.
+        pretrained: The model it came from, likewise. None: the base that the adapter names or, live, holds.
+        rows: Ways to cut tensors into rows by name pattern, as `ken.prune` takes them; only "grown" matters here.
+
+    Returns:
+        Both models and the counterpart of every tensor. Of files only headers have been read.
 
     Raises:
         PairingError: No tensor at all has a counterpart, two would share one, or the layouts differ in a way that
-            transformers cannot bridge.
+            transformers cannot bridge; or a source cannot be read, or holds no weights.
+        FormatError: A file is damaged.
 
     Example:
         >>> import torch
@@ -143,28 +183,28 @@ def open_pair(fine_tuned: Source, pretrained: Source | None, rows: Mapping[str, 
         >>> opened.rows("a", slice(0, 1))
         (array([[1., 1., 1.]]), array([[0., 0., 0.]]))
     """
-    ours, theirs = weight_names.align(*read_pair(fine_tuned, pretrained))
-    ours = _plain_as(ours, theirs)
-    names, prefix, notes = _names(ours, theirs)
+    new, old = weight_names.align(*read_pair(fine_tuned, pretrained))
+    new = _plain_as(new, old)
+    names, prefix, notes = _names(new, old)
     paired = set(names.values())
-    unmerged.check_pair([name for name, other in names.items() if other is None], theirs.tensors)
-    unmerged.check_pair([name for name in theirs.tensors if name not in paired], ours.tensors)
-    parts = weight_names.clash(names, ours, theirs)
+    unmerged.check_pair([name for name, other in names.items() if other is None], old.tensors)
+    unmerged.check_pair([name for name in old.tensors if name not in paired], new.tensors)
+    parts = weight_names.clash(names, new, old)
     if parts is not None:
         raise PairingError(f"{parts[0]} and {parts[1]} are one tensor in different layouts; {weight_names.IN_MEMORY}")
-    if ours.tensors and not any(names.values()):
-        hint = weight_names.advice(ours, theirs)
+    if new.tensors and not any(names.values()):
+        hint = weight_names.advice(new, old)
         raise PairingError(
             "no tensor of the fine-tuned model has a counterpart in the pretrained one; names begin with "
-            f"{next(iter(ours.tensors))!r} and {next(iter(theirs.tensors), 'nothing')!r}" + (hint and f"; {hint}")
+            f"{next(iter(new.tensors))!r} and {next(iter(old.tensors), 'nothing')!r}" + (hint and f"; {hint}")
         )
-    shapes = judge(ours, theirs, names, rows or {})
-    lacks = lacking(ours, theirs, names, prefix)
+    shapes = judge(new, old, names, rows=rows or {})
+    lacks = lacking(new, old, names, prefix=prefix)
     return Pairing(
-        replace(ours, tied={**ours.tied, **lacks.tied}),
-        theirs,
+        replace(new, tied={**new.tied, **lacks.tied}),
+        old,
         # Of a tied counterpart it is the name under which it counts, whichever names a module or its files have.
-        {n: None if n in shapes.apart else theirs.tied.get(other or "", other) for n, other in names.items()},
+        {name: None if name in shapes.apart else old.tied.get(other or "", other) for name, other in names.items()},
         apart=shapes.apart,
         misfits=shapes.misfits,
         namesakes={name: str(names[name]) for name in (*shapes.apart, *shapes.misfits)},
@@ -174,23 +214,23 @@ def open_pair(fine_tuned: Source, pretrained: Source | None, rows: Mapping[str, 
     )
 
 
-def _plain_as(ours: Checkpoint, theirs: Checkpoint) -> Checkpoint:
+def _plain_as(new: Checkpoint, old: Checkpoint) -> Checkpoint:
     """The fine-tuned checkpoint, without the wrappers of its parts if more names are the pretrained model's then."""
-    shorter = shorter_names(ours.tensors)
-    if sum(short in theirs.tensors for short in shorter.values()) <= sum(name in theirs.tensors for name in shorter):
-        return ours
-    return ours.renamed(shorter)
+    shorter = shorter_names(new.tensors)
+    if sum(short in old.tensors for short in shorter.values()) <= sum(name in old.tensors for name in shorter):
+        return new
+    return new.renamed(shorter)
 
 
-def _names(ours: Checkpoint, theirs: Checkpoint) -> tuple[dict[str, str | None], str, tuple[str, ...]]:
+def _names(new: Checkpoint, old: Checkpoint) -> tuple[dict[str, str | None], str, tuple[str, ...]]:
     """The counterpart of every fine-tuned tensor; the prefix that the names show, and a sentence about it."""
-    names = match(ours.tensors, theirs.tensors, (ours.prefix, theirs.prefix))
-    known = sum(other is not None for other in names.values())
+    names = match(new.tensors, old.tensors, (new.prefix, old.prefix))
+    fitting = sum(other is not None for other in names.values())
     prefix = ""
-    if known < min(len(ours.tensors), len(theirs.tensors)):
-        prefix = prefix_between(ours.tensors, theirs.tensors, known)
+    if fitting < min(len(new.tensors), len(old.tensors)):
+        prefix = prefix_between(new.tensors, old.tensors, fitting)
     notes: tuple[str, ...] = ()
     if prefix:
-        names = match(ours.tensors, theirs.tensors, (prefix,))
+        names = match(new.tensors, old.tensors, (prefix,))
         notes = (f"names were paired with the prefix {prefix!r}, which the names themselves show",)
-    return weight_names.complete(names, ours, theirs), prefix, notes
+    return weight_names.complete(names, new, old), prefix, notes

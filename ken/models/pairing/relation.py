@@ -94,9 +94,9 @@ class Sums:
         x, y = fine_tuned.reshape(-1), pretrained.reshape(-1)
         with np.errstate(all="ignore"):
             # Not `dot`, which starts threads of its own beside those that prune.
-            products = (float(np.einsum("i,i", *of)) for of in ((x, x), (y, y), (x, y)))
-            found = _Stretch(x.size, float(x.sum()), float(y.sum()), *products)
-        self._parts.setdefault((name, matrix), []).append(found)
+            products = (float(np.einsum("i,i", *pair)) for pair in ((x, x), (y, y), (x, y)))
+            stretch = _Stretch(x.size, float(x.sum()), float(y.sum()), *products)
+        self._parts.setdefault((name, matrix), []).append(stretch)
 
     def relation(self) -> Relation:
         """What they amount to, whatever the order in which they came."""
@@ -104,13 +104,13 @@ class Sums:
         update, fine_tuned, pretrained = (_norm(square) for square in (xx + yy - 2 * xy, xx, yy))
         matrices = [parts for (_, matrix), parts in self._parts.items() if matrix]
         return Relation(
-            sum(part.entries for parts in self._parts.values() for part in parts),
-            update,
-            fine_tuned,
-            pretrained,
-            len(matrices),
-            sum(part.entries for parts in matrices for part in parts),
-            self._correlation(matrices),
+            entries=sum(part.entries for parts in self._parts.values() for part in parts),
+            update=update,
+            fine_tuned=fine_tuned,
+            pretrained=pretrained,
+            matrices=len(matrices),
+            matrix_entries=sum(part.entries for parts in matrices for part in parts),
+            correlation=self._correlation(matrices),
         )
 
     @staticmethod
@@ -125,7 +125,7 @@ class Sums:
             x, y, xx, yy, xy = self._added(parts, ("x", "y", "xx", "yy", "xy"))
             if count:
                 about_means.append((xx - x * x / count, yy - y * y / count, xy - x * y / count))
-        spread_x, spread_y, common = (_sum(of[i] for of in about_means) for i in range(3))
+        spread_x, spread_y, common = (_sum(sums[i] for sums in about_means) for i in range(3))
         product = math.sqrt(spread_x) * math.sqrt(spread_y) if spread_x > 0 and spread_y > 0 else math.nan
         # What is left of equal values is a rounding error.
         scale = _sum(part.xx + part.yy for parts in matrices for part in parts)

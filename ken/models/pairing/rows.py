@@ -16,7 +16,6 @@ K: TypeAlias = "int | float | Mapping[str, int | float]"
 #: A 3-D tensor whose last axis is shorter than this is a convolution's kernel, not stacked matrices.
 SHORTEST_ROW_OF_3D = 16
 
-
 #: Other ways to cut a tensor into rows than its shape would have it, and what a row then is.
 CUTS = {
     "last": "a run along the last axis",
@@ -69,47 +68,30 @@ def row_budget(k: int | float, n: int) -> int:
     return min(max(1, round(number * n)), n)
 
 
-def layer_of(name: str) -> int | None:
-    """The layer number in a tensor's name: its first component that is a number, None if there is none.
-
-    >>> layer_of("bert.encoder.layer.3.output.dense.weight"), layer_of("bert.pooler.dense.weight")
-    (3, None)
-    """
-    return next((int(part) for part in name.split(".") if part.isascii() and part.isdigit()), None)
-
-
 def plain_k(k: K) -> int | float | dict[str, int | float]:
-    """A k in numbers of Python's own.
+    """A k in numbers of Python's own, whether it has numbers of numpy's or torch's or not.
 
-    Args:
-        k: An int >= 1, a float in (0, 1], or a mapping of patterns to these; numpy's and torch's numbers, too.
+    Raises `BudgetError` if it is no int >= 1, no float in (0, 1], and no mapping of patterns to these.
 
-    Returns:
-        The same k: an int, a float, or a dict of these.
-
-    Raises:
-        BudgetError: It is none of these.
-
-    Example:
-        >>> import numpy as np
-        >>> plain_k(np.int64(5)), plain_k({"*.bias": 1.0, "*": np.float32(0.5)})
-        (5, {'*.bias': 1.0, '*': 0.5})
+    >>> import numpy as np
+    >>> plain_k(np.int64(5)), plain_k({"*.bias": 1.0, "*": np.float32(0.5)})
+    (5, {'*.bias': 1.0, '*': 0.5})
     """
     if not isinstance(k, Mapping):
         return _plain_number(k)
     if not k:
         raise BudgetError("k must name at least one pattern, got an empty mapping")
-    found = {}
+    numbers = {}
     for pattern, value in k.items():
         check_pattern("k", pattern)
         if isinstance(value, Mapping):
             raise BudgetError(f"k of pattern {pattern!r} must be a number, got a mapping")
         try:
-            found[pattern] = _plain_number(value)
+            numbers[pattern] = _plain_number(value)
         except BudgetError as error:
             error.add_note(f"in the budget for pattern {pattern!r}")
             raise
-    return found
+    return numbers
 
 
 def _plain_number(k: object) -> int | float:
@@ -143,7 +125,7 @@ def _instead(share: float) -> str:
     return entries + (f"{' and' if entries else ';'} {share / 100:g} is {share:g} %" if share <= 100 else "")
 
 
-def check_pattern(what: str, pattern: object) -> None:
+def check_pattern(argument: str, pattern: object) -> None:
     """Raise `BudgetError` unless a pattern of that argument is a text."""
     if not isinstance(pattern, str):
-        raise BudgetError(f"a pattern of {what} must be a text such as '*.query.weight', got {pattern!r}")
+        raise BudgetError(f"a pattern of {argument} must be a text such as '*.query.weight', got {pattern!r}")

@@ -16,13 +16,13 @@ from __future__ import annotations
 import copy
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from ken.errors import PairingError
-from ken.models.checkpoints.checkpoint import Architecture, Checkpoint
-from ken.models.checkpoints.module_classes import ModelClass, class_named, legacy
+from ken.models.checkpoints.architecture import Architecture, ModelClass, class_named, legacy
+from ken.models.checkpoints.checkpoint import Checkpoint
 
 if TYPE_CHECKING:
     import transformers
@@ -44,7 +44,7 @@ class Named(Protocol):
     def architecture(self) -> Architecture | None: ...  # noqa: D102
 
 
-def align(ours: Checkpoint, theirs: Checkpoint) -> tuple[Checkpoint, Checkpoint]:
+def align(fine_tuned: Checkpoint, pretrained: Checkpoint) -> tuple[Checkpoint, Checkpoint]:
     """The same two checkpoints; if one is a live module and the other a file in another layout, the module in that one.
 
     It is brought there as `save_pretrained` would, without a file. Raises `PairingError` if transformers cannot do it.
@@ -54,14 +54,14 @@ def align(ours: Checkpoint, theirs: Checkpoint) -> tuple[Checkpoint, Checkpoint]
     >>> align(a, b) == (a, b)
     True
     """
-    if ours.module is not None and theirs.on_disk:
-        return _as_on_disk(ours, theirs), theirs
-    if theirs.module is not None and ours.on_disk:
-        return ours, _as_on_disk(theirs, ours)
-    return ours, theirs
+    if fine_tuned.module is not None and pretrained.on_disk:
+        return _as_on_disk(fine_tuned, pretrained), pretrained
+    if pretrained.module is not None and fine_tuned.on_disk:
+        return fine_tuned, _as_on_disk(pretrained, fine_tuned)
+    return fine_tuned, pretrained
 
 
-def complete(pairs: Mapping[str, str | None], ours: Named, theirs: Named) -> dict[str, str | None]:
+def complete(pairs: Mapping[str, str | None], fine_tuned: Named, pretrained: Named) -> dict[str, str | None]:
     """Pairs of names, and those that only a tie or a rename can tell. What has a counterpart keeps it.
 
     A pretrained tensor that is the counterpart of another one already is never given to a second. Raises
@@ -72,65 +72,60 @@ def complete(pairs: Mapping[str, str | None], ours: Named, theirs: Named) -> dic
     {'LayerNorm.gamma': 'LayerNorm.weight', 'head': None}
     """
     pairs = dict(pairs)
-    _share_among_aliases(pairs, ours.tied)
-    left, free = _left(pairs, ours, theirs)
+    _share_among_aliases(pairs, fine_tuned.tied)
+    left, free = _left(pairs, fine_tuned, pretrained)
     if not left or not free:
         return pairs
-    reference = _reference(ours) or _reference(theirs) or legacy()
-    here, there = reference.places(ours.tensors), reference.places(theirs.tensors)
+    reference = _reference(fine_tuned) or _reference(pretrained) or legacy()
+    places, free_places = reference.places(fine_tuned.tensors), reference.places(pretrained.tensors)
 
-    by_key: dict[str, list[str]] = {}
-    for other in free:
-        by_key.setdefault(there[other].key, []).append(other)
-    _claim(pairs, {name: by_key.get(here[name].key, []) for name in left})
-    _share_among_aliases(pairs, ours.tied)
+    _claim(pairs, {name: places[name].key for name in left}, {other: free_places[other].key for other in free})
+    _share_among_aliases(pairs, fine_tuned.tied)
 
-    left, free = _left(pairs, ours, theirs)
+    left, free = _left(pairs, fine_tuned, pretrained)
     if left and free:
         groups = _Groups()
-        for model in (ours, theirs):
-            known = _reference(model)
-            for tied in (model.tied, known.tied if known else {}):
-                places = reference.places({*tied, *tied.values()})
+        for model in (fine_tuned, pretrained):
+            model_class = _reference(model)
+            for tied in (model.tied, model_class.tied if model_class else {}):
+                tied_places = reference.places({*tied, *tied.values()})
                 for alias, name in tied.items():
-                    groups.join(places[alias].key, places[name].key)
-        by_group: dict[str, list[str]] = {}
-        for other in free:
-            by_group.setdefault(groups.of(there[other].key), []).append(other)
-        _claim(pairs, {name: by_group.get(groups.of(here[name].key), []) for name in left})
-        _share_among_aliases(pairs, ours.tied)
+                    groups.join(tied_places[alias].key, tied_places[name].key)
+        wanted = {name: groups.leader(places[name].key) for name in left}
+        _claim(pairs, wanted, {other: groups.leader(free_places[other].key) for other in free})
+        _share_among_aliases(pairs, fine_tuned.tied)
     return pairs
 
 
-def clash(pairs: Mapping[str, str | None], ours: Named, theirs: Named) -> tuple[str, str] | None:
+def clash(pairs: Mapping[str, str | None], fine_tuned: Named, pretrained: Named) -> tuple[str, str] | None:
     """Two names without counterpart that are parts of one tensor of the module: the models are in different layouts.
 
     >>> clash({"a": None}, Checkpoint({"a": 0}), Checkpoint({"b": 0})) is None
     True
     """
-    left, free = _left(pairs, ours, theirs)
-    reference = (_reference(ours) or _reference(theirs)) if left and free else None
+    left, free = _left(pairs, fine_tuned, pretrained)
+    reference = (_reference(fine_tuned) or _reference(pretrained)) if left and free else None
     if reference is None:
         return None
-    here, there = reference.places(ours.tensors), reference.places(theirs.tensors)
-    targets = {there[other].target: other for other in reversed(free)}
+    places, free_places = reference.places(fine_tuned.tensors), reference.places(pretrained.tensors)
+    targets = {free_places[other].target: other for other in reversed(free)}
     for name in left:
-        other = targets.get(here[name].target)
-        if other is not None and (here[name].converted or there[other].converted):
+        other = targets.get(places[name].target)
+        if other is not None and (places[name].converted or free_places[other].converted):
             return name, other
     return None
 
 
-def advice(ours: Named, theirs: Named) -> str:
+def advice(fine_tuned: Named, pretrained: Named) -> str:
     """What may help if little fits; nothing where the library has no other names on disk than in memory.
 
     >>> advice(Checkpoint({"a": 0}), Checkpoint({"b": 0}))
     ''
     """
-    known = [reference for reference in (_reference(ours), _reference(theirs)) if reference is not None]
-    if all(len(reference.transforms) == len(legacy().transforms) for reference in known):
+    references = filter(None, (_reference(fine_tuned), _reference(pretrained)))
+    if all(len(reference.transforms) == len(legacy().transforms) for reference in references):
         return ""
-    live = any(getattr(model, "module", None) is not None for model in (ours, theirs))
+    live = any(getattr(model, "module", None) is not None for model in (fine_tuned, pretrained))
     return f"if their layouts differ, {IN_FILES if live else IN_MEMORY}"
 
 
@@ -158,7 +153,7 @@ class Needs(NamedTuple):
     absent: tuple[str, ...]
 
 
-def needs(ours: Checkpoint, theirs: Checkpoint, free: Iterable[str]) -> Needs | None:
+def needs(fine_tuned: Checkpoint, pretrained: Checkpoint, free: Iterable[str]) -> Needs | None:
     """What a checkpoint lacks of its class's tensors; free are names that the pretrained model alone has.
 
     None if the class is not known, and for a live module, which has all.
@@ -166,17 +161,17 @@ def needs(ours: Checkpoint, theirs: Checkpoint, free: Iterable[str]) -> Needs | 
     >>> needs(Checkpoint({"a": 0}), Checkpoint({"a": 0, "b": 0}), ["b"]) is None
     True
     """
-    reference = None if ours.live else _reference(ours)
+    reference = None if fine_tuned.live else _reference(fine_tuned)
     if reference is None:
         return None
-    here, there = reference.places(ours.tensors), reference.places(theirs.tensors)
-    targets, keys = {place.target for place in here.values()}, {place.key for place in here.values()}
+    places, free_places = reference.places(fine_tuned.tensors).values(), reference.places(pretrained.tensors)
+    targets, keys = {place.target for place in places}, {place.key for place in places}
     given, filled = {}, set(targets)
     for name in free:
-        place = there[name]
-        known = place.target in reference.names and place.target not in reference.tied
+        place = free_places[name]
+        counts = place.target in reference.names and place.target not in reference.tied
         # Of what is fused in memory a checkpoint may have some of the parts.
-        if known and place.key not in keys and (place.converted or place.target not in targets):
+        if counts and place.key not in keys and (place.converted or place.target not in targets):
             given[name if place.converted else place.target] = name
             filled.add(place.target)
     absent = sorted(
@@ -194,32 +189,37 @@ def _share_among_aliases(pairs: dict[str, str | None], tied: Mapping[str, str]) 
             pairs[name] = pairs[alias]
 
 
-def _left(pairs: Mapping[str, str | None], ours: Named, theirs: Named) -> tuple[list[str], list[str]]:
+def _left(pairs: Mapping[str, str | None], fine_tuned: Named, pretrained: Named) -> tuple[list[str], list[str]]:
     """What counts and has no counterpart, on either side."""
-    used = {theirs.tied.get(other, other) for other in pairs.values() if other is not None}
-    left = [name for name, other in pairs.items() if other is None and name not in ours.tied]
-    return left, [other for other in theirs.tensors if other not in used and other not in theirs.tied]
+    used = {pretrained.tied.get(other, other) for other in pairs.values() if other is not None}
+    left = [name for name, other in pairs.items() if other is None and name not in fine_tuned.tied]
+    return left, [other for other in pretrained.tensors if other not in used and other not in pretrained.tied]
 
 
-def _claim(pairs: dict[str, str | None], candidates: Mapping[str, Sequence[str]]) -> None:
-    wanted = Counter(other for others in candidates.values() for other in others)
-    for name, others in candidates.items():
+def _claim(pairs: dict[str, str | None], wanted: Mapping[str, str], free: Mapping[str, str]) -> None:
+    """Pair names that have the same key. Raises `PairingError` if several names on one side have it."""
+    by_key: dict[str, list[str]] = {}
+    for other, key in free.items():
+        by_key.setdefault(key, []).append(other)
+    claims = Counter(wanted.values())
+    for name, key in wanted.items():
+        others = by_key.get(key, [])
         if len(others) > 1:
             raise PairingError(f"{name} could be paired with {others[0]} and with {others[1]}")
-        for other in others:
-            if wanted[other] > 1:
-                rivals = [rival for rival, those in candidates.items() if other in those]
-                raise PairingError(f"{' and '.join(rivals[:2])} would both be paired with {other}")
-            pairs[name] = other
+        if others and claims[key] > 1:
+            rivals = [rival for rival in wanted if wanted[rival] == key]
+            raise PairingError(f"{' and '.join(rivals[:2])} would both be paired with {others[0]}")
+        if others:
+            pairs[name] = others[0]
 
 
 def _reference(model: Named) -> ModelClass | None:
     """What is known of a model's class; None if that is not a class of transformers, or cannot be made."""
     module = getattr(model, "module", None)
     if module is not None:
-        return ModelClass.of(module)
-    known = model.architecture
-    return None if known is None else class_named(known.class_name, known.config)
+        return ModelClass.from_module(module)
+    architecture = model.architecture
+    return None if architecture is None else class_named(architecture.class_name, architecture.config)
 
 
 class _Groups:
@@ -228,13 +228,13 @@ class _Groups:
     def __init__(self) -> None:
         self._leader: dict[str, str] = {}
 
-    def of(self, name: str) -> str:
+    def leader(self, name: str) -> str:
         while name in self._leader:
             name = self._leader[name]
         return name
 
     def join(self, a: str, b: str) -> None:
-        a, b = self.of(a), self.of(b)
+        a, b = self.leader(a), self.leader(b)
         if a != b:
             self._leader[a] = b
 
@@ -244,36 +244,32 @@ class _Groups:
 
 def _as_on_disk(model: Checkpoint, file: Checkpoint) -> Checkpoint:
     assert model.module is not None
-    reference = ModelClass.of(model.module)
+    reference = ModelClass.from_module(model.module)
     wanted = {place.key for place in reference.places(file.tensors).values() if place.converted}
     if not wanted:
         return model  # whatever else the names differ in is a matter of ties and renames
     best: tuple[int, Checkpoint] | None = None
     reason = ""
-    for module in _with_conversions(model.module):
+    modules = [model.module]
+    if getattr(model.module, "_weight_conversions", None) is not None:
+        # It may remember what the file was like that it came from; a copy would be saved as new.
+        modules.append(copy.copy(model.module))
+        del modules[1]._weight_conversions
+    for module in modules:
         try:
-            found = _reverted(model, module)
+            reverted = _reverted(model, module)
         except Exception as error:  # the library has no class of its own for what it cannot reverse
             reason = " ".join(str(error).split())[:200] or type(error).__name__
             continue
-        common = len(wanted & {place.key for place in reference.places(found.tensors).values()})
+        common = len(wanted & {place.key for place in reference.places(reverted.tensors).values()})
         if best is None or common > best[0]:
-            best = common, found
+            best = common, reverted
     if best is None or not best[0]:
         why = f", and transformers cannot bring the module there ({reason})" if best is None else ""
         raise PairingError(
             f"the module {model.source} and the {file.source} are in different layouts{why}; {IN_MEMORY}"
         )
     return best[1]
-
-
-def _with_conversions(module: transformers.PreTrainedModel) -> list[transformers.PreTrainedModel]:
-    """The module, which may remember what the file was like that it came from, and one that would be saved as new."""
-    if getattr(module, "_weight_conversions", None) is None:
-        return [module]
-    other = copy.copy(module)
-    other.__dict__.pop("_weight_conversions")
-    return [module, other]
 
 
 def _reverted(model: Checkpoint, module: transformers.PreTrainedModel) -> Checkpoint:

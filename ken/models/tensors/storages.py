@@ -53,11 +53,11 @@ def spots(tensors: Mapping[str, torch.Tensor]) -> list[Spot]:
     names: dict[object, list[str]] = {}
     for name, tensor in tensors.items():
         names.setdefault(name if tensor.numel() == 0 or tensor.is_meta else _view(tensor), []).append(name)
-    found = []
+    views = []
     for together in names.values():
         objects = {id(tensors[name]): tensors[name] for name in together}
-        found.append(Spot(tuple(together), tuple(objects.values())))
-    return found
+        views.append(Spot(tuple(together), tuple(objects.values())))
+    return views
 
 
 def _view(tensor: torch.Tensor) -> tuple[object, ...]:
@@ -67,7 +67,7 @@ def _view(tensor: torch.Tensor) -> tuple[object, ...]:
     return tensor.device, tensor.data_ptr(), tensor.dtype, tuple(tensor.shape), strides, bits
 
 
-def entangled(found: Iterable[Spot]) -> list[list[Spot]]:
+def entangled(views: Iterable[Spot]) -> list[list[Spot]]:
     """Groups of views whose bytes may overlap: several views, or one that may overlap itself. The others are free.
 
     Views that lie between each other (the columns of a matrix) are taken together as well.
@@ -79,7 +79,7 @@ def entangled(found: Iterable[Spot]) -> list[list[Spot]]:
     [[('w',), ('t',)], [('expanded',)]]
     """
     extents = []
-    for order, spot in enumerate(found):
+    for order, spot in enumerate(views):
         if spot.tensor.numel() and not spot.tensor.is_meta:
             start, stop = _extent(spot.tensor)
             extents.append((str(spot.tensor.device), start, order, stop, spot))

@@ -80,11 +80,6 @@ def digest(*parts: Any) -> str:
     >>> digest(b"ab", b"c") == digest(b"abc")
     True
     """
-    return digest_of(parts)
-
-
-def digest_of(parts: Iterable[Any]) -> str:
-    """`digest` of parts that need not be in memory together."""
     running = new_digest()
     for part in parts:
         running.update(part)
@@ -110,7 +105,7 @@ class Reference:
     @classmethod
     def to(cls, name: str, tensor: torch.Tensor) -> Reference:
         """Take down a tensor."""
-        return cls(name, tuple(tensor.shape), tensor.dtype, fingerprint(tensor))
+        return cls(name, tuple(tensor.shape), tensor.dtype, fingerprint=fingerprint(tensor))
 
 
 def of_model(tensors: Iterable[Reference]) -> str:

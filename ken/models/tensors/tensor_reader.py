@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ken.models.tensors.tensor_bytes import Reference, bytes_of, digest_of
+from ken.models.tensors.tensor_bytes import Reference, bytes_of, new_digest
 
 if TYPE_CHECKING:
     import torch
@@ -25,7 +25,7 @@ class Entries:
     before stop, counted in C order.
 
     >>> import torch
-    >>> entries = Entries.of(torch.arange(6.0).reshape(2, 3).T)
+    >>> entries = Entries.from_tensor(torch.arange(6.0).reshape(2, 3).T)
     >>> entries.shape, entries.read(1, 4)
     ((3, 2), tensor([3., 1., 4.]))
     """
@@ -35,7 +35,7 @@ class Entries:
     read: Callable[[int, int], torch.Tensor]
 
     @classmethod
-    def of(cls, tensor: torch.Tensor) -> Entries:
+    def from_tensor(cls, tensor: torch.Tensor) -> Entries:
         """Those of a tensor. Only what is read of it is brought to the CPU."""
         flat = tensor.detach().resolve_conj().resolve_neg().contiguous().reshape(-1)
         return cls(tuple(tensor.shape), tensor.dtype, lambda start, stop: flat[start:stop].cpu())
@@ -52,11 +52,14 @@ class Entries:
 
     def fingerprint(self) -> str:
         """The same as `ken.models.tensors.tensor_bytes.fingerprint` of the whole tensor."""
-        return digest_of(bytes_of(part) for part in self.stretches())
+        running = new_digest()
+        for part in self.stretches():
+            running.update(bytes_of(part))
+        return running.hexdigest()
 
     def reference(self, name: str) -> Reference:
         """The same as `Reference.to` of the whole tensor."""
-        return Reference(name, self.shape, self.dtype, self.fingerprint())
+        return Reference(name, self.shape, self.dtype, fingerprint=self.fingerprint())
 
 
 class Store(ABC):

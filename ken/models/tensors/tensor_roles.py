@@ -101,8 +101,8 @@ def role(name: str) -> str:
         parts[-1] = {"q_bias": "query", "v_bias": "value"}[leaf]
     elif leaf in {"weight", "bias"}:
         parts.pop()
-    found = _role_of_module(parts, in_a_module=leaf in {"weight", "bias"})
-    return f"{found} bias" if bias and found != OTHER else found
+    module_role = _role_of_module(parts, in_a_module=leaf in {"weight", "bias"})
+    return f"{module_role} bias" if bias and module_role != OTHER else module_role
 
 
 def _role_of_module(parts: list[str], in_a_module: bool) -> str:
@@ -114,9 +114,9 @@ def _role_of_module(parts: list[str], in_a_module: bool) -> str:
     if _in_attention(parts):
         return _in_attention(parts)
     two, three = ".".join(parts[-2:]), ".".join(parts[-3:])
-    for found, names in _MLP.items():
+    for mlp_role, names in _MLP.items():
         if two in names or three in names:
-            return found
+            return mlp_role
     if parts[-4:-2] == ["block_sparse_moe", "experts"] and last in _EXPERT:
         return _EXPERT[last]
     if _EMBEDDING.fullmatch(last) or last == "shared" or two.startswith("patch_embeddings.proj"):
@@ -135,7 +135,7 @@ def _in_attention(parts: list[str]) -> str:
         while outside and outside[-1] == "*":  # XLM counts its attention modules
             outside = outside[:-1]
         if outside and outside[-1] in _SELF | _CROSS:
-            for found, names in _IN_ATTENTION.items():
+            for attention_role, names in _IN_ATTENTION.items():
                 if inside in names:
-                    return f"cross {found}" if outside[-1] in _CROSS else found
+                    return f"cross {attention_role}" if outside[-1] in _CROSS else attention_role
     return ""

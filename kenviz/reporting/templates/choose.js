@@ -1,6 +1,6 @@
 // CustomJS of the map: show the matrix of the chosen cell, and one of its sampled rows, from the data in the page.
 // Names are those of `kenviz/reporting/interactive_map.py`: cells, chosen, tiles, mapper, across, down, bins, curve,
-// values, densities, matrixTitle, rowTitle.
+// values, densities, matrixTitle, rowTitle; and `spread` of report.js.
 const index = cells.selected.indices[0];
 if (index === undefined) return;
 const name = cells.data.tensor[index];
@@ -44,17 +44,12 @@ tiles.data = {image: [new NDArray(shares.flat(), [height, width])], x: [0], y: [
 matrixTitle.text = of.tile[0] * of.tile[1] === 1
   ? `${height} × ${width} entries` : `${height} × ${width} tiles of ${down_by} × ${across_by} entries`;
 
-// One of the sampled rows: bars in the units of the density, so that the two compare.
+// One of the sampled rows, as the figure of a RowView draws it.
 const row = of.rows[Math.min(chosen.data.row[0], of.rows.length - 1)];
-const step = (row.edges[1] - row.edges[0]) / row.all.length;
-const left = row.all.map((_, i) => row.edges[0] + i * step);
-const scaled = (counts) => counts.map((count) => count / (row.n * step));
-const all = scaled(row.all);
-const along = (i) => row.points[0] + i * (row.points[1] - row.points[0]) / (row.density.length - 1);
-bins.data = {left, right: left.map((x) => x + step), retained: scaled(row.retained), all};
-curve.data = {x: row.density.map((_, i) => along(i)), y: row.density};
-const ends = row.points.length ? row.points : row.edges;
-values.setv({start: ends[0], end: ends[1]});
-densities.setv({start: 0, end: 1.08 * Math.max(...all, ...row.density, 0) || 1});
+const {bars, line} = spread(row);
+bins.data = bars;
+curve.data = line;
+values.setv({start: row.points[0], end: row.points[1]});
+densities.setv({start: 0, end: 1.08 * Math.max(...bars.all, ...line.y) || 1});
 rowTitle.text = `row ${row.row}: k = ${row.k} of ${row.n}`;
 tell({shares, row});

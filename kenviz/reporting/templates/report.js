@@ -38,6 +38,24 @@ function tiles({grid, tile, shape}) {
   }));
   return {columns: ["first_row", "first_column", "rows", "columns", "retained"], rows};
 }
+// A row as it is embedded (`SampledRow.embedded`): bars in the units of the density, and the curve.
+function spread(row) {
+  const even = ([start, end], count) => Array.from({length: count + 1}, (_, i) => start + i * (end - start) / count);
+  const edges = even(row.edges, row.all.length), step = (row.edges[1] - row.edges[0]) / row.all.length;
+  const scaled = (counts) => counts.map((count) => count / (row.n * step));
+  const bytes = new DataView(Uint8Array.from(atob(row.density), (letter) => letter.charCodeAt(0)).buffer);
+  const y = Array.from({length: bytes.byteLength / 2}, (_, i) => row.peak * bytes.getUint16(2 * i, true) / 65535);
+  return {
+    bars: {left: edges.slice(0, -1), right: edges.slice(1), retained: scaled(row.retained), all: scaled(row.all)},
+    line: {x: y.length ? even(row.points, y.length - 1) : [], y},
+  };
+}
+function rowTable(row) {
+  const {bars: {left, right}, line: {x, y}} = spread(row);
+  const bars = left.map((from, i) => ["bar", from, right[i], row.retained[i], row.all[i], null]);
+  const curve = x.map((at, i) => ["curve", at, at, null, null, Number(y[i].toPrecision(5))]);
+  return {columns: ["what", "from", "to", "retained", "all", "density"], rows: [...bars, ...curve]};
+}
 function cells(table) {
   const columns = [...table.tHead.rows[0].cells].map((head) => head.textContent.trim());
   const value = (of) => of.dataset.v === undefined ? of.textContent.trim() : of.dataset.v === "" ? null : Number(of.dataset.v);
@@ -57,7 +75,7 @@ document.addEventListener("click", (event) => {
   if (key === "tensors") return save("tensors.csv", cells($("all").querySelector("table")));
   if (key === "shown") return save(...shownData(button.dataset.what));
   const data = read("data")[key];
-  save(`${key}.csv`, data.grid ? tiles(data) : data);
+  save(`${key}.csv`, data.grid ? tiles(data) : data.edges ? rowTable(data) : data);
 });
 
 // ---- the table of all tensors: sorted by any column, searched
@@ -97,11 +115,7 @@ $("search")?.addEventListener("input", (event) => {
 let shown = null;
 function shownData(what) {
   if (what === "matrix") return ["matrix.csv", tiles({grid: shown.counts, tile: shown.of.tile, shape: shown.of.shape})];
-  const model = (name) => Bokeh.documents[0].get_model_by_name(name).data;
-  const {left, right} = model("bins"), {x, y} = model("curve");
-  const bars = [...left].map((from, i) => ["bar", from, right[i], shown.row.retained[i], shown.row.all[i], null]);
-  const curve = [...x].map((at, i) => ["curve", at, at, null, null, y[i]]);
-  return ["row.csv", {columns: ["what", "from", "to", "retained", "all", "density"], rows: [...bars, ...curve]}];
+  return ["row.csv", rowTable(shown.row)];
 }
 document.addEventListener("ken:shown", ({detail}) => {
   const {index, of, shares, row} = detail;

@@ -9,9 +9,9 @@ import pandas as pd
 from markupsafe import Markup
 
 import ken
-from ken.retention.comparison import in_common
-from ken.retention.same_draw import alike
-from kenviz.text.labels import rule_in_words, visible
+from ken.retention import alike, in_common
+from kenviz.study.comparison import net_in_words
+from kenviz.text.labels import visible
 from kenviz.text.numbers import count, percent
 
 _ADDED = ["paired", "retained_a", "retained_b", "both", "both_expected", "energy"]
@@ -19,7 +19,7 @@ _ENERGIES = {f"energy_{which}": f"update_share_{which}" for which in ("a", "b", 
 
 
 @dataclass(frozen=True, eq=False)
-class Comparison:
+class RoleOverlap:
     """by_tensor: `ken.retention.compare`; by_role: its sums, with jaccard and shares of the update made of the sums.
 
     elsewhere: the other subnetwork was made of another fine-tuned model, such as one for another task. alike: why the
@@ -54,8 +54,8 @@ class Comparison:
             percent("compare.update_share_a", float(total["update_share_a"])),
             percent("compare.update_share_b", float(total["update_share_b"])),
         )
-        other = " It was made of another fine-tuned model; the update here is that of the first one."
-        return said + other if self.elsewhere else said
+        elsewhere = " It was made of another fine-tuned model; the update here is that of the first one."
+        return said + elsewhere if self.elsewhere else said
 
     def _by_chance(self, expected: float) -> Markup:
         """What that is to be compared with, or why there is nothing to compare it with."""
@@ -66,7 +66,7 @@ class Comparison:
         return alike + " " * bool(alike) + chance.format(percent("compare.jaccard_expected", expected))
 
 
-def compared(net: ken.Subnetwork, other: ken.Subnetwork, pair: ken.retention.PairOfModels) -> Comparison:
+def compared(net: ken.Subnetwork, other: ken.Subnetwork, pair: ken.retention.PairOfModels) -> RoleOverlap:
     """Read both models once more. Raises what `ken.retention.compare` does, and `ValueError` if nothing is common."""
     by_tensor = in_common(net, other, pair)
     if by_tensor.empty:
@@ -79,19 +79,21 @@ def compared(net: ken.Subnetwork, other: ken.Subnetwork, pair: ken.retention.Pai
     if by_tensor["same_draw"].any():  # what is not known adds up to 0
         unknown = ["both_expected", "jaccard_expected"]
         by_role[unknown], total[unknown] = np.nan, np.nan
-    recipe = other.recipe
-    k = f"{recipe.k:g}" if isinstance(recipe.k, float) else str(recipe.k)
-    words = f"rule {rule_in_words(recipe.rule, recipe.on, recipe.bandwidth, recipe.kernel)}, k = {visible(k)}, "
-    elsewhere = other.fine_tuned.fingerprint != net.fine_tuned.fingerprint
-    return Comparison(f"{words}seed {recipe.seed}", elsewhere, by_tensor, by_role, total, alike(net, other))
+    return RoleOverlap(
+        other=net_in_words(other),
+        elsewhere=other.fine_tuned.fingerprint != net.fine_tuned.fingerprint,
+        by_tensor=by_tensor,
+        by_role=by_role,
+        total=total,
+        alike=alike(net, other),
+    )
 
 
 def _shares(sums: pd.DataFrame) -> pd.DataFrame:
     either = sums["retained_a"] + sums["retained_b"]
-    found = sums.assign(
-        jaccard=sums["both"] / (either - sums["both"]).where(lambda of: of > 0),
-        jaccard_expected=sums["both_expected"] / (either - sums["both_expected"]).where(lambda of: of > 0),
-    )
-    for name, share in _ENERGIES.items():
-        found[share] = sums[name] / sums["energy"].where(sums["energy"] > 0)
-    return found
+    ratios = {
+        "jaccard": ("both", either - sums["both"]),
+        "jaccard_expected": ("both_expected", either - sums["both_expected"]),
+    }
+    ratios |= {share: (name, sums["energy"]) for name, share in _ENERGIES.items()}
+    return sums.assign(**{ratio: sums[part] / whole.where(whole > 0) for ratio, (part, whole) in ratios.items()})

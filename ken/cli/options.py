@@ -1,0 +1,36 @@
+"""Arguments and options that several commands have, each declared once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, TypeAlias
+
+import typer
+
+_MODEL = "Checkpoint folder, file of weights, or hub id."
+#: What k is; a command that takes several says so behind it.
+K_HELP = "Entries of every row (100), or share of the row (0.5 or 50%)"
+
+Net: TypeAlias = Annotated[Path, typer.Argument(help="The subnetwork file.")]
+Model: TypeAlias = Annotated[str, typer.Argument(help=_MODEL)]
+AnyModel: TypeAlias = Annotated[str | None, typer.Argument(help=_MODEL)]
+Pretrained: TypeAlias = Annotated[str, typer.Argument(help="The model that it came from, likewise.")]
+Bandwidth: TypeAlias = Annotated[str, typer.Option(help="normal reference, scott, silverman, isj, or a number.")]
+Kernel: TypeAlias = Annotated[str, typer.Option(help="gaussian, tophat, epanechnikov, exponential, linear or cosine.")]
+Include: TypeAlias = Annotated[list[str] | None, typer.Option(help="Only tensors that match; may be repeated.")]
+Exclude: TypeAlias = Annotated[list[str] | None, typer.Option(help="Tensors to carry whole; may be repeated.")]
+LayersOnly: TypeAlias = Annotated[
+    bool, typer.Option("--layers-only", help="Carry tensors without a layer number in their name.")
+]
+Rows: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="PATTERN=last, first or whole: cut these tensors into rows so; grown: rows were added. May be repeated."
+    ),
+]
+Force: TypeAlias = Annotated[
+    bool,
+    typer.Option(
+        "--force", help="Replace a file that is there and holds something of another kind; never one that is read."
+    ),
+]

@@ -1,0 +1,109 @@
+"""The lines of a file of results (`ken.results`): what JSON holds of an evaluation, and how a line is written."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
+
+from ken.errors import ResultsError
+
+FORMAT, VERSION = "ken results", 1
+
+
+def _number(value: Any) -> Any:
+    """JSON has no infinity and no NaN: they are spelled as text."""
+    return float(value) if value in ("nan", "inf", "-inf") else value
+
+
+Number = Annotated[
+    float, BeforeValidator(_number), PlainSerializer(lambda value: value if math.isfinite(value) else str(value))
+]
+Count = Annotated[int, Field(ge=0)]
+
+
+class Part(BaseModel):
+    """A JSON object: of these types exactly, and it may have more in it."""
+
+    model_config = ConfigDict(strict=True, frozen=True, extra="ignore")
+
+
+class Outcomes(Part):
+    """(count,) booleans, eight a byte."""
+
+    count: Count
+    bits: Annotated[str, Field(pattern="^([0-9a-f]{2})*$")]
+
+    @classmethod
+    def packed(cls, outcomes: NDArray[np.bool_]) -> Outcomes:
+        """From an array (items,) bool."""
+        return cls(count=len(outcomes), bits=np.packbits(outcomes).tobytes().hex())
+
+    def unpacked(self) -> NDArray[np.bool_]:
+        """The array. Raises `ValueError` if there are more or fewer bytes than it takes."""
+        packed = np.frombuffer(bytes.fromhex(self.bits), np.uint8)
+        if len(packed) != -(-self.count // 8):
+            raise ValueError(f"{self.count} outcomes take {-(-self.count // 8)} bytes, got {len(packed)}")
+        return np.unpackbits(packed, count=self.count).view(np.bool_)
+
+
+class Line(Part):
+    """One evaluation."""
+
+    model: Literal["fine-tuned", "pretrained", "pruned"]
+    rule: str
+    on: str
+    k: int | float | dict[str, int | float] | None
+    seed: int
+    repeat: Count
+    retained: Count
+    entries: Count
+    metric: Number
+    standard_error: Number
+    metrics: dict[str, Number]
+    outcomes: Outcomes | None
+
+
+def whole_lines(content: bytes, path: Path) -> tuple[list[bytes], int]:
+    """The lines of a file that have an end, and where the last of them ends.
+
+    Raises `ResultsError` if the first does not say that it is a file of results, or one of another version.
+    """
+    *lines, torn = content.split(b"\n")
+    try:
+        first = json.loads(lines[0])
+        version = first["version"] if first["format"] == FORMAT else None
+    except (IndexError, ValueError, KeyError, TypeError):
+        version = None
+    if version is None:
+        raise ResultsError(f"{path} is no file of results: its first line does not say so; it is left as it is")
+    if version != VERSION:
+        raise ResultsError(f"{path} has version {version!r} of the format, this is a reader of version {VERSION}")
+    return lines, len(content) - len(torn)
+
+
+def encoded(data: Mapping[str, Any]) -> bytes:
+    """A line, with its end."""
+    return (json.dumps(data, ensure_ascii=True, allow_nan=False) + "\n").encode("ascii")
+
+
+def append(file: int, line: bytes) -> None:
+    """Write a line at the end and have the disk take it: whole, or if there is an error, not at all."""
+    end = os.lseek(file, 0, os.SEEK_END)
+    try:
+        rest = memoryview(line)
+        while rest:
+            rest = rest[os.write(file, rest) :]
+        os.fsync(file)
+    except BaseException:
+        with suppress(OSError):
+            os.ftruncate(file, end)
+        raise
