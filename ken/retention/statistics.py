@@ -63,11 +63,12 @@ def pairs(mask: NDArray[np.bool_]) -> int:
 def chance(retained: ArrayLike, n: int) -> Chance:
     """Exact mean and variance of `pairs` if every row holds so many retained entries, at places drawn at random.
 
-    The rows are independent, all places of a row equally likely. Let row i hold a of n entries, and row i + 1 b. In a row, pairs = a − runs, and the number of runs of retained
-    entries is hypergeometric (n, n − a + 1, a), so the pairs have mean a(a − 1)/n and variance
-    a(a − 1)(n − a)(n − a + 1) / (n²(n − 1)). Between two rows the number of pairs is hypergeometric (n, a, b): mean
-    ab/n, variance ab(n − a)(n − b) / (n²(n − 1)). And none of these numbers are correlated: given one of two rows
-    whole, the expected pairs between them are ab/n whatever it looks like. So all variances add up.
+    The rows are independent, all places of a row equally likely. Let row i hold a of n entries, and row i + 1 b. In a
+    row, pairs = a − runs, and the number of runs of retained entries is hypergeometric (n, n − a + 1, a), so the pairs
+    have mean a(a − 1)/n and variance a(a − 1)(n − a)(n − a + 1) / (n²(n − 1)). Between two rows the number of pairs is
+    hypergeometric (n, a, b): mean ab/n, variance ab(n − a)(n − b) / (n²(n − 1)). And none of these numbers are
+    correlated: given one of two rows whole, the expected pairs between them are ab/n whatever it looks like. So all
+    variances add up.
 
     Args:
         retained: (rows,) whole numbers in [0, n], how many entries of each row are retained.
@@ -112,9 +113,9 @@ def expected_neighbours(retained: ArrayLike, n: int) -> NDArray[np.float64]:
     Every choice of that many places is equally likely, and rows are independent. Neighbours are left, right, above,
     below. It is exact. Let a row hold a of n entries, the one above it b, the one below it c. A place is retained with
     probability a/n. Given that, its two side neighbours are drawn without replacement from the other n − 1 places of
-    the row, of which a − 1 are retained; those above and below are retained with probability b/n and c/n, whatever
-    the row looks like. The first and the last place of a row have one side neighbour, the first and the last row
-    none above or below. Expectations add up over places, dependent or not.
+    the row, of which a − 1 are retained; those above and below are retained with probability b/n and c/n, whatever the
+    row looks like. The first and the last place of a row have one side neighbour, the first and the last row none above
+    or below. Expectations add up over places, dependent or not.
 
     Args:
         retained: (rows,) whole numbers in [0, n], how many entries of each row are retained.
