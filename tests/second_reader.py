@@ -26,14 +26,11 @@ def read(path: str | Path) -> dict:
     data = Path(path).read_bytes()
     end = 8 + int.from_bytes(data[:8], "little")
     header, body = json.loads(data[8:end]), np.frombuffer(data[end:], np.uint8)
-    metadata = {"ken.format": "none"} | header.pop("__metadata__", {})
-    check(
-        metadata["ken.format"].startswith("1."),
-        f"this reader knows format version 1, the file has {metadata['ken.format']}",
-    )
-    text = f"{metadata['ken.format']}\n{metadata['ken.record']}".encode()
-    check(digest(text) == metadata["ken.checksum"], "the record is damaged: ken.checksum is another")
-    record = json.loads(metadata["ken.record"])
+    head = {"ken.format": "none"} | header.pop("__metadata__", {})
+    check(head["ken.format"].startswith("1."), f"this reader knows format version 1, the file has {head['ken.format']}")
+    text = f"{head['ken.format']}\n{head['ken.record']}".encode()
+    check(digest(text) == head["ken.checksum"], "the record is damaged: ken.checksum is another")
+    record = json.loads(head["ken.record"])
     blobs = {name: body[slice(*entry["data_offsets"])].copy() for name, entry in header.items()}
     parts = {"carried": ["carried"], "pruned": ["mask", "values"]}
     wanted = {f"{p}:{t['name']}": t.get(p, t)["checksum"] for t in record["tensors"] for p in parts[t["status"]]}

@@ -182,9 +182,9 @@ def _bars(distribution: Distribution, words: str) -> Plot:
         "expected",
         source=source,
         fill_color=themes.MISSING,
-        line_color=themes.MISSING,
+        line_color=themes.RESET,
         hatch_pattern="/",
-        hatch_color=themes.MISSING,
+        hatch_color=themes.RESET,
     )
     plot.add_layout(lettering.legend([("this mask", [counted]), ("by chance", [expected])]), "above")
     plot.add_tools(

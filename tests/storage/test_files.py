@@ -158,7 +158,7 @@ def test_a_folder_gets_its_name_when_it_is_full(tmp_path):
 
 
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
-@pytest.mark.parametrize("there", [False, True])
+@pytest.mark.parametrize("exists", [False, True])
 def test_an_error_leaves_no_folder(tmp_path, error, exists):
     path = tmp_path / "model"
     if exists:

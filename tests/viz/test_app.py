@@ -130,7 +130,7 @@ def test_told_to_end_before_it_serves_it_leaves_nothing(files, tmp_path):
 import os, signal, sys, tempfile
 from kenviz.app import serve
 tempfile.tempdir = sys.argv[2]
-serve._run = lambda *_: os.kill(os.getpid(), signal.SIGTERM)
+serve._run = lambda *_, **__: os.kill(os.getpid(), signal.SIGTERM)
 serve.serve(sys.argv[1], browser=False)
 """
     process = ignoring([sys.executable, "-c", code, str(files[0]), str(tmp_path)], start_new_session=True)
@@ -151,7 +151,7 @@ def test_no_token_if_told_so(files):
 
 
 def test_what_is_wrong_is_said_before_anything_is_served(files, tmp_path, monkeypatch):
-    monkeypatch.setattr(serve, "_run", lambda *_: pytest.fail("served"))
+    monkeypatch.setattr(serve, "_run", lambda *_, **__: pytest.fail("served"))
     with pytest.raises(FileNotFoundError, match="no\\.ken"):
         serve.serve(tmp_path / "no.ken.safetensors")
     with pytest.raises(serve.AppError, match=r"cannot listen at 203\.0\.113\.1, port 0"):
@@ -164,9 +164,9 @@ def test_what_is_wrong_is_said_before_anything_is_served(files, tmp_path, monkey
 def test_the_notebook_says_what_was_given_and_nothing_else(files, monkeypatch):
     seen = {}
 
-    def run(notebook, *arguments):
+    def run(notebook, ip, **arguments):
         seen["code"] = nbformat.read(notebook, as_version=4).cells[0].source
-        seen["arguments"] = arguments
+        seen["arguments"] = {"ip": ip, **arguments}
 
     monkeypatch.setattr(serve, "_run", run)
     serve.serve(files[0], "owner/model", files[2], token="t", browser=False)
@@ -175,5 +175,5 @@ def test_the_notebook_says_what_was_given_and_nothing_else(files, monkeypatch):
     code = seen["code"].replace("import kenviz\n", "")
     exec(code, {"kenviz": explore})
     assert calls == [(str(files[0].resolve()), "owner/model", str(files[2].resolve()))]
-    assert seen["arguments"][0] == "127.0.0.1"
-    assert seen["arguments"][2:] == ("t", False)
+    assert seen["arguments"].pop("port") > 0
+    assert seen["arguments"] == {"ip": "127.0.0.1", "token": "t", "browser": False}
