@@ -19,7 +19,7 @@ from ken.injection.fitting import fit_modules, fit_vocabulary
 from ken.injection.stand_ins import find_stand_ins, stand_in
 from ken.models.adapters.adapted import read_pair
 from ken.models.checkpoints.architecture import build
-from ken.models.checkpoints.checkpoint import Checkpoint, Source, read
+from ken.models.checkpoints.checkpoint import Checkpoint, Source, TunedSource, read
 from ken.models.checkpoints.wrappers import unwrapped
 from ken.models.pairing import weight_names
 from ken.models.pairing.pairing import match
@@ -154,7 +154,7 @@ def _filled(model: torch.nn.Module, net: SubnetworkData, merged: Mapping[str, to
     return model
 
 
-def reset(net: SubnetworkData, fine_tuned: Source, pretrained: Source | None) -> dict[str, torch.Tensor]:
+def reset(net: SubnetworkData, fine_tuned: TunedSource, pretrained: Source | None) -> dict[str, torch.Tensor]:
     """The other direction: the fine-tuned model's tensors with every entry that is not retained set back.
 
     Gives what `inject` gives, as a state dict, bit for bit, but takes the retained values from the fine-tuned model.

@@ -1,15 +1,17 @@
 """Adapters in place of the fine-tuned model: what is pruned is the merged model, bit for bit."""
 
 import json
-import pathlib
+import sys
+from pathlib import Path
 
+import command_line
 import pytest
 import torch
 import transformers
 from peft import LoraConfig, PeftModel, get_peft_model
 
 import ken
-from ken.errors import PairingError
+from ken.errors import OutputError, PairingError
 from ken.models.adapters.sources import Adapters, is_adapter
 from ken.models.pairing.pairing import open_pair
 
@@ -238,9 +240,9 @@ def test_an_embedding_that_has_grown_comes_from_the_adapter(tmp_path):
 )
 def test_what_cannot_be_merged_is_told_before_anything_is_read(case, change, message):
     path = f"{case.adapter}/adapter_config.json"
-    with pathlib.Path(path).open() as file:
+    with Path(path).open() as file:
         settings = json.load(file)
-    with pathlib.Path(path).open("w") as file:
+    with Path(path).open("w") as file:
         json.dump({**settings, **change}, file)
     with pytest.raises(PairingError, match=message):
         ken.prune(case.adapter, None, 0.5)
@@ -267,8 +269,6 @@ def test_a_merged_live_model_has_no_base_any_more(case):
 
 
 def test_without_peft_the_error_says_what_to_install(case, monkeypatch):
-    import sys
-
     monkeypatch.setitem(sys.modules, "peft", None)
     with pytest.raises(PairingError, match=r"takes peft, which is not installed: pip install 'kenviz\[peft\]'"):
         ken.prune(case.adapter, case.base, 0.5)
@@ -279,3 +279,32 @@ def test_a_folder_with_a_whole_model_is_a_model(case, tmp_path):
     assert not is_adapter(case.base)
     llama().save_pretrained(case.adapter)
     assert not is_adapter(case.adapter)
+
+
+def test_the_command_line_takes_an_adapter_with_and_without_its_base(case, tmp_path):
+    nets = []
+    for name, models in (("with", [case.adapter, case.base]), ("without", [case.adapter])):
+        out = tmp_path / f"{name}.ken.safetensors"
+        done = command_line.ken("prune", *models, "-k", "0.25", "-o", out)
+        assert done.returncode == 0, done.stderr
+        nets.append(ken.load(out))
+    same(*nets)
+    done = command_line.ken("prune", case.base, "-k", "0.25", "-o", tmp_path / "net.ken.safetensors")
+    assert done.returncode == 1
+    assert "may be left out only where the fine-tuned one is an adapter" in done.stderr
+
+
+def test_neither_the_adapter_nor_the_base_that_it_names_is_written_over(case):
+    for folder in (case.adapter, case.base):
+        with pytest.raises(OutputError, match="must stay"):
+            ken.prune(case.adapter, None, 0.25, out=f"{folder}/net.ken.safetensors", overwrite=True)
+    adapters = Adapters({"one": case.adapter})
+    with pytest.raises(OutputError, match="must stay"):
+        ken.prune(adapters, case.base, 0.25, out=f"{case.adapter}/net.ken.safetensors", overwrite=True)
+
+
+def test_a_sweep_takes_an_adapter_that_names_its_base(case):
+    name = "model.layers.0.self_attn.q_proj.weight"
+    for source in (case.adapter, case.live):
+        table = ken.sweep(ken.Pair(source), [0.5], ["ken"], evaluate=lambda state: float(state[name].sum()))
+        assert table.set_index("model").metric["fine-tuned"] == float(case.merged().state_dict()[name].sum())

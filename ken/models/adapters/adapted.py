@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from ken.errors import PairingError
 from ken.models.adapters import merging, skeleton
-from ken.models.adapters.sources import base_of, check_kind, folders_of, is_adapter, live, settings_of
+from ken.models.adapters.sources import WITHOUT_BASE, base_of, check_kind, folders_of, is_adapter, live, settings_of
 from ken.models.checkpoints import quantised
 from ken.models.checkpoints.adapter_names import Adapters
 from ken.models.checkpoints.architecture import Architecture, ModelClass
-from ken.models.checkpoints.checkpoint import Checkpoint, Source, architecture_of, read
+from ken.models.checkpoints.checkpoint import Checkpoint, Source, TunedSource, architecture_of, read
 from ken.models.checkpoints.checkpoint_files import OnDisk
 from ken.models.checkpoints.hub import locate
 from ken.models.checkpoints.other_files import gather
@@ -26,7 +26,7 @@ _FRONT = "base_model.model."
 _LABELS = ("classifier", "score", "out_proj")  # modules that have a row for every label
 
 
-def read_pair(fine_tuned: Source, pretrained: Source | None) -> tuple[Checkpoint, Checkpoint]:
+def read_pair(fine_tuned: TunedSource, pretrained: Source | None) -> tuple[Checkpoint, Checkpoint]:
     """Open two models; the fine-tuned one may be an adapter of the other, which may then be left out.
 
     Args:
@@ -48,8 +48,8 @@ def read_pair(fine_tuned: Source, pretrained: Source | None) -> tuple[Checkpoint
         raise PairingError("the pretrained model is an adapter; an adapter may stand for the fine-tuned model alone")
     if not is_adapter(fine_tuned):
         if pretrained is None:
-            raise PairingError("the pretrained model may be left out only where the fine-tuned one is an adapter")
-        return read(fine_tuned), read(pretrained)  # type: ignore[arg-type]
+            raise PairingError(WITHOUT_BASE)
+        return read(fine_tuned), read(pretrained)
     try:
         import peft  # noqa: F401
     except ImportError:

@@ -20,12 +20,12 @@ if TYPE_CHECKING:
     Base = Callable[[torch.nn.Parameter], torch.Tensor | None]
 
 
-def wrapped(inner: torch.nn.Module) -> dict[str, torch.nn.Module]:
+def wrapped(inner: torch.nn.Module) -> dict[str, Any]:
     """The layers of a model that PEFT has put something around, by name; none that lies within another one."""
     from peft.tuners.tuners_utils import BaseTunerLayer
     from peft.utils.other import AuxiliaryTrainingWrapper
 
-    layers: dict[str, torch.nn.Module] = {}
+    layers: dict[str, Any] = {}
     for name, module in inner.named_modules():
         outermost = not any(name.startswith(f"{outer}.") for outer in layers)
         if outermost and isinstance(module, BaseTunerLayer | AuxiliaryTrainingWrapper):
@@ -33,7 +33,7 @@ def wrapped(inner: torch.nn.Module) -> dict[str, torch.nn.Module]:
     return layers
 
 
-def bare(layer: torch.nn.Module) -> torch.nn.Module:
+def bare(layer: Any) -> torch.nn.Module:
     """What is left of a layer after merging: the module whose parameters it changes, or puts in their place."""
     from peft.utils.other import ModulesToSaveWrapper, TrainableTokensWrapper
 
@@ -170,7 +170,7 @@ class Merging(Store):
             return self._latest[1][name]
 
 
-def merge(layer: torch.nn.Module, base: Base, name: str) -> dict[str, torch.Tensor]:
+def merge(layer: Any, base: Base, name: str) -> dict[str, torch.Tensor]:
     """The tensors of one layer after its adapters have been merged, by their names in it. The layer stays as it is.
 
     Raises `PairingError` with PEFT's own words if it cannot be merged.

@@ -92,6 +92,6 @@ def furnish(module: torch.nn.Module, dtypes: Mapping[str, torch.dtype], shapes: 
         shape, dtype = shapes.get(name, tuple(parameter.shape)), dtypes.get(name, parameter.dtype)
         roomy[id(parameter)] = torch.nn.Parameter(torch.empty(shape, dtype=dtype), requires_grad=False)
     for part in module.modules():
-        for leaf, parameter in part._parameters.items():
-            if parameter is not None:
-                part._parameters[leaf] = roomy[id(parameter)]
+        for leaf, empty in part._parameters.items():
+            if empty is not None:
+                part._parameters[leaf] = roomy[id(empty)]

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import torch
 
 SETTINGS = "adapter_config.json"
+WITHOUT_BASE = "the pretrained model may be left out only where the fine-tuned one is an adapter"
 #: What is merged here. Of others PEFT's own merge is to be called first.
 KINDS = ("LORA", "TRAINABLE_TOKENS")
 #: Ways to begin that leave the base as it is; others (PiSSA, OLoRA, CorDA, LoftQ, …) change it when they are loaded.

@@ -24,8 +24,10 @@ if TYPE_CHECKING:
     import torch
     import transformers
 
-#: What stands for a model: a live module, its state dict, a file of weights, a checkpoint folder, a hub id; adapters.
-Source: TypeAlias = "torch.nn.Module | Mapping[str, torch.Tensor] | str | Path | Adapters"
+#: What stands for a model: a live module, its state dict, a file of weights, a checkpoint folder, or a hub id.
+Source: TypeAlias = "torch.nn.Module | Mapping[str, torch.Tensor] | str | Path"
+#: What stands for the fine-tuned model of a pair: an adapter's folder or hub id is a path, too.
+TunedSource: TypeAlias = "Source | Adapters"
 
 # In a state dict nothing tells a buffer from a parameter; these are the floating-point buffers of torch itself.
 _RUNNING_STATISTICS = ("running_mean", "running_var")

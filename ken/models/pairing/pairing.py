@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from ken.errors import PairingError
 from ken.models.adapters.adapted import read_pair
 from ken.models.checkpoints import unmerged
-from ken.models.checkpoints.checkpoint import Checkpoint, Source
+from ken.models.checkpoints.checkpoint import Checkpoint, Source, TunedSource
 from ken.models.checkpoints.wrappers import shorter_names
 from ken.models.pairing import weight_names
 from ken.models.pairing.growth import judge
@@ -154,7 +154,7 @@ def _float64(entries: torch.Tensor) -> NDArray[np.float64]:
     return entries.to(torch.float64).numpy()
 
 
-def open_pair(fine_tuned: Source, pretrained: Source | None, rows: Mapping[str, str] | None = None) -> Pairing:
+def open_pair(fine_tuned: TunedSource, pretrained: Source | None, rows: Mapping[str, str] | None = None) -> Pairing:
     """Read two sources and pair their tensors by name: exactly, by a prefix, by the ties and renames of transformers.
 
     A prefix is transformers' own or, where that pairs fewer, the one that the names themselves show. A live module of

@@ -5,15 +5,16 @@ from __future__ import annotations
 from typing import Any, NamedTuple, Protocol
 
 from ken.models.adapters.merging import before
-from ken.models.adapters.sources import base_named, is_adapter, live
-from ken.models.checkpoints.checkpoint import Source
+from ken.errors import PairingError
+from ken.models.adapters.sources import WITHOUT_BASE, base_named, live
+from ken.models.checkpoints.checkpoint import Source, TunedSource
 
 
 class PairOfModels(Protocol):
     """Anything with the two models as attributes, such as `ken.demo.pair()` or `Pair`."""
 
     @property
-    def fine_tuned(self) -> Source:
+    def fine_tuned(self) -> TunedSource:
         """The fine-tuned model."""
 
     @property
@@ -35,21 +36,32 @@ class Pair(NamedTuple):
         [0.0, 0.0]
     """
 
-    fine_tuned: Source
+    fine_tuned: TunedSource
     pretrained: Source | None = None
 
 
-def with_base(pair: PairOfModels) -> PairOfModels:
-    """The same pair with a pretrained model that can be read for itself, where it was left to the adapter to name.
+class WholePair(NamedTuple):
+    """Two models, each of which can be read for itself."""
+
+    fine_tuned: TunedSource
+    pretrained: Source
+
+
+def with_base(pair: PairOfModels) -> WholePair:
+    """The same pair with its pretrained model, where that was left to an adapter to name.
+
+    Raises `PairingError` if it was left out, and there is no adapter.
 
     Example:
-        >>> pair = Pair({}, {})
-        >>> with_base(pair) is pair
-        True
+        >>> with_base(Pair({}, {}))
+        WholePair(fine_tuned={}, pretrained={})
     """
-    if pair.pretrained is not None or not is_adapter(pair.fine_tuned):
-        return pair
+    if pair.pretrained is not None:
+        return WholePair(pair.fine_tuned, pair.pretrained)
     model: Any = live(pair.fine_tuned)
     if model is not None:
-        return Pair(pair.fine_tuned, before(model.get_base_model()))
-    return Pair(pair.fine_tuned, base_named(pair.fine_tuned))
+        return WholePair(pair.fine_tuned, before(model.get_base_model()))
+    base = base_named(pair.fine_tuned)
+    if base is None:
+        raise PairingError(WITHOUT_BASE)
+    return WholePair(pair.fine_tuned, base)
