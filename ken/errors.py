@@ -108,7 +108,7 @@ def printable(text: str) -> str:
 def in_brief(error: Exception) -> str:
     """What an error of other code says, on one line of at most 200 characters; its class if it says nothing.
 
-    >>> in_brief(ValueError("two\nlines")), in_brief(KeyError())
+    >>> in_brief(ValueError("two\\nlines")), in_brief(KeyError())
     ('two lines', 'KeyError')
     """
     return " ".join(str(error).split())[:200] or type(error).__name__
