@@ -49,7 +49,7 @@ def read_pair(fine_tuned: TunedSource, pretrained: Source | None) -> tuple[Check
     if not is_adapter(fine_tuned):
         if pretrained is None:
             raise PairingError(WITHOUT_BASE)
-        return read(fine_tuned), read(pretrained)
+        return read(fine_tuned), read(pretrained)  # type: ignore[arg-type]
     try:
         import peft  # noqa: F401
     except ImportError:

@@ -40,7 +40,7 @@ def bare(layer: Any) -> torch.nn.Module:
     if isinstance(layer, TrainableTokensWrapper):
         return layer.token_adapter.get_base_layer()
     if isinstance(layer, ModulesToSaveWrapper):
-        saved = layer.modules_to_save[layer.active_adapter] if layer.active_adapters else layer.original_module
+        saved = layer.modules_to_save[layer.active_adapters[0]] if layer.active_adapters else layer.original_module
         return bare(saved) if hasattr(saved, "base_layer") else saved
     return layer.get_base_layer()
 

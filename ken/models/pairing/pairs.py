@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple, Protocol
 
-from ken.models.adapters.merging import before
 from ken.errors import PairingError
+from ken.models.adapters.merging import before
 from ken.models.adapters.sources import WITHOUT_BASE, base_named, live
 from ken.models.checkpoints.checkpoint import Source, TunedSource
 
