@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from ken.injection.inject import inject as inject
     from ken.injection.inject import reset as reset
     from ken.injection.swap import swap as swap
+    from ken.models.checkpoints.adapter_names import Adapters as Adapters
     from ken.models.pairing.pairing import open_pair as open_pair
     from ken.models.pairing.pairs import Pair as Pair
     from ken.pruning.plan import plan as plan
@@ -54,6 +55,7 @@ __version__ = "0.1.0"
 
 # Public name -> the module that defines it; None: the name is a module itself.
 _PUBLIC = {
+    "Adapters": "models.checkpoints.adapter_names",
     "CarriedTensor": "subnetwork.carried_tensor",
     "demo": None,
     "density": None,

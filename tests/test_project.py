@@ -22,7 +22,7 @@ REQUIREMENTS = [Requirement(text) for text in PROJECT["dependencies"] + EXTRAS["
 
 
 def test_every_dependency_is_pinned_within_its_bounds():
-    assert EXTRAS.keys() == {"app", "demo", "docs", "test", "benchmark", "isj"}
+    assert EXTRAS.keys() == {"app", "demo", "docs", "test", "benchmark", "isj", "peft"}
     for requirement in [*REQUIREMENTS, *map(Requirement, EXTRAS["app"] + EXTRAS["docs"] + EXTRAS["benchmark"])]:
         assert requirement.specifier.contains(PINS[requirement.name.lower()]), requirement.name
 
@@ -110,6 +110,7 @@ ROOMS = [
     "models.scalars",
     "models.tensors",
     "models.checkpoints",
+    "models.adapters",
     "models.pairing",
     "rules",
     "subnetwork",

@@ -75,10 +75,10 @@ def demo(
 
 @app.command()
 def prune(
-    fine_tuned: options.Model,
-    pretrained: options.Pretrained,
+    fine_tuned: options.Tuned,
     k: Annotated[str, typer.Option("-k", help=f"{options.K_HELP}.")],
     out: Annotated[Path, typer.Option("-o", "--out", help="The subnetwork file to write.")],
+    pretrained: options.Base = None,
     rule: Annotated[
         str, typer.Option(help="How entries are chosen: ken, grid, density, random, magnitude, update, della.")
     ] = "ken",

@@ -8,12 +8,18 @@ from typing import Annotated, TypeAlias
 import typer
 
 _MODEL = "Checkpoint folder, file of weights, or hub id."
+_TUNED = f"{_MODEL} Or an adapter (LoRA)."
 #: What k is; a command that takes several says so behind it.
 K_HELP = "Entries of every row (100), or share of the row (0.5 or 50%)"
 
 Net: TypeAlias = Annotated[Path, typer.Argument(help="The subnetwork file.")]
 Model: TypeAlias = Annotated[str, typer.Argument(help=_MODEL)]
 AnyModel: TypeAlias = Annotated[str | None, typer.Argument(help=_MODEL)]
+Tuned: TypeAlias = Annotated[str, typer.Argument(help=_TUNED)]
+Base: TypeAlias = Annotated[
+    str | None,
+    typer.Argument(help="The model that it came from, likewise; an adapter may leave it out, and names it."),
+]
 Pretrained: TypeAlias = Annotated[str, typer.Argument(help="The model that it came from, likewise.")]
 Bandwidth: TypeAlias = Annotated[str, typer.Option(help="normal reference, scott, silverman, isj, or a number.")]
 Kernel: TypeAlias = Annotated[str, typer.Option(help="gaussian, tophat, epanechnikov, exponential, linear or cosine.")]

@@ -21,7 +21,7 @@ from ken.errors import BudgetError, ResultsError, RuleError, SubnetworkError
 from ken.injection.inject import inject
 from ken.injection.swap import swap
 from ken.models.pairing.pairing import open_pair
-from ken.models.pairing.pairs import PairOfModels
+from ken.models.pairing.pairs import PairOfModels, WholePair, with_base
 from ken.models.pairing.rows import K, plain_k
 from ken.models.scalars import checked_seed
 from ken.pruning.patterns import check_patterns
@@ -73,7 +73,7 @@ class Trials:
     """Records of one pair under one evaluation: some are looked up, others are evaluated and kept."""
 
     def __init__(
-        self, pair: PairOfModels, evaluate: Evaluate, whole: Subnetwork, *, results: Results, bar: tqdm[Any]
+        self, pair: WholePair, evaluate: Evaluate, whole: Subnetwork, *, results: Results, bar: tqdm[Any]
     ) -> None:
         self._pair, self._evaluate, self._whole, self._results, self._bar = pair, evaluate, whole, results, bar
         self._one_model: _OneModel | None = None
@@ -160,8 +160,9 @@ def trials(
     from tqdm.auto import tqdm
 
     check_outputs([(results, RESULTS)], models_of(pair))
+    whole_pair = with_base(pair)
     smoothing: dict[str, Any] = {"bandwidth": bandwidth, "kernel": kernel}
-    whole = prune(pair.fine_tuned, pair.pretrained, 1.0, exclude=exclude, **smoothing, progress=False)
+    whole = prune(whole_pair.fine_tuned, whole_pair.pretrained, 1.0, exclude=exclude, **smoothing, progress=False)
     for key in keys:
         if key.k is not None:
             check_patterns(Selection(key.k), whole, elsewhere=whole.only_pretrained, tied=whole.tied)
@@ -179,7 +180,7 @@ def trials(
         collecting(results, about) as kept,
         tqdm(total=len(keys) or None, initial=sum(kept.get(key) is not None for key in keys), **shown) as bar,
     ):
-        running = Trials(pair, evaluate, whole, results=kept, bar=bar)
+        running = Trials(whole_pair, evaluate, whole, results=kept, bar=bar)
         try:
             yield running
         except BaseException:
@@ -238,7 +239,7 @@ def nothing_retained(net: Subnetwork, pair: PairOfModels) -> Subnetwork:
     pairing = open_pair(pair.fine_tuned, pair.pretrained, net.recipe.rows)
     tensors = dict(net.items())
     for name in net.pruned():
-        fine_tuned, counterpart = pairing.fine_tuned.tensors[name], str(pairing.names[name])
+        fine_tuned, counterpart = pairing.fine_tuned.whole(name), str(pairing.names[name])
         pretrained = pairing.pretrained.tensors[counterpart]
         mask = np.zeros(tuple(fine_tuned.shape), bool)
         if pretrained.shape != fine_tuned.shape:
@@ -250,7 +251,7 @@ def nothing_retained(net: Subnetwork, pair: PairOfModels) -> Subnetwork:
 class _OneModel:
     """One model of our own that holds one subnetwork after the other, all of one pair."""
 
-    def __init__(self, whole: Subnetwork, pair: PairOfModels) -> None:
+    def __init__(self, whole: Subnetwork, pair: WholePair) -> None:
         self._whole = whole
         self._reset = self._current = nothing_retained(whole, pair)
         self._model: Any = inject(self._reset, pair.pretrained)

@@ -17,8 +17,9 @@ from ken.errors import SubnetworkError, at_tensor
 from ken.injection.copies import conflict, copied, put, same, slots_of
 from ken.injection.fitting import fit_modules, fit_vocabulary
 from ken.injection.stand_ins import find_stand_ins, stand_in
+from ken.models.adapters.adapted import read_pair
 from ken.models.checkpoints.architecture import build
-from ken.models.checkpoints.checkpoint import Checkpoint, Source, read
+from ken.models.checkpoints.checkpoint import Checkpoint, Source, TunedSource, read
 from ken.models.checkpoints.wrappers import unwrapped
 from ken.models.pairing import weight_names
 from ken.models.pairing.pairing import match
@@ -153,7 +154,7 @@ def _filled(model: torch.nn.Module, net: SubnetworkData, merged: Mapping[str, to
     return model
 
 
-def reset(net: SubnetworkData, fine_tuned: Source, pretrained: Source) -> dict[str, torch.Tensor]:
+def reset(net: SubnetworkData, fine_tuned: TunedSource, pretrained: Source | None) -> dict[str, torch.Tensor]:
     """The other direction: the fine-tuned model's tensors with every entry that is not retained set back.
 
     Gives what `inject` gives, as a state dict, bit for bit, but takes the retained values from the fine-tuned model.
@@ -178,7 +179,7 @@ def reset(net: SubnetworkData, fine_tuned: Source, pretrained: Source) -> dict[s
     import numpy as np
     import torch
 
-    tuned, theirs = weight_names.align(read(fine_tuned), read(pretrained))
+    tuned, theirs = weight_names.align(*read_pair(fine_tuned, pretrained))
     places = find_places(net, theirs)
     names = weight_names.complete(match([*net, *net.tied], tuned.tensors, (net.prefix, tuned.prefix)), net, tuned)
     result = {}
@@ -187,7 +188,7 @@ def reset(net: SubnetworkData, fine_tuned: Source, pretrained: Source) -> dict[s
         with at_tensor(name):
             if place is None:
                 raise SubnetworkError(f"the fine-tuned model has no tensor {name}")
-            whole = tuned.tensors[place]
+            whole = tuned.whole(place)
             if tuple(whole.shape) != tensor.shape or whole.dtype != tensor.dtype:
                 raise SubnetworkError(
                     f"the subnetwork was made from a fine-tuned tensor of {tensor.dtype} {tensor.shape}, "

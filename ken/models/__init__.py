@@ -2,5 +2,6 @@
 
 tensors        bytes, fingerprints and names of single tensors
 checkpoints    one model, whatever it is in
+adapters       a base and its adapters (LoRA and its kin), read as one
 pairing        the pretrained counterpart of every fine-tuned tensor, and the rows of both
 """

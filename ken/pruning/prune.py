@@ -15,7 +15,7 @@ from ken.api import Subnetwork, load
 from ken.density import NORMAL_REFERENCE
 from ken.errors import PairingError, at_tensor, warn
 from ken.models.checkpoints import other_files
-from ken.models.checkpoints.checkpoint import Source
+from ken.models.checkpoints.checkpoint import Source, TunedSource
 from ken.models.pairing import weight_names
 from ken.models.pairing.mixups import unrelated
 from ken.models.pairing.pairing import Pairing, open_pair
@@ -42,8 +42,8 @@ if TYPE_CHECKING:
 
 
 def prune(
-    fine_tuned: Source,
-    pretrained: Source,
+    fine_tuned: TunedSource,
+    pretrained: Source | None,
     k: K,
     rule: str = "ken",
     *,
@@ -74,8 +74,9 @@ def prune(
 
     Args:
         fine_tuned: A torch module or a state dict, on any device, or the path of a safetensors file or of a checkpoint
-            folder, or a hub id. It is not changed.
-        pretrained: The model that it came from, likewise.
+            folder, or a hub id; or an adapter of the pretrained model: a folder that PEFT has written, its hub id, a
+            live `PeftModel`, or several as `ken.Adapters`, merged as they are read. It is not changed.
+        pretrained: The model that it came from, likewise. None, for an adapter: the base that it names or, live, holds.
         k: Entries of every row (int), a share of the row (float in (0, 1]), or a mapping from name pattern to either,
             of which the first that matches decides.
         rule: One of `ken.rules.names()`.

@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from ken.errors import OutputError
+from ken.models.adapters.sources import base_named
+from ken.models.checkpoints.adapter_names import Adapters
 from ken.models.checkpoints.hub import an_id, in_cache
 from ken.storage.atomic_files import check_new_folder, check_place
 from ken.storage.file_kinds import FOLDER, RESULTS, kind_of
@@ -88,7 +90,12 @@ def models_of(pair: PairOfModels | None) -> dict[str, Any]:
     """The two models of a pair as inputs, by what they are called; none if there is no pair."""
     if pair is None:
         return {}
-    return {"the fine-tuned model": pair.fine_tuned, "the pretrained model": pair.pretrained}
+    models = {"the fine-tuned model": pair.fine_tuned, "the pretrained model": pair.pretrained}
+    if pair.pretrained is None:
+        models["the pretrained model"] = base_named(pair.fine_tuned)
+    if isinstance(pair.fine_tuned, Adapters):
+        models |= {f"the adapter {name}": folder for name, folder in pair.fine_tuned.folders.items()}
+    return models
 
 
 class _Read:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ken.errors import KenError, SubnetworkError
+from ken.models.checkpoints.adapter_names import Adapters
 from ken.models.pairing.pairing import Pairing, open_pair
 from ken.models.tensors.tensor_bytes import dtype_name, dtype_named
 
@@ -102,6 +103,8 @@ def _smallest(net: SubnetworkData) -> list[str]:
 
 def _is_turned(net: SubnetworkData, pair: PairOfModels) -> bool:
     """Whether the two models would do, had they been given the other way round."""
+    if pair.pretrained is None or isinstance(pair.fine_tuned, Adapters):
+        return False
     with suppress(KenError):
         pairing = open_pair(pair.pretrained, pair.fine_tuned, net.recipe.rows)
         _check_shapes(net, pairing)

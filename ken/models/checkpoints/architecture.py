@@ -135,6 +135,12 @@ def class_named(class_name: str, config: Mapping[str, Any]) -> ModelClass | None
 
 @lru_cache(maxsize=8)
 def _made(class_name: str, config: str) -> ModelClass | None:
+    module = unweighted(class_name, config)
+    return None if module is None else ModelClass.from_module(module)
+
+
+def unweighted(class_name: str, config: str) -> transformers.PreTrainedModel | None:
+    """A model of a class and a configuration in JSON on the meta device; None if transformers cannot make one."""
     import torch
     from transformers.initialization import meta_device_safe_creation_ops, no_init_weights
 
@@ -146,7 +152,7 @@ def _made(class_name: str, config: str) -> ModelClass | None:
         no_init_weights(),
     ):
         cls = build_class(class_name)
-        return ModelClass.from_module(cls(_read_config(cls, config)))
+        return cls(_read_config(cls, config))
     return None
 
 

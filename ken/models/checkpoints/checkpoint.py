@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ken.errors import PairingError
 from ken.models.checkpoints import quantised, unmerged
+from ken.models.checkpoints.adapter_names import Adapters
 from ken.models.checkpoints.architecture import Architecture
 from ken.models.checkpoints.checkpoint_files import OnDisk, entries_of, open_path, renamed
 from ken.models.checkpoints.ties import tie
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
 #: What stands for a model: a live module, its state dict, a file of weights, a checkpoint folder, or a hub id.
 Source: TypeAlias = "torch.nn.Module | Mapping[str, torch.Tensor] | str | Path"
+#: What stands for the fine-tuned model of a pair: an adapter's folder or hub id is a path, too.
+TunedSource: TypeAlias = "Source | Adapters"
 
 # In a state dict nothing tells a buffer from a parameter; these are the floating-point buffers of torch itself.
 _RUNNING_STATISTICS = ("running_mean", "running_var")
@@ -76,6 +79,14 @@ class Checkpoint:
         """The entries of a tensor, to be read a stretch at a time; no more of it comes into memory."""
         return entries_of(self.tensors, name)
 
+    def whole(self, name: str) -> torch.Tensor:
+        """A tensor with its values, all of them in memory."""
+        tensor = self.tensors[name]
+        if not tensor.is_meta:
+            return tensor
+        entries = self.entries(name)
+        return entries.read(0, entries.count).reshape(entries.shape)
+
 
 def read(source: Source) -> Checkpoint:
     """Open a module, a state dict, a file or a folder. No value is copied; of files only headers are read.
@@ -99,6 +110,8 @@ def read(source: Source) -> Checkpoint:
         return _read_path(source)
     if isinstance(source, Mapping):
         return _read_state_dict(source)
+    if isinstance(source, Adapters):
+        raise PairingError("adapters may stand for the fine-tuned model of a pair, and for no other")
     raise PairingError(f"a model must be a torch module, a state dict or a path, got {type(source).__name__}")
 
 
@@ -132,7 +145,7 @@ def _read_module(module: torch.nn.Module) -> Checkpoint:
         tied=aliases(tensors),
         buffers=frozenset(tensors) - trained,
         prefix=str(getattr(module, "base_model_prefix", "") or ""),
-        architecture=_architecture(module),
+        architecture=architecture_of(module),
         source=_origin(module),
         module=_of_transformers(module),
         notes=tuple(filter(None, [*notes, looked_through(plain, state)])),
@@ -213,7 +226,8 @@ def _tensors_of(state: Mapping[str, Any]) -> dict[str, torch.Tensor]:
     return tensors
 
 
-def _architecture(module: torch.nn.Module) -> Architecture | None:
+def architecture_of(module: torch.nn.Module) -> Architecture | None:
+    """Class and configuration of a module of transformers; None of any other."""
     config = getattr(module, "config", None)
     if config is None or not type(module).__module__.startswith("transformers."):
         return None

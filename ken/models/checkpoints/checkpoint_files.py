@@ -14,7 +14,7 @@ from ken.models.checkpoints import mistaken_files
 from ken.models.checkpoints.links import inside
 from ken.models.checkpoints.other_files import gather, plain
 from ken.models.checkpoints.safetensors_file import Reader
-from ken.models.tensors.tensor_reader import Entries
+from ken.models.tensors.tensor_reader import Entries, Store
 
 if TYPE_CHECKING:
     import torch
@@ -49,12 +49,12 @@ class OnDisk(Mapping[str, "torch.Tensor"]):
     Made of the file of each tensor, opened, and the name that it has there.
     """
 
-    def __init__(self, places: Mapping[str, tuple[Reader | Mapping[str, torch.Tensor], str]]) -> None:
+    def __init__(self, places: Mapping[str, tuple[Store | Mapping[str, torch.Tensor], str]]) -> None:
         self._places = places
 
     def __getitem__(self, name: str) -> torch.Tensor:
         file, stored_name = self._places[name]
-        return file.tensor(stored_name) if isinstance(file, Reader) else file[stored_name]
+        return file.tensor(stored_name) if isinstance(file, Store) else file[stored_name]
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._places)
@@ -73,12 +73,12 @@ class OnDisk(Mapping[str, "torch.Tensor"]):
 
     def loaded(self) -> dict[str, torch.Tensor]:
         """The tensors of .bin files, which are there without being read, and may share memory."""
-        return {name: self[name] for name, (file, _) in self._places.items() if not isinstance(file, Reader | OnDisk)}
+        return {name: self[name] for name, (file, _) in self._places.items() if not isinstance(file, Store | OnDisk)}
 
 
-def entries_of(tensors: Reader | Mapping[str, torch.Tensor], name: str) -> Entries:
+def entries_of(tensors: Store | Mapping[str, torch.Tensor], name: str) -> Entries:
     """The entries of one of some tensors, to be read a stretch at a time; no more of a safetensors file is read."""
-    if isinstance(tensors, Reader | OnDisk):
+    if isinstance(tensors, Store | OnDisk):
         return tensors.entries(name)
     return Entries.from_tensor(tensors[name])
 

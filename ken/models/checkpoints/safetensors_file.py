@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from ken.errors import FormatError
 from ken.models.tensors.tensor_bytes import digest, dtype_name
-from ken.models.tensors.tensor_reader import Entries
+from ken.models.tensors.tensor_reader import Entries, Store
 
 if TYPE_CHECKING:
     import torch
@@ -100,7 +100,7 @@ def _header(blobs: Mapping[str, Any], metadata: Mapping[str, str]) -> bytes:
     return json.dumps({"__metadata__": dict(metadata), **blobs}, separators=(",", ":")).encode("ascii")
 
 
-class Reader:
+class Reader(Store):
     """A safetensors file, opened: the header has been read and checked, blobs are read when asked for.
 
     Raises `FormatError` if it is none, and `OSError` if it cannot be read.

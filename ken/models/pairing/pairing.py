@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ken.errors import PairingError
+from ken.models.adapters.adapted import read_pair
 from ken.models.checkpoints import unmerged
-from ken.models.checkpoints.checkpoint import Checkpoint, Source, read
+from ken.models.checkpoints.checkpoint import Checkpoint, Source, TunedSource
 from ken.models.checkpoints.wrappers import shorter_names
 from ken.models.pairing import weight_names
 from ken.models.pairing.growth import judge
@@ -153,7 +154,7 @@ def _float64(entries: torch.Tensor) -> NDArray[np.float64]:
     return entries.to(torch.float64).numpy()
 
 
-def open_pair(fine_tuned: Source, pretrained: Source, rows: Mapping[str, str] | None = None) -> Pairing:
+def open_pair(fine_tuned: TunedSource, pretrained: Source | None, rows: Mapping[str, str] | None = None) -> Pairing:
     """Read two sources and pair their tensors by name: exactly, by a prefix, by the ties and renames of transformers.
 
     A prefix is transformers' own or, where that pairs fewer, the one that the names themselves show. A live module of
@@ -164,8 +165,8 @@ def open_pair(fine_tuned: Source, pretrained: Source, rows: Mapping[str, str] | 
     rows says "grown".
 
     Args:
-        fine_tuned: A module, a state dict, a path or a hub id.
-        pretrained: The model it came from, likewise.
+        fine_tuned: A module, a state dict, a path or a hub id; or an adapter of the other model.
+        pretrained: The model it came from, likewise. None: the base that the adapter names or, live, holds.
         rows: Ways to cut tensors into rows by name pattern, as `ken.prune` takes them; only "grown" matters here.
 
     Returns:
@@ -182,7 +183,7 @@ def open_pair(fine_tuned: Source, pretrained: Source, rows: Mapping[str, str] | 
         >>> opened.rows("a", slice(0, 1))
         (array([[1., 1., 1.]]), array([[0., 0., 0.]]))
     """
-    new, old = weight_names.align(read(fine_tuned), read(pretrained))
+    new, old = weight_names.align(*read_pair(fine_tuned, pretrained))
     new = _plain_as(new, old)
     names, prefix, notes = _names(new, old)
     paired = set(names.values())

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
-from ken.models.checkpoints.checkpoint import Source
+from ken.errors import PairingError
+from ken.models.adapters.merging import before
+from ken.models.adapters.sources import WITHOUT_BASE, base_named, live
+from ken.models.checkpoints.checkpoint import Source, TunedSource
 
 
 class PairOfModels(Protocol):
     """Anything with the two models as attributes, such as `ken.demo.pair()` or `Pair`."""
 
     @property
-    def fine_tuned(self) -> Source:
+    def fine_tuned(self) -> TunedSource:
         """The fine-tuned model."""
 
     @property
-    def pretrained(self) -> Source:
-        """The pretrained model it came from."""
+    def pretrained(self) -> Source | None:
+        """The pretrained model it came from; None: the base of the adapter that is the fine-tuned one."""
 
 
 class Pair(NamedTuple):
@@ -24,7 +27,7 @@ class Pair(NamedTuple):
 
     Args:
         fine_tuned: A module, a state dict, a path or a hub id.
-        pretrained: The model it came from, likewise.
+        pretrained: The model it came from, likewise. None, which only an adapter may have: its own base.
 
     Example:
         >>> import torch
@@ -33,5 +36,32 @@ class Pair(NamedTuple):
         [0.0, 0.0]
     """
 
-    fine_tuned: Source
+    fine_tuned: TunedSource
+    pretrained: Source | None = None
+
+
+class WholePair(NamedTuple):
+    """Two models, each of which can be read for itself."""
+
+    fine_tuned: TunedSource
     pretrained: Source
+
+
+def with_base(pair: PairOfModels) -> WholePair:
+    """The same pair with its pretrained model, where that was left to an adapter to name.
+
+    Raises `PairingError` if it was left out, and there is no adapter.
+
+    Example:
+        >>> with_base(Pair({}, {}))
+        WholePair(fine_tuned={}, pretrained={})
+    """
+    if pair.pretrained is not None:
+        return WholePair(pair.fine_tuned, pair.pretrained)
+    model: Any = live(pair.fine_tuned)
+    if model is not None:
+        return WholePair(pair.fine_tuned, before(model.get_base_model()))
+    base = base_named(pair.fine_tuned)
+    if base is None:
+        raise PairingError(WITHOUT_BASE)
+    return WholePair(pair.fine_tuned, base)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -59,3 +60,15 @@ class Entries:
     def reference(self, name: str) -> Reference:
         """The same as `Reference.to` of the whole tensor."""
         return Reference(name, self.shape, self.dtype, fingerprint=self.fingerprint())
+
+
+class Store(ABC):
+    """What gives tensors by name, and reads their entries when they are asked for: a file, or a base with adapters."""
+
+    @abstractmethod
+    def tensor(self, name: str) -> torch.Tensor:
+        """A tensor of its shape and dtype."""
+
+    @abstractmethod
+    def entries(self, name: str) -> Entries:
+        """Its entries, to be read a stretch at a time."""

@@ -1,0 +1,7 @@
+"""Adapters (LoRA and its kin): fine-tuned models that are stored as a small change of their base.
+
+sources      what is an adapter, whose, and of which base
+skeleton     the module that an adapter belongs to, with room for weights and none in it
+merging      PEFT's own layers, merged one at a time when their weights are read
+adapted      base and adapter as one checkpoint, and the pair that both make
+"""
