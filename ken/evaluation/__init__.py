@@ -6,5 +6,21 @@ datasets             texts and labels, divided; `docstring_task`: those of the d
 trainer              fine-tuning
 """
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
 from ken.evaluation.classification import Evaluation as Evaluation
-from ken.evaluation.sweep import tabled as tabled
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from ken.results import Record
+
+
+def tabled(records: Sequence[Record]) -> pd.DataFrame:
+    """Records as the table of a sweep; see `ken.evaluation.sweep.tabled`."""
+    from ken.evaluation.sweep import tabled  # whoever reads texts alone needs none of it
+
+    return tabled(records)

@@ -255,8 +255,12 @@ def test_an_adapter_of_another_model_is_refused(case, tmp_path):
 
 
 def test_an_adapter_stands_for_the_fine_tuned_model_alone(case):
-    with pytest.raises(PairingError, match="the pretrained model is an adapter"):
+    with pytest.raises(PairingError, match=r"an adapter \(of .*\), not a model; merge it"):
         ken.prune(case.base, case.adapter, 0.5)
+    with pytest.raises(PairingError, match="belongs to an adapter that is not merged"):
+        ken.prune(case.base, case.live, 0.5)
+    with pytest.raises(PairingError, match="adapters may stand for the fine-tuned model of a pair, and for no other"):
+        ken.prune(case.base, Adapters({"one": case.adapter}), 0.5)
     with pytest.raises(PairingError, match="may be left out only where the fine-tuned one is an adapter"):
         ken.prune(case.base, None, 0.5)
 
@@ -286,12 +290,12 @@ def test_the_command_line_takes_an_adapter_with_and_without_its_base(case, tmp_p
     for name, models in (("with", [case.adapter, case.base]), ("without", [case.adapter])):
         out = tmp_path / f"{name}.ken.safetensors"
         done = command_line.ken("prune", *models, "-k", "0.25", "-o", out)
-        assert done.returncode == 0, done.stderr
+        assert done.status == 0, done.said
         nets.append(ken.load(out))
     same(*nets)
     done = command_line.ken("prune", case.base, "-k", "0.25", "-o", tmp_path / "net.ken.safetensors")
-    assert done.returncode == 1
-    assert "may be left out only where the fine-tuned one is an adapter" in done.stderr
+    assert done.status == 1
+    assert "may be left out only where the fine-tuned one is an adapter" in done.said
 
 
 def test_neither_the_adapter_nor_the_base_that_it_names_is_written_over(case):

@@ -169,13 +169,14 @@ def test_a_folder_without_weights_says_what_it_has_and_what_to_give_instead(tmp_
         assert "has none of model.safetensors, model.safetensors.index.json, pytorch_model.bin" in text
 
 
-def test_an_adapter_is_told_with_whose_it_is(tmp_path):
+def test_an_adapter_for_the_pretrained_model_is_told_with_whose_it_is(tmp_path):
     make(tmp_path / "folder", ["adapter_model.safetensors"])
     config = {"peft_type": "LORA", "base_model_name_or_path": "org/base"}
     (tmp_path / "folder/adapter_config.json").write_text(json.dumps(config))
-    text = refused(tmp_path / "folder", tmp_path)
-    assert "adapter_config.json: an adapter (of 'org/base'), not a model; merge it" in text
-    assert "merge_and_unload()" in text
+    with pytest.raises(KenError) as error:
+        ken.prune(TENSORS, tmp_path / "folder", 0.5)
+    assert "adapter_config.json: an adapter (of 'org/base'), not a model; merge it" in str(error.value)
+    assert "merge_and_unload()" in str(error.value)
 
 
 @pytest.mark.parametrize(

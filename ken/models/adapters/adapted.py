@@ -44,8 +44,6 @@ def read_pair(fine_tuned: TunedSource, pretrained: Source | None) -> tuple[Check
         >>> [list(model.tensors) for model in read_pair({"w": torch.ones(2)}, {"w": torch.zeros(2)})]
         [['w'], ['w']]
     """
-    if is_adapter(pretrained):
-        raise PairingError("the pretrained model is an adapter; an adapter may stand for the fine-tuned model alone")
     if not is_adapter(fine_tuned):
         if pretrained is None:
             raise PairingError(WITHOUT_BASE)
@@ -65,9 +63,9 @@ def read_pair(fine_tuned: TunedSource, pretrained: Source | None) -> tuple[Check
     except _InPiecesError:
         module = _loaded(base, theirs)
     theirs = read(module)
-    ours = _on_base(fine_tuned, module, theirs)  # type: ignore[arg-type]
+    merged = _on_base(fine_tuned, module, theirs)  # type: ignore[arg-type]
     note = "the adapter changes what is in pieces in the files of the base, which was loaded whole"
-    return replace(ours, notes=(*ours.notes, note)), theirs
+    return replace(merged, notes=(*merged.notes, note)), theirs
 
 
 class _InPiecesError(PairingError):
@@ -127,7 +125,7 @@ def _on_base(source: str | Path | Adapters, base_source: Source, base: Checkpoin
     folders = folders_of(source)
     settings = [settings_of(folder) for folder in folders.values()]
     brought = _brought(folders)
-    inner, architecture = _empty(base_source, base, settings[0], brought)
+    inner, architecture = _empty(base_source, base, settings=settings[0], brought=brought)
     stored, converted = _counterparts(inner, base)
     skeleton.furnish(
         inner,
@@ -203,7 +201,7 @@ def _brought(folders: Mapping[str, Path]) -> dict[str, torch.Tensor]:
 
 
 def _empty(
-    source: Source, base: Checkpoint, settings: Mapping[str, Any], brought: Mapping[str, torch.Tensor]
+    source: Source, base: Checkpoint, *, settings: Mapping[str, Any], brought: Mapping[str, torch.Tensor]
 ) -> tuple[torch.nn.Module, Architecture | None]:
     """A module for the adapter without weights, and what it is."""
     import torch

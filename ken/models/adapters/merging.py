@@ -27,10 +27,18 @@ def wrapped(inner: torch.nn.Module) -> dict[str, Any]:
 
     layers: dict[str, Any] = {}
     for name, module in inner.named_modules():
-        outermost = not any(name.startswith(f"{outer}.") for outer in layers)
-        if outermost and isinstance(module, BaseTunerLayer | AuxiliaryTrainingWrapper):
+        if isinstance(module, BaseTunerLayer | AuxiliaryTrainingWrapper) and not _outer(name, layers):
             layers[name] = module
     return layers
+
+
+def _outer(name: str, layers: Mapping[str, Any]) -> str:
+    """The one of these layers that a part lies in; empty if it lies in none."""
+    while name:
+        name = name.rpartition(".")[0]
+        if name in layers:
+            return name
+    return ""
 
 
 def bare(layer: Any) -> torch.nn.Module:
@@ -81,11 +89,11 @@ def slots(inner: torch.nn.Module) -> list[Slot]:
         ]
         for layer, module in layers.items()
     }
-    found: list[Slot] = []
+    merged: list[Slot] = []
     for name, tensor in inner.state_dict(keep_vars=True).items():
-        layer = next((layer for layer in layers if name.startswith(f"{layer}.")), "")
-        found += after.pop(layer, []) if layer else [Slot(name, tensor, "")]
-    return found + [slot for rest in after.values() for slot in rest]
+        layer = _outer(name, layers)
+        merged += after.pop(layer, []) if layer else [Slot(name, tensor, "")]
+    return merged + [slot for rest in after.values() for slot in rest]
 
 
 def before(inner: torch.nn.Module) -> dict[str, torch.Tensor]:
@@ -105,18 +113,18 @@ def before(inner: torch.nn.Module) -> dict[str, torch.Tensor]:
     return tensors
 
 
-def tied(found: Sequence[Slot], identities: Mapping[str, int]) -> dict[str, str]:
+def tied(merged: Sequence[Slot], identities: Mapping[str, int]) -> dict[str, str]:
     """Which tensors are one after merging: aliases, and the name under which each counts.
 
     Args:
-        found: The tensors.
+        merged: The tensors.
         identities: By name, what is the same of tensors that were tied before.
 
     Raises:
         PairingError: Two names of one tensor have adapters of their own, which PEFT would merge one after the other.
     """
     groups: dict[int, list[Slot]] = {}
-    for slot in found:
+    for slot in merged:
         groups.setdefault(id(slot.tensor) if slot.replaced else identities[slot.name], []).append(slot)
     aliases: dict[str, str] = {}
     for group in groups.values():
@@ -136,14 +144,14 @@ class Merging(Store):
 
     Args:
         inner: The model that PEFT has put its layers into.
-        found: Its tensors after merging.
+        merged: Its tensors after merging.
         base: Where the weights of the base are.
     """
 
-    def __init__(self, inner: torch.nn.Module, found: Sequence[Slot], base: Base) -> None:
+    def __init__(self, inner: torch.nn.Module, merged: Sequence[Slot], base: Base) -> None:
         self._layers, self._base = wrapped(inner), base
-        self._owners = {slot.name: slot.layer for slot in found if slot.layer}
-        self._outlines = {slot.name: slot.tensor.detach().to("meta") for slot in found if slot.layer}
+        self._owners = {slot.name: slot.layer for slot in merged if slot.layer}
+        self._outlines = {slot.name: slot.tensor.detach().to("meta") for slot in merged if slot.layer}
         self._lock = threading.Lock()
         self._latest: tuple[str, dict[str, torch.Tensor]] = "", {}
 
