@@ -107,7 +107,7 @@ def _base_of_live(model: Any) -> Checkpoint:
     """What a live model of PEFT was before its adapters."""
     inner = model.get_base_model()
     source = f"the base of the live {type(model).__name__}"
-    return replace(_named(read(merging.before(inner)), inner), source=source)
+    return replace(_named(read(merging.unadapted(inner)), inner), source=source)
 
 
 def _named(checkpoint: Checkpoint, inner: torch.nn.Module) -> Checkpoint:

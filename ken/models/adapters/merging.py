@@ -96,7 +96,7 @@ def slots(inner: torch.nn.Module) -> list[Slot]:
     return merged + [slot for rest in after.values() for slot in rest]
 
 
-def before(inner: torch.nn.Module) -> dict[str, torch.Tensor]:
+def unadapted(inner: torch.nn.Module) -> dict[str, torch.Tensor]:
     """The tensors of a live model as they were before its adapters. Raises `PairingError` if they are merged."""
     layers = wrapped(inner)
     for name, layer in layers.items():

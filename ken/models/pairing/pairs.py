@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple, Protocol
 
 from ken.errors import PairingError
-from ken.models.adapters.merging import before
+from ken.models.adapters.merging import unadapted
 from ken.models.adapters.sources import WITHOUT_BASE, base_named, live
 from ken.models.checkpoints.checkpoint import Source, TunedSource
 
@@ -60,7 +60,7 @@ def with_base(pair: PairOfModels) -> WholePair:
         return WholePair(pair.fine_tuned, pair.pretrained)
     model: Any = live(pair.fine_tuned)
     if model is not None:
-        return WholePair(pair.fine_tuned, before(model.get_base_model()))
+        return WholePair(pair.fine_tuned, unadapted(model.get_base_model()))
     base = base_named(pair.fine_tuned)
     if base is None:
         raise PairingError(WITHOUT_BASE)
