@@ -9,9 +9,10 @@ import pytest
 import torch
 import transformers
 from peft import LoraConfig, PeftModel, get_peft_model
+from safetensors.torch import load_file, save_file
 
 import ken
-from ken.errors import OutputError, PairingError
+from ken.errors import FormatError, OutputError, PairingError
 from ken.models.adapters.sources import Adapters, is_adapter
 from ken.models.pairing.pairing import open_pair
 
@@ -312,3 +313,26 @@ def test_a_sweep_takes_an_adapter_that_names_its_base(case):
     for source in (case.adapter, case.live):
         table = ken.sweep(ken.Pair(source), [0.5], ["ken"], evaluate=lambda state: float(state[name].sum()))
         assert table.set_index("model").metric["fine-tuned"] == float(case.merged().state_dict()[name].sum())
+
+
+def test_a_damaged_adapter_and_one_that_lacks_tensors_are_refused(case):
+    path = Path(case.adapter, "adapter_model.safetensors")
+    whole, tensors = path.read_bytes(), load_file(path)
+    path.write_bytes(whole[:-10])
+    with pytest.raises(FormatError, match="the adapter in .* cannot be read"):
+        ken.prune(case.adapter, case.base, 0.5)
+    tensors.pop(next(iter(tensors)))
+    save_file(tensors, path)
+    with pytest.raises(PairingError, match="PEFT cannot put the adapter on its base: Found missing adapter keys"):
+        ken.prune(case.adapter, case.base, 0.5)
+    path.unlink()
+    with pytest.raises(PairingError, match="and none of adapter_model.safetensors, adapter_model.bin"):
+        ken.prune(case.adapter, case.base, 0.5)
+
+
+def test_tensors_of_an_adapter_without_a_place_are_noted(case):
+    path = Path(case.adapter, "adapter_model.safetensors")
+    save_file({**load_file(path), "base_model.model.model.layers.9.mlp.up_proj.lora_A.weight": torch.ones(4, 32)}, path)
+    net = ken.prune(case.adapter, case.base, 0.5)
+    assert any("1 tensors of the adapter have no place of that name in the model" in note for note in net.notes)
+    assert not any("no place" in note for note in ken.prune(case.live, None, 0.5).notes)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ken.errors import PairingError
+from ken.errors import FormatError, PairingError, in_brief
 from ken.models.adapters import merging, skeleton
 from ken.models.adapters.sources import WITHOUT_BASE, base_of, check_kind, folders_of, is_adapter, live, settings_of
 from ken.models.checkpoints import quantised
@@ -146,7 +147,8 @@ def _on_base(source: str | Path | Adapters, base_source: Source, base: Checkpoin
         entries = base.entries(stored[name])
         return entries.read(0, entries.count).reshape(entries.shape)
 
-    inner = _with_adapters(inner, folders, source)
+    model = _with_adapters(inner, folders, source)
+    inner = model.get_base_model()
     slots = merging.slots(inner)
     changed = {slot.name for slot in slots if slot.layer}
     if apart := changed & converted:
@@ -184,20 +186,35 @@ def _on_base(source: str | Path | Adapters, base_source: Source, base: Checkpoin
         module=None,
         live=False,
         config=architecture.config if architecture else base.config,
-        notes=(*base.notes, *filter(None, [_note(folders, changed), _missing(missing)])),
+        notes=(
+            *base.notes,
+            *filter(None, [_note(folders, changed), _missing(missing), _homeless(model, folders, empty)]),
+        ),
     )
 
 
 def _brought(folders: Mapping[str, Path]) -> dict[str, torch.Tensor]:
     """What adapters bring along in whole, by its name in the model: heads, biases, embeddings."""
-    from peft.utils.save_and_load import load_peft_weights
-
     return {
-        key.removeprefix(_FRONT).replace(".base_layer.", "."): tensor
+        _in_model(key): tensor
         for folder in folders.values()
-        for key, tensor in load_peft_weights(str(folder), device="cpu").items()
+        for key, tensor in _weights(folder).items()
         if not any(part.startswith(("lora_", "trainable_tokens_")) for part in key.split("."))
     }
+
+
+def _in_model(key: str) -> str:
+    return key.removeprefix(_FRONT).replace(".base_layer.", ".")
+
+
+def _weights(folder: Path) -> dict[str, torch.Tensor]:
+    """The tensors of an adapter. Raises `FormatError` if they cannot be read."""
+    from peft.utils.save_and_load import load_peft_weights
+
+    try:
+        return load_peft_weights(str(folder), device="cpu")
+    except Exception as error:  # those of safetensors, of torch, and of the disk
+        raise FormatError(f"the adapter in {folder} cannot be read: {in_brief(error)}") from None
 
 
 def _empty(
@@ -243,7 +260,7 @@ def _counterparts(inner: torch.nn.Module, base: Checkpoint) -> tuple[dict[str, s
     return stored, frozenset(converted)
 
 
-def _with_adapters(inner: torch.nn.Module, folders: Mapping[str, Path], source: Any) -> torch.nn.Module:
+def _with_adapters(inner: torch.nn.Module, folders: Mapping[str, Path], source: Any) -> Any:
     """The module with the layers of its adapters, as PEFT makes them."""
     import torch
     from peft import PeftModel
@@ -252,7 +269,8 @@ def _with_adapters(inner: torch.nn.Module, folders: Mapping[str, Path], source: 
     model: Any = None
     try:
         # Not with low_cpu_mem_usage: that rounds an adapter to the dtype of its base. It begins with random values.
-        with torch.random.fork_rng(devices=[]):
+        with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
+            warnings.filterwarnings("error", message="Found missing adapter keys")
             for name, folder in folders.items():
                 if model is None:
                     model = PeftModel.from_pretrained(inner, str(folder), adapter_name=name, torch_device="cpu")
@@ -260,14 +278,14 @@ def _with_adapters(inner: torch.nn.Module, folders: Mapping[str, Path], source: 
                     model.load_adapter(str(folder), adapter_name=name, torch_device="cpu")
         if len(folders) > 1:
             model.base_model.set_adapter([*folders])
-    except (ValueError, RuntimeError, TypeError, KeyError) as error:
-        raise PairingError(f"PEFT cannot put the adapter on its base: {' '.join(str(error).split())[:400]}") from error
+    except (ValueError, RuntimeError, TypeError, KeyError, UserWarning) as error:
+        raise PairingError(f"PEFT cannot put the adapter on its base: {in_brief(error)}") from error
     weights = source.weights if isinstance(source, Adapters) else {}
     for module in model.modules():
         if isinstance(module, LoraLayer):
             for name, scale in weights.items():
                 module.set_scale(name, scale)
-    return model.get_base_model()
+    return model
 
 
 def _files(folders: Mapping[str, Path]) -> dict[str, Path]:
@@ -293,3 +311,16 @@ def _missing(missing: Sequence[str]) -> str:
         f"{len(missing):,} tensors of the adapter's model are neither in the base nor in the adapter, and were "
         f"left out ({missing[0]}, …)"
     )
+
+
+def _homeless(model: Any, folders: Mapping[str, Path], names: Mapping[str, Any]) -> str:
+    """A sentence about tensors of adapters that nothing in the model is called after."""
+    from peft import get_peft_model_state_dict
+
+    homeless: list[str] = []
+    for adapter, folder in folders.items():
+        taken = get_peft_model_state_dict(model, adapter_name=adapter, save_embedding_layers=False)
+        homeless += [key for key in _weights(folder) if key not in taken and _in_model(key) not in names]
+    if not homeless:
+        return ""
+    return f"{len(homeless):,} tensors of the adapter have no place of that name in the model ({homeless[0]}, …)"

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import torch
 
 SETTINGS = "adapter_config.json"
+ADAPTER_WEIGHTS = ("adapter_model.safetensors", "adapter_model.bin")
 WITHOUT_BASE = "the pretrained model may be left out only where the fine-tuned one is an adapter"
 #: What is merged here. Of others PEFT's own merge is to be called first.
 KINDS = ("LORA", "TRAINABLE_TOKENS")
@@ -56,6 +57,8 @@ def folders_of(source: str | Path | Adapters) -> dict[str, Path]:
     for folder in folders.values():
         if not (folder / SETTINGS).is_file():
             raise PairingError(f"the folder {folder} has no {SETTINGS}: it is not an adapter that PEFT has written")
+        if not any((folder / weights).is_file() for weights in ADAPTER_WEIGHTS):
+            raise PairingError(f"the folder {folder} has {SETTINGS} and none of {', '.join(ADAPTER_WEIGHTS)}")
     return folders
 
 
