@@ -152,6 +152,7 @@ def test_pruned_is_the_merged_model_from_folders_and_live(tmp_path, name):
     net = ken.prune(case.adapter, None, 0.25, out=tmp_path / "net.ken.safetensors")
     same(net, expected)
     assert any("its base with 1 adapter" in note for note in net.notes)
+    assert not any("no place" in note or "left out" in note for note in net.notes)
 
 
 @pytest.fixture
