@@ -70,7 +70,7 @@ class RetentionView(StudyView):
         theme: str = "auto",
     ) -> None:
         super().__init__(net, pair, theme=theme)
-        shares = self._study.shares
+        shares, self._vectors = self._study.shares, vectors
         self._names = shares.index if vectors else shares.index[shares["rows"] > 1]
         if not len(self._names):
             raise ValueError("the subnetwork has no pruned matrix to show")
@@ -178,6 +178,14 @@ class RetentionView(StudyView):
             self._mark()  # a tap beside all cells has taken the outline away
 
     # ---- what can be asked
+
+    def code(self) -> str:
+        """Write the Python that makes this view as it is now.
+
+        Returns:
+            One expression, of a subnetwork `net` and a pair `pair`.
+        """
+        return self._call("net", "pair", **({"vectors": True} if self._vectors else {}))
 
     def numbers(self) -> pd.DataFrame:
         """Give the table of the tensors that are shown.

@@ -257,6 +257,14 @@ def test_two_threads_leave_a_whole_state(net, pair):
     assert len(view.strip_numbers()) == view._study.shape(view.tensor)[view.strip == "columns"]
 
 
+def test_code_makes_a_view_with_vectors_again(net, pair):
+    for vectors in (False, True):
+        view = RetentionView(net, pair, vectors=vectors)
+        again = eval(view.code(), {"kenviz": kenviz, "net": net, "pair": pair})
+        assert again.numbers().equals(view.numbers())
+        assert (len(view.numbers()) == len(net.pruned())) == vectors
+
+
 def test_code_makes_the_same_view_again_and_its_page_is_whole(net, pair, tmp_path):
     view = RetentionView(net, pair, theme="dark")
     view.measure, view.tensor, view.strip = "kurtosis", QUERY, "rows"
