@@ -125,7 +125,8 @@ def _on_base(source: str | Path | Adapters, base_source: Source, base: Checkpoin
     """The adapters of some folders on a base."""
     folders = folders_of(source)
     settings = [settings_of(folder) for folder in folders.values()]
-    brought = _brought(folders)
+    tensors = {name: _weights(folder) for name, folder in folders.items()}
+    brought = _brought(tensors)
     inner, architecture = _empty(base_source, base, settings=settings[0], brought=brought)
     stored, converted = _counterparts(inner, base)
     skeleton.furnish(
@@ -188,17 +189,17 @@ def _on_base(source: str | Path | Adapters, base_source: Source, base: Checkpoin
         config=architecture.config if architecture else base.config,
         notes=(
             *base.notes,
-            *filter(None, [_note(folders, changed), _missing(missing), _homeless(model, folders, empty)]),
+            *filter(None, [_note(folders, changed), _missing(missing), _homeless(model, tensors, empty)]),
         ),
     )
 
 
-def _brought(folders: Mapping[str, Path]) -> dict[str, torch.Tensor]:
+def _brought(tensors: Mapping[str, Mapping[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
     """What adapters bring along in whole, by its name in the model: heads, biases, embeddings."""
     return {
         _in_model(key): tensor
-        for folder in folders.values()
-        for key, tensor in _weights(folder).items()
+        for own in tensors.values()
+        for key, tensor in own.items()
         if not any(part.startswith(("lora_", "trainable_tokens_")) for part in key.split("."))
     }
 
@@ -313,14 +314,14 @@ def _missing(missing: Sequence[str]) -> str:
     )
 
 
-def _homeless(model: Any, folders: Mapping[str, Path], names: Mapping[str, Any]) -> str:
+def _homeless(model: Any, tensors: Mapping[str, Mapping[str, Any]], names: Mapping[str, Any]) -> str:
     """A sentence about tensors of adapters that nothing in the model is called after."""
     from peft import get_peft_model_state_dict
 
     homeless: list[str] = []
-    for adapter, folder in folders.items():
+    for adapter, own in tensors.items():
         taken = get_peft_model_state_dict(model, adapter_name=adapter, save_embedding_layers=False)
-        homeless += [key for key in _weights(folder) if key not in taken and _in_model(key) not in names]
+        homeless += [key for key in own if key not in taken and _in_model(key) not in names]
     if not homeless:
         return ""
     return f"{len(homeless):,} tensors of the adapter have no place of that name in the model ({homeless[0]}, …)"
