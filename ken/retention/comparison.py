@@ -106,10 +106,13 @@ def same_draw(a: Subnetwork, b: Subnetwork) -> bool:
         >>> same_draw(a, b), same_draw(a, c)
         (True, False)
     """
-    if (a.recipe.rule, a.recipe.seed) != (b.recipe.rule, b.recipe.seed):
-        return False
+    return (a.recipe.rule, a.recipe.seed) == (b.recipe.rule, b.recipe.seed) and _draws(a)
+
+
+def _draws(net: Subnetwork) -> bool:
+    """Whether the rule of a subnetwork draws random numbers; one that is not registered here may."""
     try:
-        return rules.get(a.recipe.rule).seeded
+        return rules.get(net.recipe.rule).seeded
     except RuleError:
         return True
 
@@ -123,6 +126,12 @@ def alike(a: Subnetwork, b: Subnetwork) -> str:
 
     Returns:
         A sentence without its full stop; empty if nothing says so.
+
+    Example:
+        >>> import torch, ken
+        >>> a, b = (ken.prune({"w": torch.eye(4)}, {"w": torch.zeros(4, 4)}, 2, "random", seed=seed) for seed in (0, 1))
+        >>> alike(a, b), alike(a, a).startswith("both are the same draw")
+        ('', True)
     """
     if same_draw(a, b):
         return (
@@ -135,9 +144,11 @@ def alike(a: Subnetwork, b: Subnetwork) -> str:
 
 
 def _made(net: Subnetwork) -> tuple[object, ...]:
-    """What determines a subnetwork: its recipe, but for the seed and the versions, and both models."""
+    """What determines a subnetwork: its recipe, of which the seed counts only if the rule draws, and both models."""
     settings = {field.name: getattr(net.recipe, field.name) for field in fields(net.recipe)}
-    del settings["seed"], settings["versions"]
+    del settings["versions"]
+    if not _draws(net):
+        del settings["seed"]
     return settings, net.fine_tuned.fingerprint, net.pretrained.fingerprint
 
 
@@ -151,6 +162,13 @@ def in_common(a: Subnetwork, b: Subnetwork, pair: PairOfModels) -> pd.DataFrame:
 
     Returns:
         The table that `compare` gives.
+
+    Example:
+        >>> import torch, ken
+        >>> pair = ken.Pair({"w": torch.eye(4)}, {"w": torch.zeros(4, 4)})
+        >>> net = ken.prune(*pair, k=2, rule="random")
+        >>> in_common(net, net, pair)["jaccard"].tolist()
+        [1.0]
     """
     import pandas as pd
 

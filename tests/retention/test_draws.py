@@ -66,6 +66,14 @@ def test_one_recipe_twice_is_said_to_be_one_subnetwork(pair):
         assert "the same subnetwork twice" in alike(a, b)
         assert "the same subnetwork twice" in kenviz.CompareView(a, b, pair).caption
         assert not alike(a, ken.prune(*pair, 0.25, rule))
+        assert "the same subnetwork twice" in alike(a, ken.prune(*pair, 0.5, rule, seed=1))  # which does not draw
+
+
+@pytest.mark.parametrize("rule", [name for name in ken.rules.names() if ken.rules.get(name).seeded])
+def test_two_draws_of_one_pair_are_two_subnetworks(pair, rule):
+    a, b = (ken.prune(*pair, 0.5, rule, seed=seed) for seed in (3, 4))
+    assert alike(a, b) == ""
+    assert "the same" not in kenviz.CompareView(a, b, pair).caption
 
 
 def test_a_rule_that_is_not_known_here_may_draw(pair):
