@@ -97,6 +97,12 @@ class DemoPair:
 
         Returns:
             What `ken.training.evaluate` gives.
+
+        Example:
+            ```python
+            pair = ken.demo.pair()
+            pair.evaluate(ken.inject(ken.prune(pair.fine_tuned, pair.pretrained, 0.5), pair.pretrained))
+            ```
         """
         length = int(_SETTINGS["max_length"])
         return evaluate(model, self.tokenizer, self.texts, labels=self.labels, max_length=length, progress=progress)

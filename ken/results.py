@@ -26,12 +26,7 @@ from pydantic import ValidationError
 
 from ken import __version__
 from ken.errors import ResultsError
-from ken.storage.result_lines import FORMAT, VERSION, Line, Outcomes, Part, append, encoded, whole_lines
-
-try:
-    import fcntl
-except ImportError:  # Windows: nothing there keeps two writers apart
-    fcntl = None  # type: ignore[assignment]
+from ken.storage.result_lines import FORMAT, VERSION, Line, Outcomes, Part, append, encoded, lock, whole_lines
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -119,8 +114,9 @@ class About(Part):
         ken: The version that began the file; it may be another than the one that goes on with it.
 
     Example:
-        >>> About(fine_tuned="a", pretrained="b", evaluation="texts").kernel
-        'gaussian'
+        >>> about = About(fine_tuned="a", pretrained="b", evaluation="texts")
+        >>> about.kernel, about.line().endswith(b"\\n")
+        ('gaussian', True)
     """
 
     fine_tuned: str
@@ -224,11 +220,7 @@ def collecting(path: str | Path | None, about: About) -> Iterator[Results]:
     path = Path(path)
     file = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o666)
     try:
-        if fcntl is not None:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # ends with the process, however that ends
-            except BlockingIOError:
-                raise ResultsError(f"{path} is in use: another sweep is writing to it") from None
+        lock(file, path)
         content, first = path.read_bytes(), about.line()
         if first.startswith(content):  # new, or its maker was killed within the first line
             os.ftruncate(file, 0)
@@ -282,6 +274,14 @@ def records(path: str | Path) -> list[Record]:
 
     Returns:
         The records, in the order in which they were added.
+
+    Example:
+        >>> import tempfile
+        >>> about = About(fine_tuned="a", pretrained="b")
+        >>> with tempfile.TemporaryDirectory() as folder, collecting(Path(folder) / "r.jsonl", about) as results:
+        ...     results.add(Record(Key("fine-tuned"), 10, 10, metric=0.7))
+        ...     records(Path(folder) / "r.jsonl")[0].metric
+        0.7
     """
     path = Path(path)
     return list(_parsed(path.read_bytes(), path)[1])

@@ -3,6 +3,7 @@
 import ast
 import inspect
 import re
+import sys
 from functools import cache
 
 import pytest
@@ -117,3 +118,14 @@ def test_public_functions_tell_their_arguments_and_what_they_return(name):
     assert not (signature.parameters.keys() - {"self", "cls"}) or "Args:\n" in text
     if len(text.splitlines()) > 1 and signature.return_annotation not in (None, "None", signature.empty):
         assert re.search(r"(Returns|Yields|Example):\n|>>>|context manager", text)
+
+
+@pytest.mark.parametrize("name", sorted(FUNCTIONS))
+def test_public_functions_have_an_example(name):
+    """Their own, or that of their class calls them. Where it would take minutes it is shown and not run."""
+    function = FUNCTIONS[name]
+    owner, _, method = name.rpartition(".")
+    class_text = inspect.getdoc(getattr(sys.modules[function.__module__], owner)) if owner else ""
+    text = inspect.getdoc(function) or ""
+    shown = rf"\.{re.escape(method)}\(" if owner else "(?!)"
+    assert re.search(r">>> |```python", text) or re.search(shown, (class_text or "").partition("Example:\n")[2])

@@ -49,8 +49,8 @@ class Retention:
         >>> retention = Retention(ken.prune(*pair, k=1), pair)
         >>> retention.rows("w")[["retained", "energy", "energy_retained"]].values.tolist()
         [[1.0, 10.0, 9.0]]
-        >>> retention.columns("w")["energy"].tolist(), retention.table()["changed"].tolist()
-        ([9.0, 0.0, 1.0], [2])
+        >>> retention.columns("w")["energy"].tolist(), retention.table()["changed"].tolist(), len(retention.heads())
+        ([9.0, 0.0, 1.0], [2], 0)
     """
 
     def __init__(self, net: Subnetwork, pair: PairOfModels) -> None:

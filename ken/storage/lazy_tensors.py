@@ -14,11 +14,12 @@ from numpy.typing import NDArray
 from ken.errors import FormatError, at_tensor
 from ken.models.checkpoints.safetensors_file import Reader
 from ken.models.tensors.tensor_bytes import Reference, bits_of, bytes_of, digest, dtype_named, new_digest
+from ken.models.tensors.tensor_reader import in_turn
 from ken.storage import mask_codec, value_codec, zstd_codec
 from ken.storage.schema import CarriedRecord, FileRecord, PrunedRecord, ReferenceRecord
 from ken.subnetwork.carried_tensor import CarriedTensor
 from ken.subnetwork.outline import Outline
-from ken.subnetwork.retained_tensor import RetainedTensor, in_turn
+from ken.subnetwork.retained_tensor import RetainedTensor
 
 if TYPE_CHECKING:
     import torch

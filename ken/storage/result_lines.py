@@ -16,6 +16,11 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSeriali
 
 from ken.errors import ResultsError
 
+try:
+    import fcntl
+except ImportError:  # Windows: nothing there keeps two writers apart
+    fcntl = None  # type: ignore[assignment]
+
 FORMAT, VERSION = "ken results", 1
 
 
@@ -93,6 +98,15 @@ def whole_lines(content: bytes, path: Path) -> tuple[list[bytes], int]:
 def encoded(data: Mapping[str, Any]) -> bytes:
     """A line, with its end."""
     return (json.dumps(data, ensure_ascii=True, allow_nan=False) + "\n").encode("ascii")
+
+
+def lock(file: int, path: Path) -> None:
+    """Keep a file, open for writing, to this process until it closes it. Raises `ResultsError` if another has it."""
+    if fcntl is not None:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # ends with the process, however that ends
+        except BlockingIOError:
+            raise ResultsError(f"{path} is in use: another sweep is writing to it") from None
 
 
 def append(file: int, line: bytes) -> None:

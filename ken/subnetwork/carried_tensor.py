@@ -31,6 +31,8 @@ class CarriedTensor:
         >>> tensor = CarriedTensor(torch.zeros(2, 3), "excluded")
         >>> tensor.shape, tensor.entries, tensor.retained, tensor.dtype
         ((2, 3), 6, 6, torch.float32)
+        >>> [stretch.size for stretch in tensor.stretches()], tensor.decoded() is tensor
+        ([24], True)
     """
 
     value: torch.Tensor

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from ken.errors import SubnetworkError
 from ken.models.pairing.rows import row_shape
 from ken.models.tensors.tensor_bytes import Reference, bits_of, bytes_of, digest, dtype_name, fingerprint, new_digest
-from ken.models.tensors.tensor_reader import STRETCH, Entries
+from ken.models.tensors.tensor_reader import STRETCH, Entries, in_turn
 
 if TYPE_CHECKING:
     import torch
@@ -42,10 +42,18 @@ class RetainedTensor:
 
     Example:
         >>> import torch
-        >>> zeros = torch.zeros(2, 2)
-        >>> mask = np.array([[True, False], [False, True]])
-        >>> RetainedTensor.of(torch.tensor([[1.0, 2.0], [3.0, 4.0]]), mask, zeros).onto(zeros).tolist()
-        [[1.0, 0.0], [0.0, 4.0]]
+        >>> zeros, mask = torch.zeros(2, 2), np.array([[True, False], [False, True]])
+        >>> tensor = RetainedTensor.of(torch.tensor([[1.0, 2.0], [3.0, 4.0]]), mask, zeros)
+        >>> tensor.check(zeros)
+        >>> tensor.onto(zeros).tolist(), tensor.mask().tolist() == mask.tolist(), tensor.decoded() is tensor
+        ([[1.0, 0.0], [0.0, 4.0]], True, True)
+        >>> next(tensor.stretches(Entries.from_tensor(zeros))).view(np.float32)
+        array([1., 0., 0., 4.], dtype=float32)
+        >>> np.array_equal(tensor.relative_to(np.zeros(4, np.uint32)), tensor.ulps)
+        True
+        >>> tensor.prove("another fingerprint")
+        Traceback (most recent call last):
+        ken.errors.SubnetworkError: injected, the tensor is not what the subnetwork promises: its file is damaged
     """
 
     shape: tuple[int, ...]
@@ -329,18 +337,6 @@ class RetainedTensor:
             raise SubnetworkError(
                 f"rows from {self.pretrained.shape[0]} on are reset, but the pretrained tensor ends there"
             )
-
-
-def in_turn(get: Callable[[int, int], NDArray[Any]]) -> Callable[[int], NDArray[Any]]:
-    """From a function of (start, stop) to one of how many more."""
-    at = 0
-
-    def take(count: int) -> NDArray[Any]:
-        nonlocal at
-        at += count
-        return get(at - count, at)
-
-    return take
 
 
 def check_grown(shape: tuple[int, ...], pretrained: tuple[int, ...]) -> None:

@@ -49,8 +49,8 @@ class MatrixView(MatrixState, TensorView):
         >>> view.exact
         False
         >>> view.rows, view.columns, view.show = (100, 150), (0, 80), "update"
-        >>> view.exact
-        True
+        >>> view.exact, view.numbers().shape
+        (True, (50, 80))
         >>> print(view.code())
         kenviz.MatrixView(net, pair, tensor='w', show='update', rows=(100.0, 150.0), columns=(0.0, 80.0), clip=0.99,
         entry=None)

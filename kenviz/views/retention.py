@@ -50,6 +50,8 @@ class RetentionView(StudyView):
         >>> view.tensor, view.strip = "l.0.w", "columns"
         >>> view.strip_numbers()["update_share"].tolist()
         [1.0, 1.0, 1.0, 1.0]
+        >>> print(view.code())
+        kenviz.RetentionView(net, pair, measure='update_share', tensor='l.0.w', strip='columns')
     """
 
     STATE = ("measure", "tensor", "strip")

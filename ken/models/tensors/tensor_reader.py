@@ -6,12 +6,14 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from ken.models.tensors.tensor_bytes import Reference, bytes_of, new_digest
 
 if TYPE_CHECKING:
     import torch
+
+Part = TypeVar("Part")
 
 #: Entries that are read at a time where nothing else says how many: a multiple of 8, so that masks are cut at bytes.
 STRETCH = 1 << 20
@@ -72,3 +74,15 @@ class Store(ABC):
     @abstractmethod
     def entries(self, name: str) -> Entries:
         """Its entries, to be read a stretch at a time."""
+
+
+def in_turn(get: Callable[[int, int], Part]) -> Callable[[int], Part]:
+    """From a function of (start, stop) to one of how many more."""
+    at = 0
+
+    def take(count: int) -> Part:
+        nonlocal at
+        at += count
+        return get(at - count, at)
+
+    return take
