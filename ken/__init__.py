@@ -33,6 +33,12 @@ if TYPE_CHECKING:
     from ken.api import verify as verify
     from ken.errors import KenError as KenError
     from ken.errors import KenWarning as KenWarning
+    from ken.evaluation.effects.ablation import ablate as ablate
+    from ken.evaluation.effects.agreement import agreement as agreement
+    from ken.evaluation.effects.attribute import attribute as attribute
+    from ken.evaluation.effects.attribute import attribute_items as attribute_items
+    from ken.evaluation.effects.attribution import Attribution as Attribution
+    from ken.evaluation.effects.tasks import Task as Task
     from ken.evaluation.smallest_k import SmallestK as SmallestK
     from ken.evaluation.smallest_k import smallest_k as smallest_k
     from ken.evaluation.sweep import sweep as sweep
@@ -55,7 +61,12 @@ __version__ = "0.1.0"
 
 # Public name -> the module that defines it; None: the name is a module itself.
 _PUBLIC = {
+    "ablate": "evaluation.effects.ablation",
     "Adapters": "models.checkpoints.adapter_names",
+    "agreement": "evaluation.effects.agreement",
+    "attribute": "evaluation.effects.attribute",
+    "attribute_items": "evaluation.effects.attribute",
+    "Attribution": "evaluation.effects.attribution",
     "CarriedTensor": "subnetwork.carried_tensor",
     "demo": None,
     "density": None,
@@ -81,6 +92,7 @@ _PUBLIC = {
     "Subnetwork": "api",
     "swap": "injection.swap",
     "sweep": "evaluation.sweep",
+    "Task": "evaluation.effects.tasks",
     "training": None,
     "verify": "api",
 }

@@ -47,6 +47,10 @@ class ResultsError(KenError, ValueError):
     """Results that cannot be used: of an evaluation that gives no number, or in a file that is about something else."""
 
 
+class EffectsError(KenError, ValueError):
+    """Nothing that effects could be measured by, or settings that make no sense for it."""
+
+
 class OutputError(KenError, ValueError):
     """An output that would take the place of something that is read, or of a file that holds something else."""
 

@@ -11,6 +11,7 @@ SUBNETWORK = "a subnetwork"
 PAGE = "an HTML page"
 TABLE = "the table of a sweep"
 RESULTS = "a file of results"
+EFFECTS = "a file of effects"
 FOLDER = "a checkpoint folder"
 
 _SHOWN = 4096
@@ -20,6 +21,8 @@ _PAGE = (b"<!doctype html", b"<html")
 _PACKED = (b"PK", b"\x80\x02")  # a zip, and a pickle, as torch writes them
 #: How `ken.results` begins a file; whoever was killed within the first line leaves a part of it.
 _RESULTS = b'{"format": "ken results"'
+#: How `ken.ablate` begins one.
+_EFFECTS = b'{"format": "ken effects"'
 #: How the table of `ken.sweep` begins, with or without pandas' column of numbers in front.
 _TABLE = (b"model,rule,on,k,seed,retained,entries,share,", b",model,rule,on,k,seed,retained,entries,share,")
 
@@ -46,6 +49,8 @@ def kind_of(path: Path) -> str:
             return _of_safetensors(header + file.read(length - len(header)))
     if head.startswith(_RESULTS) or _RESULTS.startswith(head):
         return RESULTS
+    if head.startswith(_EFFECTS) or _EFFECTS.startswith(head):
+        return EFFECTS
     if head.lstrip(_BLANK).lower().startswith(_PAGE):
         return PAGE
     if head.startswith(_TABLE):

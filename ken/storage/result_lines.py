@@ -77,21 +77,22 @@ class Line(Part):
     outcomes: Outcomes | None
 
 
-def whole_lines(content: bytes, path: Path) -> tuple[list[bytes], int]:
+def whole_lines(content: bytes, path: Path, form: str = FORMAT, *, version: int = VERSION) -> tuple[list[bytes], int]:
     """The lines of a file that have an end, and where the last of them ends.
 
-    Raises `ResultsError` if the first does not say that it is a file of results, or one of another version.
+    Raises `ResultsError` if the first does not say that it is a file of this form, or one of another version.
     """
     *lines, torn = content.split(b"\n")
     try:
         first = json.loads(lines[0])
-        version = first["version"] if first["format"] == FORMAT else None
+        written = first["version"] if first["format"] == form else None
     except (IndexError, ValueError, KeyError, TypeError):
-        version = None
-    if version is None:
-        raise ResultsError(f"{path} is no file of results: its first line does not say so; it is left as it is")
-    if version != VERSION:
-        raise ResultsError(f"{path} has version {version!r} of the format, this is a reader of version {VERSION}")
+        written = None
+    if written is None:
+        what = form.removeprefix("ken ")
+        raise ResultsError(f"{path} is no file of {what}: its first line does not say so; it is left as it is")
+    if written != version:
+        raise ResultsError(f"{path} has version {written!r} of the format, this is a reader of version {version}")
     return lines, len(content) - len(torn)
 
 

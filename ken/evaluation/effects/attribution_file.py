@@ -1,0 +1,61 @@
+"""Attributions as safetensors files: an array a tensor, the rest as JSON in the header."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ken.errors import EffectsError, FormatError
+from ken.models.checkpoints.safetensors_file import Reader, Writer
+from ken.storage.atomic_files import replacing
+
+if TYPE_CHECKING:
+    from ken.evaluation.effects.attribution import Attribution
+
+_FORMAT = "ken.attribution"
+_VERSION = "1"
+_NUMBERS = ("pretrained_loss", "fine_tuned_loss", "steps", "item_count", "fingerprint", "config", "notes")
+
+
+def save(attribution: Attribution, path: str | Path) -> Path:
+    """See `ken.Attribution.save`."""
+    path = Path(path)
+    if path.exists() and path.stat().st_size and not _is_one(path):
+        raise EffectsError(f"{path} holds something else than an attribution; give another name, or remove it")
+    about = json.dumps({name: getattr(attribution, name) for name in _NUMBERS})
+    metadata = {_FORMAT: _VERSION, "about": about}
+    shapes = {name: array.shape for name, array in attribution.items()}
+    with replacing(path) as file:
+        writer = Writer(file, shapes, metadata)
+        for name, array in attribution.items():
+            flat = np.ascontiguousarray(array, "<f4").reshape(-1)
+            writer.add(name, "F32", array.shape, [memoryview(flat).cast("B")] if flat.size else [])
+        writer.finish(metadata)
+    return path
+
+
+def load(path: str | Path) -> dict[str, Any]:
+    """The fields of a `ken.Attribution`. Raises `FormatError` if the file is none."""
+    reader = Reader(path)
+    if reader.metadata.get(_FORMAT) != _VERSION:
+        raise FormatError(f"{path} is no attribution that this version can read")
+    try:
+        about = json.loads(reader.metadata["about"])
+        fields = {name: about[name] for name in _NUMBERS}
+    except (KeyError, ValueError, TypeError) as error:
+        raise FormatError(f"{path} is damaged: its header does not say what it is about ({error})") from None
+    for name in reader.names:
+        if reader.layout(name)[0] != "F32":
+            raise FormatError(f"{path} is damaged: {name} is not float32")
+    arrays = {name: reader.tensor(name).numpy() for name in reader.names}
+    return {**fields, "notes": tuple(fields["notes"]), "arrays": arrays}
+
+
+def _is_one(path: Path) -> bool:
+    try:
+        return _FORMAT in Reader(path).metadata
+    except FormatError:
+        return False
