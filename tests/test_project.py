@@ -22,7 +22,9 @@ REQUIREMENTS = [Requirement(text) for text in PROJECT["dependencies"] + EXTRAS["
 
 
 def test_every_dependency_is_pinned_within_its_bounds():
-    assert EXTRAS.keys() == {"app", "demo", "docs", "test", "benchmark", "isj", "peft"}
+    assert EXTRAS.keys() == {
+        *("app", "demo", "docs", "test", "benchmark", "isj", "peft", "bitsandbytes", "compressed-tensors", "gguf"),
+    }
     for requirement in [*REQUIREMENTS, *map(Requirement, EXTRAS["app"] + EXTRAS["docs"] + EXTRAS["benchmark"])]:
         assert requirement.specifier.contains(PINS[requirement.name.lower()]), requirement.name
 

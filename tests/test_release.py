@@ -94,8 +94,16 @@ def test_every_dependency_of_the_tree_is_of_one_distribution(built):
     assert f"ken-pruning=={ken.__version__}" in fields(views, "Requires-Dist")
     whole = {str(Requirement(text)) for text in PROJECT["dependencies"]}
     assert sorted(map(str, required(core) + required(views))) == sorted(whole)
-    assert fields(core, "Provides-Extra") == ["isj", "peft"]
-    assert fields(views, "Provides-Extra") == ["app", "demo", "isj", "peft"]
+    assert fields(core, "Provides-Extra") == ["bitsandbytes", "compressed-tensors", "gguf", "isj", "peft"]
+    assert fields(views, "Provides-Extra") == [
+        "app",
+        "bitsandbytes",
+        "compressed-tensors",
+        "demo",
+        "gguf",
+        "isj",
+        "peft",
+    ]
     for wheel in (core, views):
         assert not any(text.startswith("Private ::") for text in fields(wheel, "Classifier"))  # an index takes it
 

@@ -240,7 +240,7 @@ def nothing_retained(net: Subnetwork, pair: PairOfModels) -> Subnetwork:
     tensors = dict(net.items())
     for name in net.pruned():
         fine_tuned, counterpart = pairing.fine_tuned.whole(name), str(pairing.names[name])
-        pretrained = pairing.pretrained.tensors[counterpart]
+        pretrained = pairing.pretrained.whole(counterpart)
         mask = np.zeros(tuple(fine_tuned.shape), bool)
         if pretrained.shape != fine_tuned.shape:
             mask[len(pretrained) :] = True

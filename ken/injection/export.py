@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from ken.errors import at_tensor
 from ken.injection.inject import find_places, merged_stretches
 from ken.injection.stand_ins import find_stand_ins, stretches
-from ken.models.checkpoints import other_files
+from ken.models.checkpoints import other_files, quantised
 from ken.models.checkpoints.checkpoint import Checkpoint, Source, read
 from ken.models.checkpoints.checkpoint_files import CONFIG, INDEX, WEIGHTS
 from ken.models.checkpoints.safetensors_file import Writer, stored_dtype
@@ -143,9 +143,25 @@ def _files(net: SubnetworkData, theirs: Checkpoint) -> Iterator[tuple[str, Itera
     if not net.files and net.architecture is not None:
         files = FilesOnDisk({path: file for path, file in theirs.files.items() if path != CONFIG})
     for path in files:
+        if path == CONFIG:
+            yield path, [_plain(b"".join(parts_of(files, path)))]
         # Subnetworks of before may bring it; transformers would look for an adapter that is not there.
-        if path.rpartition("/")[2] != "adapter_config.json":
+        elif path.rpartition("/")[2] != "adapter_config.json":
             yield path, parts_of(files, path)
     if not net.files and net.architecture is not None:
-        config: dict[str, Any] = {**net.architecture.config, "architectures": [net.architecture.class_name]}
+        config: dict[str, Any] = {
+            **quantised.without(net.architecture.config),
+            "architectures": [net.architecture.class_name],
+        }
         yield CONFIG, [(json.dumps(config, indent=2, sort_keys=True) + "\n").encode()]
+
+
+def _plain(config: bytes) -> bytes:
+    """A configuration that speaks of no quantisation: what is written beside it is plain values."""
+    try:
+        settings = json.loads(config)
+    except (ValueError, RecursionError):
+        return config
+    if not isinstance(settings, dict) or quantised.method(settings) is None:
+        return config
+    return (json.dumps(quantised.without(settings), indent=2) + "\n").encode()

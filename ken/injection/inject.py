@@ -199,7 +199,7 @@ def reset(net: SubnetworkData, fine_tuned: TunedSource, pretrained: Source | Non
                     raise SubnetworkError("this is not the fine-tuned tensor that the subnetwork carries")
                 result[name] = whole.detach().clone()
                 continue
-            base = theirs.tensors[str(places[name])]
+            base = theirs.whole(str(places[name]))
             again = RetainedTensor.of(whole, tensor.mask(), base, raw=tensor.raw)
             tensor.check(base)
             if again.result != tensor.result or not np.array_equal(again.ulps, tensor.ulps):
@@ -258,9 +258,10 @@ def merge(net: SubnetworkData, name: str, theirs: Checkpoint, place: str | None)
     with at_tensor(name):
         if isinstance(tensor, CarriedTensor):
             like = theirs.tensors[place] if place else next(iter(theirs.tensors.values()), tensor.value)
-            return tensor.value.to(like.device, copy=True)
+            # What is computed as it is read has no place of its own.
+            return tensor.value.to("cpu" if like.is_meta else like.device, copy=True)
         assert place is not None
-        return tensor.onto(theirs.tensors[place])
+        return tensor.onto(theirs.whole(place))
 
 
 def merged_stretches(net: SubnetworkData, name: str, theirs: Checkpoint, place: str | None) -> Iterator[NDArray[Any]]:

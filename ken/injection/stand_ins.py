@@ -50,7 +50,7 @@ def find_stand_ins(net: SubnetworkData, theirs: Checkpoint) -> dict[str, str]:
 def stand_in(net: SubnetworkData, name: str, theirs: Checkpoint, place: str) -> torch.Tensor:
     """A new tensor that is the pretrained one, checked."""
     with at_tensor(name):
-        tensor = theirs.tensors[place].detach()
+        tensor = theirs.whole(place).detach()
         check(net.lacking[name], fingerprint(tensor))
         return tensor.clone()
 

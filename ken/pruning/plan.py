@@ -210,7 +210,7 @@ def _shapes(model: Planned, model_class: str | None) -> Iterator[_Shape]:
     if isinstance(model, str | Path):
         path = Path(model)
         _refuse_subnetwork(path)
-        has_weights = path.is_file() and path.suffix in (".safetensors", ".bin")
+        has_weights = path.is_file() and path.suffix in (".safetensors", ".bin", ".gguf")
         has_weights = has_weights or (path / WEIGHTS).is_file() or (path / INDEX).is_file()
         if has_weights and model_class is None:
             checkpoint = read(path)

@@ -51,7 +51,7 @@ def refused(source, tmp_path):
         (bytes(4096), "begins with zeros"),
         (b'{"error": "Repository not found"}', "is JSON text|is text"),
         (b"Entry not found", "is text"),
-        (b"GGUF\x03" + bytes(40), "GGUF file: codes of a quantised model"),
+        (b"GGUF\x03" + bytes(40), "is a GGUF file; name it so: with the ending .gguf"),
         (b"\x89HDF\r\n\x1a\n" + bytes(40), "HDF5"),
         (gzip.compress(b"x" * 99, mtime=0), "gzip"),
     ],
@@ -135,7 +135,7 @@ FOLDERS = {
         ["checkpoint-10/model.safetensors", "checkpoint-20/model.safetensors"],
         r"weights below, in checkpoint-10, checkpoint-20; ",
     ),
-    "GGUF": (["model-q4_k.gguf"], r"model-q4_k\.gguf: GGUF: codes of a quantised model"),
+    "GGUF": (["model-q4_k.gguf"], r"model-q4_k\.gguf: GGUF: to take the weights .* give that file"),
     "TensorFlow": (["tf_model.h5", "config.json"], r"tf_model\.h5: weights of TensorFlow; .*from_tf=True"),
     "an old TensorFlow": (["model.ckpt.index", "model.ckpt.data-00000-of-00001"], "a checkpoint of TensorFlow"),
     "Flax": (["flax_model.msgpack"], r"flax_model\.msgpack: weights of Flax; .*from_flax=True"),
@@ -182,7 +182,7 @@ def test_an_adapter_for_the_pretrained_model_is_told_with_whose_it_is(tmp_path):
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        *(("m.gguf", "GGUF: codes of a quantised model"), ("tf_model.h5", "TensorFlow"), ("m.msgpack", "Flax")),
+        *(("m.ggml", "GGML: codes of a quantised model"), ("tf_model.h5", "TensorFlow"), ("m.msgpack", "Flax")),
         *(("m.pt", "a file of torch.save"), ("m.onnx", "ONNX"), ("model.safetensors.index.json", "give the folder")),
         ("config.json", "give the folder"),
     ],

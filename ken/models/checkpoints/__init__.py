@@ -3,6 +3,7 @@
 checkpoint           the model, read; from `checkpoint_files` (with `safetensors_file`, `hub`, `links`) or from memory
 wrappers, ties       what is looked through, and which names are of one tensor (with `vocabularies`)
 quantised, unmerged  what is refused, since its tensors are no weights
+dequantised          codes that are read as plain values all the same
 mistaken_files       files that are no weights, and what could be given instead
 other_files          what belongs to a model and is no weight
 architecture         the class of transformers that a checkpoint names: what is known of it, and models of it

@@ -14,6 +14,7 @@ from ken.models.checkpoints import quantised, unmerged
 from ken.models.checkpoints.adapter_names import Adapters
 from ken.models.checkpoints.architecture import Architecture
 from ken.models.checkpoints.checkpoint_files import OnDisk, entries_of, open_path, renamed
+from ken.models.checkpoints.dequantised import gguf_file, table
 from ken.models.checkpoints.ties import tie
 from ken.models.checkpoints.vocabularies import vocabularies
 from ken.models.checkpoints.wrappers import looked_through, plain_names, unwrapped
@@ -90,6 +91,9 @@ class Checkpoint:
 
 def read(source: Source) -> Checkpoint:
     """Open a module, a state dict, a file or a folder. No value is copied; of files only headers are read.
+
+    Codes of a quantised model are read from files as plain values, where a library can give them
+    (`ken.models.checkpoints.dequantised`).
 
     Raises `PairingError` for anything else, for tensors without values (on the meta device, or emptied by ZeRO-3), and
     for what is no weight: codes of a quantised model (`ken.models.checkpoints.quantised`), adapters that are not merged
@@ -173,9 +177,9 @@ def _read_path(source: str | Path) -> Checkpoint:
     from ken.models.checkpoints.hub import locate
 
     path = locate(source)
-    folder = open_path(path)
     kind = "model" if path != Path(source) else "folder" if path.is_dir() else "file"
     where = f"{kind} {source if kind == 'model' else path.resolve().name}"
+    folder = gguf_file.opened(path) if gguf_file.is_gguf(path) else table.opened(open_path(path), where)
     notes = (*folder.notes, *_weights(folder.tensors, folder.config, where))
     architecture, prefix = None, ""
     classes = (folder.config or {}).get("architectures") or ()

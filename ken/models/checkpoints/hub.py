@@ -88,4 +88,4 @@ def an_id(source: str | Path) -> bool:
     """
     if not isinstance(source, str) or not _ID.fullmatch(source) or source[0] == ".":
         return False
-    return Path(source).suffix not in (".safetensors", ".bin", ".json")
+    return Path(source).suffix not in (".safetensors", ".bin", ".gguf", ".json")

@@ -13,7 +13,7 @@ _PAGE = (b"<!doctype html", b"<html", b"<?xml", b"<error")
 
 # What a file of another kind begins with.
 _KINDS = {
-    b"GGUF": "is a GGUF file: codes of a quantised model, for llama.cpp; give the checkpoint that it was made from",
+    b"GGUF": "is a GGUF file; name it so: with the ending .gguf",
     b"\x89HDF": "is an HDF5 file, as TensorFlow and Keras write it; save the model with PyTorch, as safetensors",
     b"\x1f\x8b": "is compressed with gzip; unpack it",
     b"7z\xbc\xaf": "is a 7z archive; unpack it",
@@ -33,7 +33,7 @@ _CODES = "codes of a quantised model, for llama.cpp; give the checkpoint that th
 
 #: Endings of weights in other forms, whose they are, and what to do.
 _FORMS = {
-    "gguf": f"GGUF: {_CODES}",
+    "gguf": "GGUF: to take the weights from such a file, give that file",
     "ggml": f"GGML: {_CODES}",
     "h5": "weights of TensorFlow; load them with from_pretrained(…, from_tf=True) and save the model with PyTorch",
     "msgpack": "weights of Flax; load them with from_pretrained(…, from_flax=True) and save the model with PyTorch",

@@ -2,6 +2,7 @@
 
 A table of schemes, each with what gives it away: the names that its tensors have beside each other, and their dtypes.
 The tensors decide. A configuration that speaks of quantisation beside tensors that are plain values is worth a note.
+Which of the schemes are read all the same, from files and folders, says `ken.models.checkpoints.dequantised`.
 """
 
 from __future__ import annotations
@@ -94,6 +95,15 @@ _PACKAGES = {"bitsandbytes": "bitsandbytes", "torchao": "torchao", "quanto": "qu
 _KEYS = ("quantization_config", "compression_config", "quantization")
 
 
+class Sign(NamedTuple):
+    """A tensor that shows that there are codes: of which scheme, in words why, and what to do."""
+
+    tensor: str
+    scheme: str
+    why: str
+    remedy: str
+
+
 class Codes(NamedTuple):
     """What was found: the scheme, a tensor that shows it, in words why, how many such tensors, and what to do."""
 
@@ -133,6 +143,25 @@ def check(tensors: Mapping[str, Any], config: Mapping[str, Any] | None = None, w
 
 def find(tensors: Mapping[str, Any], said: str | None = None) -> Codes | None:
     """The first scheme whose signs some tensors have, or None. said is what the configuration calls it."""
+    hits = signs(tensors, said)
+    if not hits:
+        return None
+    rank = {scheme.name: place for place, scheme in enumerate(SCHEMES)}
+    tensor, scheme, why, remedy = min(hits, key=lambda hit: rank.get(hit.scheme, 0))
+    if scheme == "GPTQ or AWQ":
+        scheme = which(tensor, tensors)
+    if said is not None and said.lower() not in scheme.lower():
+        scheme = f"{scheme}; the configuration says {said}"
+    return Codes(scheme, tensor, why, how_many=len({hit.tensor for hit in hits}), remedy=remedy)
+
+
+def signs(tensors: Mapping[str, Any], said: str | None = None) -> list[Sign]:
+    """All tensors that show a scheme, in their order; said is as for `find`.
+
+    >>> import torch
+    >>> [sign.scheme for sign in signs({"a.W_q": torch.zeros(2), "b.weight": torch.zeros(2)})]
+    ['HQQ']
+    """
     dtypes = {name: _dtype(tensor) for name, tensor in tensors.items() if isinstance(name, str)}
     neighbours: dict[str, set[str]] = {}
     for name in dtypes:
@@ -140,18 +169,9 @@ def find(tensors: Mapping[str, Any], said: str | None = None) -> Codes | None:
         neighbours.setdefault(stem, set()).add(leaf)
         above, _, child = stem.rpartition(".")
         neighbours.setdefault(above, set()).add(child)
-    hits = [(name, *hit) for name, dtype in dtypes.items() if (hit := _sign(name, dtype, neighbours))]
-    hits += [(name, *hit) for name, tensor in tensors.items() if (hit := _class_of(tensor))]
-    hits += _float8(dtypes, tensors, neighbours, said=said)
-    if not hits:
-        return None
-    rank = {scheme.name: place for place, scheme in enumerate(SCHEMES)}
-    tensor, scheme, why, remedy = min(hits, key=lambda hit: rank.get(hit[1], 0))
-    if scheme == "GPTQ or AWQ":
-        scheme = _which(tensor, tensors)
-    if said is not None and said.lower() not in scheme.lower():
-        scheme = f"{scheme}; the configuration says {said}"
-    return Codes(scheme, tensor, why, how_many=len({name for name, *_ in hits}), remedy=remedy)
+    hits = [Sign(name, *hit) for name, dtype in dtypes.items() if (hit := _sign(name, dtype, neighbours))]
+    hits += [Sign(name, *hit) for name, tensor in tensors.items() if (hit := _class_of(tensor))]
+    return hits + [Sign(*hit) for hit in _float8(dtypes, tensors, neighbours, said=said)]
 
 
 def _sign(name: str, dtype: str, neighbours: Mapping[str, set[str]]) -> tuple[str, str, str] | None:
@@ -212,7 +232,7 @@ def _extent(tensors: Mapping[str, Any], name: str, scale: str) -> str:
     return " with a scale per row" if lengths == [*shape[:1]] else " with a scale per block"
 
 
-def _which(tensor: str, tensors: Mapping[str, Any]) -> str:
+def which(tensor: str, tensors: Mapping[str, Any]) -> str:
     """GPTQ packs the input, AWQ the output: there the scales have several columns for each of the codes."""
     codes: tuple[int, ...] = getattr(tensors[tensor], "shape", ())
     scales: tuple[int, ...] = getattr(tensors.get(tensor.removesuffix("qweight") + "scales"), "shape", ())
@@ -294,6 +314,32 @@ def method(config: Mapping[str, Any], depth: int = 3) -> str | None:
             return name[:80] or f"{key} without a name"
     inner = [value for value in config.values() if isinstance(value, Mapping)] if depth else []
     return next(filter(None, (method(value, depth - 1) for value in inner)), None)
+
+
+def settings_of_codes(config: Mapping[str, Any], depth: int = 3) -> Mapping[str, Any]:
+    """What a configuration, or one nested in it, says of quantisation; empty if nothing.
+
+    >>> settings_of_codes({"text_config": {"quantization_config": {"quant_method": "gptq", "bits": 4}}})
+    {'quant_method': 'gptq', 'bits': 4}
+    """
+    for key in _KEYS:
+        if isinstance(said := config.get(key), Mapping) and said:
+            return said
+    inner = [value for value in config.values() if isinstance(value, Mapping)] if depth else []
+    return next(filter(None, (settings_of_codes(value, depth - 1) for value in inner)), {})
+
+
+def without(config: Mapping[str, Any], depth: int = 3) -> dict[str, Any]:
+    """A configuration, and those nested in it, without what they say of quantisation.
+
+    >>> without({"hidden_size": 4, "text_config": {"quantization_config": {"bits": 4}}})
+    {'hidden_size': 4, 'text_config': {}}
+    """
+    return {
+        key: without(value, depth - 1) if isinstance(value, Mapping) and depth else value
+        for key, value in config.items()
+        if key not in _KEYS
+    }
 
 
 def _dtype(tensor: Any) -> str:
