@@ -11,6 +11,7 @@ SUBNETWORK = "a subnetwork"
 PAGE = "an HTML page"
 TABLE = "the table of a sweep"
 RESULTS = "a file of results"
+REPORT_DATA = "the data of a report"
 FOLDER = "a checkpoint folder"
 
 _SHOWN = 4096
@@ -20,6 +21,8 @@ _PAGE = (b"<!doctype html", b"<html")
 _PACKED = (b"PK", b"\x80\x02")  # a zip, and a pickle, as torch writes them
 #: How `ken.results` begins a file; whoever was killed within the first line leaves a part of it.
 _RESULTS = b'{"format": "ken results"'
+#: How the data of a report begins, without the blanks.
+_REPORT_DATA = b'{"schema_id":"urn:kenviz:report:'
 #: How the table of `ken.sweep` begins, with or without pandas' column of numbers in front.
 _TABLE = (b"model,rule,on,k,seed,retained,entries,share,", b",model,rule,on,k,seed,retained,entries,share,")
 
@@ -48,6 +51,8 @@ def kind_of(path: Path) -> str:
         return RESULTS
     if head.lstrip(_BLANK).lower().startswith(_PAGE):
         return PAGE
+    if b"".join(head.split()).startswith(_REPORT_DATA):
+        return REPORT_DATA
     if head.startswith(_TABLE):
         return TABLE
     if head.startswith(_PACKED):
