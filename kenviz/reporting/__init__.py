@@ -185,8 +185,9 @@ def report_data(
         >>> data.summary.share_retained, data.tensors[0].retained, data.model_documentation.fields["licence"].status
         (0.5, 4, 'to be filled in')
     """
-    if pair is None and (compare is not None or tensors):
-        raise ValueError(f"{'tensors' if compare is None else 'compare'} cannot be shown without the models")
+    if (pair is None and (compare is not None or tensors)) or (compare is not None and not net.pruned()):
+        what = "tensors" if compare is None else "compare"
+        raise ValueError(f"{what} needs {'the models' if pair is None else 'pruned tensors'}, and there are none")
     _, data = _measured(
         Study.open(net, pair),
         title=title,

@@ -118,7 +118,7 @@ def gather(
     net = study.net
     step("measuring")
     tensors_of_both = net.table()
-    if study.pair is None:
+    if study.pair is None or not study.tensors:
         return Contents(net=net, sections=(), tensors=tensors_of_both, results=results)
     retained = study.retention.table()
     further = retained.drop(columns=[*(set(retained) & set(tensors_of_both))])

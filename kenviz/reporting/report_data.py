@@ -13,6 +13,7 @@ from kenviz.reporting.documentation import documentation
 from kenviz.reporting.fields import Part, parts_of, plain
 from kenviz.reporting.schema import SCHEMA, VERSION, LeftOut, Missing, ReportData, meanings
 from kenviz.reporting.summary import summarise
+from kenviz.reporting.table_lines import Tensor
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -59,7 +60,7 @@ def build(
         "decision_card": contents.card,
         "layers": [] if retained is None else _lines(ken.retention.by_place(retained, ["layer"])),
         "places": [] if retained is None else _lines(ken.retention.by_place(retained)),
-        "tensors": _lines(contents.tensors),
+        "tensors": [dict.fromkeys(Tensor.model_fields) | line for line in _lines(contents.tensors)],
         "left_out": list(_left_out(contents)),
         "model_documentation": documentation(net, summary, facts, metric=metric, method=about, written=written),
         "missing": [],
@@ -154,7 +155,11 @@ def _missing(data: ReportData) -> Iterator[Missing]:
             here = f"{at}.{name}".lstrip(".")
             field = kind.model_fields.get(name)
             extra = field.json_schema_extra if field else {"null": "not recorded"}
-            reason = str(extra.get("null", "not finite")) if isinstance(extra, dict) else "not finite"
+            reason = (
+                str(extra.get("null", "it is no finite number"))
+                if isinstance(extra, dict)
+                else "it is no finite number"
+            )
             inside = next(parts_of(field.annotation), None) if field else None
             if inside is None or part is None:
                 for where in _nulls(part, here):

@@ -54,7 +54,10 @@ class Recipe(Part):
 
     model_config = ConfigDict(extra="allow")
     rule: Text = said("name of the rule that chose the retained entries")
-    k: Json = said("how many entries of every row are retained: a whole number; a share of the row; or by name pattern")
+    k: Json = said(
+        "how many entries of every row are retained: a whole number; a share of the row; or by name pattern",
+        null="the rule itself says how many",
+    )
     seed: int = said("seed of rules that draw at random")
     include: list[Text] = said("name patterns of the tensors that were pruned; empty: all")
     exclude: list[Text] = said("name patterns of those that were carried")
@@ -120,7 +123,10 @@ class Row(Part):
     update_rms: Number = said("root mean square of its update", "units of the weights", "it has no pretrained value")
     k: int = said("entries that are retained", "entries")
     entries: int = said("entries of the row", "entries")
-    bandwidth: Number = said("how far its density estimate is smoothed; 0: all values equal", "units of the weights")
+    bandwidth: Number = said(
+        "how far its density estimate is smoothed; 0: all values equal",
+        *("units of the weights", "no density is estimated"),
+    )
     lowest: Number = said("left end of its histogram", "units of the weights")
     highest: Number = said("right end; the bars between are of equal width", "units of the weights")
     bars_all: list[int] = said("entries in each bar", "entries")

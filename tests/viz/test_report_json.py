@@ -4,6 +4,7 @@ import json
 import math
 import os
 import re
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import jsonschema
@@ -77,7 +78,7 @@ def checked(text):
             seen[known[0]] = seen.get(known[0], 0) + 1
     assert seen == told
     assert all(line["reason"] for line in report["missing"])
-    assert "not finite" not in {line["reason"] for line in report["missing"]}
+    assert "it is no finite number" not in {line["reason"] for line in report["missing"]}
     return report
 
 
@@ -92,12 +93,22 @@ def leaves(value, at=""):
         yield at, value
 
 
+def within(part, whole):
+    if isinstance(part, dict):
+        return all(within(value, whole[name]) for name, value in part.items())
+    return all(value in whole for value in part) if isinstance(part, list) else part == whole
+
+
 def test_every_figure_of_the_page_is_in_the_json(both):
     page, report = both
     values = [value for _, value in leaves(report)]
     numbers = {float(value) for value in values if isinstance(value, int | float) and not isinstance(value, bool)}
     words = set(re.findall(r"[\d.]+", " ".join(value for value in values if isinstance(value, str))))
-    written = {text for value in numbers for text in (in_digits(value), in_digits(value, 4), f"{100 * value:g}")}
+    written = {
+        text
+        for value in numbers
+        for text in (in_digits(value), in_digits(value, 4), f"{100 * value:g}", f"{100 * value:.3g}")
+    }
     written |= {in_percent(abs(value)).strip("<>%\N{NO-BREAK SPACE}") for value in numbers}
     written |= {f"{value:.0f}" for value in numbers if value.is_integer()} | words
     # marked figures have the exact value of the field that they name
@@ -149,6 +160,10 @@ def test_schema_and_page_of_the_documentation_are_those_of_the_classes(monkeypat
     assert report_schema.SCHEMA.read_text(encoding="utf-8") == report_schema.schema_text()
     page = report_schema.PAGE.read_text(encoding="utf-8")
     assert report_schema.page_text(page) == page
+    space = {"ken": ken, "kenviz": kenviz}
+    exec(next(block for block in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if "whole" in block), space)
+    excerpt = json.loads(re.search(r"```json\n(.*?)```", page, re.DOTALL)[1])
+    assert within(excerpt, space["whole"])
     assert all(says and "|" not in f"{says}{unit}{null}" for says, unit, null in meanings().values())
     assert json_schema()["$id"] == "urn:kenviz:report:1.0"
     jsonschema.Draft202012Validator.check_schema(json_schema())
@@ -163,10 +178,10 @@ def unusual():
     named = ken.Pair({HOSTILE: tied, "alias": tied, "\udc80x": tied}, dict.fromkeys([HOSTILE, "\udc80x"], tied * 0))
     yield "flat", ken.prune(*flat, 4), flat
     yield "same", ken.prune(*same, 2), same
-    yield "grown", ken.prune(*grown, {"*": 0.25}, "random", seed=3), grown
+    yield "grown", ken.prune(*grown, {"*": 0.25}, "random", seed=3, rows={"w": "grown"}), grown
     yield "carried", ken.prune(*same, 2, exclude=["w"]), same
     yield "named", ken.prune(*named, 2), named
-    yield "update", ken.prune(*grown, 2, "density", on="update", bandwidth=0.5), grown
+    yield "update", ken.prune(*flat, 2, "density", on="update", bandwidth=0.5), flat
 
 
 @pytest.mark.parametrize(("net", "pair"), [case[1:] for case in unusual()], ids=[case[0] for case in unusual()])
@@ -188,8 +203,22 @@ def test_comparisons_are_told_whatever_they_are(models, net):
         assert report["comparison"]["elsewhere"] == (one.fine_tuned != other.fine_tuned)
         assert report["comparison"]["same_draw"] == (one is draws[0])
         assert (report["summary"]["compared_jaccard_expected"] is None) == (one is draws[0])
-    with pytest.raises(ValueError, match="compare cannot be shown without the models"):
+    with pytest.raises(ValueError, match="compare needs the models, and there are none"):
         kenviz.report_data(net, compare=net)
+
+
+def test_whatever_is_known_of_where_a_model_came_from_is_told(net):
+    @dataclass(frozen=True)
+    class Located(type(net.fine_tuned)):
+        revision: str = "main"
+        commit: str | None = None
+
+    at_hub = Located(**asdict(net.fine_tuned) | {"source": "someone/a-model"})
+    report = checked(kenviz.report_data(replace(net, fine_tuned=at_hub)).text())
+    told = asdict(net.fine_tuned) | {"source": "someone/a-model", "revision": "main", "commit": None}
+    assert report["models"]["fine_tuned"] == told
+    assert report["model_documentation"]["fields"]["modified_model"]["value"] == told
+    assert {line["field"]: line["reason"] for line in report["missing"]}["models.fine_tuned.commit"] == "not recorded"
 
 
 def test_any_table_of_results_and_numbers_that_json_lacks(models, net, results):
@@ -210,7 +239,7 @@ def test_any_table_of_results_and_numbers_that_json_lacks(models, net, results):
 def test_three_thousand_tensors_take_a_bounded_room():
     tensors = {f"model.layers.{i}.mlp.up_proj.weight": torch.arange(6.0).reshape(2, 3) + i for i in range(3000)}
     pair = ken.Pair(tensors, {name: of * 0 for name, of in tensors.items()})
-    text = kenviz.report_data(ken.prune(*pair, 1), pair, **QUIET).text()
+    text = kenviz.report_data(ken.prune(*pair, 1, "magnitude"), pair, **QUIET).text()
     assert len(json.loads(text)["tensors"]) == 3000
     assert len(text) < 3000 * 3000 + 100_000
 
