@@ -3,6 +3,7 @@
 net, pair ──► contents (all that is measured) ──► report_data (its numbers: schema) ──► JSON
                         └─► drawings, interactive map ──────────► page ◄──┘ sentences, tables
 
+schema          of `fields`: the main numbers (`summary`), lines of tables (`table_lines`), and all the rest
 documentation   questions of model cards and of the AI Act, with what is known
 thresholds      what a pipeline refuses
 """

@@ -67,8 +67,8 @@ def said(says: str, unit: str = "", null: str = "", **more: Any) -> Any:
 
 def columns(name: str, says: str, fields: dict[str, tuple[Any, Any]]) -> Any:
     """The class of the lines of a table, from its columns: type and `said` of each."""
-    made: Any = create_model(name, __base__=Part, __doc__=says, **fields)  # type: ignore[call-overload]
-    return made
+    make: Any = create_model
+    return make(name, __base__=Part, __doc__=says, **fields)
 
 
 def parts_of(annotation: Any) -> Iterator[type[Part]]:

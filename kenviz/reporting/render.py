@@ -235,7 +235,7 @@ def _card(contents: Contents, __: ReportData, _: dict[str, Any]) -> dict[str, An
 
 
 def _tensors(contents: Contents, __: ReportData, _: dict[str, Any]) -> dict[str, Any]:
-    names = [] if contents.matrices is None else contents.matrices.index
+    names: Any = [] if contents.matrices is None else contents.matrices.index
     places = {visible(str(name)): i for i, name in enumerate(names) if contents.held[i]}
     return {"table": tables.all_tensors(contents.tensors), "places": places}
 

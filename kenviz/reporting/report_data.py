@@ -130,7 +130,7 @@ def _left_out(contents: collect.Contents) -> Iterator[LeftOut]:
     if coarse:
         why = "a tile of the picture is the share of many entries: details says of how many"
         yield LeftOut(what="matrices in detail that are downsampled", count=len(coarse), why=why)
-    names = () if contents.matrices is None else contents.matrices.index
+    names: Any = () if contents.matrices is None else contents.matrices.index
     drawn = {name for name, held in zip(names, contents.held, strict=True) if held is not None}
     drawn |= {detail.name for detail in contents.details}
     if drawn:
@@ -148,7 +148,7 @@ def _left_out(contents: collect.Contents) -> Iterator[LeftOut]:
 
 def _missing(data: ReportData) -> Iterator[Missing]:
     """Every null, once for all lines of a list, with the reason that its field gives."""
-    found: dict[tuple[str, str], int] = {}
+    counts: dict[tuple[str, str], int] = {}
 
     def look(value: Any, kind: type[Part], at: str) -> None:
         for name, part in value.items():
@@ -163,7 +163,7 @@ def _missing(data: ReportData) -> Iterator[Missing]:
             inside = next(parts_of(field.annotation), None) if field else None
             if inside is None or part is None:
                 for where in _nulls(part, here):
-                    found[where, reason] = found.get((where, reason), 0) + 1
+                    counts[where, reason] = counts.get((where, reason), 0) + 1
             elif isinstance(part, list):
                 for line in part:
                     look(line, inside, f"{here}[]")
@@ -174,7 +174,7 @@ def _missing(data: ReportData) -> Iterator[Missing]:
                     look(one, inside, f"{here}.*")
 
     look(data.model_dump(mode="json"), ReportData, "")
-    for (where, reason), count in found.items():
+    for (where, reason), count in counts.items():
         yield Missing(field=where, count=count, reason=reason)
 
 

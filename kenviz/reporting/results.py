@@ -84,7 +84,8 @@ def read(results: pd.DataFrame | str | Path, net: ken.Subnetwork, metric: str = 
     levels = (sweep.level(model, "metric", "metric") for model in ("fine-tuned", "pretrained"))
     fine_tuned, pretrained = (None if math.isnan(level.value) else level for level in levels)
     pruned = sweep.pruned.assign(loss_error=_paired_errors(sweep))
-    lines, further = [], sweep.metrics[1:]
+    lines: list[EvaluationLine] = []
+    further = sweep.metrics[1:]
     for (rule, on), at in sweep.groups:
         group = pruned.loc[at]
         share, value, error, loss_error = group[["share", "metric", "standard_error", "loss_error"]].mean()

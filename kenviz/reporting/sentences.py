@@ -109,7 +109,8 @@ def how_good_it_is(net: ken.Subnetwork, summary: Summary, results: Results | Non
     if results is None or results.own(net) is None:
         why = "was given to this report" if results is None else "of this rule and k is among the results given"
         return [Markup("No evaluation {}: how good the pruned model is cannot be said here.").format(why)]
-    lines, shares = [], results.shares
+    lines: list[Markup] = []
+    shares = results.shares
     if summary.metric_difference_paired is not None:
         lines.append(
             Markup("Measured by {}, the pruned model reaches {}; the fine-tuned model reaches {}. {}").format(
