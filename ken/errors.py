@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 
@@ -53,6 +53,22 @@ class EffectsError(KenError, ValueError):
 
 class OutputError(KenError, ValueError):
     """An output that would take the place of something that is read, or of a file that holds something else."""
+
+
+class ReportError(KenError, ValueError):
+    """What a report cannot give: a fact or a threshold of no known name, a value that is missing."""
+
+
+class ThresholdError(ReportError):
+    """Thresholds that a report has crossed; it was written all the same.
+
+    Attributes:
+        crossed: Each of them with the value that crossed it; as text, a line to be shown.
+    """
+
+    def __init__(self, crossed: Sequence[object]) -> None:
+        super().__init__("; ".join(map(str, crossed)))
+        self.crossed = tuple(crossed)
 
 
 class DemoError(KenError, RuntimeError):

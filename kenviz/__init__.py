@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from kenviz._explore import explore as explore
     from kenviz._show import show as show
     from kenviz.pane.bokeh_pane import BokehPane as BokehPane
+    from kenviz.reporting import check_thresholds as check_thresholds
     from kenviz.reporting import report as report
+    from kenviz.reporting import report_data as report_data
     from kenviz.views.compare import CompareView as CompareView
     from kenviz.views.explorer import Explorer as Explorer
     from kenviz.views.layers import LayersView as LayersView
@@ -36,8 +38,10 @@ _PUBLIC = {
     "RetentionView": "views.retention",
     "RowView": "views.row",
     "SweepView": "views.sweep",
+    "check_thresholds": "reporting",
     "explore": "_explore",
     "report": "reporting",
+    "report_data": "reporting",
     "show": "_show",
 }
 

@@ -86,7 +86,7 @@ def test_the_examples_of_the_page_on_sweeping_work(tmp_path, monkeypatch, capsys
     assert len(ken.results.read("sweep.jsonl")) > 20
 
 
-@pytest.mark.parametrize("page", ["statistics", "plan", "report", "views"])
+@pytest.mark.parametrize("page", ["statistics", "plan", "report", "report_json", "views"])
 def test_the_examples_of_a_page_run(page, net, pair, tmp_path, monkeypatch):
     """With the names that the page takes for granted."""
     monkeypatch.chdir(tmp_path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -9,7 +10,10 @@ import typer
 
 from ken.cli import options
 from ken.cli.views_package import require_kenviz
-from ken.errors import KenError
+from ken.errors import KenError, ThresholdError, printable
+
+#: The exit status if a threshold was crossed: 1 is an error, 2 a command that cannot be read.
+CROSSED = 3
 
 
 def report(
@@ -17,6 +21,9 @@ def report(
     fine_tuned: options.Model,
     pretrained: options.Pretrained,
     out: Annotated[Path, typer.Option("-o", "--out", help="The HTML file to write.")] = Path("report.html"),
+    json: Annotated[
+        Path | None, typer.Option(help="Where to write the same numbers for programs, as JSON; by default nowhere.")
+    ] = None,
     title: Annotated[str | None, typer.Option(help="What stands at the top.")] = None,
     results: Annotated[
         Path | None, typer.Option(help="What was measured: the CSV of ken sweep, or its file of results.")
@@ -35,6 +42,17 @@ def report(
         ),
     ] = None,
     theme: Annotated[str | None, typer.Option(help="auto, light or dark.")] = None,
+    facts: Annotated[
+        Path | None,
+        typer.Option(help="File (TOML or JSON) of what only the provider can know, for the documentation in the JSON."),
+    ] = None,
+    fail_if: Annotated[
+        list[str] | None,
+        typer.Option(
+            help='What must not be, such as "metric_loss_points > 1": the report is written, and the exit status is 3; '
+            "may be repeated."
+        ),
+    ] = None,
     force: options.Force = False,
 ) -> None:
     """Write a report about the subnetwork NET: one HTML file, which needs neither a network nor a kernel."""
@@ -47,8 +65,9 @@ def report(
 
     import kenviz
 
+    crossed: ThresholdError | None = None
     try:
-        path = kenviz.report(
+        kenviz.report(
             subnetwork,
             Pair(fine_tuned, pretrained),
             out,
@@ -56,11 +75,22 @@ def report(
             compare=None if compare is None else load(compare),
             tensors=tensors or None,
             sections=sections or None,
+            json=json,
+            facts=facts,
+            fail_if=fail_if or (),
             overwrite=force,
             **{name: value for name, value in choices.items() if value},
         )
+    except ThresholdError as error:
+        crossed = error
     except KenError:
         raise
     except ValueError as error:  # what was asked for, not a bug
         raise KenError(str(error)) from error
-    print(f"{path}: {path.stat().st_size:,} bytes. Open it in a browser.")
+    print(f"{out}: {out.stat().st_size:,} bytes. Open it in a browser.")
+    if json is not None:
+        print(f"{json}: {json.stat().st_size:,} bytes, for programs.")
+    if crossed is not None:
+        for one in crossed.crossed:
+            print(f"ken: {printable(str(one))}", file=sys.stderr)
+        raise typer.Exit(CROSSED)

@@ -10,6 +10,9 @@ atomic_files         written under another name, synced, renamed
 """
 
 from ken.storage.atomic_files import write_text as write_text
+from ken.storage.atomic_files import write_texts as write_texts
 from ken.storage.file_kinds import PAGE as PAGE
+from ken.storage.file_kinds import REPORT_DATA as REPORT_DATA
+from ken.storage.lazy_tensors import file_of as file_of
 from ken.storage.outputs import check_outputs as check_outputs
 from ken.storage.outputs import models_of as models_of

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
@@ -101,6 +101,28 @@ def write_text(path: Path, text: str) -> Path:
     with replacing(path) as file:
         file.write(text.encode("utf-8"))
     return path
+
+
+def write_texts(texts: Mapping[Path, str]) -> None:
+    """Write several files as `write_text` does: all of them, or none.
+
+    They get their names one after the other, when all of them are on the disk: a crash in that moment alone parts them.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     try:
+    ...         write_texts({Path(folder) / "a.txt": "a", Path(folder) / "none" / "b.txt": "b"})
+    ...     except OSError:
+    ...         list(Path(folder).iterdir())
+    []
+    """
+    with ExitStack() as stack:
+        files = [(stack.enter_context(replacing(path)), text) for path, text in texts.items()]
+        for file, text in files:
+            file.write(text.encode("utf-8"))
+        for file, _ in files:
+            file.flush()
+            os.fsync(file.fileno())
 
 
 def _part_of(path: Path) -> Path:

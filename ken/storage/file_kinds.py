@@ -12,6 +12,7 @@ PAGE = "an HTML page"
 TABLE = "the table of a sweep"
 RESULTS = "a file of results"
 EFFECTS = "a file of effects"
+REPORT_DATA = "the data of a report"
 FOLDER = "a checkpoint folder"
 
 _SHOWN = 4096
@@ -23,6 +24,8 @@ _PACKED = (b"PK", b"\x80\x02")  # a zip, and a pickle, as torch writes them
 _RESULTS = b'{"format": "ken results"'
 #: How `ken.ablate` begins one.
 _EFFECTS = b'{"format": "ken effects"'
+#: How the data of a report begins, without the blanks.
+_REPORT_DATA = b'{"schema_id":"urn:kenviz:report:'
 #: How the table of `ken.sweep` begins, with or without pandas' column of numbers in front.
 _TABLE = (b"model,rule,on,k,seed,retained,entries,share,", b",model,rule,on,k,seed,retained,entries,share,")
 
@@ -53,6 +56,8 @@ def kind_of(path: Path) -> str:
         return EFFECTS
     if head.lstrip(_BLANK).lower().startswith(_PAGE):
         return PAGE
+    if b"".join(head.split()).startswith(_REPORT_DATA):
+        return REPORT_DATA
     if head.startswith(_TABLE):
         return TABLE
     if head.startswith(_PACKED):

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import fields
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -20,6 +21,7 @@ from ken.storage.schema import CarriedRecord, FileRecord, PrunedRecord, Referenc
 from ken.subnetwork.carried_tensor import CarriedTensor
 from ken.subnetwork.outline import Outline
 from ken.subnetwork.retained_tensor import RetainedTensor
+from ken.subnetwork.subnetwork import SubnetworkData
 
 if TYPE_CHECKING:
     import torch
@@ -162,6 +164,11 @@ def readers(tensors: Mapping[str, Any]) -> list[Reader]:
     """The files that tensors lie in, each once; none for tensors in memory. Nothing is decoded."""
     stored = [tensor for tensor in tensors.values() if isinstance(tensor, StoredTensor | StoredCarried)]
     return list(dict.fromkeys(tensor._reader for tensor in stored))
+
+
+def file_of(net: SubnetworkData) -> Path | None:
+    """The file that a subnetwork was opened from; None if it is in memory."""
+    return next((reader.path for reader in readers(net.tensors)), None)
 
 
 def stored_file(reader: Reader, record: FileRecord) -> bytes:

@@ -13,6 +13,7 @@ from kenviz.reporting.interactive_map import embedded, mapped
 from kenviz.reporting.results import Results
 from kenviz.reporting.role_overlap import RoleOverlap, compared
 from kenviz.reporting.sampling import SampledRow, brushed, detailed, rows_of, sampled
+from kenviz.reporting.schema import Card
 from kenviz.reporting.tiles import MaskTiles, pooled
 from kenviz.study.row_decision import decide_as_stored
 from kenviz.study.study import Study
@@ -36,37 +37,41 @@ class Detail:
     rows: Sequence[SampledRow]
     turned: Sequence[float]
 
-
-@dataclass(frozen=True, eq=False)
-class Card:
-    """The decision about one entry, and which one it is."""
-
-    tensor: str
-    row: int
-    entry: int
-    quantile: float
-    reset: bool
-    text: str
+    def record(self) -> dict[str, Any]:
+        """What the data of the report has of it: all but the tiles."""
+        low, high = self.tiles.limits
+        return {
+            "tensor": self.name,
+            "reason": self.reason,
+            "shape": list(self.tiles.place.shape),
+            "tile": list(self.tiles.place.tile),
+            "share_lowest": low,
+            "share_highest": high,
+            "chance_deviation": self.tiles.chance,
+            "note": self.tiles.note(),
+            "rows": [row.record() for row in self.rows],
+        }
 
 
 @dataclass(frozen=True, eq=False)
 class Contents:
     """All that was measured for a report.
 
-    retained: `ken.retention.table`. matrices: the lines of it that are in the map; held: what is embedded of each, None
-    of those that were left out.
+    tensors: a line for every tensor of either model. retained: `ken.retention.table`, None without models. matrices:
+    the lines of it that are in the map; held: what is embedded of each, None of those that were left out.
     """
 
     net: ken.Subnetwork
     sections: Sequence[str]
-    retained: pd.DataFrame
+    tensors: pd.DataFrame
     results: Results | None
-    comparison: RoleOverlap | None
-    details: Sequence[Detail]
-    card: Card | None
-    matrices: pd.DataFrame
-    held: Sequence[Mapping[str, Any] | None]
-    quantiles: Sequence[float]
+    retained: pd.DataFrame | None = None
+    comparison: RoleOverlap | None = None
+    details: Sequence[Detail] = ()
+    card: Card | None = None
+    matrices: pd.DataFrame | None = None
+    held: Sequence[Mapping[str, Any] | None] = ()
+    quantiles: Sequence[float] = ()
 
     @property
     def turned(self) -> list[float]:
@@ -76,7 +81,8 @@ class Contents:
     @property
     def left_out(self) -> int:
         """Matrices that have no tiles and rows in the report, or no cell in the map."""
-        return int((self.retained["rows"] > 1).sum()) - sum(tensor is not None for tensor in self.held)
+        matrices = 0 if self.retained is None else int((self.retained["rows"] > 1).sum())
+        return matrices - sum(tensor is not None for tensor in self.held)
 
 
 def choose(sections: Sequence[str] | None, results: Any, compare: Any) -> list[str]:
@@ -111,7 +117,11 @@ def gather(
     """Measure what the sections need. step is called before each part of the work, with a word for it."""
     net = study.net
     step("measuring")
+    tensors_of_both = net.table()
+    if study.pair is None or not study.tensors:
+        return Contents(net=net, sections=(), tensors=tensors_of_both, results=results)
     retained = study.retention.table()
+    further = retained.drop(columns=[*(set(retained) & set(tensors_of_both))])
     chosen = detailed(retained) if tensors is None else dict.fromkeys(tensors, "chosen for this report")
     details: list[Detail] = []
     if {"details", "summary"} & set(sections):
@@ -136,6 +146,7 @@ def gather(
     return Contents(
         net=net,
         sections=sections,
+        tensors=tensors_of_both.join(further),
         retained=retained,
         results=results,
         comparison=comparison,

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
-from typing import Any
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
 
 import ken
 from kenviz.reporting.sentences import RULES
 from kenviz.text.labels import recipe_in_words, visible
 
+if TYPE_CHECKING:
+    from kenviz.reporting.schema import ReportData
+
 _USUAL = {"seed": 0, "on": "weights", "bandwidth": "normal reference", "kernel": "gaussian", "layers_only": False}
 
 
-def facts(net: ken.Subnetwork) -> list[tuple[str, str]]:
+def facts(net: ken.Subnetwork, data: ReportData) -> list[tuple[str, str]]:
     """What was done, as names and values, all of it text."""
     recipe = net.recipe
     return [
@@ -23,21 +26,21 @@ def facts(net: ken.Subnetwork) -> list[tuple[str, str]]:
         ("seed", str(recipe.seed)),
         ("included", visible(", ".join(recipe.include)) or "everything"),
         ("carried by pattern", visible(", ".join(recipe.exclude)) or "nothing"),
-        ("model class", visible(net.architecture.class_name) if net.architecture else "not recorded"),
+        ("model class", visible(data.models.model_class or "not recorded")),
         ("size of the update", "not recorded" if net.relation is None else str(net.relation)),
-        *(("note", visible(note)) for note in net.notes),
+        *(("note", visible(note)) for note in data.notes),
         ("subnetwork made with", _versions(recipe.versions)),
-        ("report made with", f"kenviz {ken.__version__}"),
-        ("report written", f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC"),
+        ("report made with", _versions(data.written_with)),
+        ("report written", f"{datetime.fromisoformat(data.written_at):%Y-%m-%d %H:%M} UTC"),
     ]
 
 
-def models(net: ken.Subnetwork) -> list[tuple[str, str, int, int, str]]:
+def models(data: ReportData) -> list[tuple[str, str, int, int, str]]:
     """Both models: which, what it was read from, how many tensors and entries, and its fingerprint."""
     unknown = "not recorded"
     return [
         (name, visible(model.source) or unknown, model.tensors, model.entries, model.fingerprint or unknown)
-        for name, model in (("fine-tuned", net.fine_tuned), ("pretrained", net.pretrained))
+        for name, model in (("fine-tuned", data.models.fine_tuned), ("pretrained", data.models.pretrained))
     ]
 
 

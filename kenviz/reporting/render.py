@@ -16,6 +16,7 @@ from kenviz.reporting import interactive_map, provenance, sentences, static_figu
 from kenviz.reporting.collect import Contents, Detail
 from kenviz.reporting.results import Results
 from kenviz.reporting.sampling import SampledRow
+from kenviz.reporting.schema import ReportData
 from kenviz.reporting.templating import asset, filled
 from kenviz.text.glossary import GLOSSARY
 from kenviz.text.labels import label, recipe_in_words, visible
@@ -53,26 +54,23 @@ class Matrix(NamedTuple):
     rows: Sequence[Figure]
 
 
-def render(contents: Contents, title: str, theme: str, arguments: Mapping[str, Any]) -> str:
-    """The whole page as text. theme: "auto", "light" or "dark"; arguments: of the call, for the provenance."""
+def render(contents: Contents, report: ReportData, theme: str) -> str:
+    """The whole page as text: the numbers of report, and drawings of contents. theme: "auto", "light" or "dark"."""
     data: dict[str, Any] = {}
     context: dict[str, Any] = {
-        "title": visible(title),
+        "title": visible(report.title),
         "theme": theme,
         "titles": {name: _TITLES[name] for name in contents.sections},
-        "rule": sentences.the_rule(contents.net),
+        "rule": report.about,
         "style": asset("report.css"),
         "script": asset("report.js"),
         "legend": [colour[:7] for colour in themes.SEQUENTIAL[::32]],
         "glossary": GLOSSARY,
+        "provenance_lines": [report.reproduce.get(name, "") for name in ("python", "shell")],
     }
     for name in contents.sections:
         if name in _PARTS:
-            context[name] = _PARTS[name](contents, data)
-    context["provenance_lines"] = (
-        provenance.python(contents.net, arguments),
-        provenance.command(contents.net, arguments),
-    )
+            context[name] = _PARTS[name](contents, report, data)
     context["data"] = json_in_html(data)
     context["themes"] = json_in_html(themes.THEMES)
     context["bokehjs"] = _library() if context.get("map") else ""
@@ -104,25 +102,19 @@ def _library() -> Markup:
     return Markup("\n".join(Resources(mode="inline", components=["bokeh"]).js_raw))
 
 
-def _summary(contents: Contents, _: dict[str, Any]) -> dict[str, Any]:
-    said = [
-        sentences.what_was_pruned(contents.net),
-        sentences.what_it_kept_of_the_update(contents.net, contents.retained),
-        sentences.what_it_kept_of_the_tails(contents.retained),
-        *sentences.how_good_it_is(contents.net, contents.results),
-        None if contents.comparison is None else contents.comparison.summary(),
-    ]
+def _summary(contents: Contents, report: ReportData, _: dict[str, Any]) -> dict[str, Any]:
+    net, both = contents.net, contents.comparison
     return {
-        "said": [line for line in said if line is not None],
-        "caveats": sentences.caveats(contents.net, contents.turned),
+        "said": sentences.statements(net, report.summary, contents.results, both=both),
+        "caveats": sentences.caveats(net, report.summary),
     }
 
 
-def _provenance(contents: Contents, _: dict[str, Any]) -> dict[str, Any]:
-    return {"facts": provenance.facts(contents.net), "models": provenance.models(contents.net)}
+def _provenance(contents: Contents, report: ReportData, _: dict[str, Any]) -> dict[str, Any]:
+    return {"facts": provenance.facts(contents.net, report), "models": provenance.models(report)}
 
 
-def _results(contents: Contents, data: dict[str, Any]) -> dict[str, Any]:
+def _results(contents: Contents, __: ReportData, data: dict[str, Any]) -> dict[str, Any]:
     results = contents.results
     assert results is not None
     data["results"] = tables.data(results.table)
@@ -133,7 +125,7 @@ def _results(contents: Contents, data: dict[str, Any]) -> dict[str, Any]:
 def _sweep(results: Results) -> Figure:
     unpruned = results.fine_tuned
     said = "; ".join(
-        f"{visible(name)}: " + ", ".join(f"{_text(line.value, results)} at {in_percent(line.share)}" for line in lines)
+        f"{visible(name)}: " + ", ".join(f"{_text(line.metric, results)} at {in_percent(line.share)}" for line in lines)
         for name, lines in results.series.items()
     )
     bound = "" if unpruned is None else f" The fine-tuned model, unpruned, has {_text(unpruned.value, results)}."
@@ -149,8 +141,8 @@ def _text(value: float, results: Results) -> str:
     return in_percent(value) if results.shares else in_digits(value)
 
 
-def _map(contents: Contents, data: dict[str, Any]) -> dict[str, Any] | None:
-    if contents.matrices.empty:
+def _map(contents: Contents, __: ReportData, data: dict[str, Any]) -> dict[str, Any] | None:
+    if contents.matrices is None or contents.matrices.empty:
         return None
     columns = ["layer", "kind", "rows", "row_length", "entries", "retained", "share", "update_rms", "update_share"]
     data["map"] = tables.data(contents.matrices[columns].reset_index())
@@ -182,7 +174,7 @@ def _map(contents: Contents, data: dict[str, Any]) -> dict[str, Any] | None:
     }
 
 
-def _details(contents: Contents, data: dict[str, Any]) -> list[Matrix]:
+def _details(contents: Contents, __: ReportData, data: dict[str, Any]) -> list[Matrix]:
     return [_matrix(detail, f"matrix-{i}", data) for i, detail in enumerate(contents.details)]
 
 
@@ -211,7 +203,7 @@ def _row_caption(row: SampledRow, rows: int) -> str:
     return f"Row {row.row}, {where}: {static_figures.words_of_row(row.density)}."
 
 
-def _comparison(contents: Contents, data: dict[str, Any]) -> dict[str, Any]:
+def _comparison(contents: Contents, report: ReportData, data: dict[str, Any]) -> dict[str, Any]:
     both = contents.comparison
     assert both is not None
     data["comparison"] = tables.data(both.by_tensor.reset_index())
@@ -226,13 +218,13 @@ def _comparison(contents: Contents, data: dict[str, Any]) -> dict[str, Any]:
     )
     return {
         "own": recipe_in_words(contents.net.recipe),
-        "summary": both.summary(),
+        "summary": sentences.in_common(report.summary, both),
         "figure": Figure(static_figures.overlap(both.by_role, caption), caption, "comparison"),
         "table": tables.overlap(both.by_role),
     }
 
 
-def _card(contents: Contents, _: dict[str, Any]) -> dict[str, Any] | None:
+def _card(contents: Contents, __: ReportData, _: dict[str, Any]) -> dict[str, Any] | None:
     card = contents.card
     if card is None:
         return None
@@ -242,9 +234,10 @@ def _card(contents: Contents, _: dict[str, Any]) -> dict[str, Any] | None:
     return {"how": how, "tensor": label(card.tensor), "text": provenance.visible_lines(card.text)}
 
 
-def _tensors(contents: Contents, _: dict[str, Any]) -> dict[str, Any]:
-    places = {visible(str(name)): i for i, name in enumerate(contents.matrices.index) if contents.held[i]}
-    return {"table": tables.all_tensors(contents.net, contents.retained), "places": places}
+def _tensors(contents: Contents, __: ReportData, _: dict[str, Any]) -> dict[str, Any]:
+    names: Any = [] if contents.matrices is None else contents.matrices.index
+    places = {visible(str(name)): i for i, name in enumerate(names) if contents.held[i]}
+    return {"table": tables.all_tensors(contents.tensors), "places": places}
 
 
 _PARTS: Mapping[str, Any] = {

@@ -6,12 +6,12 @@ import math
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
 import ken
+from kenviz.reporting.table_lines import EvaluationLine
 from kenviz.study.sweep_data import Level, Sweep, read_table
 
 #: Columns that a table needs to be read as that of `ken.sweep`; any other table is shown as it is.
@@ -20,59 +20,42 @@ NEEDED = ("model", "rule", "on", "k", "seed", "retained", "entries", "share", "m
 MOST_LINES = 2000
 
 
-class Line(NamedTuple):
-    """A rule at a k: value is the mean of the metric over its seeds.
-
-    error is the standard error of one evaluation, NaN if unknown. loss_error is that of the difference from the
-    fine-tuned model; NaN if the table tells none, or no more than the two standard errors do.
-    """
-
-    name: str
-    rule: str
-    on: str
-    k: Any
-    share: float
-    retained: int
-    value: float
-    error: float
-    loss_error: float
-    seeds: int
-
-
 @dataclass(frozen=True, eq=False)
 class Results:
     """A table of results.
 
-    lines, by series and share, and the levels of the two models are those of a sweep; empty and None for any other
-    table.
+    lines, by series and share (each the mean over its seeds), and the levels of the two models are those of a sweep;
+    empty and None for any other table. cut: lines at the end that the table has no room for.
     """
 
     table: pd.DataFrame
     metric: str = "metric"
-    lines: tuple[Line, ...] = ()
+    lines: tuple[EvaluationLine, ...] = ()
     fine_tuned: Level | None = None
     pretrained: Level | None = None
+    cut: int = 0
 
     @property
     def shares(self) -> bool:
         """Whether all metrics lie between 0 and 1, so that they read as percentages."""
-        values = [shown.value for shown in (*self.lines, self.fine_tuned, self.pretrained) if shown is not None]
+        levels = [level.value for level in (self.fine_tuned, self.pretrained) if level is not None]
+        values = [line.metric for line in self.lines] + levels
         return bool(values) and all(0 <= value <= 1 for value in values if not math.isnan(value))
 
     @property
-    def series(self) -> dict[str, list[Line]]:
+    def series(self) -> dict[str, list[EvaluationLine]]:
         """The lines of each series by its name."""
         return {name: list(lines) for name, lines in groupby(self.lines, lambda line: line.name)}
 
-    def own(self, net: ken.Subnetwork) -> Line | None:
+    def own(self, net: ken.Subnetwork) -> EvaluationLine | None:
         """The line that was measured of this subnetwork: of its rule and k, retaining as many entries."""
         return self._line(net, net.recipe.rule)
 
-    def drawn(self, net: ken.Subnetwork) -> Line | None:
+    def drawn(self, net: ken.Subnetwork) -> EvaluationLine | None:
         """The line of the rule random with as many entries; None if this subnetwork is of that rule itself."""
         return None if net.recipe.rule == "random" else self._line(net, "random")
 
-    def _line(self, net: ken.Subnetwork, rule: str) -> Line | None:
+    def _line(self, net: ken.Subnetwork, rule: str) -> EvaluationLine | None:
         recipe = net.recipe
         for line in self.lines:
             same = (line.rule, line.retained, line.k) == (rule, net.retained, recipe.k)
@@ -87,38 +70,41 @@ def read(results: pd.DataFrame | str | Path, net: ken.Subnetwork, metric: str = 
     Raises `ValueError` if they are of a model with another number of entries, and what reading and checking raise.
     """
     table = read_table(results)
+    shown, cut = table.head(MOST_LINES), max(0, len(table) - MOST_LINES)
     if not set(NEEDED) <= set(table.columns):
-        return Results(table.head(MOST_LINES), metric)
+        return Results(shown, metric, cut=cut)
     others = sorted({int(entries) for entries in table["entries"]} - {net.entries})
     if others:
         raise ValueError(
             f"the results are of another model: of one with {others[0]:,} entries, the subnetwork has {net.entries:,}"
         )
     if not (table["model"] == "pruned").any():
-        return Results(table.head(MOST_LINES), metric)
+        return Results(shown, metric, cut=cut)
     sweep = Sweep(table)
     levels = (sweep.level(model, "metric", "metric") for model in ("fine-tuned", "pretrained"))
     fine_tuned, pretrained = (None if math.isnan(level.value) else level for level in levels)
     pruned = sweep.pruned.assign(loss_error=_paired_errors(sweep))
-    lines = []
+    lines: list[EvaluationLine] = []
+    further = sweep.metrics[1:]
     for (rule, on), at in sweep.groups:
         group = pruned.loc[at]
         share, value, error, loss_error = group[["share", "metric", "standard_error", "loss_error"]].mean()
         lines.append(
-            Line(
+            EvaluationLine(
                 name=sweep.names[rule, on],
                 rule=rule,
                 on=on,
                 k=group["k"].iloc[0],
                 share=float(share),
                 retained=int(group["retained"].iloc[0]),
-                value=float(value),
-                error=float(error),
-                loss_error=float(loss_error),
+                metric=float(value),
+                standard_error=float(error),
+                difference_error=float(loss_error),
+                further_metrics=group[further].astype(float).mean().to_dict(),
                 seeds=int(group["seed"].nunique()),
             )
         )
-    return Results(table.head(MOST_LINES), metric, tuple(lines), fine_tuned=fine_tuned, pretrained=pretrained)
+    return Results(shown, metric, tuple(lines), fine_tuned=fine_tuned, pretrained=pretrained, cut=cut)
 
 
 def _paired_errors(sweep: Sweep) -> pd.Series:

@@ -6,13 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from markupsafe import Markup
 
 import ken
 from ken.retention import alike, in_common
 from kenviz.study.comparison import net_in_words
-from kenviz.text.labels import visible
-from kenviz.text.numbers import count, percent
 
 _ADDED = ["paired", "retained_a", "retained_b", "both", "both_expected", "energy"]
 _ENERGIES = {f"energy_{which}": f"update_share_{which}" for which in ("a", "b", "both")}
@@ -22,11 +19,13 @@ _ENERGIES = {f"energy_{which}": f"update_share_{which}" for which in ("a", "b", 
 class RoleOverlap:
     """by_tensor: `ken.retention.compare`; by_role: its sums, with jaccard and shares of the update made of the sums.
 
-    elsewhere: the other subnetwork was made of another fine-tuned model, such as one for another task. alike: why the
-    two are alike whatever their models, as if they were one draw; empty if nothing says so.
+    net is the other subnetwork, other what it is in words. elsewhere: it was made of another fine-tuned model, such as
+    one for another task. alike: why the two are alike whatever their models, as if they were one draw; empty if nothing
+    says so.
     """
 
     other: str
+    net: ken.Subnetwork
     elsewhere: bool
     by_tensor: pd.DataFrame
     by_role: pd.DataFrame
@@ -37,33 +36,6 @@ class RoleOverlap:
     def same_draw(self) -> bool:
         """Whether chance has no say in what the two share."""
         return bool(self.by_tensor["same_draw"].any())
-
-    def summary(self) -> Markup:
-        """What the two have in common, in sentences."""
-        total = self.total
-        expected = float(total["jaccard_expected"])
-        said = Markup(
-            "The other subnetwork was made with {}. Of the {} entries that either retains, both retain {} ({}). {} The "
-            "first holds {} of the update’s energy, the second {}."
-        ).format(
-            self.other,
-            count("compare.either", round(total["retained_a"] + total["retained_b"] - total["both"])),
-            count("compare.both", round(total["both"])),
-            percent("compare.jaccard", float(total["jaccard"])),
-            self._by_chance(expected),
-            percent("compare.update_share_a", float(total["update_share_a"])),
-            percent("compare.update_share_b", float(total["update_share_b"])),
-        )
-        elsewhere = " It was made of another fine-tuned model; the update here is that of the first one."
-        return said + elsewhere if self.elsewhere else said
-
-    def _by_chance(self, expected: float) -> Markup:
-        """What that is to be compared with, or why there is nothing to compare it with."""
-        alike = Markup("This is no finding, as {}.").format(visible(self.alike)) if self.alike else Markup("")
-        if self.same_draw:
-            return alike
-        chance = Markup("If each had drawn its entries at random, row by row, it would be {}.")
-        return alike + " " * bool(alike) + chance.format(percent("compare.jaccard_expected", expected))
 
 
 def compared(net: ken.Subnetwork, other: ken.Subnetwork, pair: ken.retention.PairOfModels) -> RoleOverlap:
@@ -81,6 +53,7 @@ def compared(net: ken.Subnetwork, other: ken.Subnetwork, pair: ken.retention.Pai
         by_role[unknown], total[unknown] = np.nan, np.nan
     return RoleOverlap(
         other=net_in_words(other),
+        net=other,
         elsewhere=other.fine_tuned.fingerprint != net.fine_tuned.fingerprint,
         by_tensor=by_tensor,
         by_role=by_role,

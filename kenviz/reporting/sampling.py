@@ -61,6 +61,22 @@ class SampledRow(NamedTuple):
             "density": base64.b64encode(heights.tobytes()).decode("ascii"),
         }
 
+    def record(self) -> dict[str, Any]:
+        """What the data of the report has of the row: its histogram, without the curve."""
+        retained, everything = self.density.counts()
+        return {
+            "row": self.row,
+            "quantile": self.quantile,
+            "update_rms": self.rms,
+            "k": self.density.k,
+            "entries": self.density.n,
+            "bandwidth": self.density.bandwidth,
+            "lowest": float(self.density.edges[0]),
+            "highest": float(self.density.edges[-1]),
+            "bars_all": everything.tolist(),
+            "bars_retained": retained.tolist(),
+        }
+
 
 def detailed(retained: pd.DataFrame) -> dict[str, str]:
     """The tensors that are shown in detail, of a retention table, and why those."""

@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from markupsafe import Markup
 
 import ken
-from kenviz.reporting.results import Line, Results
-from kenviz.study.sweep_data import Level
+from kenviz.reporting.results import Results
+from kenviz.reporting.role_overlap import RoleOverlap
+from kenviz.reporting.summary import Summary
 from kenviz.text.labels import visible
 from kenviz.text.numbers import count, measure, percent, points, unsigned_points
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 RULES = {
     "ken": "In every row of every pruned tensor, k evenly spaced grid points from the smallest to the largest "
@@ -49,41 +45,39 @@ def the_rule(net: ken.Subnetwork) -> str:
     return words + (on if recipe.on == "update" else "")
 
 
-def what_was_pruned(net: ken.Subnetwork) -> Markup:
+def what_was_pruned(summary: Summary) -> Markup:
     """How many entries and tensors are retained, reset, pruned, carried."""
-    pruned = len(net.pruned())
-    tied = Markup("; {} names are aliases of tied tensors").format(count("net.tied", len(net.tied)))
+    tied = Markup("; {} names are aliases of tied tensors").format(_count(summary, "names_tied"))
     return Markup(
         "Of the {} entries of the fine-tuned model, {} ({}) keep their fine-tuned value and {} are reset to their "
         "pretrained value. {} tensors were pruned, {} carried whole{}."
     ).format(
-        count("net.entries", net.entries),
-        count("net.retained", net.retained),
-        percent("net.share", net.share),
-        count("net.reset", net.entries - net.retained),
-        count("net.pruned", pruned),
-        count("net.carried", len(net) - pruned),
-        tied if net.tied else "",
+        _count(summary, "entries"),
+        _count(summary, "entries_retained"),
+        _percent(summary, "share_retained"),
+        _count(summary, "entries_reset"),
+        _count(summary, "tensors_pruned"),
+        _count(summary, "tensors_carried"),
+        tied if summary.names_tied else "",
     )
 
 
-def what_it_kept_of_the_update(net: ken.Subnetwork, retained: pd.DataFrame) -> Markup:
-    """The share of the update's energy at retained entries, beside the share of entries."""
-    energy, paired = float(retained["energy"].sum()), int(retained["paired"].sum())
-    if not energy > 0:
+def what_it_kept_of_the_update(net: ken.Subnetwork, summary: Summary) -> Markup | None:
+    """The share of the update's energy at retained entries, beside the share of entries; None without models."""
+    if summary.entries_paired is None:
+        return None
+    if math.isnan(summary.update_retained):
         return Markup("Fine-tuning changed none of the pruned entries, so there is no update to keep.")
-    share = float(retained["energy_retained"].sum()) / energy
-    entries = int(retained["paired_retained"].sum()) / paired
     kept = Markup(
         "Fine-tuning changed {} of the {} pruned entries that have a pretrained value. The retained ones, {} of these "
         "entries, hold {} of the update’s energy, the sum of the squares of what fine-tuning changed."
     ).format(
-        count("retention.changed", int(retained["changed"].sum())),
-        count("retention.paired", paired),
-        percent("retention.paired_share", entries),
-        percent("retention.update_share", share),
+        _count(summary, "entries_changed"),
+        _count(summary, "entries_paired"),
+        _percent(summary, "share_retained_of_paired"),
+        _percent(summary, "update_retained"),
     )
-    return kept + _about(net, share - entries)
+    return kept + _about(net, summary.update_retained - summary.share_retained_of_paired)
 
 
 def _about(net: ken.Subnetwork, beyond: float) -> str:
@@ -101,40 +95,39 @@ def _about(net: ken.Subnetwork, beyond: float) -> str:
     return f" That is {where} than their share of the entries{how}"
 
 
-def what_it_kept_of_the_tails(retained: pd.DataFrame) -> Markup | None:
+def what_it_kept_of_the_tails(summary: Summary) -> Markup | None:
     """How much of the tails of the rows is retained; None if there are none."""
-    tails = int(retained["tails"].sum())
-    if not tails:
+    if not summary.tail_entries:
         return None
     return Markup("Of the {} entries in the tails of their rows, {} are retained.").format(
-        count("retention.tails", tails),
-        percent("retention.tails_share", int(retained["tails_retained"].sum()) / tails),
+        _count(summary, "tail_entries"), _percent(summary, "tails_retained")
     )
 
 
-def how_good_it_is(net: ken.Subnetwork, results: Results | None) -> list[Markup]:
+def how_good_it_is(net: ken.Subnetwork, summary: Summary, results: Results | None) -> list[Markup]:
     """What an evaluation says of this subnetwork, and how the rule random does."""
-    own = None if results is None else results.own(net)
-    if results is None or own is None:
+    if results is None or results.own(net) is None:
         why = "was given to this report" if results is None else "of this rule and k is among the results given"
         return [Markup("No evaluation {}: how good the pruned model is cannot be said here.").format(why)]
-    lines = []
-    if results.fine_tuned is not None:
+    lines: list[Markup] = []
+    shares = results.shares
+    if summary.metric_difference_paired is not None:
         lines.append(
             Markup("Measured by {}, the pruned model reaches {}; the fine-tuned model reaches {}. {}").format(
                 visible(results.metric),
-                _value(results, "results.own", own),
-                _value(results, "results.fine_tuned", results.fine_tuned),
-                _difference("results.loss", own, results.fine_tuned, results=results),
+                _value(summary, "metric", shares),
+                _value(summary, "metric_fine_tuned", shares),
+                _difference(summary, "metric_difference", shares, paired=summary.metric_difference_paired),
             )
         )
-    drawn = results.drawn(net)
-    if drawn is not None:
+    if summary.random_draws is not None:
         lines.append(
             Markup("As many entries drawn at random reach {}{}. {}").format(
-                _value(results, "results.random", drawn),
-                _draws(drawn),
-                _difference("results.gain", own, drawn, results=results),
+                _value(summary, "metric_random", shares),
+                Markup(" (the mean of {} draws)").format(_count(summary, "random_draws"))
+                if summary.random_draws > 1
+                else "",
+                _difference(summary, "metric_gain", shares, paired=False),
             )
         )
     elif net.recipe.rule != "random":
@@ -146,32 +139,34 @@ def how_good_it_is(net: ken.Subnetwork, results: Results | None) -> list[Markup]
     return lines
 
 
-def _draws(line: Line) -> Markup:
-    draws = count("results.draws", line.seeds)
-    return Markup(" (the mean of {} draws)").format(draws) if line.seeds > 1 else Markup("")
+def _count(summary: Summary, name: str) -> Markup:
+    return count(f"summary.{name}", getattr(summary, name))
 
 
-def _value(results: Results, name: str, measured: Line | Level) -> Markup:
-    form = percent if results.shares else measure
-    value = form(f"{name}.metric", measured.value)
-    if math.isnan(measured.error):
+def _percent(summary: Summary, name: str) -> Markup:
+    return percent(f"summary.{name}", getattr(summary, name))
+
+
+def _value(summary: Summary, name: str, shares: bool) -> Markup:
+    form, error = (percent if shares else measure), f"{name}_standard_error"
+    value = form(f"summary.{name}", getattr(summary, name))
+    if math.isnan(getattr(summary, error)):
         return value
-    return Markup("{} (standard error {})").format(value, form(f"{name}.error", measured.error))
+    return Markup("{} (standard error {})").format(value, form(f"summary.{error}", getattr(summary, error)))
 
 
-def _difference(name: str, one: Line, other: Line | Level, results: Results) -> Markup:
+def _difference(summary: Summary, name: str, shares: bool, *, paired: bool) -> Markup:
     """How much higher one metric is than another, and whether that is larger than chance explains.
 
     The error was measured item by item if the table has such a one, which it has for differences from the fine-tuned
     model. Else both measurements count as separate, which is usually too much: two models that were evaluated on the
     same items agree on many of them.
     """
-    value, paired = one.value - other.value, isinstance(other, Level) and not math.isnan(one.loss_error)
-    error = one.loss_error if paired else math.hypot(one.error, other.error)
-    size = (points if results.shares else measure)(name, value)
+    value, error = getattr(summary, name), getattr(summary, f"{name}_standard_error")
+    size = (points if shares else measure)(f"summary.{name}", value)
     if math.isnan(error):
         return Markup("The difference is {}; how sure it is is not known.").format(size)
-    width = (unsigned_points if results.shares else measure)(f"{name}.error", error)
+    width = (unsigned_points if shares else measure)(f"summary.{name}_standard_error", error)
     how = "" if paired else ", taken as two separate measurements"
     verdict = (
         "is within two standard errors: the two cannot be told apart."
@@ -181,22 +176,55 @@ def _difference(name: str, one: Line, other: Line | Level, results: Results) -> 
     return Markup("The difference, {} (standard error {}{}), {}").format(size, width, how, verdict)
 
 
-def caveats(net: ken.Subnetwork, turned: Sequence[float]) -> list[Markup]:
-    """What holds of the method, after what was noted of the models.
+def in_common(summary: Summary, both: RoleOverlap) -> Markup:
+    """What two subnetworks have in common."""
+    alike = Markup("This is no finding, as {}.").format(visible(both.alike)) if both.alike else Markup("")
+    if not both.same_draw:
+        chance = Markup("If each had drawn its entries at random, row by row, it would be {}.")
+        alike += " " * bool(alike) + chance.format(_percent(summary, "compared_jaccard_expected"))
+    elsewhere = " It was made of another fine-tuned model; the update here is that of the first one."
+    return Markup(
+        "The other subnetwork was made with {}. Of the {} entries that either retains, both retain {} ({}). {} The "
+        "first holds {} of the update’s energy, the second {}.{}"
+    ).format(
+        both.other,
+        _count(summary, "compared_either"),
+        _count(summary, "compared_both"),
+        _percent(summary, "compared_jaccard"),
+        alike,
+        _percent(summary, "compared_update_share_a"),
+        _percent(summary, "compared_update_share_b"),
+        elsewhere if both.elsewhere else "",
+    )
 
-    turned: shares of rows that flip if grid points are visited in reverse order.
-    """
+
+def statements(
+    net: ken.Subnetwork, summary: Summary, results: Results | None, *, both: RoleOverlap | None
+) -> list[Markup]:
+    """All that is said in the summary."""
+    lines = [
+        what_was_pruned(summary),
+        what_it_kept_of_the_update(net, summary),
+        what_it_kept_of_the_tails(summary),
+        *how_good_it_is(net, summary, results),
+        None if both is None else in_common(summary, both),
+    ]
+    return [line for line in lines if line is not None]
+
+
+def caveats(net: ken.Subnetwork, summary: Summary) -> list[Markup]:
+    """What holds of the method, after what was noted of the models."""
     lines = [Markup("Of the models it was noted: {}.").format(visible(note)) for note in net.notes]
-    if turned:
+    if summary.reversed_rows:
         lines.append(
             Markup(
                 "The visiting order of the grid points is nearly immaterial: visited in reverse, {} of the entries of "
                 "the {} rows that were tried would be decided otherwise. What retains an entry is the even grid, not "
                 "the density."
-                if sum(turned) / len(turned) <= _ABOUT
+                if summary.reversed_share <= _ABOUT
                 else "Visited in reverse order, the grid points would decide otherwise about {} of the entries of the "
                 "{} rows that were tried."
-            ).format(percent("turned.mean", sum(turned) / len(turned)), count("turned.rows", len(turned)))
+            ).format(_percent(summary, "reversed_share"), _count(summary, "reversed_rows"))
         )
     if net.recipe.rule == "ken":
         lines.append(

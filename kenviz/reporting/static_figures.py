@@ -60,7 +60,7 @@ def words_of_row(shown: RowDensity) -> str:
 def sweep(results: Results, metric: str, words: str) -> Markup:
     """The metric against the share of entries retained, a line a rule, the fine-tuned model as a dashed one."""
     series, fine_tuned = results.series, results.fine_tuned
-    values = [line.value + sign * np.nan_to_num(line.error) for line in results.lines for sign in (-1, 1)]
+    values = [line.metric + sign * np.nan_to_num(line.standard_error) for line in results.lines for sign in (-1, 1)]
     values += [] if fine_tuned is None else [fine_tuned.value]
     finite = [value for value in values if math.isfinite(value)] or [0.0, 1.0]
     room = 0.06 * (max(finite) - min(finite))
@@ -74,13 +74,14 @@ def sweep(results: Results, metric: str, words: str) -> Markup:
         plot.text(58, below, "- -", kind="dashes")
         plot.text(80, below, "fine-tuned model, unpruned")
     for i, (name, lines) in enumerate(series.items()):
-        kind, drawn = f"c{i % 6}", [line for line in lines if math.isfinite(line.value)]
+        kind, drawn = f"c{i % 6}", [line for line in lines if math.isfinite(line.metric)]
         for line in drawn:
-            if line.error > 0:
-                plot.line((line.share,) * 2, (line.value - line.error, line.value + line.error), f"{kind} error")
-            plot.mark(line.share, line.value, kind, shape=i)
+            error = line.standard_error
+            if error > 0:
+                plot.line((line.share,) * 2, (line.metric - error, line.metric + error), f"{kind} error")
+            plot.mark(line.share, line.metric, kind, shape=i)
         if drawn:
-            plot.line([line.share for line in drawn], [line.value for line in drawn], kind)
+            plot.line([line.share for line in drawn], [line.metric for line in drawn], kind)
         plot.sign(66, 10.0 + 17 * i, kind, shape=i)
         plot.text(80, 14.0 + 17 * i, label(name, 50))
     return plot.markup(words)

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-import ken
 from kenviz.text.labels import visible
 from kenviz.text.numbers import in_digits, in_percent
 
@@ -62,10 +61,9 @@ _TITLES = {
 }
 
 
-def all_tensors(net: ken.Subnetwork, retained: pd.DataFrame) -> Table:
-    """One row for every tensor of either model: `net.table()`, and what a retention table says of the pruned ones."""
-    table = net.table().join(retained[["update_rms", "update_share"]]).reset_index()
-    return _table(table, _ALL, _TITLES)
+def all_tensors(tensors: pd.DataFrame) -> Table:
+    """One row for every tensor of either model."""
+    return _table(tensors.reset_index(), _ALL, _TITLES)
 
 
 def overlap(by_role: pd.DataFrame) -> Table:
@@ -101,7 +99,7 @@ def _plain(value: Any) -> Any:
     if isinstance(value, bool | int | str):
         return value
     try:
-        return None if value is None or value != value else float(value)
+        return float(value) if value is not None and np.isfinite(value) else None
     except (TypeError, ValueError):  # a shape, a mapping of k, what pandas has for missing
         return None if type(value).__name__ == "NAType" else str(value)
 

@@ -12,8 +12,8 @@ _ELEMENT = Markup('<data value="{}" data-of="{}">{}</data>')
 def count(name: str, value: int) -> Markup:
     """A whole number, in groups of three digits; name says which one it is.
 
-    >>> count("net.retained", 12345)
-    Markup('<data value="12345" data-of="net.retained">12,345</data>')
+    >>> count("summary.entries_retained", 12345)
+    Markup('<data value="12345" data-of="summary.entries_retained">12,345</data>')
     """
     return _ELEMENT.format(int(value), name, f"{int(value):,}")
 
@@ -21,8 +21,8 @@ def count(name: str, value: int) -> Markup:
 def percent(name: str, value: float) -> Markup:
     """A share as a percentage, a dash if it is NaN.
 
-    >>> percent("net.share", 0.5)
-    Markup('<data value="0.5" data-of="net.share">50.0\\xa0%</data>')
+    >>> percent("summary.share_retained", 0.5)
+    Markup('<data value="0.5" data-of="summary.share_retained">50.0\\xa0%</data>')
     """
     return _ELEMENT.format(repr(float(value)), name, in_percent(value))
 

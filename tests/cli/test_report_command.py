@@ -1,5 +1,6 @@
 """`ken report` on checkpoints and subnetwork files."""
 
+import json
 import shlex
 import sys
 
@@ -101,3 +102,48 @@ def test_what_goes_wrong_is_told_in_a_line(folder, change, message, tmp_path, mo
     assert message in error
     assert "Traceback" not in error
     assert list(tmp_path.iterdir()) == []
+
+
+def test_numbers_for_programs_and_thresholds_for_pipelines(folder, tmp_path):
+    page, path = tmp_path / "r.html", tmp_path / "r.json"
+    (tmp_path / "facts.toml").write_text('licence = "mit"')
+    args = ["-o", page, "--json", path, "--facts", tmp_path / "facts.toml", "--sections", "summary"]
+    args += ["--results", folder / "table.csv", "--metric", "accuracy"]
+    done = run(folder, *args, "--fail-if", "accuracy < 40%", "--fail-if", "metric_loss_points > 1")
+    assert (done.exit_code, done.stderr) == (0, "")
+    assert f"{path}: {path.stat().st_size:,} bytes, for programs." in done.stdout
+    report = json.loads(path.read_text(encoding="utf-8"))
+    assert (report["summary"]["metric"], report["schema_version"]) == (0.5, "1.0")
+    assert report["model_documentation"]["fields"]["licence"]["value"] == "mit"
+    title = ["--title", "Written all the same"]
+    done = run(folder, *args, *title, "--fail-if", "accuracy < 60%", "--fail-if", "share_retained > 0.2")
+    assert done.exit_code == 3
+    assert done.stderr.splitlines() == [
+        "ken: accuracy is 0.5, and accuracy < 0.6 was to fail",
+        f"ken: share_retained is {report['summary']['share_retained']!r}, and share_retained > 0.2 was to fail",
+    ]
+    assert json.loads(path.read_text(encoding="utf-8"))["title"] in page.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("change", "message", "written"),
+    [
+        (["--fail-if", "los > 1"], "there is no number 'los'; there are metric, entries,", []),
+        (["--fail-if", "metric < 0.5"], "cannot be checked: metric is missing", ["r.html"]),
+        (["--facts", "{}/none.toml", "--json", "r.json"], "No such file", []),
+        (["--json", "{}/table.csv"], "holds the table of a sweep, not the data of a report", []),
+        (["--json", "{}/net.ken.safetensors", "--force"], "it is the subnetwork", []),
+    ],
+)
+def test_a_threshold_that_cannot_be_checked_is_an_error(
+    folder, change, message, written, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    paths = [str(folder / f"{name}.safetensors") for name in ("net.ken", "fine_tuned", "pretrained")]
+    options = ["-o", "r.html", "--sections", "summary", *(word.format(folder) for word in change)]
+    monkeypatch.setattr(sys, "argv", ["ken", "report", *paths, *options])
+    with pytest.raises(SystemExit) as left:
+        cli.main()
+    assert left.value.code == 1
+    assert message in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == written

@@ -91,38 +91,38 @@ def test_every_number_in_the_prose_is_found_in_the_tables(page, models, nets, re
     drawn = results[(results["rule"] == "random") & (results["k"] == 0.5)]
     flips = list(turned(models, net))
     wanted = {
-        "net.entries": table["entries"].sum(),
-        "net.retained": table["retained"].sum(),
-        "net.share": table["retained"].sum() / table["entries"].sum(),
-        "net.reset": (table["entries"] - table["retained"]).sum(),
-        "net.pruned": (table["status"] == "pruned").sum(),
-        "net.carried": (table["status"] == "carried").sum(),
-        "retention.changed": retained["changed"].sum(),
-        "retention.paired": retained["paired"].sum(),
-        "retention.paired_share": retained["paired_retained"].sum() / retained["paired"].sum(),
-        "retention.update_share": retained["energy_retained"].sum() / retained["energy"].sum(),
-        "retention.tails": retained["tails"].sum(),
-        "retention.tails_share": retained["tails_retained"].sum() / retained["tails"].sum(),
-        "results.own.metric": own.metric,
-        "results.own.error": own.standard_error,
-        "results.fine_tuned.metric": fine["metric"],
-        "results.fine_tuned.error": fine["standard_error"],
-        "results.loss": own.metric - fine["metric"],
-        "results.loss.error": own.difference_error,
-        "results.random.metric": drawn["metric"].mean(),
-        "results.random.error": drawn["standard_error"].mean(),
-        "results.draws": 3,
-        "results.gain": own.metric - drawn["metric"].mean(),
-        "results.gain.error": np.hypot(own.standard_error, drawn["standard_error"].mean()),
-        "compare.either": sums["retained_a"] + sums["retained_b"] - sums["both"],
-        "compare.both": sums["both"],
-        "compare.jaccard": sums["both"] / (sums["retained_a"] + sums["retained_b"] - sums["both"]),
-        "compare.jaccard_expected": sums["both_expected"]
+        "summary.entries": table["entries"].sum(),
+        "summary.entries_retained": table["retained"].sum(),
+        "summary.share_retained": table["retained"].sum() / table["entries"].sum(),
+        "summary.entries_reset": (table["entries"] - table["retained"]).sum(),
+        "summary.tensors_pruned": (table["status"] == "pruned").sum(),
+        "summary.tensors_carried": (table["status"] == "carried").sum(),
+        "summary.entries_changed": retained["changed"].sum(),
+        "summary.entries_paired": retained["paired"].sum(),
+        "summary.share_retained_of_paired": retained["paired_retained"].sum() / retained["paired"].sum(),
+        "summary.update_retained": retained["energy_retained"].sum() / retained["energy"].sum(),
+        "summary.tail_entries": retained["tails"].sum(),
+        "summary.tails_retained": retained["tails_retained"].sum() / retained["tails"].sum(),
+        "summary.metric": own.metric,
+        "summary.metric_standard_error": own.standard_error,
+        "summary.metric_fine_tuned": fine["metric"],
+        "summary.metric_fine_tuned_standard_error": fine["standard_error"],
+        "summary.metric_difference": own.metric - fine["metric"],
+        "summary.metric_difference_standard_error": own.difference_error,
+        "summary.metric_random": drawn["metric"].mean(),
+        "summary.metric_random_standard_error": drawn["standard_error"].mean(),
+        "summary.random_draws": 3,
+        "summary.metric_gain": own.metric - drawn["metric"].mean(),
+        "summary.metric_gain_standard_error": np.hypot(own.standard_error, drawn["standard_error"].mean()),
+        "summary.compared_either": sums["retained_a"] + sums["retained_b"] - sums["both"],
+        "summary.compared_both": sums["both"],
+        "summary.compared_jaccard": sums["both"] / (sums["retained_a"] + sums["retained_b"] - sums["both"]),
+        "summary.compared_jaccard_expected": sums["both_expected"]
         / (sums["retained_a"] + sums["retained_b"] - sums["both_expected"]),
-        "compare.update_share_a": shares["a"],
-        "compare.update_share_b": shares["b"],
-        "turned.mean": np.mean(flips),
-        "turned.rows": len(flips),
+        "summary.compared_update_share_a": shares["a"],
+        "summary.compared_update_share_b": shares["b"],
+        "summary.reversed_share": np.mean(flips),
+        "summary.reversed_rows": len(flips),
     }
     assert page.numbers.keys() == wanted.keys()
     for name, said in page.numbers.items():
@@ -443,7 +443,7 @@ def test_results_may_be_files(models, nets, results, page, tmp_path):
     told = {"evaluate": lambda _: 0.25, "results": tmp_path / "kept.jsonl", "progress": False}
     ken.sweep(models, [0.5], ["ken"], **told)
     again = read(kenviz.report(nets[0], models, tmp_path / "r.html", results=tmp_path / "kept.jsonl"))
-    assert [value for value, _ in again.numbers["results.own.metric"]] == [0.25]
+    assert [value for value, _ in again.numbers["summary.metric"]] == [0.25]
 
     # Items tell how sure a difference is, in a file as in a table.
     right = iter([90, 10, 81])
@@ -453,7 +453,9 @@ def test_results_may_be_files(models, nets, results, page, tmp_path):
 
     swept = ken.sweep(models, [0.5], ["ken"], evaluate=evaluate, results=tmp_path / "items.jsonl", progress=False)
     again = read(kenviz.report(nets[0], models, tmp_path / "r.html", results=tmp_path / "items.jsonl"))
-    assert [value for value, _ in again.numbers["results.loss.error"]] == [swept["difference_error"].iloc[-1]]
+    assert [value for value, _ in again.numbers["summary.metric_difference_standard_error"]] == [
+        swept["difference_error"].iloc[-1]
+    ]
     assert swept["difference_error"].iloc[-1] == pytest.approx(np.sqrt(0.09 * 0.91 / 100))
 
     (tmp_path / "no.csv").write_bytes(b"\xff\xfe\x00")
@@ -505,7 +507,7 @@ def test_unusual_models_can_be_reported_too(tmp_path):
     for k, told in ((4, {}), (0.5, {"rule": "random"}), (100, {}), (2, {"rule": "density", "on": "update"})):
         net = ken.prune(*pair, k, **told)
         page = read(kenviz.report(net, pair, tmp_path / "r.html", tensors=list(net.pruned())))
-        assert page.numbers["net.retained"][0][0] == net.retained
+        assert page.numbers["summary.entries_retained"][0][0] == net.retained
     only = ken.Pair({"b": torch.arange(9.0)}, {"b": torch.zeros(9)})
     page = read(kenviz.report(ken.prune(*only, 4), only, tmp_path / "r.html"))
     assert "so there is no map" in page.text["map"]
