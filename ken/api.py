@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 from ken.injection import swap
 from ken.injection.verify import check_whole
 from ken.models.checkpoints.checkpoint import Source
+from ken.models.checkpoints.location import Location
 from ken.storage import reader as subnetwork_file
+from ken.storage.hub_subnetworks import locate_subnetwork
 from ken.subnetwork.subnetwork import SubnetworkData
 
 if TYPE_CHECKING:
@@ -125,7 +127,7 @@ class Subnetwork(SubnetworkData):
         return swap.injected(self, model)
 
 
-def load(path: str | Path) -> Subnetwork:
+def load(path: str | Path | Location) -> Subnetwork:
     """Open a subnetwork file. Only its header is read; tensors are decoded, and checked, when they are asked for.
 
     The file must stay where it is while the subnetwork is in use (`Subnetwork.in_memory` does without it); replacing
@@ -133,13 +135,17 @@ def load(path: str | Path) -> Subnetwork:
     Opening a file runs no code of it.
 
     Args:
-        path: A file that `Subnetwork.save` or ``ken prune`` has written, of format 1.
+        path: A file that `Subnetwork.save` or ``ken prune`` has written, of format 1. Or a place on the hub
+            (``"user/name"``, ``"hf://user/name@v1/net.ken.safetensors"``, a `ken.Location`): of a repository the only
+            subnetwork that it has, which alone is got. The hub is asked whether there is a newer one, unless the
+            revision is a commit hash or the hub cannot be reached.
 
     Returns:
         The subnetwork.
 
     Raises:
         FormatError: It is not a subnetwork file, is damaged, or of a newer major version.
+        HubError: The repository has no subnetwork, or several, or may not be read.
 
     Example:
         >>> import tempfile, torch, ken
@@ -148,17 +154,19 @@ def load(path: str | Path) -> Subnetwork:
         ...     load(net.save(Path(folder) / "net.ken.safetensors")) == net
         True
     """
-    return subnetwork_file.read(path, Subnetwork)
+    return subnetwork_file.read(locate_subnetwork(path), Subnetwork)
 
 
-def verify(net: Subnetwork | str | Path, pretrained: Source | None = None, *, progress: bool = True) -> Subnetwork:
+def verify(
+    net: Subnetwork | str | Path | Location, pretrained: Source | None = None, *, progress: bool = True
+) -> Subnetwork:
     """Check all that is stored against its checksums and, with a pretrained model, inject every tensor for a trial.
 
     Then the pretrained tensors must have the fingerprints that the subnetwork relies on, and the injected ones those
     that it promises. A mask and some of its entries at a time are in memory.
 
     Args:
-        net: A subnetwork, or the path of its file.
+        net: A subnetwork, or the path of its file, or its place on the hub, as `load` takes it.
         pretrained: The pretrained model, as `ken.prune` takes it.
         progress: Show a bar if it takes longer than a second.
 

@@ -25,6 +25,7 @@ def facts(net: ken.Subnetwork) -> list[tuple[str, str]]:
         ("carried by pattern", visible(", ".join(recipe.exclude)) or "nothing"),
         ("model class", visible(net.architecture.class_name) if net.architecture else "not recorded"),
         ("size of the update", "not recorded" if net.relation is None else str(net.relation)),
+        *((f"origin of the {side} model", visible(model.origin)) for side, model in _sides(net) if model.origin),
         *(("note", visible(note)) for note in net.notes),
         ("subnetwork made with", _versions(recipe.versions)),
         ("report made with", f"kenviz {ken.__version__}"),
@@ -37,8 +38,12 @@ def models(net: ken.Subnetwork) -> list[tuple[str, str, int, int, str]]:
     unknown = "not recorded"
     return [
         (name, visible(model.source) or unknown, model.tensors, model.entries, model.fingerprint or unknown)
-        for name, model in (("fine-tuned", net.fine_tuned), ("pretrained", net.pretrained))
+        for name, model in _sides(net)
     ]
+
+
+def _sides(net: ken.Subnetwork) -> tuple[tuple[str, Any], ...]:
+    return ("fine-tuned", net.fine_tuned), ("pretrained", net.pretrained)
 
 
 def python(net: ken.Subnetwork, arguments: Mapping[str, Any]) -> str:
