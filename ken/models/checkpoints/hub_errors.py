@@ -87,4 +87,6 @@ def in_words(hub_id: str, *, revision: str = "", text: str = "", token: str | No
 def _said(error: Exception, token: str | None) -> str:
     """What the library says, in a line, without the token."""
     text = str(error) or type(error).__name__
+    if error.__cause__ is not None and str(error.__cause__) not in text:
+        text = f"{text} ({error.__cause__})"
     return " ".join((text.replace(token, "…") if token else text).split())[:300]
