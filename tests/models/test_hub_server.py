@@ -14,6 +14,7 @@ from safetensors.torch import save
 
 import ken
 from ken.errors import HubError, PairingError
+from ken.models.adapters import sources
 from ken.models.checkpoints.checkpoint import read
 from ken.models.checkpoints.hub import locate
 from ken.models.checkpoints.location import place_of
@@ -331,6 +332,37 @@ def test_a_base_is_got_with_the_token_of_the_model(hub):
     net = ken.prune(ken.Location("org/tuned", token=GOOD_TOKEN), None, 4)
     assert net.pretrained.hub_id == "org/base"
     assert GOOD_TOKEN not in f"{net!r} {net!s} {net.notes}"
+
+
+def test_adapters_are_read_from_the_hub_and_so_is_their_base(hub):
+    def adapter(base, **more):
+        settings = {"peft_type": "LORA", "base_model_name_or_path": base, **more}
+        return {
+            "adapter_config.json": json.dumps(settings).encode(),
+            "adapter_model.safetensors": weights(1),
+            "x.bin": b"",
+        }
+
+    commit = hub.add("org/lora", adapter("org/base", revision="v2"), "v1")
+    hub.add("org/second", {f"low/{name}": data for name, data in adapter("org/base").items()}, private=True)
+    second = ken.Location("org/second", subfolder="low", token=GOOD_TOKEN)
+    assert sources.is_adapter("org/lora@v1")
+    assert sources.is_adapter(second)
+    assert not sources.is_adapter({})
+    assert hub.got() == [
+        f"{folder}adapter_{name}" for folder in ("", "low/") for name in ("config.json", "model.safetensors")
+    ]
+    assert sources.base_of("hf://org/lora@v1") == sources.base_named("org/lora@v1") == "org/base@v2"
+    assert sources.base_of(second) == ken.Location("org/base")
+    assert sources.base_of(second).token == GOOD_TOKEN
+    both = ken.Adapters({"one": "org/lora@v1", "two": second})
+    folders = sources.folders_of(both)
+    assert [folder.name for folder in folders.values()] == [commit, "low"]
+    with pytest.raises(PairingError, match="of different bases, org/base and org/base@v2"):
+        sources.base_of(both)
+    one = ken.Adapters({"one": "org/lora@v1"})
+    assert sources.origin_of_adapters(one, sources.folders_of(one)).commit == commit
+    assert sources.origin_of_adapters(both, folders).commit == ""
 
 
 def test_a_plan_gets_the_configuration_alone(hub):

@@ -14,6 +14,7 @@ from kenviz_models import small_pair
 from safetensors.torch import save
 
 import ken
+from ken.cli import commands as cli
 from ken.errors import HubError, KenWarning, ResultsError
 from ken.storage.info import describe
 from ken.subnetwork.subnetwork import Provenance
@@ -56,6 +57,31 @@ def test_what_was_pushed_is_loaded_again(login, net):
     assert ken.verify("user/task", small_pair().pretrained) == net
     assert describe("user/task")["entries"] == net.entries
     assert login.got() == ["net.ken.safetensors"]
+
+
+def test_the_command_line_takes_places_on_the_hub(login, pair, net, monkeypatch, capsys):
+    login.add("org/base", {"model.safetensors": save(pair.pretrained)}, "v1")
+    login.add(
+        "org/tuned",
+        {"sub/model.safetensors": save(pair.fine_tuned), "README.md": b"---\nbase_model: org/base@v1\n---\n"},
+    )
+    net.push_to_hub("user/task")
+    for words in (
+        "inject hf://user/task@main org/base@v1 -o out",
+        "verify user/task hf://org/base@v1/model.safetensors",
+        "report user/task hf://org/tuned/sub org/base@v1 -o report.html",
+        "prune hf://org/tuned/sub org/base@v1 -k 0.5 -o net.ken.safetensors",
+        "prune hf://org/tuned/sub -k 0.5 -o again.ken.safetensors",
+    ):
+        monkeypatch.setattr(sys, "argv", ["ken", *words.split()])
+        with pytest.raises(SystemExit) as end:
+            cli.main()
+        assert not end.value.code, capsys.readouterr().err
+    told = capsys.readouterr().out
+    assert f"all {len(net)} tensors are whole, and it injects" in told
+    assert "base_model that the model card names: org/base@v1" in told
+    assert ken.load("again.ken.safetensors") == ken.load("net.ken.safetensors")
+    assert dict(ken.load("net.ken.safetensors").pruned()) == dict(net.pruned())
 
 
 def test_a_newer_subnetwork_is_seen_and_an_older_one_stays_reachable(login, pair, net):

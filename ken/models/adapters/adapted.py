@@ -18,6 +18,7 @@ from ken.models.adapters.sources import (
     folders_of,
     is_adapter,
     live,
+    origin_of_adapters,
     settings_of,
 )
 from ken.models.checkpoints import quantised
@@ -27,7 +28,7 @@ from ken.models.checkpoints.checkpoint import Checkpoint, Source, TunedSource, a
 from ken.models.checkpoints.checkpoint_files import OnDisk
 from ken.models.checkpoints.hub import locate
 from ken.models.checkpoints.location import Location, Named, place_of
-from ken.models.checkpoints.origins import Origin, origin_of, origin_of_module
+from ken.models.checkpoints.origins import origin_of_module
 from ken.models.checkpoints.other_files import gather
 from ken.models.checkpoints.wrappers import unwrapped
 
@@ -208,21 +209,12 @@ def _on_base(source: Named | Adapters, base_source: Source, base: Checkpoint) ->
         module=None,
         live=False,
         config=architecture.config if architecture else base.config,
-        origin=_origin(source, folders),
+        origin=origin_of_adapters(source, folders),
         notes=(
             *base.notes,
             *filter(None, [_note(folders, changed), _missing(missing), _homeless(model, tensors, empty)]),
         ),
     )
-
-
-def _origin(source: Named | Adapters, folders: Mapping[str, Path]) -> Origin:
-    """Where the adapter came from; of several, nothing."""
-    if isinstance(source, Adapters):
-        if len(source.folders) > 1:
-            return Origin()
-        source = next(iter(source.folders.values()))
-    return origin_of(place_of(source), next(iter(folders.values())))
 
 
 def _brought(tensors: Mapping[str, Mapping[str, torch.Tensor]]) -> dict[str, torch.Tensor]:

@@ -12,7 +12,7 @@ from ken.errors import PairingError
 from ken.models.checkpoints.adapter_names import Adapters
 from ken.models.checkpoints.hub import an_id, locate
 from ken.models.checkpoints.location import Location, Named, place_of
-from ken.models.checkpoints.origins import bases_named, with_token
+from ken.models.checkpoints.origins import Origin, bases_named, origin_of, with_token
 
 if TYPE_CHECKING:
     import torch
@@ -64,6 +64,15 @@ def folders_of(source: Named | Adapters) -> dict[str, Path]:
         if not any((folder / weights).is_file() for weights in ADAPTER_WEIGHTS):
             raise PairingError(f"the folder {folder} has {SETTINGS} and none of {', '.join(ADAPTER_WEIGHTS)}")
     return folders
+
+
+def origin_of_adapters(source: Named | Adapters, folders: Mapping[str, Path]) -> Origin:
+    """Where an adapter came from, which lies in these folders; of several, nothing."""
+    if isinstance(source, Adapters):
+        if len(source.folders) > 1:
+            return Origin()
+        source = next(iter(source.folders.values()))
+    return origin_of(place_of(source), next(iter(folders.values())))
 
 
 def settings_of(folder: Path) -> dict[str, Any]:
