@@ -58,7 +58,11 @@ def model_card(
         further.setdefault("pipeline_tag", task)
     licence = licence or net.fine_tuned.licence
     # A licence in several words is none of the hub's identifiers: it has a place of its own.
-    named = {"license": "other", "license_name": licence} if " " in licence else {"license": licence or None}
+    named: dict[str, Any] = {"license": licence or None}
+    if " " in licence:
+        named = {"license": "other", "license_name": licence}
+    if base:
+        named["base_model_relation"] = RELATION
     try:
         data = ModelCardData(
             base_model=base or None,
@@ -67,7 +71,6 @@ def model_card(
             model_name=repository.rpartition("/")[2],
             eval_results=None if own is None else evaluations(own, metric=metric, task=task, dataset=dataset),
             **named,
-            **({"base_model_relation": RELATION} if base else {}),
             **further,
         )
         if own is None:

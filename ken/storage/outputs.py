@@ -114,12 +114,13 @@ class _Read:
             for reader in readers(source.tensors):
                 self._files[reader.identity] = _Input(what, reader.path)
         elif isinstance(source, str | os.PathLike | Location):
-            place = place_of(source if isinstance(source, str | Location) else Path(source))
+            named = source if isinstance(source, str | Location) else Path(source)
+            place = place_of(named)
             path = place.path
             if place.address is not None:
-                if not str(source.place if isinstance(source, Location) else source).startswith(PROTOCOL):
+                if not str(named.place if isinstance(named, Location) else named).startswith(PROTOCOL):
                     self._ids[_real(path)] = _Input(what, path)
-                cached = in_cache(source)  # type: ignore[arg-type]
+                cached = in_cache(named)
                 if cached is None:
                     return
                 path = cached
