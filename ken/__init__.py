@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from ken.injection.inject import reset as reset
     from ken.injection.swap import swap as swap
     from ken.models.checkpoints.adapter_names import Adapters as Adapters
+    from ken.models.checkpoints.location import Location as Location
     from ken.models.pairing.pairing import open_pair as open_pair
     from ken.models.pairing.pairs import Pair as Pair
     from ken.pruning.plan import plan as plan
@@ -77,6 +78,7 @@ _PUBLIC = {
     "KenError": "errors",
     "KenWarning": "errors",
     "load": "api",
+    "Location": "models.checkpoints.location",
     "open_pair": "models.pairing.pairing",
     "Pair": "models.pairing.pairs",
     "plan": "pruning.plan",

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ken.injection import swap
 from ken.injection.verify import check_whole
 from ken.models.checkpoints.checkpoint import Source
+from ken.models.checkpoints.location import Location
 from ken.storage import reader as subnetwork_file
+from ken.storage.hub_subnetworks import locate_subnetwork
+from ken.storage.hub_upload import FILE, check_repository, upload
+from ken.storage.model_card import model_card
 from ken.subnetwork.subnetwork import SubnetworkData
 
 if TYPE_CHECKING:
+    import pandas as pd
     import torch
 
 
@@ -124,8 +130,136 @@ class Subnetwork(SubnetworkData):
         """
         return swap.injected(self, model)
 
+    def model_card(
+        self,
+        repository: str,
+        *,
+        file: str = FILE,
+        results: pd.DataFrame | None = None,
+        metric: str = "metric",
+        task: str = "",
+        dataset: str = "",
+        licence: str = "",
+        base_model: str = "",
+        facts: Mapping[str, Any] | None = None,
+    ) -> str:
+        """The text of a model card for the hub (README.md): metadata in YAML, then what it is and how to inject it.
 
-def load(path: str | Path) -> Subnetwork:
+        Args:
+            repository: Where it is to go, ``"user/name"``.
+            file: What the subnetwork's file is called there.
+            results: A table of `ken.sweep` or `ken.results.read`. The lines of this subnetwork become the model-index,
+                with their standard errors, all of them a table.
+            metric: What was measured, such as ``"accuracy"``.
+            task: What the model is for, as the hub calls it; by default what its class says.
+            dataset: What it was measured on.
+            licence: An identifier of the hub such as ``"apache-2.0"``; by default the fine-tuned model's, if known.
+            base_model: Hub id of the pretrained model; by default where it came from, if known. The relation to it is
+                "adapter": like one, a subnetwork is nothing without its base.
+            facts: Further metadata, as `huggingface_hub.ModelCardData` takes it: language, datasets, tags.
+
+        Returns:
+            The text.
+
+        Raises:
+            HubError: A name is none of the hub's, or the metadata cannot be written.
+            ResultsError: The results have no line of this subnetwork.
+
+        Example:
+            >>> import torch, ken
+            >>> net = ken.prune({"w": torch.ones(4, 4)}, {"w": torch.zeros(4, 4)}, 2)
+            >>> print(net.model_card("user/name", base_model="org/base").partition("library_name")[0])
+            ---
+            base_model: org/base
+            <BLANKLINE>
+        """
+        check_repository(repository, file)
+        return model_card(
+            self,
+            repository,
+            file=file,
+            results=results,
+            metric=metric,
+            task=task,
+            dataset=dataset,
+            licence=licence,
+            base_model=base_model,
+            facts=facts,
+        )
+
+    def push_to_hub(
+        self,
+        repository: str,
+        *,
+        revision: str | None = None,
+        private: bool | None = None,
+        token: str | None = None,
+        commit_message: str = "Add a subnetwork",
+        overwrite: bool = False,
+        file: str = FILE,
+        results: pd.DataFrame | None = None,
+        metric: str = "metric",
+        task: str = "",
+        dataset: str = "",
+        licence: str = "",
+        base_model: str = "",
+        facts: Mapping[str, Any] | None = None,
+    ) -> str:
+        """Put the subnetwork and its model card on the hub, in one commit; the repository is made if it is not there.
+
+        Args:
+            repository: Where to, ``"user/name"``.
+            revision: The branch; it is made if it is not there.
+            private: Whether a new repository is for its owner alone; None: as the owner's settings have it.
+            token: A token that may write, if not the one that is set (HF_TOKEN) or stored (``hf auth login``).
+            commit_message: What the commit says.
+            overwrite: Replace a README.md that ken did not write. One that ken wrote is replaced in any case.
+            file: What the file is called there; it must end in ``.ken.safetensors``.
+            results: As `model_card` takes it, and so the others.
+            metric: As `model_card` takes it.
+            task: As `model_card` takes it.
+            dataset: As `model_card` takes it.
+            licence: As `model_card` takes it.
+            base_model: As `model_card` takes it.
+            facts: As `model_card` takes it.
+
+        Returns:
+            The address of the commit.
+
+        Raises:
+            HubError: The repository may not be written, has a README.md of somebody else, or was changed meanwhile.
+            ResultsError: The results have no line of this subnetwork.
+            FormatError: The subnetwork cannot be stored.
+
+        Example:
+            ``net.push_to_hub("user/name", results=table, metric="accuracy", dataset="my texts")``, then
+            ``ken.load("user/name")`` anywhere.
+        """
+        card = self.model_card(
+            repository,
+            file=file,
+            results=results,
+            metric=metric,
+            task=task,
+            dataset=dataset,
+            licence=licence,
+            base_model=base_model,
+            facts=facts,
+        )
+        return upload(
+            self,
+            repository,
+            card,
+            file=file,
+            revision=revision,
+            private=private,
+            token=token,
+            message=commit_message,
+            overwrite=overwrite,
+        )
+
+
+def load(path: str | Path | Location) -> Subnetwork:
     """Open a subnetwork file. Only its header is read; tensors are decoded, and checked, when they are asked for.
 
     The file must stay where it is while the subnetwork is in use (`Subnetwork.in_memory` does without it); replacing
@@ -133,13 +267,17 @@ def load(path: str | Path) -> Subnetwork:
     Opening a file runs no code of it.
 
     Args:
-        path: A file that `Subnetwork.save` or ``ken prune`` has written, of format 1.
+        path: A file that `Subnetwork.save` or ``ken prune`` has written, of format 1. Or a place on the hub
+            (``"user/name"``, ``"hf://user/name@v1/net.ken.safetensors"``, a `ken.Location`): of a repository the only
+            subnetwork that it has, which alone is got. The hub is asked whether there is a newer one, unless the
+            revision is a commit hash or the hub cannot be reached.
 
     Returns:
         The subnetwork.
 
     Raises:
         FormatError: It is not a subnetwork file, is damaged, or of a newer major version.
+        HubError: The repository has no subnetwork, or several, or may not be read.
 
     Example:
         >>> import tempfile, torch, ken
@@ -148,17 +286,19 @@ def load(path: str | Path) -> Subnetwork:
         ...     load(net.save(Path(folder) / "net.ken.safetensors")) == net
         True
     """
-    return subnetwork_file.read(path, Subnetwork)
+    return subnetwork_file.read(locate_subnetwork(path), Subnetwork)
 
 
-def verify(net: Subnetwork | str | Path, pretrained: Source | None = None, *, progress: bool = True) -> Subnetwork:
+def verify(
+    net: Subnetwork | str | Path | Location, pretrained: Source | None = None, *, progress: bool = True
+) -> Subnetwork:
     """Check all that is stored against its checksums and, with a pretrained model, inject every tensor for a trial.
 
     Then the pretrained tensors must have the fingerprints that the subnetwork relies on, and the injected ones those
     that it promises. A mask and some of its entries at a time are in memory.
 
     Args:
-        net: A subnetwork, or the path of its file.
+        net: A subnetwork, or the path of its file, or its place on the hub, as `load` takes it.
         pretrained: The pretrained model, as `ken.prune` takes it.
         progress: Show a bar if it takes longer than a second.
 

@@ -31,6 +31,10 @@ class PairingError(KenError, ValueError):
     """Two checkpoints whose tensors do not belong together."""
 
 
+class HubError(PairingError):
+    """A repository of the hub that is not there, may not be read or written, or cannot be reached."""
+
+
 class RuleError(KenError, ValueError):
     """An unknown rule, or one that did not retain exactly min(k, n) entries of every row."""
 

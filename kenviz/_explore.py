@@ -14,16 +14,16 @@ if TYPE_CHECKING:
 
 
 def explore(
-    net: ken.Subnetwork | str | Path,
-    pair: PairOfModels | Study | str | Path | None = None,
-    pretrained: str | Path | None = None,
+    net: ken.Subnetwork | str | Path | ken.Location,
+    pair: PairOfModels | Study | str | Path | ken.Location | None = None,
+    pretrained: str | Path | ken.Location | None = None,
     *,
     theme: str = "auto",
 ) -> Explorer:
     """Open the linked views of a subnetwork.
 
     Args:
-        net: A subnetwork, or the path of its file.
+        net: A subnetwork, or its file, or its place on the hub.
         pair: The two models; or the fine-tuned model, as a path or hub id, with `pretrained` as another; or the
             pretrained model's path or hub id alone. Without the fine-tuned model only masks and what the subnetwork
             itself tells can be shown: the fine-tuned value of a reset entry is nowhere else.
@@ -45,9 +45,9 @@ def explore(
     """
     from kenviz.views.explorer import Explorer
 
-    if isinstance(net, str | Path):
+    if isinstance(net, str | Path | ken.Location):
         net = ken.load(net)
-    if isinstance(pair, str | Path):
+    if isinstance(pair, str | Path | ken.Location):
         if pretrained is None:
             ken.verify(net, pair)
             return Explorer(net, None, theme=theme)

@@ -121,7 +121,7 @@ def prune(
 
 @app.command()
 def plan(
-    model: Annotated[str, typer.Argument(help="Folder, config.json, .safetensors file, or hub id.")],
+    model: Annotated[str, typer.Argument(help="Folder, config.json, .safetensors file, or place on the hub.")],
     k: Annotated[str | None, typer.Option("-k", help=f"{options.K_HELP}.")] = None,
     total: Annotated[float | None, typer.Option(help="Find the k that retains about so many entries (80e6).")] = None,
     model_class: Annotated[
@@ -228,6 +228,7 @@ def view(
 ) -> None:
     """Open the Explorer of the subnetwork NET in the browser, as an app; Ctrl-C ends it."""
     require_kenviz("view")
+    from ken.storage.hub_subnetworks import locate_subnetwork
     from kenviz.app.serve import serve
 
     models = models or []
@@ -235,7 +236,7 @@ def view(
         raise KenError(f"a subnetwork belongs to two models, FINE_TUNED and PRETRAINED, got {len(models)}")
     pretrained = models[-1] if models else None
     fine_tuned = models[0] if len(models) == 2 else None
-    serve(net, fine_tuned, pretrained, ip=ip, port=port, token=token, browser=browser)
+    serve(locate_subnetwork(net), fine_tuned, pretrained, ip=ip, port=port, token=token, browser=browser)
 
 
 _INTERRUPTED = 130  # as shells have it

@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, TypeAlias
 
 import typer
 
-_MODEL = "Checkpoint folder, file of weights, or hub id."
+_MODEL = "Checkpoint folder, file of weights, or place on the hub (user/name@revision, hf://user/name@revision/path)."
 _TUNED = f"{_MODEL} Or an adapter (LoRA)."
 #: What k is; a command that takes several says so behind it.
 K_HELP = "Entries of every row (100), or share of the row (0.5 or 50%)"
 
-Net: TypeAlias = Annotated[Path, typer.Argument(help="The subnetwork file.")]
+Net: TypeAlias = Annotated[str, typer.Argument(help="The subnetwork file, or its place on the hub.")]
 Model: TypeAlias = Annotated[str, typer.Argument(help=_MODEL)]
 AnyModel: TypeAlias = Annotated[str | None, typer.Argument(help=_MODEL)]
 Tuned: TypeAlias = Annotated[str, typer.Argument(help=_TUNED)]
 Base: TypeAlias = Annotated[
     str | None,
-    typer.Argument(help="The model that it came from, likewise; an adapter may leave it out, and names it."),
+    typer.Argument(
+        help="The model that it came from, likewise; may be left out if FINE_TUNED names it (adapter, model card)."
+    ),
 ]
 Pretrained: TypeAlias = Annotated[str, typer.Argument(help="The model that it came from, likewise.")]
 Bandwidth: TypeAlias = Annotated[str, typer.Option(help="normal reference, scott, silverman, isj, or a number.")]

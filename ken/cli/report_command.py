@@ -29,7 +29,7 @@ def report(
         Path | None, typer.Option(help="What was measured: the CSV of ken sweep, or its file of results.")
     ] = None,
     metric: Annotated[str | None, typer.Option(help="What the results measure, such as accuracy.")] = None,
-    compare: Annotated[Path | None, typer.Option(help="A second subnetwork file of the same models.")] = None,
+    compare: Annotated[str | None, typer.Option(help="A second subnetwork of the same models.")] = None,
     tensors: Annotated[list[str] | None, typer.Option(help="A tensor to show in detail; may be repeated.")] = None,
     quantiles: Annotated[
         list[float] | None,

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def sweep(
-    fine_tuned: Annotated[str, typer.Argument(help="Checkpoint folder, or hub id, of a text classifier.")],
+    fine_tuned: Annotated[str, typer.Argument(help="Checkpoint folder, or place on the hub, of a text classifier.")],
     pretrained: options.Pretrained,
     texts: Annotated[Path, typer.Option(help="CSV file of held-out texts with their labels.")],
     k: Annotated[
@@ -34,7 +34,9 @@ def sweep(
     label_column: Annotated[
         str, typer.Option(help="The column of the labels: numbers, or the model's names.")
     ] = "label",
-    tokenizer: Annotated[str | None, typer.Option(help="Folder or hub id, if not that of FINE_TUNED.")] = None,
+    tokenizer: Annotated[
+        str | None, typer.Option(help="Folder or place on the hub, if not that of FINE_TUNED.")
+    ] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Texts at a time.")] = 64,
     max_length: Annotated[int, typer.Option(min=1, help="Longer texts are cut off after so many tokens.")] = 128,
     exclude: options.Exclude = None,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 
 import numpy as np
 
@@ -93,7 +93,7 @@ def _provenance(model: Checkpoint, seen: Mapping[str, Reference] | None) -> Prov
     tensors = {name: model.entries(name) for name in model.tensors if name not in model.tied}
     whole = [] if seen is None else [seen.get(name) or entries.reference(name) for name, entries in tensors.items()]
     count = sum(entries.count for entries in tensors.values())
-    return Provenance(model.source, len(tensors), count, fingerprint=of_model(whole))
+    return Provenance(model.source, len(tensors), count, fingerprint=of_model(whole), **asdict(model.origin))
 
 
 def planned(pairing: Pairing, name: str, reason: str) -> tuple[Outline, Reference | None]:

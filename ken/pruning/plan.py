@@ -14,6 +14,8 @@ from ken.models.checkpoints import quantised, unmerged
 from ken.models.checkpoints.architecture import build_class
 from ken.models.checkpoints.checkpoint import read
 from ken.models.checkpoints.checkpoint_files import CONFIG, INDEX, WEIGHTS
+from ken.models.checkpoints.hub import config_of
+from ken.models.checkpoints.location import Location, place_of
 from ken.models.checkpoints.safetensors_file import Reader
 from ken.models.pairing.rows import K, row_budget, row_shape
 from ken.models.tensors.tensor_bytes import dtype_name
@@ -26,8 +28,8 @@ if TYPE_CHECKING:
     from transformers import PreTrainedConfig
 
 #: What a plan can be made for: a configuration, a module (on any device, meta included), a state dict, a folder or
-#: file, a config.json, or the id of a model whose configuration the hub, or its cache, has.
-Planned: TypeAlias = "PreTrainedConfig | torch.nn.Module | Mapping[str, torch.Tensor] | str | Path"
+#: file, a config.json, or a place on the hub, of which the configuration alone is got.
+Planned: TypeAlias = "PreTrainedConfig | torch.nn.Module | Mapping[str, torch.Tensor] | str | Path | Location"
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,8 +128,8 @@ def plan(
 
     Args:
         model: A configuration, a module (on any device, meta included), a state dict, a checkpoint folder or file, a
-            config.json, or the id of a model whose configuration the hub, or its cache, has. A configuration is built
-            without memory, on torch's meta device.
+            config.json, or a place on the hub (as `ken.prune` takes it), of which the configuration alone is got. A
+            configuration is built without memory, on torch's meta device.
         k: As in `ken.prune`.
         total: Instead of k, about how many entries to retain of the whole model.
         include: As in `ken.prune`.
@@ -207,8 +209,8 @@ def _k_for(total: float, tensors: Sequence[_Shape], selection: Selection) -> int
 def _shapes(model: Planned, model_class: str | None) -> Iterator[_Shape]:
     import torch
 
-    if isinstance(model, str | Path):
-        path = Path(model)
+    if isinstance(model, str | Path | Location):
+        path = config_of(model) or place_of(model).path
         _refuse_subnetwork(path)
         has_weights = path.is_file() and path.suffix in (".safetensors", ".bin", ".gguf")
         has_weights = has_weights or (path / WEIGHTS).is_file() or (path / INDEX).is_file()
@@ -216,7 +218,7 @@ def _shapes(model: Planned, model_class: str | None) -> Iterator[_Shape]:
             checkpoint = read(path)
             model = {name: tensor for name, tensor in checkpoint.tensors.items() if name not in checkpoint.tied}
         else:
-            model = _built(_config(str(model)), model_class)
+            model = _built(_config(str(path)), model_class)
     elif not isinstance(model, torch.nn.Module | Mapping):
         model = _built(model, model_class)
     if isinstance(model, torch.nn.Module):
@@ -251,7 +253,7 @@ def _refuse_subnetwork(path: Path) -> None:
 
 
 def _config(source: str) -> PreTrainedConfig:
-    """The configuration in a folder or a file, or that of a model on the hub."""
+    """The configuration in a folder or a file."""
     import transformers
 
     path = Path(source)

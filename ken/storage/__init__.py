@@ -3,6 +3,8 @@
 schema, records      what the JSON of a file may say; from and to objects
 reader, writer       the file; tensors are decoded when they are asked for (`lazy_tensors`)
 mask_codec …         masks, values (`value_codec`, `spools`) and other files (`model_files`) as bytes, with `zstd_codec`
+hub_subnetworks      which file of a repository is meant; `hub_upload` puts one there
+model_card           what is said of it there, with `card_results` and `card_text`
 info                 what a file holds, in words
 result_lines         the lines of another file, that of `ken.results`
 outputs              refuses to write over what is read; `file_kinds`: what a file holds

@@ -4,31 +4,33 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 from ken.errors import printable
+from ken.models.checkpoints.location import Named
 from ken.models.pairing.relation import Relation
 from ken.models.tensors.tensor_bytes import dtype_named
+from ken.storage.hub_subnetworks import locate_subnetwork
 from ken.storage.lazy_tensors import Lazy, outline
 from ken.storage.reader import read
 from ken.storage.schema import CarriedRecord, PrunedRecord
-from ken.subnetwork.subnetwork import SubnetworkData
+from ken.subnetwork.subnetwork import Provenance, SubnetworkData
 
 
-def describe(path: str | Path) -> dict[str, Any]:
-    """What is in a subnetwork file, as plain data that JSON can hold; sizes are in bytes.
+def describe(path: Named) -> dict[str, Any]:
+    """What is in a subnetwork file, on the disk or on the hub, as plain data that JSON can hold; sizes are in bytes.
 
     Raises `FormatError` if it is none. Only the header is read: `ken.verify` says whether the rest is whole.
     """
+    path = locate_subnetwork(path)
     net = read(path, SubnetworkData)
     assert isinstance(net.tensors, Lazy)
     tensors = [_tensor(record) for record in net.tensors.records.values()]
     pruned = [tensor for tensor in tensors if tensor["status"] != "carried"]
     recipe = net.recipe
     return {
-        "file": Path(path).name,
-        "size": Path(path).stat().st_size,
+        "file": path.name,
+        "size": path.stat().st_size,
         "size_dense": sum(tensor["size_dense"] for tensor in tensors),
         "recipe": {
             "rule": recipe.rule,
@@ -137,9 +139,10 @@ def _tensor(record: PrunedRecord | CarriedRecord) -> dict[str, Any]:
 
 
 def _model_text(model: dict[str, Any]) -> str:
+    origin = Provenance(**model).origin
     return (
         f"{model['source']}: {model['tensors']} tensors, {model['entries']:,} entries, "
-        f"fingerprint {model['fingerprint']}"
+        f"fingerprint {model['fingerprint']}{f'; {origin}' if origin else ''}"
     )
 
 

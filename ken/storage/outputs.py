@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 from ken.errors import OutputError
 from ken.models.adapters.sources import base_named
 from ken.models.checkpoints.adapter_names import Adapters
-from ken.models.checkpoints.hub import an_id, in_cache
+from ken.models.checkpoints.hub import in_cache
+from ken.models.checkpoints.location import PROTOCOL, Location, place_of
 from ken.storage.atomic_files import check_new_folder, check_place
 from ken.storage.file_kinds import FOLDER, RESULTS, kind_of
 from ken.storage.lazy_tensors import readers
@@ -112,11 +113,14 @@ class _Read:
         if isinstance(source, SubnetworkData):
             for reader in readers(source.tensors):
                 self._files[reader.identity] = _Input(what, reader.path)
-        elif isinstance(source, str | os.PathLike):
-            path = Path(source)
-            if not path.exists() and isinstance(source, str) and an_id(source):
-                self._ids[_real(path)] = _Input(what, path)
-                cached = in_cache(source)
+        elif isinstance(source, str | os.PathLike | Location):
+            named = source if isinstance(source, str | Location) else Path(source)
+            place = place_of(named)
+            path = place.path
+            if place.address is not None:
+                if not str(named.place if isinstance(named, Location) else named).startswith(PROTOCOL):
+                    self._ids[_real(path)] = _Input(what, path)
+                cached = in_cache(named)
                 if cached is None:
                     return
                 path = cached

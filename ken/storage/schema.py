@@ -15,7 +15,7 @@ from ken.errors import FormatError
 from ken.models.tensors.tensor_bytes import digest
 
 #: Major and minor version of the format. Readers of the same major version can read the file.
-VERSION = (1, 2)
+VERSION = (1, 3)
 #: A longer file is kept in parts.
 LONGEST_PART = 2**26
 #: Keys of the container's metadata.
@@ -121,6 +121,10 @@ class ModelRecord(_Part):
     tensors: Count
     entries: Count
     fingerprint: Annotated[str, Field(pattern=r"^([0-9a-f]{32})?$")]
+    hub_id: Text = ""
+    revision: Text = ""
+    commit: Text = ""
+    licence: Text = ""
 
 
 class ArchitectureRecord(_Part):

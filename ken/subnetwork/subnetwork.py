@@ -68,12 +68,32 @@ class Recipe:
 
 @dataclass(frozen=True, slots=True)
 class Provenance:
-    """Which model one side was: what it was read from, how much there is, and one fingerprint for all tensors."""
+    """Which model one side was: what it was read from, how much there is, and one fingerprint for all tensors.
+
+    Where it came from, as far as that is known: repository of the hub, revision as it was asked for, commit, licence by
+    the model card. These say nothing about the values, and make no difference to whether two are equal.
+    """
 
     source: str = ""
     tensors: int = 0
     entries: int = 0
     fingerprint: str = ""
+    hub_id: str = field(default="", compare=False)
+    revision: str = field(default="", compare=False)
+    commit: str = field(default="", compare=False)
+    licence: str = field(default="", compare=False)
+
+    @property
+    def origin(self) -> str:
+        """Where it came from, in words; empty if nothing is known.
+
+        >>> Provenance(hub_id="user/name", revision="v1", commit="0123abcd", licence="mit").origin
+        'user/name on the hub, revision v1, commit 0123abcd, licence mit'
+        """
+        parts = [f"{self.hub_id} on the hub" if self.hub_id else ""]
+        named = (("revision", self.revision), ("commit", self.commit), ("licence", self.licence))
+        parts += [f"{name} {value}" if value else "" for name, value in named]
+        return ", ".join(filter(None, parts))
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -222,6 +242,11 @@ class SubnetworkData(Mapping[str, "RetainedTensor | CarriedTensor"]):
             f"Subnetwork(rule={self.recipe.rule!r}, k={self.recipe.k!r}: {self.retained:,} of {self.entries:,} "
             f"entries retained; {pruned} tensors pruned, {len(self) - pruned} carried"
             f"{'; the models do not differ in what was pruned' if self.unchanged else ''}{self._much()})"
+            + "".join(
+                f"\n  {side}: {printable(model.origin)}"
+                for side, model in (("fine-tuned", self.fine_tuned), ("pretrained", self.pretrained))
+                if model.origin
+            )
             + "".join(f"\n  note: {printable(note)}" for note in self.notes)
         )
 

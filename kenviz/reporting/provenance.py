@@ -28,6 +28,7 @@ def facts(net: ken.Subnetwork, data: ReportData) -> list[tuple[str, str]]:
         ("carried by pattern", visible(", ".join(recipe.exclude)) or "nothing"),
         ("model class", visible(data.models.model_class or "not recorded")),
         ("size of the update", "not recorded" if net.relation is None else str(net.relation)),
+        *((f"origin of the {side} model", visible(model.origin)) for side, model in _sides(net) if model.origin),
         *(("note", visible(note)) for note in data.notes),
         ("subnetwork made with", _versions(recipe.versions)),
         ("report made with", _versions(data.written_with)),
@@ -42,6 +43,10 @@ def models(data: ReportData) -> list[tuple[str, str, int, int, str]]:
         (name, visible(model.source) or unknown, model.tensors, model.entries, model.fingerprint or unknown)
         for name, model in (("fine-tuned", data.models.fine_tuned), ("pretrained", data.models.pretrained))
     ]
+
+
+def _sides(net: ken.Subnetwork) -> tuple[tuple[str, Any], ...]:
+    return ("fine-tuned", net.fine_tuned), ("pretrained", net.pretrained)
 
 
 def python(net: ken.Subnetwork, arguments: Mapping[str, Any]) -> str:

@@ -10,13 +10,25 @@ from typing import TYPE_CHECKING, Any
 
 from ken.errors import FormatError, PairingError, in_brief
 from ken.models.adapters import merging, skeleton
-from ken.models.adapters.sources import WITHOUT_BASE, base_of, check_kind, folders_of, is_adapter, live, settings_of
+from ken.models.adapters.sources import (
+    WITHOUT_BASE,
+    base_by_card,
+    base_of,
+    check_kind,
+    folders_of,
+    is_adapter,
+    live,
+    origin_of_adapters,
+    settings_of,
+)
 from ken.models.checkpoints import quantised
 from ken.models.checkpoints.adapter_names import Adapters
 from ken.models.checkpoints.architecture import Architecture, ModelClass
 from ken.models.checkpoints.checkpoint import Checkpoint, Source, TunedSource, architecture_of, read
 from ken.models.checkpoints.checkpoint_files import OnDisk
 from ken.models.checkpoints.hub import locate
+from ken.models.checkpoints.location import Location, Named, place_of
+from ken.models.checkpoints.origins import origin_of_module
 from ken.models.checkpoints.other_files import gather
 from ken.models.checkpoints.wrappers import unwrapped
 
@@ -47,7 +59,7 @@ def read_pair(fine_tuned: TunedSource, pretrained: Source | None) -> tuple[Check
     """
     if not is_adapter(fine_tuned):
         if pretrained is None:
-            raise PairingError(WITHOUT_BASE)
+            return _with_carded_base(fine_tuned)
         return read(fine_tuned), read(pretrained)  # type: ignore[arg-type]
     try:
         import peft  # noqa: F401
@@ -69,6 +81,16 @@ def read_pair(fine_tuned: TunedSource, pretrained: Source | None) -> tuple[Check
     return replace(merged, notes=(*merged.notes, note)), theirs
 
 
+def _with_carded_base(fine_tuned: TunedSource) -> tuple[Checkpoint, Checkpoint]:
+    """A model and the base that its card names, with a note that says so."""
+    if not isinstance(fine_tuned, str | Path | Location):
+        raise PairingError(WITHOUT_BASE)
+    base = base_by_card(fine_tuned)
+    theirs = read(base)
+    note = f"the pretrained model is the base_model that the model card names: {place_of(base).text}"
+    return read(fine_tuned), replace(theirs, notes=(*theirs.notes, note))
+
+
 class _InPiecesError(PairingError):
     """An adapter changes a tensor that the files of its base have in pieces."""
 
@@ -77,10 +99,10 @@ def _loaded(base: Source, checkpoint: Checkpoint) -> torch.nn.Module:
     """The base as a module of transformers, in the dtypes of its files."""
     import transformers
 
-    if checkpoint.architecture is None or not isinstance(base, str | Path):
+    if checkpoint.architecture is None or not isinstance(base, str | Path | Location):
         raise PairingError("the adapter changes what the base has in pieces; give the base as a module")
     cls = getattr(transformers, checkpoint.architecture.class_name)
-    return cls.from_pretrained(str(locate(base)), dtype="auto")
+    return cls.from_pretrained(str(locate(base)), dtype="auto", variant=place_of(base).variant or None)
 
 
 def _of_live(model: Any) -> Checkpoint:
@@ -108,7 +130,7 @@ def _base_of_live(model: Any) -> Checkpoint:
     """What a live model of PEFT was before its adapters."""
     inner = model.get_base_model()
     source = f"the base of the live {type(model).__name__}"
-    return replace(_named(read(merging.unadapted(inner)), inner), source=source)
+    return replace(_named(read(merging.unadapted(inner)), inner), source=source, origin=origin_of_module(inner))
 
 
 def _named(checkpoint: Checkpoint, inner: torch.nn.Module) -> Checkpoint:
@@ -121,7 +143,7 @@ def _named(checkpoint: Checkpoint, inner: torch.nn.Module) -> Checkpoint:
     )
 
 
-def _on_base(source: str | Path | Adapters, base_source: Source, base: Checkpoint) -> Checkpoint:
+def _on_base(source: Named | Adapters, base_source: Source, base: Checkpoint) -> Checkpoint:
     """The adapters of some folders on a base."""
     folders = folders_of(source)
     settings = [settings_of(folder) for folder in folders.values()]
@@ -187,6 +209,7 @@ def _on_base(source: str | Path | Adapters, base_source: Source, base: Checkpoin
         module=None,
         live=False,
         config=architecture.config if architecture else base.config,
+        origin=origin_of_adapters(source, folders),
         notes=(
             *base.notes,
             *filter(None, [_note(folders, changed), _missing(missing), _homeless(model, tensors, empty)]),

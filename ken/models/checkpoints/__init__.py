@@ -1,6 +1,9 @@
 """One model, whatever it is in: a module, a state dict, a file, a folder, an id of the hub.
 
 checkpoint           the model, read; from `checkpoint_files` (with `safetensors_file`, `hub`, `links`) or from memory
+location             what names a place, taken apart
+hub_files            which files of a repository make up a model; `hub_errors`: what went wrong, in words
+origins              which repository, commit and licence a model came from, and the base that its card names
 wrappers, ties       what is looked through, and which names are of one tensor (with `vocabularies`)
 quantised, unmerged  what is refused, since its tensors are no weights
 dequantised          codes that are read as plain values all the same

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ken.errors import PairingError
+from ken.models.checkpoints.location import Location
 
 
 @dataclass(frozen=True)
@@ -14,7 +15,7 @@ class Adapters:
     """Several adapters of one base, merged together; or one, with a weight.
 
     Attributes:
-        folders: Folder or hub id of each adapter, by a name of your own.
+        folders: Folder, hub id or `ken.Location` of each adapter, by a name of your own.
         weights: What the change of an adapter is multiplied by, by that name; 1.0 where none is given.
 
     Example:
@@ -22,7 +23,7 @@ class Adapters:
         {'style': 0.5}
     """
 
-    folders: Mapping[str, str | Path]
+    folders: Mapping[str, str | Path | Location]
     weights: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

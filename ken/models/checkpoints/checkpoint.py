@@ -15,6 +15,9 @@ from ken.models.checkpoints.adapter_names import Adapters
 from ken.models.checkpoints.architecture import Architecture
 from ken.models.checkpoints.checkpoint_files import OnDisk, entries_of, open_path, renamed
 from ken.models.checkpoints.dequantised import gguf_file, table
+from ken.models.checkpoints.hub import locate, note_of
+from ken.models.checkpoints.location import Location, place_of
+from ken.models.checkpoints.origins import Origin, origin_of, origin_of_module
 from ken.models.checkpoints.ties import tie
 from ken.models.checkpoints.vocabularies import vocabularies
 from ken.models.checkpoints.wrappers import looked_through, plain_names, unwrapped
@@ -25,8 +28,8 @@ if TYPE_CHECKING:
     import torch
     import transformers
 
-#: What stands for a model: a live module, its state dict, a file of weights, a checkpoint folder, or a hub id.
-Source: TypeAlias = "torch.nn.Module | Mapping[str, torch.Tensor] | str | Path"
+#: What stands for a model: a live module, its state dict, weights, a checkpoint folder, a place on the hub.
+Source: TypeAlias = "torch.nn.Module | Mapping[str, torch.Tensor] | str | Path | Location"
 #: What stands for the fine-tuned model of a pair: an adapter's folder or hub id is a path, too.
 TunedSource: TypeAlias = "Source | Adapters"
 
@@ -45,7 +48,7 @@ class Checkpoint:
     knows its class: it may be written in another layout than this. notes are sentences about what was guessed, looked
     through or passed over when the source was read. live: it is a module in memory, which has all its tensors; any
     other checkpoint may lack some. vocabularies are names of tensors with a row for every word, as far as a live module
-    tells them. config is the configuration, empty if unknown.
+    tells them. config is the configuration, empty if unknown. origin says which repository and commit it came from.
     """
 
     tensors: Mapping[str, torch.Tensor]
@@ -63,6 +66,7 @@ class Checkpoint:
     live: bool = False
     vocabularies: frozenset[str] = frozenset()
     config: Mapping[str, Any] = field(default_factory=dict)
+    origin: Origin = field(default_factory=Origin)
 
     def renamed(self, names: Mapping[str, str]) -> Checkpoint:
         """The same with other names, given as a mapping from those here; it says so in its notes."""
@@ -110,7 +114,7 @@ def read(source: Source) -> Checkpoint:
 
     if isinstance(source, torch.nn.Module):
         return _read_module(source)
-    if isinstance(source, str | Path):
+    if isinstance(source, str | Path | Location):
         return _read_path(source)
     if isinstance(source, Mapping):
         return _read_state_dict(source)
@@ -156,6 +160,7 @@ def _read_module(module: torch.nn.Module) -> Checkpoint:
         live=True,
         vocabularies=frozenset(plain.get(name, name) for name in vocabularies(module)),
         config=dict(config),
+        origin=origin_of_module(module),
     )
 
 
@@ -173,14 +178,13 @@ def _origin(module: torch.nn.Module) -> str:
     return f"{type(module).__name__} {came_from}".rstrip()
 
 
-def _read_path(source: str | Path) -> Checkpoint:
-    from ken.models.checkpoints.hub import locate
-
-    path = locate(source)
-    kind = "model" if path != Path(source) else "folder" if path.is_dir() else "file"
-    where = f"{kind} {source if kind == 'model' else path.resolve().name}"
-    folder = gguf_file.opened(path) if gguf_file.is_gguf(path) else table.opened(open_path(path), where)
-    notes = (*folder.notes, *_weights(folder.tensors, folder.config, where))
+def _read_path(source: str | Path | Location) -> Checkpoint:
+    path, place = locate(source), place_of(source)
+    chosen = {"variant": place.variant} if place.variant else {}
+    kind = "model" if place.address is not None else "folder" if path.is_dir() else "file"
+    where = f"{kind} {path.resolve().name if place.address is None else place.address.name}"
+    folder = gguf_file.opened(path) if gguf_file.is_gguf(path) else table.opened(open_path(path, **chosen), where)
+    notes = (*folder.notes, note_of(place), *_weights(folder.tensors, folder.config, where))
     architecture, prefix = None, ""
     classes = (folder.config or {}).get("architectures") or ()
     if folder.config is not None and classes and isinstance(classes[0], str):
@@ -205,6 +209,7 @@ def _read_path(source: str | Path) -> Checkpoint:
         notes=tuple(filter(None, [*notes, looked_through(plain, folder.tensors), *ties])),
         left=folder.left,
         config=folder.config or {},
+        origin=origin_of(place, path),
     )
 
 

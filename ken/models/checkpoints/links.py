@@ -31,9 +31,24 @@ def leads_out(folder: Path, name: str) -> bool:
     file, here = (folder / name).resolve(), folder.resolve()
     if file.is_relative_to(here):
         return False
-    if len(here.parents) > 1 and here.parent.name == "snapshots" and file.parent == here.parents[1] / "blobs":
+    snapshot = snapshot_around(here)
+    if snapshot is not None and file.parent == snapshot.parents[1] / "blobs":
         return False  # the folder is in a cache itself
     return not any(_of_a_model(file, cache) for cache in _caches())
+
+
+def snapshot_around(path: Path) -> Path | None:
+    """The folder of one commit that a file or folder lies in, or is, as caches of the hub are laid out; None elsewhere.
+
+    >>> snapshot_around(Path("hub/models--org--name/snapshots/0123abcd/unet")).name
+    '0123abcd'
+    >>> snapshot_around(Path("models/name")) is None
+    True
+    """
+    for folder in (path, *path.parents):
+        if folder.parent.name == "snapshots" and len(folder.parents) > 2 and folder.parents[1].name:
+            return folder
+    return None
 
 
 def _of_a_model(file: Path, cache: Path) -> bool:
