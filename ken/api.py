@@ -232,8 +232,10 @@ class Subnetwork(SubnetworkData):
             FormatError: The subnetwork cannot be stored.
 
         Example:
-            ``net.push_to_hub("user/name", results=table, metric="accuracy", dataset="my texts")``, then
-            ``ken.load("user/name")`` anywhere.
+            ```python
+            net.push_to_hub("user/name", results=table, metric="accuracy", dataset="my texts")
+            ken.load("user/name")  # anywhere
+            ```
         """
         card = self.model_card(
             repository,

@@ -254,7 +254,8 @@ class _OneModel:
     def __init__(self, whole: Subnetwork, pair: WholePair) -> None:
         self._whole = whole
         self._reset = self._current = nothing_retained(whole, pair)
-        self._model: Any = inject(self._reset, pair.pretrained)
+        pretrained: Any = pair.pretrained
+        self._model: Any = inject(self._reset, pretrained)
 
     def holding(self, net: Subnetwork) -> Any:
         """The model, after it has been given the subnetwork."""

@@ -20,6 +20,7 @@ from ken.injection.stand_ins import find_stand_ins, stand_in
 from ken.models.adapters.adapted import read_pair
 from ken.models.checkpoints.architecture import build
 from ken.models.checkpoints.checkpoint import Checkpoint, Source, TunedSource, read
+from ken.models.checkpoints.location import Location
 from ken.models.checkpoints.wrappers import unwrapped
 from ken.models.pairing import weight_names
 from ken.models.pairing.pairing import match
@@ -36,7 +37,9 @@ if TYPE_CHECKING:
 @overload
 def inject(net: SubnetworkData, pretrained: torch.nn.Module) -> torch.nn.Module: ...
 @overload
-def inject(net: SubnetworkData, pretrained: Mapping[str, torch.Tensor] | str | Path) -> dict[str, torch.Tensor]: ...
+def inject(
+    net: SubnetworkData, pretrained: Mapping[str, torch.Tensor] | str | Path | Location
+) -> dict[str, torch.Tensor]: ...
 def inject(net: SubnetworkData, pretrained: Source) -> torch.nn.Module | dict[str, torch.Tensor]:
     """A new model: retained and carried entries from the subnetwork, everything else from the pretrained model.
 

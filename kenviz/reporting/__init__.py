@@ -1,7 +1,7 @@
 """The report: one HTML file that opens on any computer, without a kernel or a network.
 
-net, pair ──► contents (all that is measured) ──► report_data (its numbers: schema) ──► JSON
-                        └─► drawings, interactive map ──────────► page ◄──┘ sentences, tables
+net, pair ──► contents (all that is measured) ──► numbers (as data: schema) ──► JSON
+                        └─► drawings, interactive map ──────► page ◄──┘ sentences, tables
 
 schema          of `fields`: the main numbers (`summary`), lines of tables (`table_lines`), and all the rest
 documentation   questions of model cards and of the AI Act, with what is known
@@ -21,8 +21,8 @@ from ken.storage import PAGE, REPORT_DATA, check_outputs, models_of, write_texts
 from kenviz.reporting.collect import SECTIONS as SECTIONS
 from kenviz.reporting.collect import Contents, choose, gather, steps
 from kenviz.reporting.documentation import read_facts
+from kenviz.reporting.numbers import build
 from kenviz.reporting.render import render
-from kenviz.reporting.report_data import build
 from kenviz.reporting.results import read as read_results
 from kenviz.reporting.sampling import QUANTILES
 from kenviz.reporting.schema import ReportData

@@ -61,7 +61,7 @@ class Part(BaseModel):
 
 def said(says: str, unit: str = "", null: str = "", **more: Any) -> Any:
     """A field with what it says, its unit, and why it is null where it is."""
-    notes = {name: text for name, text in (("unit", unit), ("null", null)) if text}
+    notes: Any = {name: text for name, text in (("unit", unit), ("null", null)) if text}
     return Field(description=says, json_schema_extra=notes, **more)
 
 

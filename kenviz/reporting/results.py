@@ -100,7 +100,9 @@ def read(results: pd.DataFrame | str | Path, net: ken.Subnetwork, metric: str = 
                 metric=float(value),
                 standard_error=float(error),
                 difference_error=float(loss_error),
-                further_metrics=group[further].astype(float).mean().to_dict(),
+                further_metrics={
+                    str(name): float(value) for name, value in group[further].astype(float).mean().items()
+                },
                 seeds=int(group["seed"].nunique()),
             )
         )

@@ -271,7 +271,8 @@ def _meanings(kind: type[Part], at: str) -> Iterator[tuple[str, tuple[str, str, 
         notes = field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
         yield f"{at}{name}", (field.description or "", str(notes.get("unit", "")), str(notes.get("null", "")))
         for inside in parts_of(field.annotation):
-            many = {list: "[]", dict: ".*"}.get(get_origin(field.annotation) or object, "")
+            origin: Any = get_origin(field.annotation)
+            many = "[]" if origin is list else ".*" if origin is dict else ""
             yield from _meanings(inside, f"{at}{name}{many}.")
 
 

@@ -138,7 +138,7 @@ def _steps(parts: list[Group], ways: list[str], seeds: list[int]) -> list[tuple[
     if "without" in ways:
         steps += [(Intervention("without", group.name, group.fingerprint), group) for group in parts]
     steps += [
-        (Intervention("control", group.name, group.fingerprint, seed), group) for seed in seeds for group in parts
+        (Intervention("control", group.name, group.fingerprint, seed=seed), group) for seed in seeds for group in parts
     ]
     return [*steps, (Intervention("pretrained"), None), *only]
 
@@ -173,8 +173,8 @@ class _Ablation:
             return self._evaluated(key)
         if key.way == "control":
             return self._control(key, group)
-        there, back = (live.reset, live.retain) if key.way == "without" else (live.retain, live.reset)
-        return self._between(key, lambda: there(group.parts), lambda: back(group.parts))
+        change, undo = (live.reset, live.retain) if key.way == "without" else (live.retain, live.reset)
+        return self._between(key, lambda: change(group.parts), lambda: undo(group.parts))
 
     def _control(self, key: Intervention, group: Group) -> Outcome:
         drawn = drawn_elsewhere(self._live.shapes, group, key.seed)
@@ -184,12 +184,12 @@ class _Ablation:
             return outcome
         return self._between(key, lambda: self._live.reset(drawn), lambda: self._live.retain(drawn))
 
-    def _between(self, key: Intervention, there: Callable[[], None], back: Callable[[], None]) -> Outcome:
-        there()
+    def _between(self, key: Intervention, change: Callable[[], None], undo: Callable[[], None]) -> Outcome:
+        change()
         try:
             return self._evaluated(key)
         finally:
-            back()
+            undo()
 
     def _evaluated(self, key: Intervention) -> Outcome:
         versions = self._live.versions()

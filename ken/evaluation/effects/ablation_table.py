@@ -44,8 +44,7 @@ def tabled(outcomes: Sequence[tuple[Outcome, Group | None]], entries: int, confi
         line: dict[str, Any] = {"way": way, "group": name, "seed": seed, "entries": size, "share": size / entries}
         line |= {"metric": outcome.metric, "standard_error": outcome.standard_error, "loss": outcome.loss}
         for kind, one in (("metric", _metric), ("loss", _loss)):
-            found_difference = NOTHING_KNOWN if base is None else one(outcome, base, confidence, together=together)
-            mean, *rest = found_difference
+            mean, *rest = NOTHING_KNOWN if base is None else one(outcome, base, confidence, together=together)
             line |= {f"{kind}_difference": mean}
             line |= {f"{kind}_{name}": value for name, value in zip(("error", "low", "high", "p"), rest, strict=True)}
         lines.append({**line, **outcome.metrics, "metric_p_holm": math.nan, "loss_p_holm": math.nan})

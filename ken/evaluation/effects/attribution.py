@@ -223,7 +223,7 @@ class Attribution(Mapping[str, "NDArray[np.float32]"]):
         """
         from ken.evaluation.effects import attribution_file
 
-        return attribution_file.save(self, path)
+        return attribution_file.save(self.arrays, {name: getattr(self, name) for name in attribution_file.FIELDS}, path)
 
     @classmethod
     def load(cls, path: str | Path) -> Attribution:

@@ -3,36 +3,35 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ken.errors import EffectsError, FormatError
 from ken.models.checkpoints.safetensors_file import Reader, Writer
 from ken.storage.atomic_files import replacing
 
-if TYPE_CHECKING:
-    from ken.evaluation.effects.attribution import Attribution
-
 _FORMAT = "ken.attribution"
 _VERSION = "1"
-_NUMBERS = ("pretrained_loss", "fine_tuned_loss", "steps", "item_count", "fingerprint", "config", "notes")
+#: What is known of an attribution besides its arrays.
+FIELDS = ("pretrained_loss", "fine_tuned_loss", "steps", "item_count", "fingerprint", "config", "notes")
 
 
-def save(attribution: Attribution, path: str | Path) -> Path:
-    """See `ken.Attribution.save`."""
+def save(arrays: Mapping[str, NDArray[np.float32]], about: Mapping[str, Any], path: str | Path) -> Path:
+    """Write arrays, and what is to be known of them. See `ken.Attribution.save`."""
     path = Path(path)
     if path.exists() and path.stat().st_size and not _is_one(path):
         raise EffectsError(f"{path} holds something else than an attribution; give another name, or remove it")
-    about = json.dumps({name: getattr(attribution, name) for name in _NUMBERS})
-    metadata = {_FORMAT: _VERSION, "about": about}
-    shapes = {name: array.shape for name, array in attribution.items()}
+    metadata = {_FORMAT: _VERSION, "about": json.dumps({name: about[name] for name in FIELDS})}
+    shapes = {name: array.shape for name, array in arrays.items()}
     with replacing(path) as file:
         writer = Writer(file, shapes, metadata)
-        for name, array in attribution.items():
+        for name, array in arrays.items():
             flat = np.ascontiguousarray(array, "<f4").reshape(-1)
-            writer.add(name, "F32", array.shape, [memoryview(flat).cast("B")] if flat.size else [])
+            writer.add(name, "F32", array.shape, [flat.view(np.uint8).data])
         writer.finish(metadata)
     return path
 
@@ -44,7 +43,7 @@ def load(path: str | Path) -> dict[str, Any]:
         raise FormatError(f"{path} is no attribution that this version can read")
     try:
         about = json.loads(reader.metadata["about"])
-        fields = {name: about[name] for name in _NUMBERS}
+        fields = {name: about[name] for name in FIELDS}
     except (KeyError, ValueError, TypeError) as error:
         raise FormatError(f"{path} is damaged: its header does not say what it is about ({error})") from None
     for name in reader.names:

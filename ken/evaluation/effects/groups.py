@@ -32,7 +32,7 @@ class Part:
         index: (indices,) int64.
 
     Example:
-        >>> Part("w", (4, 3), 0, np.array([1, 2])).entries
+        >>> Part("w", (4, 3), axis=0, index=np.array([1, 2])).entries
         6
     """
 
@@ -152,7 +152,7 @@ def _by_head(shapes: Mapping[str, tuple[int, ...]], config: Mapping[str, Any] | 
             group = f"{_short(tensor_roles.stack(name))}layer {layer} head {head}"
             if _shares_keys(config) and role in {"key", "value"}:
                 group = f"{_short(tensor_roles.stack(name))}layer {layer} key head {head}"
-            members.setdefault(group, []).append(Part(name, shape, axis, np.flatnonzero(heads.group == number)))
+            members.setdefault(group, []).append(Part(name, shape, axis, index=np.flatnonzero(heads.group == number)))
     if not members:
         raise BudgetError("no attention heads are known of these models: their sizes are read from a configuration")
     return [Group(name, tuple(parts)) for name, parts in members.items()]

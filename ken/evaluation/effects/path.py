@@ -87,7 +87,7 @@ class Path:
             with self._asking():
                 for batch in self._task.batches:
                     losses, _ = self._task.ask_batch(self._live.module, batch)
-                    (losses.sum() / items).backward()  # type: ignore[no-untyped-call]
+                    (losses.sum() / items).backward()
                     done()
             self._give(take, weight)
 
@@ -96,7 +96,7 @@ class Path:
         for at, weight in self._points(steps):
             self._move(at)
             with self._asking():
-                self._task.ask_batch(self._live.module, batch)[0].mean().backward()  # type: ignore[no-untyped-call]
+                self._task.ask_batch(self._live.module, batch)[0].mean().backward()
             self._give(take, weight)
 
     def loss_of(self, batch: Any, at: float) -> float:

@@ -137,7 +137,7 @@ class Task:
         order, batches = _by_length(taking, texts, batch_size)
 
         def ask(model: Any, batch: tuple[Any, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
-            encoded, wanted = (part.to(_device(model)) for part in batch)
+            encoded, wanted = batch[0].to(_device(model)), batch[1].to(_device(model))
             logits = model(**encoded).logits.float()
             return torch.nn.functional.cross_entropy(logits, wanted, reduction="none"), logits.argmax(dim=1) == wanted
 
@@ -186,10 +186,10 @@ class Task:
         def ask(model: Any, encoded: Any) -> tuple[torch.Tensor, torch.Tensor]:
             encoded = encoded.to(_device(model))
             logits = model(**encoded, use_cache=False).logits[:, :-1].float()
-            there = encoded["attention_mask"][:, 1:].bool() & encoded["attention_mask"][:, :-1].bool()
-            wanted = encoded["input_ids"][:, 1:].masked_fill(~there, _IGNORED)
+            counted = encoded["attention_mask"][:, 1:].bool() & encoded["attention_mask"][:, :-1].bool()
+            wanted = encoded["input_ids"][:, 1:].masked_fill(~counted, _IGNORED)
             losses = torch.nn.functional.cross_entropy(logits.transpose(1, 2), wanted, reduction="none")
-            counts = there.sum(dim=1)
+            counts = counted.sum(dim=1)
             first = (logits.argmax(dim=2) == wanted).sum(dim=1) / counts
             return losses.sum(dim=1) / counts, first
 
