@@ -570,6 +570,24 @@ def test_a_causal_task_counts_each_next_token_of_a_text_and_no_padding(causal, t
         Task.causal(model, tokenizer, TEXTS)
 
 
+def test_fidelity_is_the_divergence_from_the_unpruned_model(pair, causal, tokenizer):
+    texts = [text for text in TEXTS if " " in text]
+    for models in (pair, causal[0]):
+        reference = models.fine_tuned
+        task = Task.fidelity(reference, tokenizer, texts, batch_size=3)
+        answers = task.evaluate(reference)
+        assert float(answers) == 1.0
+        assert answers.losses == pytest.approx(0, abs=1e-6)
+        other = moved(reference, 0.3, seed=7).eval()
+        answers = task.evaluate(other)
+        for text, loss in zip(texts, answers.losses, strict=True):
+            ids = torch.tensor([tokenizer(text)["input_ids"]])
+            with torch.no_grad():
+                mine, theirs = (model.eval()(ids).logits.softmax(dim=-1) for model in (other, reference))
+            assert loss == pytest.approx((theirs * (theirs / mine).log()).sum(dim=-1).mean().item(), abs=1e-5)
+        assert (answers.outcomes is None) == (reference is causal[0].fine_tuned)
+
+
 def test_a_language_model_goes_through_everything(causal):
     pair, task = causal
     shares = ken.attribute(pair, task, progress=False)

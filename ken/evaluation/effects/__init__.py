@@ -1,6 +1,6 @@
 """What a part of the update does to the model: measured by interventions, mapped by attribution, and both compared.
 
-tasks        texts (or any batches) with a loss for every item: what models are asked
+tasks        texts (or any batches) with a loss for every item: what models are asked (`asking`: how)
 groups       the parts that are reset, or retained alone: tensors, places, layers, kinds, heads, one's own
 live_model   one model of our own that goes to and fro between the pretrained and the fine-tuned weights
 ablation     groups reset one by one, and retained one by one; `outcomes` keeps what came out, `paired` compares it

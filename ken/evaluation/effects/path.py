@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ken.errors import EffectsError
+from ken.evaluation.effects.asking import evaluating
 from ken.evaluation.effects.live_model import LiveModel
-from ken.evaluation.effects.tasks import Task, evaluating
+from ken.evaluation.effects.tasks import Task
 
 if TYPE_CHECKING:
     import torch

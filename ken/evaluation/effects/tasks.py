@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,14 +14,13 @@ from numpy.typing import NDArray
 
 from ken.errors import TrainingError
 from ken.evaluation.datasets import class_numbers, columns
+from ken.evaluation.effects import asking
+from ken.evaluation.effects.asking import evaluating
 from ken.evaluation.encoding import encoder, knowing
 
 if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedTokenizerBase
-
-#: What the loss of a token is not counted at, as torch has it.
-_IGNORED = -100
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -134,15 +134,10 @@ class Task:
         config: Any = model.config
         numbers = torch.tensor(class_numbers(labels, config.num_labels, getattr(config, "label2id", None) or {}))
         taking = encoder(model, tokenizer, texts, max_length=max_length)
-        order, batches = _by_length(taking, texts, batch_size)
-
-        def ask(model: Any, batch: tuple[Any, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
-            encoded, wanted = batch[0].to(_device(model)), batch[1].to(_device(model))
-            logits = model(**encoded).logits.float()
-            return torch.nn.functional.cross_entropy(logits, wanted, reduction="none"), logits.argmax(dim=1) == wanted
+        order, batches = asking.by_length(taking, texts, batch_size)
 
         pairs = [(encoded, numbers[items]) for items, encoded in batches]
-        return cls(pairs, ask, order=order, names=tuple(texts), padding=taking.padding)
+        return cls(pairs, asking.of_labels, order=order, names=tuple(texts), padding=taking.padding)
 
     @classmethod
     def causal(
@@ -174,26 +169,56 @@ class Task:
             task = ken.Task.causal(fine_tuned, tokenizer, ["Once upon a time"])
             ```
         """
-        import torch
-
         texts = list(texts)
         taking = encoder(model, tokenizer, texts, max_length=max_length)
         short = next((i for i, length in enumerate(taking.lengths(texts)) if length < 2), None)
         if short is not None:
             raise TrainingError(f"each text must have at least 2 tokens, but text {short} is {texts[short]!r}")
-        order, batches = _by_length(taking, texts, batch_size)
-
-        def ask(model: Any, encoded: Any) -> tuple[torch.Tensor, torch.Tensor]:
-            encoded = encoded.to(_device(model))
-            logits = model(**encoded, use_cache=False).logits[:, :-1].float()
-            counted = encoded["attention_mask"][:, 1:].bool() & encoded["attention_mask"][:, :-1].bool()
-            wanted = encoded["input_ids"][:, 1:].masked_fill(~counted, _IGNORED)
-            losses = torch.nn.functional.cross_entropy(logits.transpose(1, 2), wanted, reduction="none")
-            counts = counted.sum(dim=1)
-            first = (logits.argmax(dim=2) == wanted).sum(dim=1) / counts
-            return losses.sum(dim=1) / counts, first
+        order, batches = asking.by_length(taking, texts, batch_size)
 
         encoded = [encoded for _, encoded in batches]
+        return cls(encoded, asking.of_next_tokens, order=order, names=tuple(texts), padding=taking.padding)
+
+    @classmethod
+    def fidelity(
+        cls,
+        reference: torch.nn.Module,
+        tokenizer: PreTrainedTokenizerBase,
+        texts: Sequence[str],
+        *,
+        max_length: int = 32,
+        batch_size: int = 32,
+    ) -> Task:
+        """Texts without labels: how far a model's answers are from those of the unpruned one.
+
+        Args:
+            reference: The unpruned model, a sequence classifier or a causal language model. It is asked anew each time,
+                and must stay as it is.
+            tokenizer: Its own.
+            texts: Any; of two tokens at least for a language model.
+            max_length: How many tokens of a text are taken.
+            batch_size: Texts in a batch, which are of similar length.
+
+        Returns:
+            The task. The loss is the Kullback-Leibler divergence of the model's probabilities from the reference's, in
+            nats; the score whether the likeliest label is the same. Of a language model both are means over the tokens
+            of a text.
+
+        Raises:
+            TrainingError: A text is empty, or has a token that the model does not know.
+
+        Example:
+            ```python
+            task = ken.Task.fidelity(fine_tuned, tokenizer, ["so good", "so bad"])
+            float(task.evaluate(pruned))  # the share of texts that are labelled alike
+            ```
+        """
+        texts = list(texts)
+        taking = encoder(reference, tokenizer, texts, max_length=max_length)
+        order, batches = asking.by_length(taking, texts, batch_size)
+
+        encoded = [encoded for _, encoded in batches]
+        ask = partial(asking.of_another, reference, taking.padding)
         return cls(encoded, ask, order=order, names=tuple(texts), padding=taking.padding)
 
     def evaluate(self, model: torch.nn.Module, *, progress: bool = False) -> Answers:
@@ -284,33 +309,3 @@ class Task:
         placed = np.empty_like(values)
         placed[self.order] = values
         return placed
-
-
-@contextmanager
-def evaluating(model: torch.nn.Module) -> Iterator[None]:
-    """A block in which all modules of a model are in evaluation mode; each has its own again afterwards."""
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, training in modes:
-            module.training = training
-
-
-def _by_length(taking: Any, texts: list[str], batch_size: int) -> tuple[NDArray[np.int64], list[tuple[list[int], Any]]]:
-    """The numbers of the texts from the shortest to the longest, and batches of them, encoded."""
-    if batch_size < 1:
-        raise TrainingError(f"batch_size must be at least 1, got {batch_size}")
-    lengths = taking.lengths(texts)
-    order = sorted(range(len(texts)), key=lengths.__getitem__)
-    batches = []
-    for start in range(0, len(texts), batch_size):
-        items = order[start : start + batch_size]
-        batches.append((items, taking.batch([texts[i] for i in items])))
-    return np.array(order), batches
-
-
-def _device(model: Any) -> torch.device:
-    device: torch.device = next(model.parameters()).device
-    return device
