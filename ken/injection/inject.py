@@ -298,7 +298,10 @@ def _build(net: SubnetworkData, pretrained: torch.nn.Module) -> torch.nn.Module:
     slots = slots_of(model)
     absent = [name for name in (*net, *net.lacking) if name not in slots]
     if absent:
-        raise SubnetworkError(f"{cls} has no tensor {absent[0]} ({len(absent)} such tensors)")
+        raise SubnetworkError(
+            f"{cls} has no tensor {absent[0]} ({len(absent)} such tensors); write a folder with ken.export, or inject "
+            "into a state dict"
+        )
     return model
 
 

@@ -13,7 +13,7 @@ from ken.errors import BudgetError, FormatError, PairingError
 from ken.models.checkpoints import quantised, unmerged
 from ken.models.checkpoints.architecture import build_class
 from ken.models.checkpoints.checkpoint import read
-from ken.models.checkpoints.checkpoint_files import CONFIG, INDEX, WEIGHTS
+from ken.models.checkpoints.checkpoint_files import CONFIG, has_weights
 from ken.models.checkpoints.safetensors_file import Reader
 from ken.models.pairing.rows import K, row_budget, row_shape
 from ken.models.tensors.tensor_bytes import dtype_name
@@ -210,9 +210,7 @@ def _shapes(model: Planned, model_class: str | None) -> Iterator[_Shape]:
     if isinstance(model, str | Path):
         path = Path(model)
         _refuse_subnetwork(path)
-        has_weights = path.is_file() and path.suffix in (".safetensors", ".bin")
-        has_weights = has_weights or (path / WEIGHTS).is_file() or (path / INDEX).is_file()
-        if has_weights and model_class is None:
+        if model_class is None and has_weights(path):
             checkpoint = read(path)
             model = {name: tensor for name, tensor in checkpoint.tensors.items() if name not in checkpoint.tied}
         else:

@@ -31,8 +31,9 @@ def leads_out(folder: Path, name: str) -> bool:
     file, here = (folder / name).resolve(), folder.resolve()
     if file.is_relative_to(here):
         return False
-    if len(here.parents) > 1 and here.parent.name == "snapshots" and file.parent == here.parents[1] / "blobs":
-        return False  # the folder is in a cache itself
+    for above in (here, *here.parents):  # the folder is in a cache itself, or is a part of a model in one
+        if above.parent.name == "snapshots" and above.parents[1].name.startswith("models--"):
+            return file.parent != above.parents[1] / "blobs"
     return not any(_of_a_model(file, cache) for cache in _caches())
 
 
