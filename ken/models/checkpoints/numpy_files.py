@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 
 from ken.errors import FormatError, PairingError
 from ken.models.checkpoints.state_dicts import from_array
+from ken.models.tensors.tensor_reader import Entries, Store
 
 if TYPE_CHECKING:
     import torch
@@ -19,8 +21,25 @@ if TYPE_CHECKING:
 _LOCAL, _LENGTHS = 30, slice(26, 30)
 
 
-def read_npz(path: Path) -> tuple[dict[str, torch.Tensor], tuple[str, ...]]:
-    """The arrays of a file by name, as tensors, and what there is to note. Nothing in it is unpickled.
+class ArrayFile(Store):
+    """The arrays of a file as tensors, by name."""
+
+    def __init__(self, tensors: Mapping[str, torch.Tensor]) -> None:
+        self.names = tuple(tensors)
+        self._tensors = tensors
+
+    def tensor(self, name: str) -> torch.Tensor:
+        """An array as a tensor; its bytes are read from the disk as they are used."""
+        return self._tensors[name]
+
+    def entries(self, name: str) -> Entries:
+        """Its entries, to be read a stretch at a time: copies, since in the file they may lie at any byte."""
+        mapped = Entries.from_tensor(self._tensors[name])
+        return Entries(mapped.shape, mapped.dtype, lambda start, stop: mapped.read(start, stop).clone())
+
+
+def read_npz(path: Path) -> tuple[ArrayFile, tuple[str, ...]]:
+    """The arrays of a file, as tensors, and what there is to note. Nothing in it is unpickled.
 
     Members that are compressed are read whole; the others are mapped, and read as they are used.
 
@@ -29,8 +48,8 @@ def read_npz(path: Path) -> tuple[dict[str, torch.Tensor], tuple[str, ...]]:
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     np.savez(Path(folder) / "a.npz", w=np.ones((1, 2)))
-    ...     read_npz(Path(folder) / "a.npz")
-    ({'w': tensor([[1., 1.]], dtype=torch.float64)}, ())
+    ...     read_npz(Path(folder) / "a.npz")[0].tensor("w")
+    tensor([[1., 1.]], dtype=torch.float64)
     """
     tensors: dict[str, torch.Tensor] = {}
     compressed = []
@@ -50,13 +69,13 @@ def read_npz(path: Path) -> tuple[dict[str, torch.Tensor], tuple[str, ...]]:
         if isinstance(error, OSError) and not path.is_file():
             raise
         raise FormatError(f"{path} cannot be read as arrays alone: {str(error)[:300]}") from None
-    notes = ()
+    notes: tuple[str, ...] = ()
     if compressed:
         notes = (
             f"{len(compressed)} arrays of {path.name} are compressed ({compressed[0]}, …): they were read into memory "
             "whole; numpy.savez stores them so that they need not be",
         )
-    return tensors, notes
+    return ArrayFile(tensors), notes
 
 
 def _array(archive: zipfile.ZipFile, member: zipfile.ZipInfo, raw: Any) -> NDArray[Any]:

@@ -29,7 +29,7 @@ def tensors_of(state: Mapping[str, Any]) -> dict[str, torch.Tensor]:
     for name, tensor in state.items():
         if not isinstance(name, str):
             raise PairingError(f"tensor names must be strings, got {name!r}")
-        if isinstance(tensor, np.ndarray):
+        if isinstance(tensor, np.ndarray | np.generic):
             tensor = from_array(name, tensor)
         if not isinstance(tensor, torch.Tensor):
             # A module may keep extra state that is no tensor: not ours to prune, nor to carry unseen.
@@ -44,14 +44,15 @@ def tensors_of(state: Mapping[str, Any]) -> dict[str, torch.Tensor]:
 
 def arrays_as_tensors(state: Mapping[str, Any]) -> Mapping[str, Any]:
     """The same with tensors in place of arrays; what is neither stays as it is."""
-    if not any(isinstance(value, np.ndarray) for value in state.values()):
+    if not any(isinstance(value, np.ndarray | np.generic) for value in state.values()):
         return state
     return {
-        name: from_array(str(name), value) if isinstance(value, np.ndarray) else value for name, value in state.items()
+        name: from_array(str(name), value) if isinstance(value, np.ndarray | np.generic) else value
+        for name, value in state.items()
     }
 
 
-def from_array(name: str, array: NDArray[Any]) -> torch.Tensor:
+def from_array(name: str, array: NDArray[Any] | np.generic) -> torch.Tensor:
     """An array as a tensor that shares its memory; a copy if its order of bytes or its strides are not torch's.
 
     It may be read-only: the tensor is not to be written to. The dtypes of ml_dtypes (bfloat16, float8) count as what
@@ -63,15 +64,18 @@ def from_array(name: str, array: NDArray[Any]) -> torch.Tensor:
     """
     import torch
 
-    array = np.asarray(array)  # without a mask or the like: what is a subclass is taken as its values
+    if isinstance(array, np.ma.MaskedArray):
+        raise PairingError(f"{name}: a masked array has entries without a value; fill them in, or give array.data")
+    array = np.asarray(array)
     if not array.dtype.isnative:
         array = array.astype(array.dtype.newbyteorder("="))
     if any(stride < 0 or stride % max(array.itemsize, 1) for stride in array.strides):
         array = array.copy()
     torch_dtype = getattr(torch, array.dtype.name, None)
-    if not isinstance(torch_dtype, torch.dtype):
+    codes = array.dtype.kind == "V"  # of ml_dtypes: their bits are read
+    if not isinstance(torch_dtype, torch.dtype) or (codes and not torch_dtype.is_floating_point):
         raise PairingError(f"{name}: torch has no dtype {_called(array.dtype)}")
-    if array.dtype.kind == "V":  # of ml_dtypes: their bits are read
+    if codes:
         width = {1: np.uint8, 2: np.uint16}[array.itemsize]
         return torch.from_numpy(_writable(array.view(width))).view(torch_dtype)
     return torch.from_numpy(_writable(array))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
@@ -12,12 +12,13 @@ from ken.models.checkpoints.numpy_files import read_npz
 from ken.models.checkpoints.safetensors_file import Reader
 from ken.models.checkpoints.state_dicts import tensors_of
 from ken.models.checkpoints.torch_files import read_torch
+from ken.models.tensors.tensor_reader import Store
 
 if TYPE_CHECKING:
     import torch
 
 #: A file, opened: what gives its tensors.
-OpenedFile: TypeAlias = "Reader | Mapping[str, torch.Tensor]"
+OpenedFile: TypeAlias = "Store | Mapping[str, torch.Tensor]"
 #: What files that can be read end in: safetensors, files of torch.save, arrays of NumPy.
 ENDINGS = (".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".npz")
 
@@ -46,19 +47,10 @@ def open_file(path: Path) -> Opened:
         )
     if path.suffix == ".npz":
         arrays, notes = read_npz(path)
-        return Opened(arrays, tuple(arrays), notes)
+        return Opened(arrays, arrays.names, notes)
     state, notes = read_torch(path)
     try:
         tensors = tensors_of(state)
     except PairingError as error:
         raise PairingError(f"{path}: {error}") from None
     return Opened(tensors, tuple(tensors), notes)
-
-
-def is_weights(names: Iterable[str]) -> bool:
-    """Whether any of some names of files ends like weights that can be read.
-
-    >>> is_weights(["config.json", "model.safetensors"])
-    True
-    """
-    return any(Path(name).suffix in ENDINGS for name in names)

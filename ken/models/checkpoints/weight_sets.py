@@ -99,8 +99,9 @@ def _only(folder: _Folder, variants: Mapping[str, Sequence[FileName]], wanted: s
             f"the folder {folder.path} has weights in the variants {those}, and none without; say which, with "
             f"variant={first!r}, or give the path of a file, such as {folder.path / variants[first][0].name}"
         )
-    where = folder.below.rstrip("/") or "the folder"
-    folder.notes.append(f"{where} has weights in the variant {first!r} alone, which was taken")
+    folder.notes.append(
+        f"the folder {folder.path.resolve().name} has weights in the variant {first!r} alone, which was taken"
+    )
     return first
 
 
