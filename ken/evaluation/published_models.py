@@ -1,4 +1,4 @@
-"""Models that others have published, in a package of PyPI: read from where pip has put them, without any code of theirs."""
+"""Models that others have published, in a package: read from where pip has put them, without any of its code."""
 
 from __future__ import annotations
 
