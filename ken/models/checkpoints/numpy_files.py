@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ken.errors import FormatError, PairingError
+from ken.errors import FormatError, KenError, PairingError
 from ken.models.checkpoints.state_dicts import from_array
 from ken.models.tensors.tensor_reader import Entries, Store
 
@@ -65,6 +65,8 @@ def read_npz(path: Path) -> tuple[ArrayFile, tuple[str, ...]]:
                 if member.compress_type != zipfile.ZIP_STORED:
                     compressed.append(name)
                 tensors[name] = from_array(f"{path}: {name}", array)
+    except KenError:
+        raise
     except (zipfile.BadZipFile, ValueError, OSError, EOFError, NotImplementedError, RuntimeError) as error:
         if isinstance(error, OSError) and not path.is_file():
             raise

@@ -72,7 +72,7 @@ def from_array(name: str, array: NDArray[Any] | np.generic) -> torch.Tensor:
     if any(stride < 0 or stride % max(array.itemsize, 1) for stride in array.strides):
         array = array.copy()
     torch_dtype = getattr(torch, array.dtype.name, None)
-    codes = array.dtype.kind == "V"  # of ml_dtypes: their bits are read
+    codes = array.dtype.isbuiltin == 2  # a dtype that NumPy has been told of, as by ml_dtypes: its bits are read
     if not isinstance(torch_dtype, torch.dtype) or (codes and not torch_dtype.is_floating_point):
         raise PairingError(f"{name}: torch has no dtype {_called(array.dtype)}")
     if codes:
