@@ -160,7 +160,7 @@ def _indices(shards: Mapping[str, list[str]], kinds: Mapping[str, _Kind]) -> dic
     by_folder: dict[str, list[str]] = {}
     for shard in shards:
         by_folder.setdefault(shard.rpartition("/")[0], []).append(shard)
-    indices = {}
+    indices: dict[str, dict[str, Any]] = {}
     for files in by_folder.values():
         if len(files) == 1 and is_whole(files[0]):
             continue

@@ -36,7 +36,9 @@ if TYPE_CHECKING:
 @overload
 def inject(net: SubnetworkData, pretrained: torch.nn.Module) -> torch.nn.Module: ...
 @overload
-def inject(net: SubnetworkData, pretrained: Mapping[str, torch.Tensor] | str | Path) -> dict[str, torch.Tensor]: ...
+def inject(
+    net: SubnetworkData, pretrained: Mapping[str, torch.Tensor | NDArray[Any]] | str | Path
+) -> dict[str, torch.Tensor]: ...
 def inject(net: SubnetworkData, pretrained: Source) -> torch.nn.Module | dict[str, torch.Tensor]:
     """A new model: retained and carried entries from the subnetwork, everything else from the pretrained model.
 

@@ -9,12 +9,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from numpy.typing import NDArray
+
 from ken.errors import BudgetError, FormatError, PairingError
 from ken.models.checkpoints import quantised, unmerged
 from ken.models.checkpoints.architecture import build_class
 from ken.models.checkpoints.checkpoint import read
 from ken.models.checkpoints.checkpoint_files import CONFIG, has_weights
 from ken.models.checkpoints.safetensors_file import Reader
+from ken.models.checkpoints.state_dicts import arrays_as_tensors
 from ken.models.pairing.rows import K, row_budget, row_shape
 from ken.models.tensors.tensor_bytes import dtype_name
 from ken.pruning.patterns import check_patterns
@@ -27,7 +30,7 @@ if TYPE_CHECKING:
 
 #: What a plan can be made for: a configuration, a module (on any device, meta included), a state dict, a folder or
 #: file, a config.json, or the id of a model whose configuration the hub, or its cache, has.
-Planned: TypeAlias = "PreTrainedConfig | torch.nn.Module | Mapping[str, torch.Tensor] | str | Path"
+Planned: TypeAlias = "PreTrainedConfig | torch.nn.Module | Mapping[str, torch.Tensor | NDArray[Any]] | str | Path"
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,7 +224,7 @@ def _shapes(model: Planned, model_class: str | None) -> Iterator[_Shape]:
         trained = {id(parameter) for parameter in model.parameters()}
         state: Mapping[str, Any] = model.state_dict(keep_vars=True)
     else:
-        trained, state = set(), model
+        trained, state = set(), arrays_as_tensors(model)
     unmerged.check(state)
     quantised.check(state)
     seen: dict[int, tuple[str, torch.Tensor]] = {}  # kept, so that no other tensor can get the same identity

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from numpy.typing import NDArray
+
 from ken.errors import PairingError
 from ken.models.checkpoints import quantised, unmerged
 from ken.models.checkpoints.adapter_names import Adapters
@@ -25,8 +27,8 @@ if TYPE_CHECKING:
     import torch
     import transformers
 
-#: What stands for a model: a live module, its state dict, a file of weights, a checkpoint folder, or a hub id.
-Source: TypeAlias = "torch.nn.Module | Mapping[str, torch.Tensor] | str | Path"
+#: What stands for a model: a live module, its state dict (also of arrays), a file of weights, a folder, or a hub id.
+Source: TypeAlias = "torch.nn.Module | Mapping[str, torch.Tensor | NDArray[Any]] | str | Path"
 #: What stands for the fine-tuned model of a pair: an adapter's folder or hub id is a path, too.
 TunedSource: TypeAlias = "Source | Adapters"
 
@@ -122,7 +124,7 @@ def _weights(tensors: Mapping[str, Any], config: Mapping[str, Any] | None, where
     return quantised.check(tensors, config, where)
 
 
-def _read_state_dict(state: Mapping[str, torch.Tensor]) -> Checkpoint:
+def _read_state_dict(state: Mapping[str, Any]) -> Checkpoint:
     state = arrays_as_tensors(state)
     _weights(state, None, "the state dict")
     state = tensors_of(state)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -89,7 +89,7 @@ def _array(archive: zipfile.ZipFile, member: zipfile.ZipInfo, raw: Any) -> NDArr
         if dtype.hasobject:
             raise PairingError(f"{member.filename} holds Python objects, which only a pickle could give; none is read")
         header = file.tell()
-    order = "F" if fortran else "C"
+    order: Literal["C", "F"] = "F" if fortran else "C"
     if member.compress_type != zipfile.ZIP_STORED or not np.prod(shape):
         with archive.open(member) as file:
             array: NDArray[Any] = np.lib.format.read_array(file, allow_pickle=False)

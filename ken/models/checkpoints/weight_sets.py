@@ -121,7 +121,7 @@ def chosen(path: Path) -> Weights:
     if named is not None and named.count > 1:
         notes.append(f"{path.name} is one of {named.count} shards; no other was read")
     places = {name: (opened.file, name) for name in opened.names}
-    return Weights(places, dict.fromkeys(places, path.name), frozenset({path.name}), tuple(notes))
+    return Weights(places, dict.fromkeys(places, path.name), frozenset({path.name}), notes=tuple(notes))
 
 
 def shards_named(folder: Path, index: str) -> list[str]:
@@ -160,7 +160,9 @@ def _one(folder: _Folder, name: str, variant: str = "") -> Weights:
     indices = {entry.name for entry in folder.path.iterdir() if (other := parse(entry.name)) and other.index}
     mine = {index for index in indices if named and (other := parse(index)) and _same_kind(named, other)}
     places = {stored: (opened.file, stored) for stored in opened.names}
-    return Weights(places, dict.fromkeys(places, name), frozenset({name, *mine}), tuple(folder.notes), variant)
+    return Weights(
+        places, dict.fromkeys(places, name), frozenset({name, *mine}), notes=tuple(folder.notes), variant=variant
+    )
 
 
 def _same_kind(one: FileName, other: FileName) -> bool:
@@ -219,7 +221,7 @@ def _spread(
     folder: _Folder, files: Mapping[str, Opened], stored: Mapping[str, str], *, read: set[str], variant: str
 ) -> Weights:
     places = {name: (files[file].file, name) for name, file in stored.items()}
-    return Weights(places, stored, frozenset(read), tuple(folder.notes), variant)
+    return Weights(places, stored, frozenset(read), notes=tuple(folder.notes), variant=variant)
 
 
 def _whole(files: Mapping[str, Opened], path: Path, listed: Mapping[str, str]) -> dict[str, str]:
