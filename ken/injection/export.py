@@ -6,7 +6,7 @@ import json
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 
 from numpy.typing import NDArray
 
@@ -15,7 +15,8 @@ from ken.injection.inject import find_places, merged_stretches
 from ken.injection.stand_ins import find_stand_ins, stretches
 from ken.models.checkpoints import other_files, quantised
 from ken.models.checkpoints.checkpoint import Checkpoint, Source, read
-from ken.models.checkpoints.checkpoint_files import CONFIG, INDEX, WEIGHTS
+from ken.models.checkpoints.checkpoint_files import CONFIG, WEIGHTS
+from ken.models.checkpoints.file_names import index_beside, is_whole
 from ken.models.checkpoints.safetensors_file import Writer, stored_dtype
 from ken.models.checkpoints.ties import untold
 from ken.models.tensors.tensor_bytes import dtype_named
@@ -29,11 +30,15 @@ if TYPE_CHECKING:
     import torch
     from tqdm import tqdm
 
+#: Dtype and shape.
+_Kind: TypeAlias = "tuple[torch.dtype, tuple[int, ...]]"
+
 
 def export(net: SubnetworkData, pretrained: Source, folder: str | Path, *, progress: bool = True) -> Path:
     """Write the injected model into a new checkpoint folder, which `from_pretrained` opens.
 
-    If the fine-tuned model was such a folder, the new one has its sharding, its configuration and its tokenizer. Else
+    If the fine-tuned model was such a folder, the new one has its sharding, its configuration and its tokenizer, and
+    where it was a pipeline of diffusers or a model of sentence-transformers, its parts in their folders. Else
     the configuration is that of the fine-tuned module, and the tokenizer that of the pretrained folder, if it is one.
     A model that is no transformers model gives model.safetensors alone. The folder gets its name when it is complete:
     on any error, and when the export is interrupted, there is none.
@@ -86,9 +91,10 @@ def export(net: SubnetworkData, pretrained: Source, folder: str | Path, *, progr
             (part / path).parent.mkdir(parents=True, exist_ok=True)
             with (part / path).open("wb") as file:
                 file.writelines(data)
-        size, weight_map = 0, {}
-        for shard, members in _shards(net, kinds).items():
-            shapes = {name: kinds[name][1] for name in members}
+        shards = _shards(net, kinds, lent=lent, theirs=theirs)
+        for shard, members in shards.items():
+            (part / shard).parent.mkdir(parents=True, exist_ok=True)
+            shapes = {_stored_name(name, shard): kinds[name][1] for name in members}
             with (part / shard).open("wb") as file:
                 writer = Writer(file, shapes, {"format": "pt"})
                 for name in members:
@@ -100,13 +106,10 @@ def export(net: SubnetworkData, pretrained: Source, folder: str | Path, *, progr
                     else:
                         merged = merged_stretches(net, source, theirs, place=places[source])
                         parts = _counted(merged, dtype.itemsize, bar)
-                    writer.add(name, dtype=stored_dtype(dtype), shape=shape, parts=parts)
-                    weight_map[name] = shard
-                    size += math.prod(shape) * dtype.itemsize
+                    writer.add(_stored_name(name, shard), dtype=stored_dtype(dtype), shape=shape, parts=parts)
                 writer.finish({"format": "pt"})
-        if set(weight_map.values()) - {WEIGHTS}:
-            index = {"metadata": {"total_size": size}, "weight_map": weight_map}
-            (part / INDEX).write_text(json.dumps(index, indent=2) + "\n", encoding="utf-8")
+        for path, index in _indices(shards, kinds).items():
+            (part / path).write_text(json.dumps(index, indent=2) + "\n", encoding="utf-8")
     return Path(folder)
 
 
@@ -117,7 +120,7 @@ def _counted(stretches: Iterator[NDArray[Any]], width: int, bar: tqdm[NoReturn])
         bar.update(part.nbytes // width)
 
 
-def _kind(net: SubnetworkData, name: str) -> tuple[torch.dtype, tuple[int, ...]]:
+def _kind(net: SubnetworkData, name: str) -> _Kind:
     """Dtype and shape of a tensor of the injected model."""
     source = net.tied.get(name, name)
     if source in net.lacking:
@@ -126,15 +129,45 @@ def _kind(net: SubnetworkData, name: str) -> tuple[torch.dtype, tuple[int, ...]]
     return dtype_named(outline.dtype), outline.shape
 
 
-def _shards(net: SubnetworkData, kinds: Mapping[str, tuple[torch.dtype, tuple[int, ...]]]) -> dict[str, list[str]]:
+def _shards(
+    net: SubnetworkData, kinds: Mapping[str, _Kind], *, lent: Mapping[str, str], theirs: Checkpoint
+) -> dict[str, list[str]]:
     """File names, and the tensors of each: wide dtypes first, so that every tensor begins where its dtype needs it."""
-    last = max(net.shards.values(), default=WEIGHTS)  # for what the fine-tuned checkpoint lacks
+    # For what the fine-tuned checkpoint lacks; parts of it are in folders of their own.
+    last = max((shard for shard in net.shards.values() if "/" not in shard), default="")
+    last = last or max(net.shards.values(), default=WEIGHTS)
+    folders = {shard.rpartition("/")[0] for shard in net.shards.values()}
     shards: dict[str, list[str]] = {}
     for name in kinds:
-        shards.setdefault(net.shards.get(name, last), []).append(name)
+        shard = net.shards.get(net.tied.get(name, name), last)
+        shard = net.shards.get(name, shard)
+        if name in lent and theirs.shards.get(lent[name], "").rpartition("/")[0] in folders - {""}:
+            shard = theirs.shards[lent[name]]
+        shards.setdefault(shard, []).append(name)
     for members in shards.values():
         members.sort(key=lambda name: -kinds[name][0].itemsize)
     return shards
+
+
+def _stored_name(name: str, shard: str) -> str:
+    """What a tensor is called in its file: without the folder's name, where its own begins with that."""
+    folder = shard.rpartition("/")[0].replace("/", ".")
+    return name.removeprefix(f"{folder}.") if folder else name
+
+
+def _indices(shards: Mapping[str, list[str]], kinds: Mapping[str, _Kind]) -> dict[str, dict[str, Any]]:
+    """The indices that are needed, by their path: none for a file that is found by its name alone."""
+    by_folder: dict[str, list[str]] = {}
+    for shard in shards:
+        by_folder.setdefault(shard.rpartition("/")[0], []).append(shard)
+    indices: dict[str, dict[str, Any]] = {}
+    for files in by_folder.values():
+        if len(files) == 1 and is_whole(files[0]):
+            continue
+        size = sum(math.prod(kinds[name][1]) * kinds[name][0].itemsize for file in files for name in shards[file])
+        weight_map = {_stored_name(name, file): file.rpartition("/")[2] for file in files for name in shards[file]}
+        indices[index_beside(files[0])] = {"metadata": {"total_size": size}, "weight_map": weight_map}
+    return indices
 
 
 def _files(net: SubnetworkData, theirs: Checkpoint) -> Iterator[tuple[str, Iterable[bytes]]]:

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 def inject(net: SubnetworkData, pretrained: torch.nn.Module) -> torch.nn.Module: ...
 @overload
 def inject(
-    net: SubnetworkData, pretrained: Mapping[str, torch.Tensor] | str | Path | Location
+    net: SubnetworkData, pretrained: Mapping[str, torch.Tensor | NDArray[Any]] | str | Path | Location
 ) -> dict[str, torch.Tensor]: ...
 def inject(net: SubnetworkData, pretrained: Source) -> torch.nn.Module | dict[str, torch.Tensor]:
     """A new model: retained and carried entries from the subnetwork, everything else from the pretrained model.
@@ -302,7 +302,10 @@ def _build(net: SubnetworkData, pretrained: torch.nn.Module) -> torch.nn.Module:
     slots = slots_of(model)
     absent = [name for name in (*net, *net.lacking) if name not in slots]
     if absent:
-        raise SubnetworkError(f"{cls} has no tensor {absent[0]} ({len(absent)} such tensors)")
+        raise SubnetworkError(
+            f"{cls} has no tensor {absent[0]} ({len(absent)} such tensors); write a folder with ken.export, or inject "
+            "into a state dict"
+        )
     return model
 
 

@@ -9,14 +9,18 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from numpy.typing import NDArray
+
 from ken.errors import BudgetError, FormatError, PairingError
 from ken.models.checkpoints import quantised, unmerged
 from ken.models.checkpoints.architecture import build_class
 from ken.models.checkpoints.checkpoint import read
-from ken.models.checkpoints.checkpoint_files import CONFIG, INDEX, WEIGHTS
+from ken.models.checkpoints.checkpoint_files import CONFIG, has_weights
+from ken.models.checkpoints.dequantised.gguf_file import is_gguf
 from ken.models.checkpoints.hub import config_of
 from ken.models.checkpoints.location import Location, place_of
 from ken.models.checkpoints.safetensors_file import Reader
+from ken.models.checkpoints.state_dicts import arrays_as_tensors
 from ken.models.pairing.rows import K, row_budget, row_shape
 from ken.models.tensors.tensor_bytes import dtype_name
 from ken.pruning.patterns import check_patterns
@@ -29,7 +33,9 @@ if TYPE_CHECKING:
 
 #: What a plan can be made for: a configuration, a module (on any device, meta included), a state dict, a folder or
 #: file, a config.json, or a place on the hub, of which the configuration alone is got.
-Planned: TypeAlias = "PreTrainedConfig | torch.nn.Module | Mapping[str, torch.Tensor] | str | Path | Location"
+Planned: TypeAlias = (
+    "PreTrainedConfig | torch.nn.Module | Mapping[str, torch.Tensor | NDArray[Any]] | str | Path | Location"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,9 +218,7 @@ def _shapes(model: Planned, model_class: str | None) -> Iterator[_Shape]:
     if isinstance(model, str | Path | Location):
         path = config_of(model) or place_of(model).path
         _refuse_subnetwork(path)
-        has_weights = path.is_file() and path.suffix in (".safetensors", ".bin", ".gguf")
-        has_weights = has_weights or (path / WEIGHTS).is_file() or (path / INDEX).is_file()
-        if has_weights and model_class is None:
+        if model_class is None and (is_gguf(path) or has_weights(path)):
             checkpoint = read(path)
             model = {name: tensor for name, tensor in checkpoint.tensors.items() if name not in checkpoint.tied}
         else:
@@ -225,7 +229,7 @@ def _shapes(model: Planned, model_class: str | None) -> Iterator[_Shape]:
         trained = {id(parameter) for parameter in model.parameters()}
         state: Mapping[str, Any] = model.state_dict(keep_vars=True)
     else:
-        trained, state = set(), model
+        trained, state = set(), arrays_as_tensors(model)
     unmerged.check(state)
     quantised.check(state)
     seen: dict[int, tuple[str, torch.Tensor]] = {}  # kept, so that no other tensor can get the same identity

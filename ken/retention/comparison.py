@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import fields, replace
 from typing import TYPE_CHECKING, NamedTuple
@@ -23,6 +23,8 @@ from ken.subnetwork.threads import in_order
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from ken.subnetwork.retained_tensor import RetainedTensor
 
 _COLUMNS = [
     *("tensor", "layer", "kind", "role", "paired", "retained_a", "retained_b", "both", "both_expected", "both_z"),
@@ -49,7 +51,9 @@ class _Sums(NamedTuple):
 
 
 def compare(a: Subnetwork, b: Subnetwork, pair: PairOfModels) -> pd.DataFrame:
-    """One row for every tensor that both subnetworks have pruned, in model order.
+    """One row for every tensor that both subnetworks have pruned, in model order, under its name in a.
+
+    A tensor has the same name in both, or relies on the same pretrained tensor: one of them may be of a body alone.
 
     If both were drawn with the same random numbers (one rule that draws, one seed), what they share says nothing: a
     `KenWarning` says so, and what chance would give is NaN.
@@ -174,14 +178,17 @@ def in_common(a: Subnetwork, b: Subnetwork, pair: PairOfModels) -> pd.DataFrame:
 
     pairing = _opened(a, b, pair)
     tensors_of_a, tensors_of_b, cuts_of_b = a.pruned(), b.pruned(), b.cuts
-    names = [name for name in tensors_of_a if name in tensors_of_b]
+    counterparts = _counterparts(tensors_of_a, tensors_of_b)
+    # Under the names of the pair, which may be that of either.
+    names = {own if own in pairing.names else other: own for own, other in counterparts.items()}
+    pairing = replace(pairing, cuts={name: cut for name, own in names.items() if (cut := a.cuts.get(own))})
 
     def parts() -> Iterator[Block]:
-        for name in names:
-            first, second = tensors_of_a[name], tensors_of_b[name]
+        for name, own in names.items():
+            first, second = tensors_of_a[own], tensors_of_b[counterparts[own]]
             check_shape(name, second.shape, pairing)
             if first.row_shape != second.row_shape:
-                ways = [repr(cuts.get(name, "")) for cuts in (pairing.cuts, cuts_of_b)]
+                ways = [repr(cuts.get(one, "")) for one, cuts in ((name, pairing.cuts), (counterparts[own], cuts_of_b))]
                 raise SubnetworkError(f"{name}: rows were cut as {ways[0]} in one, as {ways[1]} in the other")
             if first.pretrained.fingerprint != second.pretrained.fingerprint:
                 raise SubnetworkError(f"{name}: the pretrained tensor of one is another than that of the other")
@@ -191,12 +198,19 @@ def in_common(a: Subnetwork, b: Subnetwork, pair: PairOfModels) -> pd.DataFrame:
     totals = dict.fromkeys(names, _Sums())
     for name, sums in in_order(_sums, parts()):
         totals[name] = _Sums._make(x + y for x, y in zip(totals[name], sums, strict=True))
-    lines = [_line(name, sums) for name, sums in totals.items()]
+    lines = [_line(names[name], sums) for name, sums in totals.items()]
     table = pd.DataFrame(lines, columns=_COLUMNS).astype({"layer": "Int64"}).set_index("tensor")
     table["same_draw"] = same_draw(a, b)
     if same_draw(a, b):
         table[_BY_CHANCE] = math.nan
     return table
+
+
+def _counterparts(a: Mapping[str, RetainedTensor], b: Mapping[str, RetainedTensor]) -> dict[str, str]:
+    """For every pruned tensor of one subnetwork that of the other: of the same name, or of one pretrained tensor."""
+    by_pretrained = {tensor.pretrained.name: name for name, tensor in b.items() if name not in a}
+    names = {name: name if name in b else by_pretrained.get(tensor.pretrained.name) for name, tensor in a.items()}
+    return {name: other for name, other in names.items() if other is not None}
 
 
 def _opened(a: Subnetwork, b: Subnetwork, pair: PairOfModels) -> Pairing:
@@ -205,7 +219,7 @@ def _opened(a: Subnetwork, b: Subnetwork, pair: PairOfModels) -> Pairing:
         return open_for(a, pair)
     except SubnetworkError:
         with suppress(SubnetworkError):
-            return replace(open_for(b, pair), cuts=a.cuts)
+            return open_for(b, pair)
         raise
 
 

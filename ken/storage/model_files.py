@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 
 from ken.errors import FormatError
-from ken.models.checkpoints.other_files import belongs, plain
+from ken.models.checkpoints.other_files import DEEPEST, belongs, plain
 from ken.models.checkpoints.safetensors_file import Reader
 from ken.models.tensors.tensor_bytes import digest
 from ken.storage.lazy_tensors import Lazy, stored_file
@@ -119,6 +119,28 @@ def stored_name(path: str, number: int = 1) -> str:
     elif PurePosixPath(path).suffix not in _ALWAYS:
         name += "%.txt"
     return name if len(name.encode()) <= _LONGEST_NAME else f"%{digest(path.encode())}%{number}.txt"
+
+
+def shard_name(path: str) -> str:
+    """How the path of a file of weights is kept: as one name, as the first readers take it.
+
+    >>> shard_name("unet/diffusion_pytorch_model.safetensors")
+    'unet%2Fdiffusion_pytorch_model.safetensors'
+    """
+    return path.replace("%", "%25").replace("/", "%2F") if "/" in path else path
+
+
+def shard_path(name: str) -> str:
+    """The path that a name stands for. Raises `FormatError` if it is none of a safetensors file in a folder or below.
+
+    >>> shard_path("unet%2Fdiffusion_pytorch_model.safetensors"), shard_path("a%25.safetensors")
+    ('unet/diffusion_pytorch_model.safetensors', 'a%25.safetensors')
+    """
+    path = name.replace("%2F", "/").replace("%25", "%") if "%2F" in name else name
+    parts = path.split("/")
+    if not plain(name) or not path.endswith(".safetensors") or len(parts) > DEEPEST or not all(map(plain, parts)):
+        raise FormatError(f"{name[:80]!r} is not the name of a safetensors file")
+    return path
 
 
 def check_paths(paths: Mapping[str, object]) -> None:

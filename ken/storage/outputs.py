@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 from ken.errors import OutputError
 from ken.models.adapters.sources import base_named
 from ken.models.checkpoints.adapter_names import Adapters
+from ken.models.checkpoints.checkpoint_files import companions
 from ken.models.checkpoints.hub import in_cache
 from ken.models.checkpoints.location import PROTOCOL, Location, place_of
 from ken.storage.atomic_files import check_new_folder, check_place
@@ -50,7 +51,8 @@ def check_outputs(
     Args:
         outputs: Path and kind (`ken.storage.file_kinds`) of each file or folder that will be written; no path: none.
         inputs: What is read, by what it is called: paths, hub ids, subnetworks. Of a checkpoint folder all that is in
-            it counts, of a subnetwork the file that it was opened from. What is in memory is passed over.
+            it counts, of a file of weights what is read beside it, of a subnetwork the file that it was opened from.
+            What is in memory is passed over.
         overwrite: An existing file may hold something of another kind. Never an input, and a file of results never.
         new_folder: The folder of the outputs is made if it is not there.
 
@@ -135,6 +137,9 @@ class _Read:
                     self._files.setdefault(inside, _Input(what, file))
             else:
                 self._files[identity] = given
+                for file in companions(path):
+                    if (beside := _identity(file)) is not None:
+                        self._files.setdefault(beside, _Input(what, file))
 
     def check(self, path: Path) -> None:
         """Raise `OutputError` if the path is something that is read, or lies inside of it."""

@@ -12,13 +12,12 @@ from typing import TypeVar
 
 from ken.errors import FormatError, at_tensor
 from ken.models.checkpoints.architecture import Architecture
-from ken.models.checkpoints.other_files import plain
 from ken.models.checkpoints.safetensors_file import BYTES, Reader, stored_dtype
 from ken.models.pairing.relation import Relation
 from ken.models.tensors.tensor_bytes import dtype_named
 from ken.storage.file_kinds import SUBNETWORK
 from ken.storage.lazy_tensors import Lazy, StoredCarried, StoredTensor, blob_name, outline, to_reference
-from ken.storage.model_files import StoredFiles
+from ken.storage.model_files import StoredFiles, check_paths, shard_path
 from ken.storage.outputs import check_outputs
 from ken.storage.records import plausible
 from ken.storage.schema import CarriedRecord, PrunedRecord, Record, from_metadata
@@ -57,6 +56,9 @@ def read(path: str | Path, kind: type[Net]) -> Net:
         record = from_metadata(reader.metadata)
         _check_blobs(reader, record)
         tensors = {tensor.name: tensor for tensor in record.tensors}
+        files = StoredFiles(reader, record.files)
+        shards = {name: shard_path(shard) for name, shard in record.shards.items()}
+        check_paths(dict.fromkeys([*files, *shards.values()]))
         architecture = record.architecture
         return kind(
             tensors=_StoredTensors(tensors, partial(_stored, reader)),
@@ -67,8 +69,8 @@ def read(path: str | Path, kind: type[Net]) -> Net:
             prefix=record.prefix,
             fine_tuned=Provenance(**dict(record.fine_tuned)),
             pretrained=Provenance(**dict(record.pretrained)),
-            files=StoredFiles(reader, record.files),
-            shards=record.shards,
+            files=files,
+            shards=shards,
             notes=record.notes,
             lacking={name: to_reference(lent) for name, lent in record.lacking.items()},
             relation=None if record.relation is None else Relation(**dict(record.relation)),
@@ -110,9 +112,6 @@ def _check_blobs(reader: Reader, record: Record) -> None:
             values = (stored_dtype(dtype), (tensor.retained,)) if raw else (BYTES, (length,))
             expected[blob_name("mask", tensor.name)] = BYTES, (tensor.mask.length,)
             expected[blob_name("values", tensor.name)] = values
-    for shard in set(record.shards.values()):
-        if not plain(shard) or not shard.endswith(".safetensors"):
-            raise FormatError(f"{shard[:80]!r} is not the name of a safetensors file")
     files = {blob_name("file", file.name) for file in record.files}
     names, wanted = set(reader.names), set(expected) | files
     if names != wanted:

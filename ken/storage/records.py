@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from ken.errors import FormatError, at_tensor
 from ken.models.checkpoints.safetensors_file import stored_dtype
 from ken.models.tensors.tensor_bytes import Reference, dtype_name, dtype_named
+from ken.storage.model_files import shard_name
 from ken.storage.schema import (
     ArchitectureRecord,
     CarriedRecord,
@@ -84,7 +85,7 @@ def to_record(
             prefix=head.prefix,
             tied=dict(head.tied),
             only_pretrained=dict(head.only_pretrained),
-            shards=dict(head.shards),
+            shards={name: shard_name(path) for name, path in head.shards.items()},
             files=files,
             notes=head.notes,
             relation=None if relation is None else RelationRecord(**asdict(relation)),

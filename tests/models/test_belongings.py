@@ -12,7 +12,7 @@ import command_line
 import pytest
 import torch
 import transformers
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load, load_file, save_file
 from transformers import BertConfig, BertModel
 
 import ken
@@ -93,9 +93,11 @@ def test_everything_that_belongs_to_a_model_comes_along_wherever_it_lies(pair, t
     }
     write(pair[0], files)
     net, folder = through(pair, tmp_path, how)
+    tensor = files.pop("2_Dense/model.safetensors")
     wanted = {name: content if isinstance(content, bytes) else content.encode() for name, content in files.items()}
     written = files_in(folder)
-    assert set(written) == {*wanted, "config.json", "model.safetensors"}
+    assert set(written) == {*wanted, "config.json", "model.safetensors", "2_Dense/model.safetensors"}
+    assert load(written["2_Dense/model.safetensors"])["linear.weight"].equal(load(tensor)["linear.weight"])
     for name, data in wanted.items():
         assert written[name] == data, name
         assert net.files[name] == data, name
@@ -155,9 +157,9 @@ def test_what_stays_behind_of_the_pretrained_folder_is_not_told(pair):
 
 def test_weights_of_another_module_as_a_pickle_are_named_with_what_to_do(pair):
     write(pair[0], {"modules.json": json.dumps(MODULES[::2]), "2_Dense/config.json": "{}"})
-    write(pair[0], {"2_Dense/pytorch_model.bin": "x"})
+    write(pair[0], {"2_Dense/rest.bin": "x"})
     (note,) = ken.prune(*pair, 0.5).notes
-    assert "2_Dense/pytorch_model.bin (weights of another module as a pickle; save the model anew" in note
+    assert "2_Dense/rest.bin (weights of another module as a pickle; save the model anew" in note
 
 
 def test_a_module_that_is_not_there_is_named(pair):
@@ -296,7 +298,8 @@ for place in (ours, theirs):
     parts = [models.Transformer(body), models.Pooling(8), models.Dense(8, 4)]
     SentenceTransformer(modules=parts, device="cpu").save(place)
 net = ken.prune(ours, theirs, 0.5)
-assert {"1_Pooling/config.json", "2_Dense/config.json", "2_Dense/model.safetensors"} <= set(net.files), [*net.files]
+assert {"1_Pooling/config.json", "2_Dense/config.json"} <= set(net.files), [*net.files]
+assert {"2_Dense.linear.weight", "2_Dense.linear.bias"} <= set(net), [*net]
 print(SentenceTransformer(str(ken.export(net, theirs, out)), device="cpu").encode(["a b"]).shape)
 """
 

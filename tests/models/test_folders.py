@@ -36,10 +36,10 @@ def same(opened, wanted):
 def test_a_single_file_is_its_tensors_and_nothing_else(tmp_path):
     path = tmp_path / "any name.safetensors"
     save_file(TENSORS, path)
-    (tmp_path / CONFIG).write_text("{}")
+    (tmp_path / "vocab.txt").write_text("a")
     for opened in (open_path(path), open_path(str(path))):
         same(opened.tensors, TENSORS)
-        assert (opened.shards, opened.config, opened.files) == ({}, None, {})
+        assert (opened.shards, opened.config, opened.files, opened.notes) == ({}, None, {}, ())
 
 
 def test_a_folder_has_weights_a_configuration_and_files(tmp_path):
@@ -145,9 +145,9 @@ def test_what_is_no_checkpoint_is_refused(tmp_path):
         open_path(tmp_path / "none")
     with pytest.raises(PairingError, match=f"has none of {WEIGHTS}, {INDEX}, pytorch_model.bin"):
         open_path(tmp_path)
-    for name in ("model.pt", "model", "safetensors"):
+    for name in ("model.pkl", "model", "safetensors"):
         torch.save(TENSORS, tmp_path / name)
-        with pytest.raises(PairingError, match=f"/{name} is neither a .safetensors nor a .bin file"):
+        with pytest.raises(PairingError, match=f"/{name} is no file of weights that can be read"):
             open_path(tmp_path / name)
     with pytest.raises(PairingError, match=f"has none of {WEIGHTS}, {INDEX}, pytorch_model.bin"):
         open_path(tmp_path)

@@ -110,21 +110,17 @@ def make(folder, files):
 
 FOLDERS = {
     "nothing": ([], "it is empty"),
-    "a variant": (
-        ["config.json", "model.fp16.safetensors"],
-        r"it has config\.json, model\.fp16\.safetensors; to take the weights from model\.fp16\.safetensors, give that "
-        r"file: .*/folder/model\.fp16\.safetensors",
+    "a name of its own": (
+        ["config.json", "weights.safetensors"],
+        r"it has config\.json, weights\.safetensors; to take the weights from weights\.safetensors, give that "
+        r"file: .*/folder/weights\.safetensors",
     ),
     "several": (
         ["a.safetensors", "b.safetensors", "c.bin"],
         r"one of a\.safetensors, b\.safetensors, c\.bin, give that file",
     ),
-    "a part of diffusers": (
-        ["diffusion_pytorch_model.safetensors"],
-        r"give that file: .*/diffusion_pytorch_model\.safe",
-    ),
-    "sentences": (
-        ["modules.json", "0_Transformer/model.safetensors", "1_Pooling/config.json"],
+    "sentences without their list": (
+        ["0_Transformer/model.safetensors", "1_Pooling/config.json"],
         r"weights below, in 0_Transformer; to take them, give that folder: .*/folder/0_Transformer",
     ),
     "a cache of the hub": (
@@ -140,7 +136,11 @@ FOLDERS = {
     "an old TensorFlow": (["model.ckpt.index", "model.ckpt.data-00000-of-00001"], "a checkpoint of TensorFlow"),
     "Flax": (["flax_model.msgpack"], r"flax_model\.msgpack: weights of Flax; .*from_flax=True"),
     "ONNX": (["model.onnx"], r"model\.onnx: ONNX"),
-    "torch": (["consolidated.00.pth"], r"consolidated\.00\.pth: a file of torch\.save .*state dict"),
+    "torch": (
+        ["last.ckpt", "optimizer.pt"],
+        r"to take the weights from last\.ckpt, give that file: .*/folder/last\.ckpt$",
+    ),
+    "NumPy": (["weights.npy"], r"weights\.npy: one array, which has no name"),
     "ZeRO": (
         ["global_step5/zero_pp_rank_0_mp_rank_00_optim_states.pt", "latest", "zero_to_fp32.py"],
         r"zero_to_fp32\.py FOLDER",
@@ -183,14 +183,16 @@ def test_an_adapter_for_the_pretrained_model_is_told_with_whose_it_is(tmp_path):
     ("name", "message"),
     [
         *(("m.ggml", "GGML: codes of a quantised model"), ("tf_model.h5", "TensorFlow"), ("m.msgpack", "Flax")),
-        *(("m.pt", "a file of torch.save"), ("m.onnx", "ONNX"), ("model.safetensors.index.json", "give the folder")),
+        *(("m.pkl", "a pickle"), ("m.onnx", "ONNX"), ("a.npy", "no name")),
         ("config.json", "give the folder"),
     ],
 )
 def test_a_file_of_another_kind_is_called_by_its_name(tmp_path, name, message):
-    (tmp_path / name).write_bytes(b"x")
-    text = refused(tmp_path / name, tmp_path)
-    assert f"{name} is neither a .safetensors nor a .bin file" in text
+    file = tmp_path / "folder" / name
+    file.parent.mkdir()
+    file.write_bytes(b"x")
+    text = refused(file, tmp_path)
+    assert f"{name} is no file of weights that can be read (.safetensors, .bin, .pt" in text
     assert message in text
 
 

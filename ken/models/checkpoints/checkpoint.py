@@ -9,15 +9,18 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from numpy.typing import NDArray
+
 from ken.errors import PairingError
 from ken.models.checkpoints import quantised, unmerged
 from ken.models.checkpoints.adapter_names import Adapters
 from ken.models.checkpoints.architecture import Architecture
-from ken.models.checkpoints.checkpoint_files import OnDisk, entries_of, open_path, renamed
+from ken.models.checkpoints.checkpoint_files import entries_of, open_path, renamed
 from ken.models.checkpoints.dequantised import gguf_file, table
 from ken.models.checkpoints.hub import locate, note_of
 from ken.models.checkpoints.location import Location, place_of
 from ken.models.checkpoints.origins import Origin, origin_of, origin_of_module
+from ken.models.checkpoints.state_dicts import arrays_as_tensors, tensors_of
 from ken.models.checkpoints.ties import tie
 from ken.models.checkpoints.vocabularies import vocabularies
 from ken.models.checkpoints.wrappers import looked_through, plain_names, unwrapped
@@ -28,8 +31,8 @@ if TYPE_CHECKING:
     import torch
     import transformers
 
-#: What stands for a model: a live module, its state dict, weights, a checkpoint folder, a place on the hub.
-Source: TypeAlias = "torch.nn.Module | Mapping[str, torch.Tensor] | str | Path | Location"
+#: What stands for a model: a live module, its state dict (also of arrays), weights, a folder, a place on the hub.
+Source: TypeAlias = "torch.nn.Module | Mapping[str, torch.Tensor | NDArray[Any]] | str | Path | Location"
 #: What stands for the fine-tuned model of a pair: an adapter's folder or hub id is a path, too.
 TunedSource: TypeAlias = "Source | Adapters"
 
@@ -129,9 +132,10 @@ def _weights(tensors: Mapping[str, Any], config: Mapping[str, Any] | None, where
     return quantised.check(tensors, config, where)
 
 
-def _read_state_dict(state: Mapping[str, torch.Tensor]) -> Checkpoint:
+def _read_state_dict(state: Mapping[str, Any]) -> Checkpoint:
+    state = arrays_as_tensors(state)
     _weights(state, None, "the state dict")
-    state = _tensors_of(state)
+    state = tensors_of(state)
     plain = plain_names(state)
     tensors = renamed(state, _inverse(plain))
     notes = tuple(filter(None, [looked_through(plain, state)]))
@@ -144,7 +148,7 @@ def _read_module(module: torch.nn.Module) -> Checkpoint:
     config = quantised.settings(getattr(module, "config", None))
     quantised.check_module(module, where)
     notes = _weights(raw, config, where)
-    state = _tensors_of(raw)
+    state = tensors_of(raw)
     plain = plain_names(state)
     tensors = renamed(state, _inverse(plain))
     trained = {plain.get(name, name) for name, _ in module.named_parameters(remove_duplicate=False)}
@@ -180,10 +184,9 @@ def _origin(module: torch.nn.Module) -> str:
 
 def _read_path(source: str | Path | Location) -> Checkpoint:
     path, place = locate(source), place_of(source)
-    chosen = {"variant": place.variant} if place.variant else {}
     kind = "model" if place.address is not None else "folder" if path.is_dir() else "file"
     where = f"{kind} {path.resolve().name if place.address is None else place.address.name}"
-    folder = gguf_file.opened(path) if gguf_file.is_gguf(path) else table.opened(open_path(path, **chosen), where)
+    folder = gguf_file.opened(path) if gguf_file.is_gguf(path) else table.opened(open_path(path, place.variant), where)
     notes = (*folder.notes, note_of(place), *_weights(folder.tensors, folder.config, where))
     architecture, prefix = None, ""
     classes = (folder.config or {}).get("architectures") or ()
@@ -193,9 +196,8 @@ def _read_path(source: str | Path | Location) -> Checkpoint:
         architecture = Architecture(classes[0], dict(folder.config))
         prefix = str(getattr(getattr(transformers, classes[0], None), "base_model_prefix", "") or "")
     plain = plain_names(folder.tensors)
-    state = folder.tensors if isinstance(folder.tensors, OnDisk) else _tensors_of(folder.tensors)
     class_name = "" if architecture is None else architecture.class_name
-    tensors, tied, ties = tie(renamed(state, _inverse(plain)), class_name, folder.config)
+    tensors, tied, ties = tie(renamed(folder.tensors, _inverse(plain)), class_name, folder.config)
     return Checkpoint(
         tensors,
         tied=tied,
@@ -215,24 +217,6 @@ def _read_path(source: str | Path | Location) -> Checkpoint:
 
 def _running_statistics(names: Mapping[str, Any]) -> frozenset[str]:
     return frozenset(name for name in names if name.rpartition(".")[2] in _RUNNING_STATISTICS)
-
-
-def _tensors_of(state: Mapping[str, Any]) -> dict[str, torch.Tensor]:
-    import torch
-
-    tensors = {}
-    for name, tensor in state.items():
-        if not isinstance(name, str):
-            raise PairingError(f"tensor names must be strings, got {name!r}")
-        if not isinstance(tensor, torch.Tensor):
-            # A module may keep extra state that is no tensor: not ours to prune, nor to carry unseen.
-            raise PairingError(f"{name}: a state dict must hold tensors, got {type(tensor).__name__}")
-        if tensor.is_meta:
-            raise PairingError(f"{name}: the tensor has no values (it is on the meta device)")
-        if tensor.layout is not torch.strided or tensor.is_quantized:
-            raise PairingError(f"{name}: tensors must be dense, got {tensor.layout} {tensor.dtype}")
-        tensors[name] = tensor.detach()
-    return tensors
 
 
 def architecture_of(module: torch.nn.Module) -> Architecture | None:

@@ -1,19 +1,20 @@
-"""Checkpoints on disk: one file of weights, or a folder as `save_pretrained` writes it. Read lazily."""
+"""Checkpoints on disk: a file of weights, or a folder as the libraries write it. Read lazily."""
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ken.errors import FormatError, PairingError
-from ken.models.checkpoints import mistaken_files
-from ken.models.checkpoints.links import inside
-from ken.models.checkpoints.other_files import gather, plain
-from ken.models.checkpoints.safetensors_file import Reader
+from ken.errors import PairingError
+from ken.models.checkpoints import weight_sets
+from ken.models.checkpoints.file_names import is_index, parse
+from ken.models.checkpoints.links import leads_out
+from ken.models.checkpoints.other_files import gather, module_paths
+from ken.models.checkpoints.parts import Part, parts_of, pipeline_parts
+from ken.models.checkpoints.weight_files import ENDINGS, OpenedFile
+from ken.models.checkpoints.weight_sets import Weights, read_json
 from ken.models.tensors.tensor_reader import Entries, Store
 
 if TYPE_CHECKING:
@@ -22,15 +23,16 @@ if TYPE_CHECKING:
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
 CONFIG = "config.json"
-_BIN, _BIN_INDEX = "pytorch_model.bin", "pytorch_model.bin.index.json"
-
-_SHARD = re.compile(r"(model|pytorch_model)-(\d{5})-of-(\d{5})\.(safetensors|bin)")
+#: Weights whose names are not those of the class that a config.json beside them names.
+_OWN_NAMES = "consolidated"
 
 
 @dataclass(frozen=True, slots=True)
 class Folder:
-    """What lies on disk: tensors by name, the file each is in (no more than one: empty), config, other files.
+    """What lies on disk: tensors by name, the file each is in, config, other files.
 
+    shards has the path of each tensor's file below the folder, as it is written again; it is empty if there is one file
+    alone, of the usual name. A file in a folder below has its tensors by names without the folder's, if they have it.
     files and left are what comes along with the model and what stays behind (`ken.models.checkpoints.other_files`).
     notes are sentences about what was guessed or passed over.
     """
@@ -71,6 +73,11 @@ class OnDisk(Mapping[str, "torch.Tensor"]):
         """The same tensors by other names, as `renamed` gives them."""
         return OnDisk({new: self._places[old] for new, old in names.items()})
 
+    @classmethod
+    def together(cls, groups: Mapping[str, Mapping[str, tuple[OpenedFile, str]]]) -> OnDisk:
+        """The tensors of several groups of files, mapped from what their names begin with."""
+        return cls({f"{prefix}{name}": place for prefix, group in groups.items() for name, place in group.items()})
+
     def loaded(self) -> dict[str, torch.Tensor]:
         """The tensors of .bin files, which are there without being read, and may share memory."""
         return {name: self[name] for name, (file, _) in self._places.items() if not isinstance(file, Store | OnDisk)}
@@ -90,12 +97,15 @@ def renamed(tensors: Mapping[str, torch.Tensor], names: Mapping[str, str]) -> Ma
     return {new: tensors[old] for new, old in names.items()}
 
 
-def open_path(path: str | Path) -> Folder:
-    """Open a .safetensors or .bin file, or a folder that has model.safetensors, pytorch_model.bin, or shards of either.
+def open_path(path: str | Path, variant: str = "") -> Folder:
+    """Open a file of weights, an index of shards, or a folder that has either; a folder of several models as one.
 
-    Of safetensors only headers are read. A .bin file is a pickle: torch reads it with `weights_only`, which runs no
-    code, and maps it into memory. What an index leaves out, and shards without an index if all are there, are read
-    with a note.
+    Of safetensors only headers are read. Files of torch.save are pickles: torch reads them with `weights_only`, which
+    runs no code, and maps them into memory. Beside a file that is given by its path lie the configuration and the
+    tokenizer of its model, if there is a config.json. Pipelines of diffusers and models of sentence-transformers are
+    their parts (`ken.models.checkpoints.parts`).
+
+    variant chooses among the files of a folder, as in `from_pretrained`: "fp16" those that are called so.
 
     Raises `PairingError` if there is nothing of the kind, or less than an index names, and `FormatError` for damaged
     files.
@@ -103,164 +113,115 @@ def open_path(path: str | Path) -> Folder:
     >>> import tempfile, torch
     >>> from safetensors.torch import save_file
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     save_file({"w": torch.ones(2)}, Path(folder) / "model.safetensors")
-    ...     dict(open_path(folder).tensors)
+    ...     save_file({"w": torch.ones(2)}, Path(folder) / "model.fp16.safetensors")
+    ...     dict(open_path(folder, variant="fp16").tensors)
     {'w': tensor([1., 1.])}
     """
     path = Path(path)
     if path.is_file():
-        return Folder(_read(path))
+        if variant:
+            raise PairingError(f"a variant chooses among the files of a folder, and {path} is a file; give one of them")
+        return _given(path)
     if not path.is_dir():
         raise PairingError(f"there is no file or folder {path}")
-    config = _json(path, CONFIG) if (path / CONFIG).is_file() else None
-    shards: dict[str, str] = {}
-    notes: list[str] = []
-    for single, index in ((WEIGHTS, INDEX), (_BIN, _BIN_INDEX)):  # in this order, as in transformers
-        if (path / single).is_file():
-            tensors, read = _read(inside(path, single)), {single, index}
-            break
-        if (path / index).is_file():
-            tensors, shards = _sharded(path, index, notes)
-            read = {index, *shards.values()}
-            break
-    else:
-        tensors, shards = _without_index(path, notes)
-        read = {*shards.values()}
-    # What is written is safetensors.
-    shards = {name: _SHARD.sub(r"model-\2-of-\3.safetensors", file) for name, file in shards.items()}
-    shards = {name: str(Path(file).with_suffix(".safetensors")) for name, file in shards.items()}
-    around = gather(path, read)
-    return Folder(tensors, shards, config, files=around.files, left=around.left, notes=tuple(notes))
+    parts, notes = parts_of(path)
+    weights = _of_parts(path, parts, variant)
+    read = {f"{part.path}/{name}" if part.path else name for part, lying in weights for name in lying.read}
+    return _folder(path, weights, read=read, notes=notes)
 
 
-def _read(path: Path) -> Mapping[str, torch.Tensor]:
-    """The tensors of one file."""
-    if path.suffix == ".safetensors":
+def has_weights(path: Path) -> bool:
+    """Whether a path is that of a file of weights, or of a folder that looks as if there were weights in it.
+
+    >>> has_weights(Path("config.json"))
+    False
+    """
+    if path.is_dir():
+        return any(weight_sets.has_weights(path, part) for part in ("", *module_paths(path), *pipeline_parts(path)))
+    return path.is_file() and (path.suffix in ENDINGS or is_index(path.name))
+
+
+def companions(path: Path) -> list[Path]:
+    """The files that are read along with a file of weights that is given by its path."""
+    if not path.is_file() or not (is_index(path.name) or (path.parent / CONFIG).is_file()):
+        return []
+    named = weight_sets.shards_named(path.parent, path.name) if is_index(path.name) else []
+    beside = gather(path.parent).files.values() if (path.parent / CONFIG).is_file() else ()
+    return [*(path.parent / name for name in named), *beside]
+
+
+def _given(path: Path) -> Folder:
+    """What lies in a file, with what lies beside it if it is clearly that of its model."""
+    weights = weight_sets.chosen(path)
+    folder = path.parent
+    if not (folder / CONFIG).is_file() or leads_out(folder, CONFIG) or weights.stem == _OWN_NAMES:
+        return Folder(OnDisk(weights.places), _shards([(Part(), weights)]), notes=weights.notes)
+    note = f"{path.name} was given by its path: {CONFIG} and the files beside it were taken as those of its model"
+    return _folder(folder, [(Part(), weights)], read=set(weights.read), notes=(note,))
+
+
+def _of_parts(path: Path, parts: list[Part], variant: str) -> list[tuple[Part, Weights]]:
+    """The weights of all parts. A part that has none of a variant has those without, as in diffusers."""
+    if len(parts) == 1:
+        return [(parts[0], weight_sets.find(path, parts[0].path, variant))]
+    weights, plain_ones = [], []
+    error: PairingError | None = None
+    for part in parts:
         try:
-            reader = Reader(path)
-        except FormatError as error:
-            if word := mistaken_files.weights(path):
-                raise FormatError(f"{path} is not a whole safetensors file: it {word}") from None
-            raise error
-        return OnDisk({name: (reader, name) for name in reader.names})
-    if path.suffix != ".bin":
-        raise PairingError(f"{path} is neither a .safetensors nor a .bin file{mistaken_files.advice_for(path)}")
-    import torch
-
-    try:
-        tensors = torch.load(path, map_location="cpu", weights_only=True, mmap=_is_zip(path))
-    except Exception as error:  # torch has no class for what is wrong with a file
-        word = mistaken_files.weights(path)
-        reason = f"it {word}" if word else _reason(str(error))
-        raise FormatError(f"{path} cannot be read as weights alone: {reason}") from None
-    if not isinstance(tensors, Mapping):
-        raise PairingError(f"{path} must hold tensors by name, got {type(tensors).__name__}")
-    return tensors
+            weights.append((part, weight_sets.find(path, part.path, variant)))
+        except PairingError as reason:
+            without = weight_sets.find(path, part.path) if variant else None
+            if without is None or without.variant:
+                raise
+            error = error or reason
+            plain_ones.append(part.path or "the folder itself")
+            weights.append((part, without))
+    if error is not None and len(plain_ones) == len(parts):
+        raise error
+    if plain_ones:
+        first, lying = weights[0]
+        note = f"{', '.join(plain_ones)}: no weights of the variant {variant!r}, those without one were taken"
+        weights[0] = first, replace(lying, notes=(*lying.notes, note))
+    return weights
 
 
-def _reason(reason: str) -> str:
-    """Why torch cannot read a file as weights, without its advice to read the file in another way, which runs code."""
-    unknown = re.search(r"GLOBAL ([\w.]+)", reason)
-    if unknown or re.search(r"[Uu]nsupported (global|class)|persistent id", reason):
-        what = f" ({unknown[1][:100]})" if unknown else ""
-        return (
-            f"there is more in it than tensors{what}, which only code could read, and none is run; get the model as "
-            "safetensors, or have its state dict saved alone"
-        )
-    if re.search(r"weights.only", reason, re.IGNORECASE):
-        return "it is damaged, or torch.save has not written it"
-    return (reason.splitlines() or ["it is damaged"])[0][:300]
+def _folder(path: Path, weights: list[tuple[Part, Weights]], *, read: set[str], notes: tuple[str, ...]) -> Folder:
+    notes = (*notes, *(note for _, lying in weights for note in lying.notes))
+    config, note = _config(path, weights)
+    around = gather(path, read)
+    return Folder(
+        OnDisk.together({part.prefix: lying.places for part, lying in weights}),
+        _shards(weights),
+        config,
+        files=around.files,
+        left=around.left,
+        notes=(*notes, *filter(None, [note])),
+    )
 
 
-def _is_zip(path: Path) -> bool:
-    """Whether a .bin file is of the newer kind, which can be mapped into memory."""
-    with path.open("rb") as file:
-        return file.read(2) == b"PK"
-
-
-def _sharded(path: Path, index: str, notes: list[str]) -> tuple[Mapping[str, torch.Tensor], dict[str, str]]:
-    shards = _json(path, index).get("weight_map")
-    if not isinstance(shards, dict) or not all(isinstance(file, str) for file in shards.values()):
-        raise PairingError(f"{path / index} has no weight_map from tensor names to file names")
-    files: dict[str, Mapping[str, torch.Tensor]] = {}
-    for file in dict.fromkeys(shards.values()):
-        if not plain(file):
-            raise PairingError(f"{path / index} names {file!r}, which is not the name of a file in its folder")
+def _config(path: Path, weights: list[tuple[Part, Weights]]) -> tuple[dict[str, Any] | None, str]:
+    """The configuration: of the part whose names are plain, else that of each part by its name; and a note."""
+    configs = {}
+    for part, lying in weights:
+        file = f"{part.path}/{CONFIG}" if part.path else CONFIG
         if not (path / file).is_file():
-            raise PairingError(f"{path / index} names {file}, which is not there")
-        files[file] = _read(inside(path, file))
-    for name, file in shards.items():
-        if name not in files[file]:
-            raise PairingError(f"{path / index} says that {name} is in {file}, which has no such tensor")
-    # transformers reads its files whole, whatever the index says of them.
-    omitted = _whole(files, path, shards)
-    if omitted:
-        notes.append(
-            f"{index} leaves out {len(omitted):,} of the tensors in its files ({next(iter(omitted))}, …); "
-            "they were read as well"
-        )
-    shards = {**shards, **omitted}
-    return _spread(files, shards), shards
+            continue
+        if lying.stem == _OWN_NAMES:
+            return None, f"{file} was not used: it has other names for the tensors than {_OWN_NAMES}.safetensors"
+        config = read_json(path, file)
+        if not part.prefix:
+            return config, ""
+        configs[part.path] = config
+    return configs or None, ""
 
 
-def _without_index(path: Path, notes: list[str]) -> tuple[Mapping[str, torch.Tensor], dict[str, str]]:
-    """Shards that have lost their index: their names say whether all are there."""
-    sets: dict[tuple[str, str, str], list[str]] = {}
-    for file in sorted(path.iterdir()):
-        if match := _SHARD.fullmatch(file.name):
-            stem, _, count, ending = match.groups()
-            sets.setdefault((ending, stem, count), []).append(file.name)
-    if not sets:
-        raise PairingError(
-            f"the folder {path} has none of {WEIGHTS}, {INDEX}, {_BIN}, {_BIN_INDEX}; {mistaken_files.advice(path)}"
-        )
-    (ending, stem, count), names = max(sets.items())
-    wanted = [f"{stem}-{number:05d}-of-{count}.{ending}" for number in range(1, int(count) + 1)]
-    missing = [name for name in wanted if name not in names]
-    if missing:
-        more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
-        raise PairingError(
-            f"the folder {path} has {len(names)} of {int(count)} shards and no index of them: {missing[0]}{more} "
-            "missing; get the whole checkpoint again"
-        )
-    files = {name: _read(inside(path, name)) for name in wanted}
-    shards = _whole(files, path, {})
-    notes.append(f"the {len(wanted)} shards have no index beside them; they were read in the order of their names")
-    return _spread(files, shards), shards
-
-
-def _spread(files: Mapping[str, Mapping[str, torch.Tensor]], shards: Mapping[str, str]) -> OnDisk:
-    return OnDisk({name: (files[file], name) for name, file in shards.items()})
-
-
-def _whole(files: Mapping[str, Mapping[str, torch.Tensor]], path: Path, listed: Mapping[str, str]) -> dict[str, str]:
-    """The tensors of all files that are not listed yet, and the file of each. Of two, the values must be the same."""
-    shards: dict[str, str] = {}
-    for file, tensors in files.items():
-        for name in tensors:
-            if name in listed:
-                continue
-            first = shards.setdefault(name, file)
-            if first != file and not _equal(files[first][name], tensors[name]):
-                raise PairingError(f"{path / first} and {file} have different tensors {name}, and no index says which")
-    return shards
-
-
-def _equal(one: torch.Tensor, other: torch.Tensor) -> bool:
-    import torch
-
-    return one.dtype == other.dtype and torch.equal(one, other)
-
-
-def _json(folder: Path, name: str) -> dict[str, Any]:
-    path = inside(folder, name)
-    if word := mistaken_files.pointer(path):
-        raise PairingError(f"{path} {word}")
-    try:
-        settings = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        empty = "it is empty; " if not path.stat().st_size else ""
-        raise PairingError(f"{path} is not JSON: {empty}{error}") from None
-    if not isinstance(settings, dict):
-        raise PairingError(f"{path} must hold a JSON object, got {type(settings).__name__}")
-    return settings
+def _shards(weights: list[tuple[Part, Weights]]) -> dict[str, str]:
+    """The file of each tensor as it is written again: as safetensors, and without a variant."""
+    shards = {}
+    for part, lying in weights:
+        single = len(set(lying.stored.values())) == 1
+        for name, file in lying.stored.items():
+            named = parse(file)
+            written = named.written if named else WEIGHTS if single else str(Path(file).with_suffix(".safetensors"))
+            shards[f"{part.prefix}{name}"] = f"{part.path}/{written}" if part.path else written
+    return {} if set(shards.values()) == {WEIGHTS} else shards

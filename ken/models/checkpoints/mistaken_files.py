@@ -20,13 +20,14 @@ _KINDS = {
     b"\x28\xb5\x2f\xfd": "is compressed with zstd; unpack it",
 }
 
-_WEIGHTS = re.compile(r".*\.(safetensors|bin)")
+_WEIGHTS = re.compile(r".*\.(safetensors|bin|pt|pth|ckpt|npz)")
 _TRAINING = re.compile(r"(training_args|optimizer|scheduler|rng_state|random_states|scaler).*")
 _ADAPTER = re.compile(r"(adapter_model|adapter_config|pytorch_lora_weights).*")
 _MERGE = (
     "merge it into its model (PeftModel.from_pretrained(model, folder).merge_and_unload(), then save_pretrained) and "
     "give that folder"
 )
+_OLDER = "transformers before version 5 loads them with from_pretrained(…, {}=True); give what it saves then"
 _LOAD = "load it in Python, if it is yours, and give its state dict, or save that as safetensors"
 _GRAPH = "a graph to run, not a checkpoint; give the checkpoint that it was made from"
 _CODES = "codes of a quantised model, for llama.cpp; give the checkpoint that they were made from"
@@ -35,17 +36,17 @@ _CODES = "codes of a quantised model, for llama.cpp; give the checkpoint that th
 _FORMS = {
     "gguf": "GGUF: to take the weights from such a file, give that file",
     "ggml": f"GGML: {_CODES}",
-    "h5": "weights of TensorFlow; load them with from_pretrained(…, from_tf=True) and save the model with PyTorch",
-    "msgpack": "weights of Flax; load them with from_pretrained(…, from_flax=True) and save the model with PyTorch",
-    "index": "a checkpoint of TensorFlow; load it with from_pretrained(…, from_tf=True) and save it with PyTorch",
+    "h5": f"weights of TensorFlow; {_OLDER.format('from_tf')}",
+    "msgpack": f"weights of Flax; {_OLDER.format('from_flax')}",
+    "index": f"a checkpoint of TensorFlow; {_OLDER.format('from_tf')}",
     "onnx": f"ONNX: {_GRAPH}",
     "xml": f"OpenVINO: {_GRAPH}",
     "tflite": f"TensorFlow Lite: {_GRAPH}",
     "distcp": "shards of torch.distributed; put them together with accelerate merge-weights FOLDER OUT",
     "nemo": "an archive of NeMo; save the model as a checkpoint of transformers",
     **dict.fromkeys(("tar", "zip", "gz"), "an archive; unpack it, and give the folder"),
-    "npz": "arrays of NumPy; give them as a state dict of tensors in Python",
-    **dict.fromkeys(("pt", "pth", "ckpt", "pkl"), f"a file of torch.save or the like; {_LOAD}"),
+    "npy": "one array, which has no name; give a state dict of arrays in Python, or an .npz file",
+    **dict.fromkeys(("pkl", "pickle", "joblib"), f"a pickle, which may run code when it is read; {_LOAD}"),
 }
 _SHOWN = 8
 _DEPTH = 3
@@ -110,9 +111,7 @@ def advice_for(file: Path) -> str:
     ' (GGUF'
     """
     word = _FORMS.get(file.suffix.removeprefix("."))
-    if file.suffix == ".json" and file.name.endswith(".index.json"):
-        word = "an index; give the folder that it lies in"
-    elif file.suffix == ".json":
+    if file.suffix == ".json":
         word = "a configuration or the like; give the folder that it lies in"
     return f" ({word})" if word else ""
 

@@ -63,7 +63,7 @@ _FOLDERS = {
 _KNOWN_FOLDERS = {"additional_chat_templates", "language_model", "sentencepiece"}
 
 _LONGEST = 1 << 26
-_DEEPEST = 6
+DEEPEST = 6  # names in a path
 _MOST = 10_000
 _LISTED = 12
 
@@ -87,7 +87,7 @@ def belongs(path: str) -> bool:
     (False, False, False, False)
     """
     parts = path.split("/")
-    if len(parts) > _DEEPEST or not all(plain(part) and _anywhere(part) for part in parts):
+    if len(parts) > DEEPEST or not all(plain(part) and _anywhere(part) for part in parts):
         return False
     name = parts[-1]
     if _INDEX.fullmatch(name) or name in ("trainer_state.json", "all_results.json"):
@@ -129,7 +129,7 @@ def gather(folder: Path, weights: Collection[str] = ()) -> Belongings:
     >>> list(belongings.files), belongings.left
     (['config.json'], {'optimizer.pt': 'of training'})
     """
-    modules = _modules(folder)
+    modules = module_paths(folder)
     files, left = {}, {}
     for number, (path, why) in enumerate(_walk(folder, "", modules)):
         if number >= _MOST:
@@ -185,7 +185,7 @@ def _walk(folder: Path, below: str, modules: Collection[str]) -> Iterator[tuple[
             yield f"{path}/", why
         elif entry.is_symlink():
             yield f"{path}/", "a link to a folder"
-        elif path.count("/") >= _DEEPEST - 1:
+        elif path.count("/") >= DEEPEST - 1:
             yield f"{path}/", "too deep"
         else:
             yield from _walk(folder, f"{path}/", modules)
@@ -232,15 +232,24 @@ def _pickled(file: Path) -> bool:
     return len(start) == 2 and start[0] == 0x80 and 2 <= start[1] <= 5
 
 
-def _modules(folder: Path) -> dict[str, None]:
-    """The folders of the modules that a sentence-transformers model consists of."""
+def module_paths(folder: Path) -> list[str]:
+    """The folders of the modules that a sentence-transformers model consists of, in order; "" is the folder itself.
+
+    >>> module_paths(Path("no such folder"))
+    []
+    """
     listed = folder / "modules.json"
     if not listed.is_file() or leads_out(folder, listed.name):
-        return {}
+        return []
     try:
         modules = json.loads(listed.read_text(encoding="utf-8"))
     except (ValueError, RecursionError):
-        return {}
+        return []
     paths = [module.get("path") for module in modules if isinstance(module, dict)] if isinstance(modules, list) else []
     names = [path.strip("/") for path in paths if isinstance(path, str)]
-    return dict.fromkeys(name for name in names if all(plain(part) for part in name.split("/")))
+    return list(dict.fromkeys(name for name in names if not name or _below(name)))
+
+
+def _below(path: str) -> bool:
+    names = path.split("/")
+    return len(names) < DEEPEST and all(plain(name) for name in names)
