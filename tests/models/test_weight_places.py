@@ -206,7 +206,13 @@ def test_a_configuration_that_is_a_link_to_elsewhere_is_not_read(tmp_path):
     write(tmp_path / "model", {"weights.safetensors": ONE})
     (tmp_path / "secret.json").write_text('{"secret": 1}')
     (tmp_path / "model" / CONFIG).symlink_to(tmp_path / "secret.json")
-    assert open_path(tmp_path / "model" / "weights.safetensors").config is None
+    opened = open_path(tmp_path / "model" / "weights.safetensors")
+    note = "the config.json beside weights.safetensors is a link that leads out of the folder: it was not used"
+    assert (opened.config, opened.files, opened.notes) == (None, {}, (note,))
+    (tmp_path / "model" / CONFIG).unlink()
+    (tmp_path / "model" / CONFIG).write_text("no JSON")
+    opened = open_path(tmp_path / "model" / "weights.safetensors")
+    assert opened.notes == ("the config.json beside weights.safetensors is no configuration: it was not used",)
 
 
 def test_consolidated_weights_are_read_by_their_own_names_and_written_under_their_own(tmp_path):

@@ -154,8 +154,14 @@ def _given(path: Path) -> Folder:
     """What lies in a file, with what lies beside it if it is clearly that of its model."""
     weights = weight_sets.chosen(path)
     folder = path.parent
-    if not (folder / CONFIG).is_file() or leads_out(folder, CONFIG) or weights.stem == _OWN_NAMES:
-        return Folder(OnDisk(weights.places), _shards([(Part(), weights)]), notes=weights.notes)
+    alone = Folder(OnDisk(weights.places), _shards([(Part(), weights)]), notes=weights.notes)
+    if not (folder / CONFIG).is_file() or weights.stem == _OWN_NAMES:
+        return alone
+    try:
+        read_json(folder, CONFIG)
+    except PairingError:  # who gives a file need not mean what is beside it
+        word = "is a link that leads out of the folder" if leads_out(folder, CONFIG) else "is no configuration"
+        return replace(alone, notes=(*alone.notes, f"the {CONFIG} beside {path.name} {word}: it was not used"))
     note = f"{path.name} was given by its path: {CONFIG} and the files beside it were taken as those of its model"
     return _folder(folder, [(Part(), weights)], read=set(weights.read), notes=(note,))
 
