@@ -17,6 +17,7 @@ from ken.retention.attention_heads import Heads as Heads
 from ken.retention.attention_heads import heads_of as heads_of
 from ken.retention.comparison import alike as alike
 from ken.retention.comparison import compare as compare
+from ken.retention.comparison import counterparts as counterparts
 from ken.retention.comparison import in_common as in_common
 from ken.retention.comparison import same_draw as same_draw
 from ken.retention.statistics import chance as chance

@@ -178,17 +178,17 @@ def in_common(a: Subnetwork, b: Subnetwork, pair: PairOfModels) -> pd.DataFrame:
 
     pairing = _opened(a, b, pair)
     tensors_of_a, tensors_of_b, cuts_of_b = a.pruned(), b.pruned(), b.cuts
-    counterparts = _counterparts(tensors_of_a, tensors_of_b)
+    names_in_b = counterparts(tensors_of_a, tensors_of_b)
     # Under the names of the pair, which may be that of either.
-    names = {own if own in pairing.names else other: own for own, other in counterparts.items()}
+    names = {own if own in pairing.names else other: own for own, other in names_in_b.items()}
     pairing = replace(pairing, cuts={name: cut for name, own in names.items() if (cut := a.cuts.get(own))})
 
     def parts() -> Iterator[Block]:
         for name, own in names.items():
-            first, second = tensors_of_a[own], tensors_of_b[counterparts[own]]
+            first, second = tensors_of_a[own], tensors_of_b[names_in_b[own]]
             check_shape(name, second.shape, pairing)
             if first.row_shape != second.row_shape:
-                ways = [repr(cuts.get(one, "")) for one, cuts in ((name, pairing.cuts), (counterparts[own], cuts_of_b))]
+                ways = [repr(cuts.get(one, "")) for one, cuts in ((name, pairing.cuts), (names_in_b[own], cuts_of_b))]
                 raise SubnetworkError(f"{name}: rows were cut as {ways[0]} in one, as {ways[1]} in the other")
             if first.pretrained.fingerprint != second.pretrained.fingerprint:
                 raise SubnetworkError(f"{name}: the pretrained tensor of one is another than that of the other")
@@ -206,8 +206,23 @@ def in_common(a: Subnetwork, b: Subnetwork, pair: PairOfModels) -> pd.DataFrame:
     return table
 
 
-def _counterparts(a: Mapping[str, RetainedTensor], b: Mapping[str, RetainedTensor]) -> dict[str, str]:
-    """For every pruned tensor of one subnetwork that of the other: of the same name, or of one pretrained tensor."""
+def counterparts(a: Mapping[str, RetainedTensor], b: Mapping[str, RetainedTensor]) -> dict[str, str]:
+    """For every pruned tensor of one subnetwork that of the other: of the same name, or of one pretrained tensor.
+
+    Args:
+        a: What one has pruned, by name.
+        b: The same of the other.
+
+    Returns:
+        The name in b of each tensor of a that has a counterpart there.
+
+    Example:
+        >>> import torch, ken
+        >>> base = {"w": torch.zeros(2, 4)}
+        >>> a, b = ken.prune({"w": torch.ones(2, 4)}, base, 1), ken.prune({"bert.w": torch.ones(2, 4)}, base, 1)
+        >>> counterparts(a.pruned(), b.pruned())
+        {'w': 'bert.w'}
+    """
     by_pretrained = {tensor.pretrained.name: name for name, tensor in b.items() if name not in a}
     names = {name: name if name in b else by_pretrained.get(tensor.pretrained.name) for name, tensor in a.items()}
     return {name: other for name, other in names.items() if other is not None}

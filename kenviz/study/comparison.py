@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 import ken
-from ken.retention import PairOfModels, alike, in_common, same_draw
+from ken.retention import PairOfModels, alike, counterparts, in_common, same_draw
 from ken.storage import models_of
 from kenviz.study.study import Study
 from kenviz.text.labels import label, recipe_in_words, visible
@@ -42,11 +42,13 @@ class Comparison:
         vectors: bool = False,
     ) -> None:
         self.a, self.b = a, b
-        names = [name for name in a.pruned() if name in b.outlines and b.outlines[name].reason is None]
+        #: The name in b of each tensor of a that has a counterpart there.
+        self.in_b = counterparts(a.pruned(), b.pruned())
+        names = list(self.in_b)
         if not names:
             raise ValueError("the two subnetworks have no pruned tensor in common: there is nothing to compare")
         for name in names:
-            _check(name, a, b)
+            _check(name, a, b, other=self.in_b[name])
         self._study_a = Study.open(a, pair)
         self._study_b = Study(b, pair_b)
         self._pair, self._pair_b = pair, pair_b
@@ -54,7 +56,7 @@ class Comparison:
         self.tensors = [name for name in names if vectors or self._study_a.shape(name)[0] > 1] or names
         #: How many pruned tensors of either are not compared: vectors, and what only one has pruned.
         self.vectors_left_out = len(names) - len(self.tensors)
-        self.in_one_only = len(set(a.pruned()) ^ set(b.pruned()))
+        self.in_one_only = len(a.pruned()) + len(b.pruned()) - 2 * len(names)
         self._overlap: tuple[str, Overlap] | None = None
 
     def reads(self) -> dict[str, Any]:
@@ -109,8 +111,9 @@ class Comparison:
     def overlap(self, tensor: str) -> Overlap:
         """Counts of a tensor's masks for any zoom. Those asked for last are kept."""
         if self._overlap is None or self._overlap[0] != tensor:
-            both = self._study_a.mask(tensor) & self._study_b.mask(tensor)
-            overlap = Overlap(self._study_a.pyramid(tensor), self._study_b.pyramid(tensor), both)
+            other = self.in_b[tensor]
+            both = self._study_a.mask(tensor) & self._study_b.mask(other)
+            overlap = Overlap(self._study_a.pyramid(tensor), self._study_b.pyramid(other), both)
             self._overlap = (tensor, overlap)
         return self._overlap[1]
 
@@ -145,8 +148,8 @@ def _seeded(rule: str) -> bool:
         return True
 
 
-def _check(name: str, a: ken.Subnetwork, b: ken.Subnetwork) -> None:
-    first, second = a.outlines[name], b.outlines[name]
+def _check(name: str, a: ken.Subnetwork, b: ken.Subnetwork, *, other: str) -> None:
+    first, second = a.outlines[name], b.outlines[other]
     if first.shape != second.shape:
         raise ValueError(f"{name}: shape {first.shape} in a, {second.shape} in b; only masks of one shape compare")
     if first.cut != second.cut:
@@ -155,6 +158,6 @@ def _check(name: str, a: ken.Subnetwork, b: ken.Subnetwork) -> None:
         )
     if a.pretrained.fingerprint != b.pretrained.fingerprint:
         # Heads may differ, and be drawn anew each time a model is opened.
-        prints = [net.pruned()[name].pretrained.fingerprint for net in (a, b)]
+        prints = [a.pruned()[name].pretrained.fingerprint, b.pruned()[other].pretrained.fingerprint]
         if prints[0] != prints[1]:
             raise ValueError(f"{name}: the pretrained tensor of a is another than that of b; they do not compare")

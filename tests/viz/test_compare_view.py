@@ -249,3 +249,19 @@ def test_two_threads_leave_a_whole_state(net, other, view):
     assert view.tensor == name
     np.testing.assert_array_equal(view.pane.column("tiles", "a"), 100 * net[name].mask())
     assert (view.pane.column("ring", "value") == view.pane.column("dots", "value")[-1]).all()
+
+
+def test_tensors_of_one_pretrained_tensor_are_compared_under_either_name():
+    """One fine-tuning with a prefix and a head, another without: a body is a body."""
+    torch.manual_seed(0)
+    base = {name: torch.randn(6, 8) for name in ("l.0.w", "l.1.w")}
+    bare = {name: tensor + torch.randn(6, 8) for name, tensor in base.items()}
+    named = {f"bert.{name}": tensor + torch.randn(6, 8) for name, tensor in base.items()} | {"head": torch.ones(2, 8)}
+    a, b = ken.prune(bare, base, 4), ken.prune(named, base, 4)
+    view = kenviz.CompareView(a, b, ken.Pair(bare, base), ken.Pair(named, base), tensor="l.1.w")
+    both = (a["l.1.w"].mask() & b["bert.l.1.w"].mask()).sum()
+    assert view.numbers().loc["l.1.w", "both"] == both
+    assert view.tiles.exact
+    assert view.numbers().index.tolist() == ["l.0.w", "l.1.w"]
+    turned = kenviz.CompareView(b, a, ken.Pair(named, base), ken.Pair(bare, base))
+    assert turned.numbers()["both"].tolist() == view.numbers()["both"].tolist()
