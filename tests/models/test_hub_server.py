@@ -17,6 +17,7 @@ from ken.errors import HubError, PairingError
 from ken.models.adapters import sources
 from ken.models.checkpoints.checkpoint import read
 from ken.models.checkpoints.hub import locate
+from ken.models.checkpoints.hub_files import further, wanted
 from ken.models.checkpoints.location import place_of
 
 CARD = b"---\nlicense: apache-2.0\nbase_model: org/base\n---\n\n# A model\n"
@@ -103,7 +104,7 @@ def test_weights_of_further_modules_come_along(hub):
     modules = json.dumps([{"path": ""}, {"path": "1_Pooling"}, {"path": "2_Dense"}]).encode()
     files = {"modules.json": modules, "model.safetensors": weights(1), "2_Dense/model.safetensors": weights(2)}
     hub.add("org/m", {**files, "2_Dense/config.json": b"{}", "1_Pooling/config.json": b"{}", "2_Dense/a.bin": b""})
-    assert "2_Dense/model.safetensors" in read("org/m").files
+    assert list(read("org/m").tensors) == ["w", "2_Dense.w"]
     assert "2_Dense/a.bin" not in hub.got()
 
 
@@ -393,3 +394,35 @@ def test_a_live_model_tells_its_commit(hub):
     origin = read(model).origin
     assert (origin.hub_id, origin.commit, origin.licence) == known
     assert read(BertModel(settings)).origin.commit == ""
+
+
+def test_of_a_pipeline_all_parts_are_wanted_and_of_each_one_set_of_weights():
+    names = [
+        *("model_index.json", "README.md", "unet/config.json", "unet/diffusion_pytorch_model.safetensors"),
+        *("unet/diffusion_pytorch_model.fp16.safetensors", "unet/diffusion_pytorch_model.bin"),
+        *("text_encoder/config.json", "text_encoder/model.safetensors", "tokenizer/vocab.json"),
+        *("vae/config.json", "vae/model.safetensors.index.json", "vae/model-00001-of-00001.safetensors"),
+        "safety.ckpt",
+    ]
+    plain = wanted(names)
+    assert {name for name in plain.files if name.endswith((".safetensors", ".bin"))} == {
+        "unet/diffusion_pytorch_model.safetensors",
+        "text_encoder/model.safetensors",
+    }
+    assert plain.indices == ("vae/model.safetensors.index.json",)
+    half = wanted(names, variant="fp16")
+    assert "unet/diffusion_pytorch_model.fp16.safetensors" in half.files
+    assert "unet/diffusion_pytorch_model.safetensors" not in half.files
+    assert "text_encoder/model.safetensors" in half.files
+
+
+def test_an_older_folder_of_sentence_transformers_is_got_by_its_modules(tmp_path):
+    names = [
+        *("modules.json", "0_Transformer/config.json", "0_Transformer/pytorch_model.bin", "1_Pooling/config.json"),
+        *("2_Dense/config.json", "2_Dense/model.safetensors", "2_Dense/pytorch_model.bin"),
+    ]
+    first = wanted(names)
+    assert not [name for name in first.files if name.endswith((".bin", ".safetensors"))]
+    modules = [{"path": path} for path in ("0_Transformer", "1_Pooling", "2_Dense")]
+    (tmp_path / "modules.json").write_text(json.dumps(modules), encoding="utf-8")
+    assert further(tmp_path, first, names) == ["0_Transformer/pytorch_model.bin", "2_Dense/model.safetensors"]

@@ -25,24 +25,26 @@ _OF_ALL = ["LICENSE*", "NOTICE*", "README.md"]  # at the top, for everything bel
 _UNWANTED = ["onnx/*", "openvino/*", "original/*", "checkpoint-*/*", "runs/*"]
 _INDEX = re.compile(r".*\.index(\.[\w-]+)?\.json")
 _MODULES = "modules.json"
+_PIPELINE = "model_index.json"
 # In the order in which a folder is read; safetensors come first.
 _KNOWN = (
     ("model", "safetensors"),
     ("diffusion_pytorch_model", "safetensors"),
     ("pytorch_model", "bin"),
     ("diffusion_pytorch_model", "bin"),
+    ("consolidated", "safetensors"),
 )
 _ADAPTERS = (("adapter_model", "safetensors"), ("adapter_model", "bin"))
-_ENDINGS = ("safetensors", "bin", "pth", "pt")
+_ENDINGS = ("safetensors", "bin", "pth", "pt", "ckpt", "npz")
 _LISTED = 8
 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """Paths in a repository: files to get at once; index and modules, if any, name further ones."""
+    """Paths in a repository: files to get at once; indices and modules, if any, name further ones."""
 
     files: tuple[str, ...]
-    index: str = ""
+    indices: tuple[str, ...] = ()
     modules: str = ""
 
 
@@ -73,22 +75,25 @@ def wanted(names: Collection[str], path: str = "", variant: str = "", *, where: 
     inside = [name.removeprefix(front) for name in names if name.startswith(front)]
     if not inside:
         raise HubError(f"{where} has no file or folder {path!r}; it has {_some(_tops(names))}")
-    weights, index, below = _weights_or_folder(inside, variant, where=f"{where}{f'/{path}' if path else ''}")
+    place = f"{where}{f'/{path}' if path else ''}"
+    find = _of_a_pipeline if _PIPELINE in inside else _weights_or_folder
+    weights, indices, below = find(inside, variant, where=place)
     small = [name for name in inside if _is_small(name)]
-    files = [f"{front}{name}" for name in (*small, *([index] if index else ()), *weights)]
+    files = [f"{front}{name}" for name in (*small, *indices, *weights)]
     above = [] if not path else [name for name in names if any(fnmatchcase(name, one) for one in _OF_ALL)]
     above = [name for name in above if "/" not in name]
     modules = f"{front}{_MODULES}" if _MODULES in small and not below else ""
-    return Wanted(tuple(dict.fromkeys([*above, *files])), f"{front}{index}" if index else "", modules)
+    return Wanted(tuple(dict.fromkeys([*above, *files])), tuple(f"{front}{index}" for index in indices), modules)
 
 
 def shards_of(folder: Path, wanted: Wanted) -> list[str]:
-    """The shards that the index names, once it has been got into a folder; none if there is no index."""
-    if not wanted.index:
-        return []
-    shards = _json(folder / wanted.index).get("weight_map")
-    files = dict.fromkeys(shards.values()) if isinstance(shards, dict) else {}
-    return [_beside(wanted.index, file) for file in files if isinstance(file, str) and plain(file)]
+    """The shards that the indices name, once they have been got into a folder; none if there is no index."""
+    named = []
+    for index in wanted.indices:
+        shards = _json(folder / index).get("weight_map")
+        files = dict.fromkeys(shards.values()) if isinstance(shards, dict) else {}
+        named += [_beside(index, file) for file in files if isinstance(file, str) and plain(file)]
+    return named
 
 
 def further(folder: Path, wanted: Wanted, names: Collection[str]) -> list[str]:
@@ -102,16 +107,33 @@ def further(folder: Path, wanted: Wanted, names: Collection[str]) -> list[str]:
         modules = listed if isinstance(listed, list) else []
         paths = [module.get("path") for module in modules if isinstance(module, dict)]
         below = [_beside(wanted.modules, path.strip("/")) for path in paths if isinstance(path, str) and path]
-        files += [f"{module}/model.safetensors" for module in below]
+        for module in below:
+            weights, _ = _weights(_directly(names, f"{module}/"), "", where=module)
+            files += [f"{module}/{name}" for name in weights]
     known = set(names)
     return [name for name in dict.fromkeys(files) if name in known]
 
 
-def _weights_or_folder(names: Collection[str], variant: str, where: str) -> tuple[list[str], str, str]:
+def _of_a_pipeline(names: Collection[str], variant: str, where: str) -> tuple[list[str], list[str], str]:
+    """The weights of all parts of a pipeline of diffusers; a part that has none of the variant has those without."""
+    files: list[str] = []
+    indices: list[str] = []
+    for folder in sorted({name.partition("/")[0] for name in names if "/" in name}):
+        part = _directly(names, f"{folder}/")
+        for word in dict.fromkeys((variant, "")):
+            weights, index = _weights(part, word, where=f"{where}/{folder}")
+            if weights or index:
+                files += [f"{folder}/{name}" for name in weights]
+                indices += [f"{folder}/{index}"] if index else []
+                break
+    return files, indices, ""
+
+
+def _weights_or_folder(names: Collection[str], variant: str, where: str) -> tuple[list[str], list[str], str]:
     """The weights of a folder, or the index of them; else those of the only folder below that has some."""
     weights, index = _weights(_directly(names, ""), variant, where=where)
-    if weights or index:
-        return weights, index, ""
+    if weights or index or _MODULES in names:  # which names the folders, once it is there
+        return weights, [index] if index else [], ""
     kind = f" of the variant {variant!r}" if variant else ""
     below = {}
     for folder in sorted({name.rpartition("/")[0] for name in names if "/" in name}):
@@ -122,7 +144,7 @@ def _weights_or_folder(names: Collection[str], variant: str, where: str) -> tupl
             below[folder] = weights, index
     if len(below) == 1:
         ((folder, (weights, index)),) = below.items()
-        return [f"{folder}/{name}" for name in weights], f"{folder}/{index}" if index else "", folder
+        return [f"{folder}/{name}" for name in weights], [f"{folder}/{index}"] if index else [], folder
     if below:
         raise HubError(f"{where} has weights{kind} in several folders, {_some(below)}; name one: hf://{where}/FOLDER")
     raise HubError(f"{where} has no weights{kind} that could be read; it has {_some(names)}")
