@@ -76,11 +76,13 @@ def demo(
 @app.command()
 def prune(
     fine_tuned: options.Tuned,
-    k: Annotated[str, typer.Option("-k", help=f"{options.K_HELP}.")],
     out: Annotated[Path, typer.Option("-o", "--out", help="The subnetwork file to write.")],
     pretrained: options.Base = None,
+    k: Annotated[
+        str | None, typer.Option("-k", help=f"{options.K_HELP}. Every rule needs it but changed, which has none.")
+    ] = None,
     rule: Annotated[
-        str, typer.Option(help="How entries are chosen: ken, grid, density, random, magnitude, update, della.")
+        str, typer.Option(help="How entries are chosen: ken, grid, density, random, magnitude, update, della, changed.")
     ] = "ken",
     seed: Annotated[int, typer.Option(help="Seed of random rules.")] = 0,
     on: Annotated[str, typer.Option(help="What a density is estimated of: weights or update.")] = "weights",
@@ -98,7 +100,7 @@ def prune(
     """Prune FINE_TUNED against PRETRAINED and write what is retained into a file."""
     from ken.pruning.prune import prune
 
-    entries = budget(k)
+    entries = None if k is None else budget(k)
     net = prune(
         fine_tuned,
         pretrained,
@@ -116,7 +118,8 @@ def prune(
         out=out,
         overwrite=force,
     )
-    print(f"{net}\nk = {k} was taken for {budget_text(entries)}.\n{out}: {out.stat().st_size:,} bytes")
+    taken = "" if entries is None else f"k = {k} was taken for {budget_text(entries)}.\n"
+    print(f"{net}\n{taken}{out}: {out.stat().st_size:,} bytes")
 
 
 @app.command()

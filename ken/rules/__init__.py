@@ -8,7 +8,9 @@ fast_density         the compiled density at many points, `nearest_unclaimed` an
 
 from ken.rules import builtin as builtin  # which registers its rules
 from ken.rules.registry import Registered as Registered
+from ken.rules.registry import check_k as check_k
 from ken.rules.registry import check_settings as check_settings
+from ken.rules.registry import counts as counts
 from ken.rules.registry import get as get
 from ken.rules.registry import mask_block as mask_block
 from ken.rules.registry import names as names
