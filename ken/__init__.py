@@ -48,6 +48,8 @@ if TYPE_CHECKING:
     from ken.models.pairing.pairs import Pair as Pair
     from ken.pruning.plan import plan as plan
     from ken.pruning.prune import prune as prune
+    from ken.retention.difference import Difference as Difference
+    from ken.retention.differing import diff as diff
     from ken.subnetwork.carried_tensor import CarriedTensor as CarriedTensor
     from ken.subnetwork.retained_tensor import RetainedTensor as RetainedTensor
 
@@ -59,6 +61,8 @@ _PUBLIC = {
     "CarriedTensor": "subnetwork.carried_tensor",
     "demo": None,
     "density": None,
+    "diff": "retention.differing",
+    "Difference": "retention.difference",
     "explain": "explanation.explain",
     "explain_row": "explanation.explain",
     "export": "injection.export",
