@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from ken.injection.export import export as export
     from ken.injection.inject import inject as inject
     from ken.injection.inject import reset as reset
+    from ken.injection.shira import export_adapter as export_adapter
     from ken.injection.swap import swap as swap
     from ken.models.checkpoints.adapter_names import Adapters as Adapters
     from ken.models.pairing.pairing import open_pair as open_pair
@@ -66,6 +67,7 @@ _PUBLIC = {
     "explain": "explanation.explain",
     "explain_row": "explanation.explain",
     "export": "injection.export",
+    "export_adapter": "injection.shira",
     "inject": "injection.inject",
     "KenError": "errors",
     "KenWarning": "errors",

@@ -200,7 +200,7 @@ def _brought(tensors: Mapping[str, Mapping[str, torch.Tensor]]) -> dict[str, tor
         _in_model(key): tensor
         for own in tensors.values()
         for key, tensor in own.items()
-        if not any(part.startswith(("lora_", "trainable_tokens_")) for part in key.split("."))
+        if not any(part.startswith(("lora_", "shira_", "trainable_tokens_")) for part in key.split("."))
     }
 
 
@@ -213,9 +213,14 @@ def _weights(folder: Path) -> dict[str, torch.Tensor]:
     from peft.utils.save_and_load import load_peft_weights
 
     try:
-        return load_peft_weights(str(folder), device="cpu")
+        tensors: dict[str, torch.Tensor] = load_peft_weights(str(folder), device="cpu")
     except Exception as error:  # those of safetensors, of torch, and of the disk
         raise FormatError(f"the adapter in {folder} cannot be read: {in_brief(error)}") from None
+    for name in tensors:
+        places = name.removesuffix("weight") + "indices"
+        if name.endswith(".shira_weight") and places not in tensors:  # PEFT would draw other places at random
+            raise FormatError(f"the adapter in {folder} has {name}, and not the places of its values, {places}")
+    return tensors
 
 
 def _empty(
@@ -266,6 +271,7 @@ def _with_adapters(inner: torch.nn.Module, folders: Mapping[str, Path], source: 
     import torch
     from peft import PeftModel
     from peft.tuners.lora import LoraLayer
+    from peft.tuners.shira import ShiraLayer
 
     model: Any = None
     try:
@@ -283,7 +289,7 @@ def _with_adapters(inner: torch.nn.Module, folders: Mapping[str, Path], source: 
         raise PairingError(f"PEFT cannot put the adapter on its base: {in_brief(error)}") from error
     weights = source.weights if isinstance(source, Adapters) else {}
     for module in model.modules():
-        if isinstance(module, LoraLayer):
+        if isinstance(module, LoraLayer | ShiraLayer):
             for name, scale in weights.items():
                 module.set_scale(name, scale)
     return model

@@ -19,7 +19,7 @@ SETTINGS = "adapter_config.json"
 ADAPTER_WEIGHTS = ("adapter_model.safetensors", "adapter_model.bin")
 WITHOUT_BASE = "the pretrained model may be left out only where the fine-tuned one is an adapter"
 #: What is merged here. Of others PEFT's own merge is to be called first.
-KINDS = ("LORA", "TRAINABLE_TOKENS")
+KINDS = ("LORA", "SHIRA", "TRAINABLE_TOKENS")
 #: Ways to begin that leave the base as it is; others (PiSSA, OLoRA, CorDA, LoftQ, …) change it when they are loaded.
 _BEGINNINGS = (True, False, "gaussian", "eva", "orthogonal")
 _WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json")
