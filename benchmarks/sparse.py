@@ -2,7 +2,7 @@
 
     python benchmarks/sparse.py [--steps N]
 
-The MiniLM of the demo is fine-tuned on the spot for a few steps of 32 texts each, once in float32 and, with a small
+The MiniLM of the demo is fine-tuned on the spot for a few steps of 16 texts each, once in float32 and, with a small
 learning rate, in bfloat16, as reinforcement learning does. Beside each other: the dense model; the file of rule
 `changed`; indices (int32) and values of the changed entries of every tensor in a safetensors file; the same with zstd
 around it; and the SHiRA adapter, where there is one.
@@ -24,9 +24,8 @@ from ken.evaluation.docstring_task import docstring_task
 LEARNING_RATES = {torch.float32: 5e-5, torch.bfloat16: 5e-6}
 
 
-def trained(source, folder, dtype, steps):
+def trained(source, folder, task, *, dtype, steps):
     """A classifier after so many steps of AdamW in that dtype, in a folder, and its base likewise."""
-    task = docstring_task(progress=False)
     tokenizer = transformers.AutoTokenizer.from_pretrained(source)
     torch.manual_seed(0)
     base = transformers.AutoModel.from_pretrained(source, dtype=dtype)
@@ -37,9 +36,9 @@ def trained(source, folder, dtype, steps):
     optimiser = torch.optim.AdamW(model.parameters(), lr=LEARNING_RATES[dtype], weight_decay=0.0)
     model.train()
     for step in range(steps):
-        part = slice(32 * step, 32 * step + 32)
+        part = slice(16 * step, 16 * step + 16)
         batch = tokenizer(
-            list(task.train_texts[part]), truncation=True, max_length=64, padding=True, return_tensors="pt"
+            list(task.train_texts[part]), truncation=True, max_length=32, padding=True, return_tensors="pt"
         )
         model(**batch, labels=torch.tensor(task.train_labels[part])).loss.backward()
         optimiser.step()
@@ -65,14 +64,15 @@ def indices_and_values(net, fine_tuned, path):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--steps", type=int, default=20)
+    parser.add_argument("--steps", type=int, default=8)
     steps = parser.parse_args().steps
+    task = docstring_task(progress=False)
     source = ken.demo.places()["the demonstration's pretrained model"]
     print("| pair | changed | dense | rule `changed` | index and value | the same, zstd | SHiRA |\n|" + "---|" * 7)
     for dtype in LEARNING_RATES:
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
-            tuned, base = trained(source, folder, dtype, steps)
+            tuned, base = trained(source, folder, task, dtype=dtype, steps=steps)
             path = folder / "net.ken.safetensors"
             net = ken.prune(tuned, base, rule="changed", out=path, progress=False)
             difference = ken.diff(tuned, base, progress=False)

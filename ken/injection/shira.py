@@ -83,7 +83,7 @@ def export_adapter(net: SubnetworkData, pretrained: Source, folder: str | Path) 
             "no linear layer is changed so sparsely that a SHiRA adapter would hold it in fewer bytes than whole, "
             "without a loss; ken.export writes the model"
         )
-    tensors = {f"{_FRONT}{name}": tensor for name, tensor in _whole(net, theirs, inner, whole)}
+    tensors = {f"{_FRONT}{name}": tensor for name, tensor in _whole(net, theirs, inner, modules=whole)}
     for name, layer in kept.items():
         module = f"{_FRONT}{name.rpartition('.')[0]}"
         tensors[f"{module}.shira_indices"], tensors[f"{module}.shira_weight"] = layer.tensors(r)

@@ -151,7 +151,7 @@ def _part(start: int, fine_tuned: torch.Tensor, pretrained: torch.Tensor) -> _Pa
     with np.errstate(all="ignore"):
         update = np.abs(_numbers(fine_tuned)[where] - base[where])
         finite = np.abs(base[np.isfinite(base)])
-        return _Part(start, where, update, float(np.einsum("i,i", finite, finite)))
+        return _Part(start, where, update, base_squares=float(np.einsum("i,i", finite, finite)))
 
 
 def _numbers(entries: torch.Tensor) -> NDArray[Any]:

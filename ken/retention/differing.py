@@ -58,10 +58,10 @@ def diff(fine_tuned: TunedSource, pretrained: Source | None = None, *, progress:
             bar.set_postfix_str(name, refresh=False)
             before = bar.n
             with at_tensor(name):
-                tensor, found = _tensor(pairing, name, bar)
+                tensor, of_heads = _tensor(pairing, name, bar)
             bar.update(model.entries(name).count - (bar.n - before))
             tensors.append(tensor)
-            heads.extend(found)
+            heads.extend(of_heads)
     tensors.extend(_missing(pairing))
     notes = tuple(dict.fromkeys((*model.notes, *pairing.pretrained.notes, *pairing.notes)))
     return Difference(model.source, pairing.pretrained.source, tuple(tensors), heads=tuple(heads), notes=notes)
@@ -85,7 +85,7 @@ def _tensor(pairing: Pairing, name: str, bar: Any) -> tuple[TensorDifference, li
     if same_place((model.tensors, name), (pairing.pretrained.tensors, other)):
         counted = Counts(entries.count)
     else:
-        counted = count(entries, base, heads, done=bar.update)
+        counted = count(entries, base, heads=heads, done=bar.update)
     if reshaped:
         reason = f"the first {base.shape[0]:,} of {entries.shape[0]:,} rows are compared"
     elif recast:

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ken.density import KERNEL_CODES, NORMAL_REFERENCE, widths
-from ken.rules.registry import Registered, enter
+from ken.rules.registered import Registered
+from ken.rules.registry import enter
 from ken.rules.row_block import Mask, RowBlock
 
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable
-from dataclasses import dataclass
 from numbers import Integral
 
 import numpy as np
@@ -20,31 +19,10 @@ from ken.density import NORMAL_REFERENCE
 from ken.errors import BudgetError, RuleError, ValuesError, warn
 from ken.models.scalars import checked_seed, plain
 from ken.rules.bandwidth_notes import bandwidth_note
+from ken.rules.registered import Registered
 from ken.rules.row_block import Mask, RowBlock, Rule, Settings, check_finite
 
 _OF_UPDATES = {"update", "della", "changed"}
-
-
-@dataclass(frozen=True, slots=True)
-class Registered:
-    """A rule, and what its masks depend on besides the rows and k.
-
-    Args:
-        decide: The rule: a function of a `RowBlock` and k to a mask, (rows, n) bool.
-        seeded: Whether they depend on `RowBlock.seed`, as the rule draws at random.
-        fixed: Whether they do not depend on `Settings.on`, as the rule does not look at `RowBlock.values`.
-        counts: Whether the rule itself says how many entries of each row are retained: k is None wherever it is asked
-            for, and the rule is given the length of a row in its place.
-
-    Example:
-        >>> get("random").seeded, get("random").fixed
-        (True, True)
-    """
-
-    decide: Rule
-    seeded: bool = False
-    fixed: bool = False
-    counts: bool = False
 
 
 _RULES: dict[str, Registered] = {}
@@ -162,10 +140,17 @@ def get(name: str) -> Registered:
 
 
 def counts(rule: str) -> bool:
-    """Whether a rule has no k, as it counts for itself; a name that is not registered here is taken for one that has.
+    """Whether a rule has no k, as it counts for itself.
 
-    >>> counts("changed"), counts("ken"), counts("somebody's")
-    (True, False, False)
+    Args:
+        rule: A name; one that is not registered here is taken for a rule that has a k.
+
+    Returns:
+        Whether it is so.
+
+    Example:
+        >>> counts("changed"), counts("ken"), counts("somebody's")
+        (True, False, False)
     """
     return rule in _RULES and _RULES[rule].counts
 
