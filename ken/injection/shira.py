@@ -30,8 +30,8 @@ def export_adapter(net: SubnetworkData, pretrained: Source, folder: str | Path) 
     """Write the injected model as an adapter of the pretrained one: PEFT's SHiRA, of sparse differences.
 
     SHiRA adds differences to the weights of linear layers, the same number r (rows + columns) in each. What it cannot
-    give bit for bit, or only in more bytes, is saved whole (`modules_to_save`): heads, embeddings, norms, biases, and
-    layers of which most was changed. In float32 a sum cannot reach some values, such as many with another sign than
+    give bit for bit, or only in more bytes, is saved whole (`modules_to_save`): heads, embeddings, norms, and layers
+    of which most was changed. In float32 a sum cannot reach some values, such as many with another sign than
     before, and their layers are saved whole, too. The adapter is opened on the pretrained model and compared; it gets
     its name only if no bit differs. PEFT can read it, and it stands for the fine-tuned model wherever ken takes one.
 
@@ -74,23 +74,28 @@ def export_adapter(net: SubnetworkData, pretrained: Source, folder: str | Path) 
         raise SubnetworkError("an adapter needs the class of its model, which this subnetwork does not know")
     theirs = read(pretrained)
     inner = skeleton.skeleton(net.architecture.class_name, net.architecture.config)
-    sparse, whole = _parts(net, theirs, inner)
+    sparse, biases, whole = _parts(net, theirs, inner)
     r = best_r([*sparse.values()])
     kept = {name: layer for name, layer in sparse.items() if is_sparse(layer, r)}
-    whole |= {name.rpartition(".")[0] for name in sparse.keys() - kept.keys()}
+    layers = [name.rpartition(".")[0] for name in kept]
+    whole |= {name.rpartition(".")[0] for name in (sparse.keys() - kept.keys()) | biases.keys()} - {*layers}
     if not kept:
         raise SubnetworkError(
             "no linear layer is changed so sparsely that a SHiRA adapter would hold it in fewer bytes than whole, "
             "without a loss; ken.export writes the model"
         )
     tensors = {f"{_FRONT}{name}": tensor for name, tensor in _whole(net, theirs, inner, modules=whole)}
+    # As PEFT saves biases that were trained beside an adapter.
+    tensors |= {
+        f"{_FRONT}{layer}.base_layer.bias": biases[f"{layer}.bias"] for layer in layers if f"{layer}.bias" in biases
+    }
     for name, layer in kept.items():
         module = f"{_FRONT}{name.rpartition('.')[0]}"
         tensors[f"{module}.shira_indices"], tensors[f"{module}.shira_weight"] = layer.tensors(r)
     settings = peft.ShiraConfig(
         r=r,
         mask_type="changed",  # type: ignore[arg-type]
-        target_modules=[name.rpartition(".")[0] for name in kept],
+        target_modules=layers,
         modules_to_save=sorted(whole) or None,
         inference_mode=True,
         base_model_name_or_path=str(pretrained) if isinstance(pretrained, str | Path) else None,
@@ -105,13 +110,16 @@ def export_adapter(net: SubnetworkData, pretrained: Source, folder: str | Path) 
     return Path(folder)
 
 
-def _parts(net: SubnetworkData, theirs: Checkpoint, inner: torch.nn.Module) -> tuple[dict[str, SparseLayer], set[str]]:
-    """The tensors that differences can reach, and the modules of all others that are not the pretrained model's."""
+def _parts(
+    net: SubnetworkData, theirs: Checkpoint, inner: torch.nn.Module
+) -> tuple[dict[str, SparseLayer], dict[str, torch.Tensor], set[str]]:
+    """The weights that differences can reach, the biases of linear layers, and the modules of all else that changed."""
     import torch
 
     places = find_places(net, theirs)
     names = {name: module for module in dict(inner.named_modules()) for name in _own(inner, module)}
     layers: dict[str, SparseLayer] = {}
+    biases: dict[str, torch.Tensor] = {}
     whole: set[str] = set()
     for name in net:
         place = places[name]
@@ -125,13 +133,15 @@ def _parts(net: SubnetworkData, theirs: Checkpoint, inner: torch.nn.Module) -> t
             raise SubnetworkError(
                 f"{name} was changed, and no part of {type(inner).__name__} that an adapter could hold has it"
             )
-        linear = type(inner.get_submodule(module)) is torch.nn.Linear and name == f"{module}.weight"
-        layer = sparse_layer(merged, base) if linear and same_kind and base is not None else None
-        if layer is None:
-            whole.add(module)
-        else:
+        linear = same_kind and type(inner.get_submodule(module)) is torch.nn.Linear
+        layer = sparse_layer(merged, base) if linear and base is not None and name == f"{module}.weight" else None
+        if layer is not None:
             layers[name] = layer
-    return {name: layer for name, layer in layers.items() if names[name] not in whole}, whole
+        elif linear and name == f"{module}.bias":
+            biases[name] = merged.contiguous().clone()
+        else:
+            whole.add(module)
+    return {name: layer for name, layer in layers.items() if names[name] not in whole}, biases, whole
 
 
 def _own(inner: torch.nn.Module, module: str) -> list[str]:

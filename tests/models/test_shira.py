@@ -85,6 +85,7 @@ def touched(model, share=0.02, seed=5):
                 where = torch.rand(parameter.shape, generator=generator) < share
                 parameter[where] = (parameter.float() * 1.03).to(parameter.dtype)[where]
         model.bert.encoder.layer[0].output.LayerNorm.bias += 0.25
+        model.bert.encoder.layer[1].attention.self.query.bias += 0.5  # beside a weight that is sparsely changed
         model.classifier.weight += 1
     return model
 
