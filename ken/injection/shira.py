@@ -174,11 +174,13 @@ def _whole(
 
 def _check(net: SubnetworkData, folder: Path, pretrained: Source) -> None:
     """Open the adapter as everybody would, and compare every tensor. Raises `SubnetworkError` if one differs."""
-    opened = open_pair(folder, pretrained).fine_tuned
+    opened, places = open_pair(folder, pretrained).fine_tuned, find_places(net, read(pretrained))
     for name in net:
+        place = places[name] or name  # what the base has keeps the name that it has there
+        place = place if place in opened.tensors else name
         stored = net[name]
         promised = stored.result if isinstance(stored, RetainedTensor) else fingerprint(stored.value)
-        if name not in opened.tensors or opened.entries(name).fingerprint() != promised:
+        if place not in opened.tensors or opened.entries(place).fingerprint() != promised:
             raise SubnetworkError(
                 f"{name}: what PEFT makes of the adapter is not, bit for bit, what the subnetwork holds; "
                 "ken.export writes the model"

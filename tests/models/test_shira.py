@@ -113,6 +113,19 @@ def test_an_adapter_that_is_written_is_the_fine_tuned_model_for_peft_too(tmp_pat
         ken.export_adapter(net, tmp_path / "base", folder)
 
 
+def test_the_base_may_be_the_bare_model(tmp_path):
+    base = bert(torch.bfloat16, transformers.BertModel)
+    base.save_pretrained(tmp_path / "base")
+    tuned = touched(bert(torch.bfloat16))
+    tuned.save_pretrained(tmp_path / "tuned")
+    net = ken.prune(tmp_path / "tuned", tmp_path / "base", rule="changed")
+    folder = ken.export_adapter(net, tmp_path / "base", tmp_path / "adapter")
+    loaded = transformers.BertForSequenceClassification.from_pretrained(
+        tmp_path / "base", num_labels=3, dtype=torch.bfloat16
+    )
+    same(PeftModel.from_pretrained(loaded, folder).merge_and_unload(safe_merge=True).state_dict(), tuned.state_dict())
+
+
 def test_another_rule_gives_its_own_injected_model(tmp_path):
     base, tuned = bert(torch.float32), touched(bert(torch.float32), share=0.3)
     base.save_pretrained(tmp_path / "base")

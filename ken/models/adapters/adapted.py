@@ -131,7 +131,9 @@ def _on_base(source: str | Path | Adapters, base_source: Source, base: Checkpoin
     stored, converted = _counterparts(inner, base)
     skeleton.furnish(
         inner,
-        {name: base.tensors[other].dtype for name, other in stored.items()},
+        # What the base lacks, a head, has the dtype that it was saved in.
+        {name: tensor.dtype for name, tensor in brought.items()}
+        | {name: base.tensors[other].dtype for name, other in stored.items()},
         {name: tuple(tensor.shape) for name, tensor in brought.items()},
     )
     empty = dict(inner.named_parameters(remove_duplicate=False))
