@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from ken.injection.export import export as export
     from ken.injection.inject import inject as inject
     from ken.injection.inject import reset as reset
+    from ken.injection.shira import export_adapter as export_adapter
     from ken.injection.swap import swap as swap
     from ken.models.checkpoints.adapter_names import Adapters as Adapters
     from ken.models.checkpoints.location import Location as Location
@@ -55,6 +56,8 @@ if TYPE_CHECKING:
     from ken.models.pairing.pairs import Pair as Pair
     from ken.pruning.plan import plan as plan
     from ken.pruning.prune import prune as prune
+    from ken.retention.difference import Difference as Difference
+    from ken.retention.differing import diff as diff
     from ken.subnetwork.carried_tensor import CarriedTensor as CarriedTensor
     from ken.subnetwork.retained_tensor import RetainedTensor as RetainedTensor
 
@@ -71,9 +74,12 @@ _PUBLIC = {
     "CarriedTensor": "subnetwork.carried_tensor",
     "demo": None,
     "density": None,
+    "diff": "retention.differing",
+    "Difference": "retention.difference",
     "explain": "explanation.explain",
     "explain_row": "explanation.explain",
     "export": "injection.export",
+    "export_adapter": "injection.shira",
     "inject": "injection.inject",
     "KenError": "errors",
     "KenWarning": "errors",

@@ -36,7 +36,7 @@ class HubError(PairingError):
 
 
 class RuleError(KenError, ValueError):
-    """An unknown rule, or one that did not retain exactly min(k, n) entries of every row."""
+    """An unknown rule, or one that was to retain min(k, n) entries of every row and retained another number."""
 
 
 class SubnetworkError(KenError, ValueError):

@@ -113,7 +113,14 @@ def _explanation(why: RowExplanation, theme: str = "auto") -> BokehPane:
     from kenviz.text.labels import label, rule_in_words
 
     settings = why.settings
-    picture = row.picture(why.fine_tuned, why.mask, why.pretrained, settings=settings, claiming=why.rule in CLAIMING)
+    picture = row.picture(
+        why.fine_tuned,
+        why.mask,
+        why.pretrained,
+        settings=settings,
+        claiming=why.rule in CLAIMING,
+        rule=why.rule,
+    )
     rule = rule_in_words(why.rule, settings.on, bandwidth=settings.bandwidth, kernel=settings.kernel)
     name = f"row {why.row} of {why.tensor}" if why.tensor else "a row"
     words = f"{name[0].upper()}{label(name[1:])}: rule {rule} retains {int(why.mask.sum()):,} of {why.n:,} entries."

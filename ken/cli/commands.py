@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from ken import __version__
-from ken.cli import options, report_command, sweep_command
+from ken.cli import diff_command, options, report_command, sweep_command
 from ken.cli.arguments import bandwidth_of, budget, budget_text
 from ken.cli.terminal import ctrl_c, in_a_line, show_anything
 from ken.cli.views_package import require_kenviz
@@ -76,11 +76,13 @@ def demo(
 @app.command()
 def prune(
     fine_tuned: options.Tuned,
-    k: Annotated[str, typer.Option("-k", help=f"{options.K_HELP}.")],
     out: Annotated[Path, typer.Option("-o", "--out", help="The subnetwork file to write.")],
     pretrained: options.Base = None,
+    k: Annotated[
+        str | None, typer.Option("-k", help=f"{options.K_HELP}. Every rule needs it but changed, which has none.")
+    ] = None,
     rule: Annotated[
-        str, typer.Option(help="How entries are chosen: ken, grid, density, random, magnitude, update, della.")
+        str, typer.Option(help="How entries are chosen: ken, grid, density, random, magnitude, update, della, changed.")
     ] = "ken",
     seed: Annotated[int, typer.Option(help="Seed of random rules.")] = 0,
     on: Annotated[str, typer.Option(help="What a density is estimated of: weights or update.")] = "weights",
@@ -98,7 +100,7 @@ def prune(
     """Prune FINE_TUNED against PRETRAINED and write what is retained into a file."""
     from ken.pruning.prune import prune
 
-    entries = budget(k)
+    entries = None if k is None else budget(k)
     net = prune(
         fine_tuned,
         pretrained,
@@ -116,7 +118,8 @@ def prune(
         out=out,
         overwrite=force,
     )
-    print(f"{net}\nk = {k} was taken for {budget_text(entries)}.\n{out}: {out.stat().st_size:,} bytes")
+    taken = "" if entries is None else f"k = {k} was taken for {budget_text(entries)}.\n"
+    print(f"{net}\n{taken}{out}: {out.stat().st_size:,} bytes")
 
 
 @app.command()
@@ -164,6 +167,7 @@ def _cuts(rows: list[str] | None) -> dict[str, str]:
     return cuts
 
 
+app.command(name="diff")(diff_command.diff)
 app.command(name="sweep")(sweep_command.sweep)
 app.command(name="report")(report_command.report)
 

@@ -44,7 +44,8 @@ def jobs(rules: Sequence[str] | str, on: Sequence[str] | str, ks: Iterable[K], s
     """What there is to evaluate, each once: k by k, rule by rule, value by value, seed by seed.
 
     A rule that does not draw at random has one seed, -1; one to which `on` makes no difference has it empty. Raises
-    `BudgetError` for a k, and `RuleError` for a rule, a value of `on` or a seed, that `prune` would not take.
+    `BudgetError` for a k, and `RuleError` for a rule, a value of `on` or a seed, that `prune` would not take, and for a
+    rule without a k.
     """
     rules, on = ([names] if isinstance(names, str) else list(names) for names in (rules, on))
     if isinstance(seeds, str) or not isinstance(seeds, Iterable):
@@ -59,6 +60,11 @@ def jobs(rules: Sequence[str] | str, on: Sequence[str] | str, ks: Iterable[K], s
     for value in on:
         registry.Settings(on=value)
     registered = {rule: registry.get(rule) for rule in rules}
+    for rule, traits in registered.items():
+        if traits.counts:
+            raise RuleError(
+                f"rule {rule!r} has no k to try: what it retains gives the fine-tuned model, which is measured anyway"
+            )
     keys = [
         Key("pruned", rule, value, k=k, seed=seed)
         for k in ks

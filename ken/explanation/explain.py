@@ -36,7 +36,7 @@ CLAIMING = ("ken", "grid")
 
 def explain_row(
     fine_tuned_row: NDArray[np.floating],
-    k: int,
+    k: int | None,
     pretrained_row: NDArray[np.floating] | None = None,
     rule: str = "ken",
     *,
@@ -53,7 +53,7 @@ def explain_row(
 
     Args:
         fine_tuned_row: The fine-tuned values, (n,), of any floating dtype, finite.
-        k: Entries to retain, at least 1.
+        k: Entries to retain, at least 1; None for the rule `changed`, which has none.
         pretrained_row: The pretrained values, (n,). What looks at the update needs them.
         rule: One of `ken.rules.names()`.
         on: The values that the rule looks at, "weights" or "update".
@@ -67,7 +67,7 @@ def explain_row(
         The decision, its steps, and for each entry a card.
 
     Raises:
-        BudgetError: k is no whole number, or below 1.
+        BudgetError: k is no whole number, or below 1, or missing.
         RuleError: There is no such rule or setting, the seed is none, or the rule needs the pretrained values.
         ValuesError: A shape does not fit, or a value is not finite.
 
@@ -86,11 +86,11 @@ def explain_row(
     )
     mask = rules.mask_block(rule, block, k)[0]
     python = _call_text(block, k, rule, with_pretrained=pretrained_row is not None)
-    why = _explained(block, k, rule, mask=mask, python=python)
+    why = _explained(block, int(mask.sum()) if k is None else k, rule, mask=mask, python=python)
     return replace(why, pretrained=None) if pretrained_row is None else why
 
 
-def _call_text(block: rules.RowBlock, k: int, rule: str, *, with_pretrained: bool) -> str:
+def _call_text(block: rules.RowBlock, k: int | None, rule: str, *, with_pretrained: bool) -> str:
     """The line of Python that explains this row again: what is as by default is left out."""
     place = {"tensor": block.tensor, "row": block.first_row, "seed": block.seed}
     arguments = {"rule": rule, **asdict(block.settings), **place}
@@ -212,7 +212,8 @@ class TensorExplanation(Sequence[RowExplanation]):
         k = int(mask[:common].sum())
         again = np.ones(len(mask), bool)
         if common:
-            again[:common] = rules.mask_block(recipe.rule, block, k)[0]
+            asked = None if recipe.k is None else k
+            again[:common] = rules.mask_block(recipe.rule, block, asked)[0]
         if (again != mask).any():
             raise SubnetworkError(
                 f"these are not the models that the subnetwork was made from: in row {row} of {self._name} the rule "

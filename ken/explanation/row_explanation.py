@@ -268,7 +268,10 @@ class Card:
         lines.append("; ".join(f"{name} {value:.6g}" for name, value in values.items() if value is not None))
         if card["density"] is not None:
             lines.append(f"density {card['density']:.6g}, rank {card['density_rank']} of {card['n']} in its row")
-        lines.append(f"rule {card['rule']}, k = {card['k']} of {card['n']}, on {card['on']}")
+        how_many = (
+            f"{card['k']} of {card['n']} retained" if rules.counts(card["rule"]) else f"k = {card['k']} of {card['n']}"
+        )
+        lines.append(f"rule {card['rule']}, {how_many}, on {card['on']}")
         if self._row.stood_in:
             rule = self._row.settings.bandwidth
             lines.append(f"the bandwidth rule {rule} found none for this row: it has that of the normal reference")
@@ -283,6 +286,8 @@ def reason(row: RowExplanation, i: int) -> str:
     """Why an entry was retained or reset, in a clause."""
     if i >= row.n - row.added:
         return "it has no pretrained value to be reset to: it was added"
+    if row.rule == "changed":
+        return "fine-tuning changed it" if row.mask[i] else "fine-tuning left it as it was, bit for bit"
     if row.k >= row.n - row.added:
         return f"the row has {row.n - row.added} entries, and k = {row.k} retains them all"
     if len(row.order):

@@ -14,7 +14,7 @@ from ken.explanation.explain import claims_in_order, explain_row
 from ken.explanation.row_explanation import RowExplanation
 
 #: Rules that have no use for a bandwidth and a kernel; one of the user's may heed them.
-WITHOUT_BANDWIDTH = ("grid", "random", "magnitude", "update", "della")
+WITHOUT_BANDWIDTH = ("grid", "random", "magnitude", "update", "della", "changed")
 _LIMITS = np.finfo(np.float64)
 
 
@@ -35,7 +35,7 @@ class Stability(NamedTuple):
 
 def stability(
     fine_tuned_row: NDArray[np.floating],
-    k: int,
+    k: int | None,
     pretrained_row: NDArray[np.floating] | None = None,
     rule: str = "ken",
     *,

@@ -3,5 +3,6 @@
 inject      a new model, or state dict; `copies` of modules, with `stand_ins` and sizes that fit (`fitting`)
 swap        in a live model, in place: planned first (`planned_changes`), then carried out (`changes`)
 export      a checkpoint folder
+shira       an adapter of sparse differences, layer by layer (`shira_layers`)
 verify      a trial
 """

@@ -171,6 +171,7 @@ def plan(
     tensors = [shape for shape in shapes if not shape.tied]
     if total is not None:
         selection = replace(selection, k=_k_for(total, tensors, selection))
+    assert selection.k is not None  # it was 1 at least
     return Plan(selection.k, tuple(_planned(tensors, selection)))
 
 

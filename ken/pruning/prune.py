@@ -32,7 +32,7 @@ from ken.rules.bandwidth_notes import bandwidth_note
 from ken.rules.row_block import check_finite
 from ken.storage.file_kinds import SUBNETWORK
 from ken.storage.outputs import check_outputs, models_of
-from ken.subnetwork.extract import Subject, take
+from ken.subnetwork.extract import Subject, take, whole_rows
 from ken.subnetwork.subnetwork import Recipe
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 def prune(
     fine_tuned: TunedSource,
     pretrained: Source | None,
-    k: K,
+    k: K | None = None,
     rule: str = "ken",
     *,
     seed: int = 0,
@@ -78,7 +78,8 @@ def prune(
             live `PeftModel`, or several as `ken.Adapters`, merged as they are read. It is not changed.
         pretrained: The model that it came from, likewise. None, for an adapter: the base that it names or, live, holds.
         k: Entries of every row (int), a share of the row (float in (0, 1]), or a mapping from name pattern to either,
-            of which the first that matches decides.
+            of which the first that matches decides. None for the rule `changed` alone, which retains of each row
+            what fine-tuning changed, however much that is.
         rule: One of `ken.rules.names()`.
         seed: Seed of random rules.
         on: The values that rules look at which estimate a density: "weights" or "update".
@@ -102,7 +103,7 @@ def prune(
         The subnetwork. Its `notes` keep what was warned of, its `relation` the size of the update and the like.
 
     Raises:
-        BudgetError: k is out of range, or a pattern matches no tensor.
+        BudgetError: k is out of range, or missing, or the rule has none; or a pattern matches no tensor.
         RuleError: There is no such rule or setting, or the seed is none.
         PairingError: Shapes do not fit.
         OutputError: out may not be written to.
@@ -120,6 +121,7 @@ def prune(
         >>> prune(fine_tuned, pretrained, k=2)
         Subnetwork(rule='ken', k=2: 10 of 36 entries retained; 2 tensors pruned, 0 carried)
     """
+    rules.check_k(rule, k)
     selection = Selection(k=k, include=include, exclude=exclude, layers_only=layers_only, rows=rows or {})
     seed = checked_seed(seed)
     settings = rules.Settings(on=on, bandwidth=bandwidth, kernel=kernel)
@@ -217,6 +219,7 @@ class _Pruning:
         budget, common_n = kept_of_row(self._pairing, name, self._selection)
         settings = recipe.settings
         stood_in: list[int] = []
+        counted = False  # what is decided once more than it is taken is summed up once
 
         def decide(start: int, fine_tuned_part: torch.Tensor, pretrained_part: torch.Tensor) -> NDArray[np.bool_]:
             mask, common = np.ones(len(fine_tuned_part), bool), len(pretrained_part)
@@ -225,7 +228,8 @@ class _Pruning:
                 tuned, base = (part.to(torch.float64).numpy().reshape(-1, common_n) for part in parts)
                 check_finite(tuned, "fine-tuned ", start // n)
                 check_finite(base, "pretrained ", start // n)
-                self._seen.sums.add(name, len(pretrained.shape) > 1, fine_tuned=tuned, pretrained=base)
+                if not counted:
+                    self._seen.sums.add(name, len(pretrained.shape) > 1, fine_tuned=tuned, pretrained=base)
                 block = rules.RowBlock(
                     tuned,
                     base,
@@ -238,7 +242,17 @@ class _Pruning:
                 mask[:common] = rules.mask_block(recipe.rule, block, budget).reshape(-1)
             return mask
 
-        retained = common_rows * budget + fine_tuned.count - pretrained.count
+        if budget is None:  # a sink has to know how many there will be: they are counted first, and nothing is kept
+            retained = 0
+            for start, stop in whole_rows(rows, n):
+                parts = (
+                    fine_tuned.read(start, stop),
+                    pretrained.read(*(min(at, pretrained.count) for at in (start, stop))),
+                )
+                retained += int(np.count_nonzero(decide(start, *parts)))
+            counted = True
+        else:
+            retained = common_rows * budget + fine_tuned.count - pretrained.count
         subject = Subject(name, fine_tuned.shape, fine_tuned.dtype, retained=retained, raw=self._raw, cut=cut)
         tensor = sink.pruned(subject)
         # Rows know nothing of each other, so stretches may be decided at the same time: the loops release the GIL.

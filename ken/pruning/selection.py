@@ -18,21 +18,21 @@ class Selection:
     Patterns are globs on the full tensor name, case-sensitive. Of several patterns in a mapping k, the first that
     matches decides; a tensor that none matches is not pruned. With layers_only, tensors whose name has no layer number
     are not pruned: KEN's mode for the layers alone. rows says by pattern how to cut tensors (`CUTS`), or that rows were
-    added to them (`GROWN`).
+    added to them (`GROWN`). k is None for a rule that counts for itself.
 
     >>> budget = Selection(k={"*.query.weight": 0.5, "*": 100}, exclude=("classifier.*",))
     >>> budget.k_of("layer.0.query.weight"), budget.k_of("embeddings"), budget.reason_to_carry("classifier.bias")
     (0.5, 100, "excluded by 'classifier.*'")
     """
 
-    k: K
+    k: K | None
     include: Sequence[str] = ()
     exclude: Sequence[str] = ()
     layers_only: bool = False
     rows: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "k", plain_k(self.k))
+        object.__setattr__(self, "k", None if self.k is None else plain_k(self.k))
         if not isinstance(self.rows, Mapping):
             raise BudgetError(f"rows must map name patterns to ways to cut a tensor, got {self.rows!r}")
         for pattern, cut in self.rows.items():
@@ -52,7 +52,7 @@ class Selection:
                 check_pattern(name, pattern)
 
     def k_of(self, name: str) -> int | float | None:
-        """The k for a tensor, None if a mapping names no pattern that fits."""
+        """The k for a tensor, None if a mapping names no pattern that fits, or if there is none for any."""
         if not isinstance(self.k, Mapping):
             return self.k
         return next((value for pattern, value in self.k.items() if fnmatchcase(name, pattern)), None)
@@ -71,6 +71,6 @@ class Selection:
             return "not in a layer"
         if self.include and not any(fnmatchcase(name, pattern) for pattern in self.include):
             return "not included"
-        if self.k_of(name) is None:
+        if self.k is not None and self.k_of(name) is None:
             return "no budget"
         return ""

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ken.density import KERNEL_CODES, NORMAL_REFERENCE, widths
-from ken.rules.registry import Registered, enter
+from ken.rules.registered import Registered
+from ken.rules.registry import enter
 from ken.rules.row_block import Mask, RowBlock
 
 
@@ -95,6 +96,15 @@ def _della(block: RowBlock, k: int) -> Mask:
     return mask
 
 
+def _changed(block: RowBlock, k: int) -> Mask:
+    """The entries that differ from their pretrained ones by so much as a bit, -0.0 from 0.0 as well; k is not heeded.
+
+    Values of both models come here as float64, which holds those of every dtype apart.
+    """
+    bits = (np.ascontiguousarray(values).view(np.uint64) for values in (block.fine_tuned, block.pretrained))
+    return np.not_equal(*bits)
+
+
 def _draws(block: RowBlock, purpose: str = "", more: int = 0) -> Iterator[NDArray[np.uint64]]:
     """Random numbers for each row, one an entry and some more, which depend on seed, tensor and row alone."""
     digest = hashlib.blake2b(f"{block.seed}\0{block.tensor}{purpose and chr(0)}{purpose}".encode(), digest_size=16)
@@ -113,5 +123,6 @@ for _name, _rule in {
     "magnitude": Registered(_magnitude, fixed=True),
     "update": Registered(_update, fixed=True),
     "della": Registered(_della, seeded=True, fixed=True),
+    "changed": Registered(_changed, fixed=True, counts=True),
 }.items():
     enter(_name, _rule)

@@ -2,14 +2,14 @@
 
 A rule is a function ``(block, k) -> mask`` of a `RowBlock` to a boolean array of the same shape with exactly k
 True in every row. It is deterministic, and looks at no row but the one it decides about, so that its masks do not
-depend on how rows are cut into blocks, on threads or on the machine.
+depend on how rows are cut into blocks, on threads or on the machine. One rule, `changed`, has no k: how many entries
+of a row it retains follows from the row.
 """
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Callable
-from dataclasses import dataclass
 from numbers import Integral
 
 import numpy as np
@@ -19,28 +19,10 @@ from ken.density import NORMAL_REFERENCE
 from ken.errors import BudgetError, RuleError, ValuesError, warn
 from ken.models.scalars import checked_seed, plain
 from ken.rules.bandwidth_notes import bandwidth_note
+from ken.rules.registered import Registered
 from ken.rules.row_block import Mask, RowBlock, Rule, Settings, check_finite
 
-_OF_UPDATES = {"update", "della"}
-
-
-@dataclass(frozen=True, slots=True)
-class Registered:
-    """A rule, and what its masks depend on besides the rows and k.
-
-    Args:
-        decide: The rule: a function of a `RowBlock` and k to a mask, (rows, n) bool.
-        seeded: Whether they depend on `RowBlock.seed`, as the rule draws at random.
-        fixed: Whether they do not depend on `Settings.on`, as the rule does not look at `RowBlock.values`.
-
-    Example:
-        >>> get("random").seeded, get("random").fixed
-        (True, True)
-    """
-
-    decide: Rule
-    seeded: bool = False
-    fixed: bool = False
+_OF_UPDATES = {"update", "della", "changed"}
 
 
 _RULES: dict[str, Registered] = {}
@@ -128,7 +110,7 @@ def names() -> list[str]:
 
     Example:
         >>> names()
-        ['ken', 'grid', 'density', 'random', 'magnitude', 'update', 'della']
+        ['ken', 'grid', 'density', 'random', 'magnitude', 'update', 'della', 'changed']
     """
     return list(_RULES)
 
@@ -157,36 +139,78 @@ def get(name: str) -> Registered:
     )
 
 
-def mask_block(rule: str, block: RowBlock, k: int) -> Mask:
+def counts(rule: str) -> bool:
+    """Whether a rule has no k, as it counts for itself.
+
+    Args:
+        rule: A name; one that is not registered here is taken for a rule that has a k.
+
+    Returns:
+        Whether it is so.
+
+    Example:
+        >>> counts("changed"), counts("ken"), counts("somebody's")
+        (True, False, False)
+    """
+    return rule in _RULES and _RULES[rule].counts
+
+
+def check_k(rule: str, k: object) -> None:
+    """See that a rule is asked with a k if it needs one, and without if it counts for itself.
+
+    Args:
+        rule: Name of a rule.
+        k: A number of entries, a share, a mapping from pattern to either, or None.
+
+    Raises:
+        BudgetError: It is the other way round.
+        RuleError: There is no such rule.
+
+    Example:
+        >>> check_k("changed", 5)
+        Traceback (most recent call last):
+        ken.errors.BudgetError: rule 'changed' has no k: what it retains of a row follows from the row, got 5
+    """
+    if get(rule).counts == (k is None):
+        return
+    if k is None:
+        counting = ", ".join(name for name, known in _RULES.items() if known.counts)
+        raise BudgetError(
+            f"rule {rule!r} needs a k: entries of every row (100), or a share of it (0.5); only {counting} has none"
+        )
+    raise BudgetError(f"rule {rule!r} has no k: what it retains of a row follows from the row, got {k!r}")
+
+
+def mask_block(rule: str, block: RowBlock, k: int | None) -> Mask:
     """Apply a rule to a block of rows and check the mask that comes back.
 
     Args:
         rule: Name of a rule.
         block: The rows, (rows, n).
-        k: Entries to retain in each row; at least 1, and all of them if k >= n.
+        k: Entries to retain in each row; at least 1, and all of them if k >= n. None for a rule that counts for itself.
 
     Returns:
-        The mask, (rows, n) bool, min(k, n) True in each row.
+        The mask, (rows, n) bool, min(k, n) True in each row; for a rule that counts, as many as it says.
 
     Raises:
-        BudgetError: k is no whole number, or below 1.
+        BudgetError: k is no whole number, or below 1; or the rule has none, or needs one.
         RuleError: There is no such rule, or it retained another number of entries.
 
     Example:
         >>> mask_block("magnitude", RowBlock(np.array([[3.0, -4.0, 1.0]]), np.zeros((1, 3))), 2).tolist()
         [[True, True, False]]
     """
-    k = plain(k)
+    check_k(rule, k)
+    k, (rows, n) = plain(k), block.fine_tuned.shape
+    if k is None:
+        return _shaped(rule, get(rule).decide(block, n), (rows, n))
     if isinstance(k, bool) or not isinstance(k, Integral):
         raise BudgetError(f"k must be a whole number of entries, got {k!r}")
     if k < 1:
         raise BudgetError(f"k must be at least 1, got {k}")
-    rows, n = block.fine_tuned.shape
     if k >= n:
         return np.ones((rows, n), dtype=bool)
-    mask = get(rule).decide(block, k)
-    if mask.shape != (rows, n) or mask.dtype != np.bool_:
-        raise RuleError(f"rule {rule!r} returned {mask.dtype} of shape {mask.shape}, not bool of ({rows}, {n})")
+    mask = _shaped(rule, get(rule).decide(block, int(k)), (rows, n))
     retained = np.count_nonzero(mask, axis=1)
     if (retained != k).any():
         row = int(np.flatnonzero(retained != k)[0])
@@ -194,9 +218,15 @@ def mask_block(rule: str, block: RowBlock, k: int) -> Mask:
     return mask
 
 
+def _shaped(rule: str, mask: Mask, shape: tuple[int, int]) -> Mask:
+    if mask.shape != shape or mask.dtype != np.bool_:
+        raise RuleError(f"rule {rule!r} returned {mask.dtype} of shape {mask.shape}, not bool of {shape}")
+    return mask
+
+
 def retain(
     fine_tuned: NDArray[np.floating],
-    k: int,
+    k: int | None,
     rule: str = "ken",
     *,
     pretrained: NDArray[np.floating] | None = None,
@@ -214,7 +244,7 @@ def retain(
 
     Args:
         fine_tuned: One row (n,) or many (rows, n), of any floating dtype that numpy knows, finite.
-        k: Entries to retain in each row, at least 1.
+        k: Entries to retain in each row, at least 1; None for the rule `changed`, which has none.
         rule: One of `names()`.
         pretrained: The pretrained values in the same shape. What looks at the update needs them.
         tensor: As in `RowBlock`.
@@ -230,7 +260,7 @@ def retain(
         The mask in the shape of fine_tuned, bool, min(k, n) True in each row.
 
     Raises:
-        BudgetError: k is no whole number, or below 1.
+        BudgetError: k is no whole number, or below 1, or missing.
         RuleError: There is no such rule or setting, the seed is none, or the rule needs the pretrained values.
         ValuesError: A shape does not fit, or a value is not finite.
 

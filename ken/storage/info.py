@@ -14,7 +14,7 @@ from ken.storage.hub_subnetworks import locate_subnetwork
 from ken.storage.lazy_tensors import Lazy, outline
 from ken.storage.reader import read
 from ken.storage.schema import CarriedRecord, PrunedRecord
-from ken.subnetwork.subnetwork import Provenance, SubnetworkData
+from ken.subnetwork.subnetwork import Provenance, SubnetworkData, k_text
 
 
 def describe(path: Named) -> dict[str, Any]:
@@ -76,7 +76,9 @@ def text(described: dict[str, Any]) -> str:
     share = "" if described["share"] is None else f" ({100 * described['share']:.1f} %)"
     whole = described["size_dense"]
     dense = f", {100 * size / whole:.1f} % of the dense model" if whole else ""
-    rule = f"{recipe['rule']}, k = {recipe['k']}, on {recipe['on']}, bandwidth {recipe['bandwidth']}{seed}{patterns}"
+    rule = (
+        f"{recipe['rule']}, {k_text(recipe['k'])}, on {recipe['on']}, bandwidth {recipe['bandwidth']}{seed}{patterns}"
+    )
     sizes = ", ".join(f"{kind} {_size(described[f'size_{kind}'])}" for kind in ("values", "masks", "carried"))
     facts = [
         ("file", f"{described['file']}, {_size(size)}{dense}"),

@@ -62,7 +62,7 @@ def read(path: str | Path, kind: type[Net]) -> Net:
         architecture = record.architecture
         return kind(
             tensors=_StoredTensors(tensors, partial(_stored, reader)),
-            recipe=Recipe(**dict(record.recipe)),
+            recipe=Recipe(**{**dict(record.recipe), "k": None if record.recipe.k == {} else record.recipe.k}),
             tied=record.tied,
             only_pretrained=record.only_pretrained,
             architecture=None if architecture is None else Architecture(**dict(architecture)),

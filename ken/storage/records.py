@@ -73,6 +73,7 @@ def to_record(
     """The record of a subnetwork; raises `FormatError` for what JSON cannot say."""
     recipe = {field.name: getattr(head.recipe, field.name) for field in fields(Recipe)}
     recipe = {name: dict(value) if isinstance(value, Mapping) else value for name, value in recipe.items()}
+    recipe["k"] = {} if head.recipe.k is None else recipe["k"]  # which readers of every 1.x take
     built, relation = head.architecture, head.relation
     try:
         return Record(

@@ -99,7 +99,7 @@ class CarriedRecord(_Part):
 
 
 class RecipeRecord(_Part):
-    """How the subnetwork was made."""
+    """How the subnetwork was made. k is empty for a rule that has none."""
 
     rule: Text
     k: int | float | dict[str, int | float]

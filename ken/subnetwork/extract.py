@@ -125,7 +125,7 @@ def take(
         return _Stretch(bits, distances, hashed, entries=len(tuned))
 
     hashes = [new_digest() for _ in range(3)]
-    spans = list(_spans(*rows))
+    spans = list(whole_rows(*rows))
     for part in map(work, spans) if len(spans) == 1 else in_order(work, spans):
         sink.add(part.bits, part.distances)
         for running, data in zip(hashes, part.hashed, strict=True):
@@ -143,8 +143,12 @@ def base_bits(pretrained: torch.Tensor, dtype: torch.dtype, count: int) -> NDArr
     return bits_of(base)
 
 
-def _spans(rows: int, n: int) -> Iterator[tuple[int, int]]:
-    """Whole rows, cut where a byte of the mask begins."""
+def whole_rows(rows: int, n: int) -> Iterator[tuple[int, int]]:
+    """The stretches of a tensor of so many rows of n, (start, stop): whole rows, cut where a byte of the mask begins.
+
+    >>> list(whole_rows(3, 2**17))
+    [(0, 131072), (131072, 262144), (262144, 393216)]
+    """
     even = 8 // math.gcd(n, 8)
     step = -(-max(1, _STRETCH // max(n, 1)) // even) * even * n
     for start in range(0, rows * n, max(step, 1)):

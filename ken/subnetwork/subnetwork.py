@@ -30,13 +30,19 @@ if TYPE_CHECKING:
 _MUCH = 0.05
 
 
+def k_text(k: Any) -> str:
+    """A k in words; None, where the rule itself says how many entries of a row are retained, included."""
+    return "k by row as it comes" if k is None else f"k = {k}"
+
+
 @dataclass(frozen=True, slots=True)
 class Recipe:
     """How a subnetwork was made.
 
     Attributes:
         rule: The name of the rule.
-        k: How many entries of a row are retained: a number, a fraction, or either by name pattern.
+        k: How many entries of a row are retained: a number, a fraction, or either by name pattern. None: the rule
+            `changed`, which has no k.
         seed: That of random rules.
         include: Name patterns of the tensors that are pruned; empty: all.
         exclude: Name patterns of those that are carried.
@@ -59,6 +65,15 @@ class Recipe:
     on: str = "weights"
     bandwidth: str | float = "normal reference"
     kernel: str = "gaussian"
+
+    @property
+    def k_text(self) -> str:
+        """The k in words: "k = 0.5", or that there is none.
+
+        >>> Recipe("ken", 100).k_text, Recipe("changed", None).k_text
+        ('k = 100', 'k by row as it comes')
+        """
+        return k_text(self.k)
 
     @property
     def settings(self) -> Settings:
@@ -238,8 +253,9 @@ class SubnetworkData(Mapping[str, "RetainedTensor | CarriedTensor"]):
 
     def __repr__(self) -> str:
         pruned = len(self.pruned())
+        how_many = "" if self.recipe.k is None else f", k={self.recipe.k!r}"
         return (
-            f"Subnetwork(rule={self.recipe.rule!r}, k={self.recipe.k!r}: {self.retained:,} of {self.entries:,} "
+            f"Subnetwork(rule={self.recipe.rule!r}{how_many}: {self.retained:,} of {self.entries:,} "
             f"entries retained; {pruned} tensors pruned, {len(self) - pruned} carried"
             f"{'; the models do not differ in what was pruned' if self.unchanged else ''}{self._much()})"
             + "".join(

@@ -17,7 +17,7 @@ from ken.rules import Settings
 from kenviz import theme as themes
 from kenviz.figures import claims
 from kenviz.study.row_density import RowDensity, row_density
-from kenviz.text.labels import NARROW, label
+from kenviz.text.labels import NARROW, label, row_count
 
 #: At most this many entries and grid points are drawn as marks; more would be one solid bar.
 MOST_MARKS = 5000
@@ -32,13 +32,14 @@ Columns = dict[str, dict[str, NDArray[Any]]]
 class RowPicture(NamedTuple):
     """All that the figure of a row shows: its density, columns by source name, and the numbers in its title.
 
-    k of the n entries of the whole row are retained, whether they are drawn or not.
+    k of the n entries of the whole row are retained by that rule, whether they are drawn or not.
     """
 
     density: RowDensity
     columns: Columns
     k: int
     n: int
+    rule: str = ""
 
     @property
     def row(self) -> NDArray[np.float64]:
@@ -49,7 +50,7 @@ class RowPicture(NamedTuple):
         """What the figure shows, in numbers: short lines, which fit a narrow window."""
         width = "no density" if np.ptp(self.row) > 0 else "constant row, no density"
         width = f"bandwidth {self.density.bandwidth:.3g}" if self.density.bandwidth > 0 else width
-        lines = [f"k = {self.k:,} of {self.n:,} ({self.k / self.n:.1%}), {width}"]
+        lines = [f"{row_count(self.k, self.n, self.rule)} ({self.k / self.n:.1%}), {width}"]
         drawn = int(thinned(len(self.row)).sum())
         return lines if drawn == self.n else [*lines, f"{drawn:,} of {self.n:,} entries drawn as marks"]
 
@@ -70,10 +71,11 @@ def picture(
     pretrained: NDArray[np.float64] | None = None,
     settings: Settings | None = _DEFAULT,
     claiming: bool = True,
+    rule: str = "",
 ) -> RowPicture:
-    """Compute everything that is shown of a row; arguments are those of `row_density`."""
+    """Compute everything that is shown of a row that a rule has decided about; the rest is as in `row_density`."""
     density = row_density(fine_tuned, mask, pretrained, settings=settings, claiming=claiming)
-    picture = RowPicture(density=density, columns={}, k=int(mask.sum()), n=len(mask))
+    picture = RowPicture(density=density, columns={}, k=int(mask.sum()), n=len(mask), rule=rule)
     curve, grid = {"x": density.points, "y": density.density}, density.grid
     columns = {**picture.parts(density.mask), "curve": curve, "grid": {"x": grid[thinned(len(grid))]}}
     return picture._replace(columns=columns)

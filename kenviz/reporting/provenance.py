@@ -83,7 +83,7 @@ def command(net: ken.Subnetwork, arguments: Mapping[str, Any]) -> str:
     recipe = net.recipe
     if isinstance(recipe.k, Mapping) or recipe.rule not in RULES:
         return ""
-    words = ["ken", "prune", "FINE_TUNED", "PRETRAINED", "-k", str(recipe.k)]
+    words = ["ken", "prune", "FINE_TUNED", "PRETRAINED", *([] if recipe.k is None else ["-k", str(recipe.k)])]
     words += [] if recipe.rule == "ken" else ["--rule", recipe.rule]
     for name in ("seed", "on", "bandwidth", "kernel"):
         words += [] if getattr(recipe, name) == _USUAL[name] else [f"--{name}", str(getattr(recipe, name))]
@@ -104,6 +104,8 @@ def visible_lines(text: str) -> str:
 
 
 def _k(k: Any) -> str:
+    if k is None:
+        return "by row as it comes: the rule itself says how many entries"
     if isinstance(k, Mapping):
         return ", ".join(f"{pattern}: {_k(part)}" for pattern, part in k.items())
     return f"{k:g} of each row" if isinstance(k, float) else f"{k:,} entries of each row"

@@ -200,7 +200,7 @@ def _row_caption(row: SampledRow, rows: int) -> str:
         where = "a row without a pretrained value"
         if np.isfinite(row.quantile):
             where = f"at the {100 * row.quantile:g} % quantile of the RMS of the update by row, {in_digits(row.rms)}"
-    return f"Row {row.row}, {where}: {static_figures.words_of_row(row.density)}."
+    return f"Row {row.row}, {where}: {static_figures.words_of_row(row.density, row.count_in_words)}."
 
 
 def _comparison(contents: Contents, report: ReportData, data: dict[str, Any]) -> dict[str, Any]:

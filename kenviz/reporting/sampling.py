@@ -13,6 +13,7 @@ from ken.explanation import CLAIMING
 from ken.rules import Settings
 from kenviz.study.row_density import RowDensity, row_density
 from kenviz.study.study import Study
+from kenviz.text.labels import row_count
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -29,12 +30,21 @@ _STEPS = np.iinfo(np.uint16).max
 
 
 class SampledRow(NamedTuple):
-    """A row of a tensor, at which quantile of its rows' update it stands, and the root mean square of its update."""
+    """A row of a tensor, at which quantile of its rows' update it stands, and the root mean square of its update.
+
+    rule is the one that decided about it.
+    """
 
     row: int
     quantile: float
     rms: float
     density: RowDensity
+    rule: str
+
+    @property
+    def count_in_words(self) -> str:
+        """How many of its entries are retained, in words."""
+        return row_count(self.density.k, self.density.n, self.rule)
 
     def embedded(self) -> dict[str, Any]:
         """What the page holds of the row; `spread` in report.js makes bars and curve of it again.
@@ -52,6 +62,7 @@ class SampledRow(NamedTuple):
             "rms": self.rms,
             "k": shown.k,
             "n": shown.n,
+            "count": self.count_in_words,
             "bandwidth": shown.bandwidth,
             "edges": [float(shown.edges[0]), float(shown.edges[-1])],
             "retained": retained.tolist(),
@@ -133,5 +144,5 @@ def sampled(study: Study, name: str, tensor: ken.RetainedTensor, quantiles: Sequ
         fine_tuned, pretrained = (values[0] for values in study.rows(name, wanted))
         mask = tensor.row_mask(wanted)[0]
         density = row_density(fine_tuned, mask, pretrained, settings=settings, claiming=recipe.rule in CLAIMING)
-        rows.append(SampledRow(row, quantile, rms, density=density))
+        rows.append(SampledRow(row, quantile, rms, density=density, rule=recipe.rule))
     return rows

@@ -28,6 +28,9 @@ RULES = {
     "update": "In every row of every pruned tensor, the k entries that fine-tuning changed most are retained.",
     "della": "In every row of every pruned tensor, k entries are drawn at random, those that fine-tuning changed more "
     "with a higher probability.",
+    "changed": "Of every pruned tensor the entries are retained that differ from the pretrained ones by so much as a "
+    "bit, as many of each row as there are. What is reset was equal before: injection gives the fine-tuned "
+    "model itself.",
 }
 # Rules that never look at the update, unless on="update".
 _BLIND = ("ken", "grid", "density", "random", "magnitude")

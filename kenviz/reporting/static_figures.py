@@ -50,11 +50,11 @@ def row(shown: RowDensity, words: str) -> Markup:
     return plot.markup(words)
 
 
-def words_of_row(shown: RowDensity) -> str:
-    """What the drawing of a row shows, in numbers."""
+def words_of_row(shown: RowDensity, count: str) -> str:
+    """What the drawing of a row shows, in numbers; count says how many of its entries are retained."""
     h = shown.bandwidth
     width = f"bandwidth {in_digits(h)}" if h > 0 else "no density, as all its values are equal"
-    return f"k = {shown.k:,} of {shown.n:,} entries are retained; {width}"
+    return f"{count} entries are retained; {width}"
 
 
 def sweep(results: Results, metric: str, words: str) -> Markup:

@@ -137,7 +137,7 @@ def net_in_words(net: ken.Subnetwork) -> str:
     'rule random, k = 1, seed 3'
     """
     recipe = net.recipe
-    words = f"rule {recipe_in_words(recipe)}, k = {visible(str(recipe.k))}"
+    words = f"rule {recipe_in_words(recipe)}, {visible(recipe.k_text)}"
     return words + (f", seed {recipe.seed}" if _seeded(recipe.rule) else "")
 
 

@@ -37,6 +37,7 @@ class Decision:
 
     own: the settings are the subnetwork's, and the mask is its stored one. problem: why the rule can say nothing at
     these settings, or empty; the mask is the stored one then, too. settings is None if no bandwidth can be found.
+    k means nothing to a rule that counts for itself.
     The last `added` entries have no pretrained value: no rule decides about them, and they are retained whole.
     answer: what the rule decides now about the others, or in words why it cannot; computed once, when first asked for.
     """
@@ -131,7 +132,8 @@ def decide(
     stored = study.mask(tensor, slice(row, row + 1))[0]
     common = _common(pretrained)
     same = (rule, on, kernel, factor) == (recipe.rule, recipe.on, recipe.kernel, 1)
-    own = common == 0 or (same and k == int(stored[:common].sum()))
+    counts = ken.rules.counts(rule)
+    own = common == 0 or (same and (counts or k == int(stored[:common].sum())))
     values = (fine_tuned - pretrained)[:common] if on == "update" else fine_tuned[: common or None]
     usual = Settings(on, recipe.bandwidth, kernel)
     settings, problem = attempt(lambda: _settings(values, usual, factor))
@@ -142,7 +144,7 @@ def decide(
         return attempt(
             lambda: ken.explain_row(
                 fine_tuned[:common],
-                k,
+                None if counts else k,
                 pretrained[:common],
                 rule=rule,
                 on=asked.on,

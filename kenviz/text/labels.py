@@ -6,6 +6,8 @@ import unicodedata
 from collections.abc import Sequence
 from typing import Any
 
+from ken import rules
+
 #: Characters of a title that has room in a window of 420 px.
 NARROW = 40
 
@@ -40,6 +42,15 @@ def rule_in_words(rule: str, on: str, bandwidth: object, kernel: str) -> str:
 def recipe_in_words(recipe: Any) -> str:
     """The rule of a subnetwork's recipe, as `rule_in_words` says it."""
     return rule_in_words(recipe.rule, recipe.on, bandwidth=recipe.bandwidth, kernel=recipe.kernel)
+
+
+def row_count(k: int, n: int, rule: str) -> str:
+    """How many of the n entries of a row are retained: as the k of a rule, or as what came of one that has none.
+
+    >>> row_count(3, 1000, "ken"), row_count(3, 1000, "changed")
+    ('k = 3 of 1,000', '3 of 1,000')
+    """
+    return f"{'' if rules.counts(rule) else 'k = '}{k:,} of {n:,}"
 
 
 def last(name: str, most: int) -> str:

@@ -90,6 +90,6 @@ def entry_card(study: Study, tensor: str, entry: tuple[int, int]) -> str:
         f"Entry {column} in row {row} of {tensor} is {became}.\n"
         f"Retained are {pyramid.row_counts[row]:,} of {n:,} entries of its row, and "
         f"{pyramid.column_counts[column]:,} of {rows:,} of its column.\n"
-        f"rule {recipe.rule}, k = {recipe.k}, on {recipe.on}\n"
+        f"rule {recipe.rule}, {recipe.k_text}, on {recipe.on}\n"
         f"Its values, and why it was {became}, can be read with the pair of models: kenviz.MatrixView(net, pair)"
     )

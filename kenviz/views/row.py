@@ -156,6 +156,10 @@ class RowView(RowState):
             self.set_trait("k", k)
         if name == "rule" and not self._heeds_on():
             self.set_trait("on", "weights")
+        if name == "rule":
+            self.set_trait("k", max(self.k, 0 if ken.rules.counts(self.rule) else 1))
+        elif name == "row" and ken.rules.counts(self.rule):
+            self.set_trait("k", own_k(self._study, self.tensor, self.row))
         if name not in ("step", "entry", "stability"):
             self._decide()
             step = min(self.step, self._decision.steps)
@@ -179,10 +183,14 @@ class RowView(RowState):
             self._decision.pretrained,
             settings=self._decision.settings,
             claiming=self.rule in CLAIMING,
+            rule=self.rule,
         )
 
     def _bounds(self, row: int, k: int) -> None:
         rows, n = self._study.shape(self.tensor)
+        counts = ken.rules.counts(self.rule)
+        self._k_slider.disabled = counts  # there is nothing to choose
+        self._k_slider.min = min(1, k) if counts else 1
         for slider, value, highest in ((self._row_slider, row, rows - 1), (self._k_slider, k, n)):
             slider.value = min(slider.value, highest)
             slider.max = highest

@@ -42,7 +42,8 @@ class RowState(TensorView):
             where = f"row {self.row} of {self.tensor}" + (f": {reason}" if reason else "")
         low, high = {
             "row": lambda: (0, rows - 1),
-            "k": lambda: (1, n),
+            # A row of which nothing was changed has a mask without entries, and no other rule can be asked for that.
+            "k": lambda: (0 if ken.rules.counts(self.rule) else 1, n),
             "step": lambda: (0, steps),
             "entry": lambda: (-1, n - 1),
         }[name]()

@@ -233,7 +233,10 @@ def test_an_embedding_that_has_grown_comes_from_the_adapter(tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"peft_type": "IA3"}, "adapters of the kind IA3 are not merged here, only LORA, TRAINABLE_TOKENS; merge it"),
+        (
+            {"peft_type": "IA3"},
+            "adapters of the kind IA3 are not merged here, only LORA, SHIRA, TRAINABLE_TOKENS; merge it",
+        ),
         ({"init_lora_weights": "pissa"}, "init_lora_weights = 'pissa' changes the base when it is loaded; merge it"),
         ({"base_model_name_or_path": None}, "does not say what its base is; give the pretrained model"),
         ({"base_model_name_or_path": "nobody/nothing"}, "no file or folder nobody/nothing"),

@@ -161,7 +161,7 @@ def test_errors_say_limit_place_and_value():
     with pytest.raises(ValuesError, match=r"one row or a matrix of rows, got shape \(2, 2, 2\)"):
         rules.retain(np.zeros((2, 2, 2)), 1)
     with pytest.raises(
-        RuleError, match="rule must be one of ken, grid, density, random, magnitude, update, della; got 'topk'"
+        RuleError, match="rule must be one of ken, grid, density, random, magnitude, update, della, changed; got 'topk'"
     ):
         rules.retain(row, 2, "topk")
     with pytest.raises(ValuesError, match="must be finite, got nan in row 1, column 2"):
@@ -252,7 +252,7 @@ def test_what_is_said_of_the_built_in_rules_is_so():
 
     def masks(name, seed, on):
         block = rules.RowBlock(fine_tuned, pretrained, tensor="w", seed=seed, settings=rules.Settings(on))
-        return rules.mask_block(name, block, 7)
+        return rules.mask_block(name, block, None if rules.counts(name) else 7)
 
     for name in rules.names():
         registered, mask = rules.get(name), masks(name, 0, "weights")

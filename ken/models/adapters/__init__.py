@@ -3,5 +3,6 @@
 sources      what is an adapter, whose, and of which base
 skeleton     the module that an adapter belongs to, with room for weights and none in it
 merging      PEFT's own layers, merged one at a time when their weights are read
-adapted      base and adapter as one checkpoint, and the pair that both make
+on_base      base and adapter as one checkpoint
+adapted      the pair that both make, from folders or live
 """

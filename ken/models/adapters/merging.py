@@ -193,7 +193,8 @@ def merge(layer: Any, base: Base, name: str) -> dict[str, torch.Tensor]:
         if (weight := base(parameter)) is not None:
             memo[id(parameter)] = torch.nn.Parameter(weight.detach().clone(), requires_grad=False)
     try:
-        with torch.no_grad():
+        # What a SHiRA adapter says of its places is checked: torch would write wherever they point.
+        with torch.no_grad(), torch.sparse.check_sparse_tensor_invariants():
             own = copy.deepcopy(layer, memo)
             if hasattr(own, "unload_and_optionally_merge_module"):
                 module = own.unload_and_optionally_merge_module(merge=True, safe_merge=True, adapter_names=None)

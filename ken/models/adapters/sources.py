@@ -24,7 +24,7 @@ WITHOUT_BASE = (
     "model card (README.md) names one base_model"
 )
 #: What is merged here. Of others PEFT's own merge is to be called first.
-KINDS = ("LORA", "TRAINABLE_TOKENS")
+KINDS = ("LORA", "SHIRA", "TRAINABLE_TOKENS")
 #: Ways to begin that leave the base as it is; others (PiSSA, OLoRA, CorDA, LoftQ, …) change it when they are loaded.
 _BEGINNINGS = (True, False, "gaussian", "eva", "orthogonal")
 _WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ken.errors import PairingError
 from ken.models.checkpoints import weight_sets
@@ -13,8 +13,10 @@ from ken.models.checkpoints.file_names import is_index, parse
 from ken.models.checkpoints.links import leads_out
 from ken.models.checkpoints.other_files import gather, module_paths
 from ken.models.checkpoints.parts import Part, parts_of, pipeline_parts
+from ken.models.checkpoints.safetensors_file import Reader
 from ken.models.checkpoints.weight_files import ENDINGS, OpenedFile
 from ken.models.checkpoints.weight_sets import Weights, read_json
+from ken.models.tensors.storages import aliases
 from ken.models.tensors.tensor_reader import Entries, Store
 
 if TYPE_CHECKING:
@@ -69,6 +71,10 @@ class OnDisk(Mapping[str, "torch.Tensor"]):
         file, stored_name = self._places[name]
         return entries_of(file, stored_name)
 
+    def place(self, name: str) -> tuple[Store | Mapping[str, torch.Tensor], str]:
+        """The file of a tensor, and its name there."""
+        return self._places[name]
+
     def renamed(self, names: Mapping[str, str]) -> OnDisk:
         """The same tensors by other names, as `renamed` gives them."""
         return OnDisk({new: self._places[old] for new, old in names.items()})
@@ -88,6 +94,33 @@ def entries_of(tensors: Store | Mapping[str, torch.Tensor], name: str) -> Entrie
     if isinstance(tensors, Store | OnDisk):
         return tensors.entries(name)
     return Entries.from_tensor(tensors[name])
+
+
+Place: TypeAlias = "tuple[Store | Mapping[str, torch.Tensor], str]"
+
+
+def same_place(one: Place, other: Place) -> bool:
+    """Whether two tensors, each among others by its name, are one blob of one file or one view of one memory.
+
+    Then they are equal, and need not be read. That of others it cannot be told says nothing about their values.
+
+    >>> import torch
+    >>> tensors = {"a": torch.ones(2), "b": torch.ones(2)}
+    >>> same_place((tensors, "a"), (tensors, "a")), same_place((tensors, "a"), (tensors, "b"))
+    (True, False)
+    """
+    (file, name), (other_file, other_name) = _stored(one), _stored(other)
+    if isinstance(file, Reader) and isinstance(other_file, Reader):
+        return (file.identity, name) == (other_file.identity, other_name)
+    if isinstance(file, Store) or isinstance(other_file, Store):
+        return False
+    return bool(aliases({"one": file[name], "other": other_file[other_name]}))
+
+
+def _stored(place: Place) -> Place:
+    """The file itself, or the mapping, and the name there."""
+    tensors, name = place
+    return _stored(tensors.place(name)) if isinstance(tensors, OnDisk) else place
 
 
 def renamed(tensors: Mapping[str, torch.Tensor], names: Mapping[str, str]) -> Mapping[str, torch.Tensor]:

@@ -51,5 +51,5 @@ bins.data = bars;
 curve.data = line;
 values.setv({start: row.points[0], end: row.points[1]});
 densities.setv({start: 0, end: 1.08 * Math.max(...bars.all, ...line.y) || 1});
-rowTitle.text = `row ${row.row}: k = ${row.k} of ${row.n}`;
+rowTitle.text = `row ${row.row}: ${row.count}`;
 tell({shares, row});

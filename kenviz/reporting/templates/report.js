@@ -134,7 +134,7 @@ document.addEventListener("ken:shown", ({detail}) => {
   const place = row.quantile === null ? "which has no pretrained value"
     : `at the ${+(100 * row.quantile).toPrecision(6)} % quantile of the RMS of the update by row, ${digits(row.rms)}`;
   const width = row.bandwidth > 0 ? `bandwidth ${digits(row.bandwidth)}` : "no density, as all its values are equal";
-  $("shown").textContent = `${name}. ${of.note} Below it row ${row.row}, ${place}: k = ${row.k} of ${row.n} entries `
+  $("shown").textContent = `${name}. ${of.note} Below it row ${row.row}, ${place}: ${row.count} entries `
     + `are retained; ${width}.`;
 });
 
