@@ -1,4 +1,4 @@
-"""A base and its adapters as one checkpoint, tensor by tensor; and the pair that both make."""
+"""The pair that a base and its adapters make, from folders or of a live model of PEFT."""
 
 from __future__ import annotations
 
