@@ -219,6 +219,8 @@ def _with_adapters(inner: torch.nn.Module, folders: Mapping[str, Path], source: 
         # Not with low_cpu_mem_usage: that rounds an adapter to the dtype of its base. It begins with random values.
         with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
             warnings.filterwarnings("error", message="Found missing adapter keys")
+            # A matter between PEFT and transformers, about which nobody here can do anything.
+            warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing", category=FutureWarning)
             for name, folder in folders.items():
                 if model is None:
                     model = PeftModel.from_pretrained(inner, str(folder), adapter_name=name, torch_device="cpu")
