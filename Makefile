@@ -41,12 +41,12 @@ lint: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-# Two processes, a file of tests, or a notebook, at a time each.
+# Two processes, a file of tests, or a notebook, at a time each; with a thread each, since they share two cores.
 SPLIT := -n 2 --dist loadfile
 # Not those with the most tests first: the longest of all have few, and would run alone at the end.
 BY_NAME := --no-loadscope-reorder
 unit: $(READY)
-	$(BIN)/python -m pytest $(SPLIT) $(BY_NAME) --ignore=tests/browser
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(SPLIT) $(BY_NAME) --ignore=tests/browser
 
 nbval: $(READY)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(SPLIT) $(BY_NAME) --override-ini=addopts= --nbval --nbval-sanitize-with notebooks/sanitise.cfg notebooks
