@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from effects_models import TEXTS, bert, moved, word_tokenizer
 
 import ken
 import kenviz
@@ -98,6 +99,19 @@ def test_the_examples_of_a_page_run(page, net, pair, tmp_path, monkeypatch):
     assert examples
     for example in examples:
         exec(compile(example, f"{page}.md", "exec"), names)
+
+
+def test_the_page_on_effects_works(tmp_path, monkeypatch, capsys):
+    """With a tiny classifier, a tokenizer of a few words, and a pretrained body."""
+    monkeypatch.chdir(tmp_path)
+    base = bert()
+    names = {"ken": ken, "fine_tuned": moved(base), "pretrained": base.bert, "tokenizer": word_tokenizer()}
+    names |= {"texts": TEXTS, "labels": [0, 1, 2, 0, 1], "batches": [torch.tensor([[2, 3], [4, 5]])]}
+    names["loss"] = lambda model, batch: model(input_ids=batch).logits.square().sum(dim=1)
+    for example in re.findall(r"```python\n(.*?)```", (DOCS / "effects.md").read_text(encoding="utf-8"), re.S):
+        exec(compile(example, "effects.md", "exec"), names)
+    assert names["own"].evaluate(names["fine_tuned"]).losses.shape == (2,)
+    assert "rank correlation" in capsys.readouterr().out
 
 
 def test_every_public_name_is_in_the_reference():

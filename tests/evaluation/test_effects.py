@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-import transformers
+from effects_models import TEXTS, bert, llama, moved, word_tokenizer
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -17,45 +17,6 @@ from ken.evaluation.effects.control import drawn_elsewhere
 from ken.evaluation.effects.groups import Group, Part, groups
 from ken.evaluation.effects.paired import difference, holm, sign_test
 from ken.evaluation.effects.tasks import Task
-
-
-def llama(seed=0):
-    torch.manual_seed(seed)
-    config = transformers.LlamaConfig(
-        vocab_size=60,
-        hidden_size=16,
-        intermediate_size=24,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        max_position_embeddings=32,
-        pad_token_id=0,
-    )
-    return transformers.LlamaForCausalLM(config).eval()
-
-
-def bert(seed=0, labels=3):
-    torch.manual_seed(seed)
-    config = transformers.BertConfig(
-        vocab_size=50,
-        hidden_size=16,
-        intermediate_size=32,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        max_position_embeddings=16,
-        num_labels=labels,
-    )
-    return transformers.BertForSequenceClassification(config)
-
-
-def moved(model, by=0.05, seed=1):
-    """A copy of a model that has learned something, or so."""
-    torch.manual_seed(seed)
-    other = copy.deepcopy(model)
-    with torch.no_grad():
-        for parameter in other.parameters():
-            parameter += by * torch.randn_like(parameter)
-    return other
 
 
 def asked(model, batch):
@@ -518,20 +479,7 @@ def test_tasks_that_say_nothing_are_refused(pair):
 
 @pytest.fixture(scope="module")
 def tokenizer():
-    words = tokenizers_of_words()
-    return transformers.PreTrainedTokenizerFast(tokenizer_object=words, pad_token="[PAD]", unk_token="[UNK]")
-
-
-def tokenizers_of_words():
-    import tokenizers
-
-    vocabulary = {"[PAD]": 0, "[UNK]": 1, **{f"w{i}": i + 2 for i in range(40)}}
-    words = tokenizers.Tokenizer(tokenizers.models.WordLevel(vocabulary, unk_token="[UNK]"))
-    words.pre_tokenizer = tokenizers.pre_tokenizers.Whitespace()
-    return words
-
-
-TEXTS = ["w1 w2 w3", "w4", "w5 w6 w7 w8 w9 w10", "w1 w1", "w3 w2 w1 w0"]
+    return word_tokenizer()
 
 
 def test_a_classification_answers_as_the_evaluation_of_training_does(pair, tokenizer):
