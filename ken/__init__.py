@@ -48,6 +48,8 @@ if TYPE_CHECKING:
     from ken.injection.export import export as export
     from ken.injection.inject import inject as inject
     from ken.injection.inject import reset as reset
+    from ken.injection.patches import Patch as Patch
+    from ken.injection.patches import patches as patches
     from ken.injection.shira import export_adapter as export_adapter
     from ken.injection.swap import swap as swap
     from ken.models.checkpoints.adapter_names import Adapters as Adapters
@@ -87,6 +89,8 @@ _PUBLIC = {
     "Location": "models.checkpoints.location",
     "open_pair": "models.pairing.pairing",
     "Pair": "models.pairing.pairs",
+    "Patch": "injection.patches",
+    "patches": "injection.patches",
     "plan": "pruning.plan",
     "prune": "pruning.prune",
     "reset": "injection.inject",

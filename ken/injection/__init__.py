@@ -4,5 +4,6 @@ inject      a new model, or state dict; `copies` of modules, with `stand_ins` an
 swap        in a live model, in place: planned first (`planned_changes`), then carried out (`changes`)
 export      a checkpoint folder
 shira       an adapter of sparse differences, layer by layer (`shira_layers`)
+patches     indices and values, for servers that update a running model
 verify      a trial
 """
