@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from ken.errors import KenError as KenError
     from ken.errors import KenWarning as KenWarning
     from ken.evaluation.effects.ablation import ablate as ablate
+    from ken.evaluation.effects.agreement import Agreement as Agreement
     from ken.evaluation.effects.agreement import agreement as agreement
     from ken.evaluation.effects.attribute import attribute as attribute
     from ken.evaluation.effects.attribute import attribute_items as attribute_items
@@ -64,6 +65,7 @@ _PUBLIC = {
     "ablate": "evaluation.effects.ablation",
     "Adapters": "models.checkpoints.adapter_names",
     "agreement": "evaluation.effects.agreement",
+    "Agreement": "evaluation.effects.agreement",
     "attribute": "evaluation.effects.attribute",
     "attribute_items": "evaluation.effects.attribute",
     "Attribution": "evaluation.effects.attribution",

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from kenviz.reporting import report as report
     from kenviz.reporting import report_data as report_data
     from kenviz.views.compare import CompareView as CompareView
+    from kenviz.views.effects import EffectView as EffectView
     from kenviz.views.explorer import Explorer as Explorer
     from kenviz.views.layers import LayersView as LayersView
     from kenviz.views.matrix import MatrixView as MatrixView
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 _PUBLIC = {
     "BokehPane": "pane.bokeh_pane",
     "CompareView": "views.compare",
+    "EffectView": "views.effects",
     "LayersView": "views.layers",
     "MatrixView": "views.matrix",
     "Explorer": "views.explorer",

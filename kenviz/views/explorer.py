@@ -100,6 +100,11 @@ class Explorer(Exported):
         self.children = [top, self._python, beside, *(view for view in self.views if view is not self.map)]
 
     @property
+    def net(self) -> ken.Subnetwork:
+        """The subnetwork that is looked at."""
+        return self._study.net
+
+    @property
     def views(self) -> list[View]:
         """The views that there are: map, matrix, row."""
         return [part for part in self._parts.values() if isinstance(part, View)]
