@@ -23,8 +23,6 @@ from numpy.typing import NDArray
 
 from kenviz import theme as themes
 
-#: More groups than this are not drawn: browsers draw no canvas of more than 32,767 pixels a side.
-MOST_DRAWN = 400
 _LINE = 20  # pixels of a group
 _AROUND = 160  # pixels above and below all groups
 _NOT_SURE = "#7a7a7a"
@@ -153,7 +151,7 @@ def _panel(
         min_width=260,
         x_range=Range1d(name=f"x_{name}", **shown[f"x_{name}"]),
         y_range=down[0],
-        tools="xbox_zoom,xpan,reset",
+        tools="xbox_zoom,reset",
         toolbar_location="below",
         title=Title(name=f"title_{name}", text_font_size="12px", text_font_style="normal", **shown[f"title_{name}"]),
         **shown[f"panel_{name}"],

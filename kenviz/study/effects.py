@@ -30,6 +30,8 @@ SORTS = {
 }
 #: Differences of which less is likely by chance are told as such.
 LEVEL = 0.05
+#: More groups than this are not drawn: browsers draw no canvas of more than 32,767 pixels a side.
+MOST_DRAWN = 400
 _NEEDED = ("way", "group", "entries", "share", "metric", "metric_difference", "loss", "loss_difference")
 _TEXT = ("way", "group")
 _PARTS = ("difference", "low", "high", "p_holm")
@@ -71,7 +73,17 @@ class Effects:
         self.quantities = [name for name in QUANTITIES if self.ablation[f"{name}_difference"].notna().any()]
         if not self.quantities:
             raise ValueError("the table has no difference to show: its evaluation gave neither losses nor a metric")
+        self._check_models()
         self._shares = self._attributed()
+
+    def _check_models(self) -> None:
+        """Raise `ValueError` if attribution and subnetwork are known to be of two fine-tuned models."""
+        prints = {one for one in (self.attribution and self.attribution.fingerprint, self._print_of_net()) if one}
+        if len(prints) > 1:
+            raise ValueError("the attribution is of another fine-tuned model than the subnetwork")
+
+    def _print_of_net(self) -> str:
+        return "" if self.net is None else self.net.fine_tuned.fingerprint
 
     def _attributed(self) -> pd.DataFrame | None:
         if self.attribution is None:

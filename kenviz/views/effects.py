@@ -13,10 +13,11 @@ import traitlets
 from bokeh.models import LayoutDOM
 
 import ken
+from kenviz.figures import effect_panels
 from kenviz.figures import effects as figures
-from kenviz.study.effects import LEVEL, QUANTITIES, By, Effects
+from kenviz.study import effect_words
+from kenviz.study.effects import MOST_DRAWN, QUANTITIES, By, Effects
 from kenviz.text.labels import apart, label
-from kenviz.views import effect_text
 from kenviz.views.base import View
 from kenviz.views.cards import CardBox
 from kenviz.views.controls import choice, width
@@ -26,13 +27,6 @@ from kenviz.views.search import matcher
 _INVITATION = (
     "Tap a group, or choose one, to read what it does and to open its largest tensor in the Explorer, if there is one."
 )
-_TITLES = {
-    "without": "without the group: change of the {quantity}\nfrom the fine-tuned model",
-    "only": "with the group alone: change of the {quantity}\nfrom the pretrained model",
-    "attribution": "attribution: share of the change of the loss\n(negative: lowers it; a map, no intervention)",
-    "retained": "share of its attribution that is retained\n(absolute values); upright line: by chance",
-}
-_KEY = "\n● differs from 0 (Holm), ○ not; bar: interval"
 
 
 class EffectView(View):
@@ -189,16 +183,18 @@ class EffectView(View):
         ordered = self._effects.ordered(self.quantity, self.sort)
         fits = matcher(self.pattern)
         matching = ordered[[fits(str(name)) for name in ordered.index]]
-        self._shown = matching.head(min(self.top or figures.MOST_DRAWN, figures.MOST_DRAWN))
-        left_out = effect_text.hidden(len(self._shown), len(matching), len(ordered))
-        self.caption = effect_text.caption(self._effects, self._shown, self.state, left_out=left_out)
+        self._shown = matching.head(min(self.top or MOST_DRAWN, MOST_DRAWN))
+        left_out = effect_words.hidden(len(self._shown), len(matching), len(ordered))
+        self.caption = " ".join(
+            effect_words.sentences(self._effects, self._shown, self.quantity, sort=self.sort, left_out=left_out)
+        )
 
     def _show_card(self) -> None:
         if not self.group:
             self._card.show(None)
             return
         line = self._effects.table(self.quantity).loc[self.group]
-        text = effect_text.card(self._effects, self.group, line, quantity=self.quantity, tensors=self.tensors)
+        text = effect_words.card(self._effects, self.group, line, quantity=self.quantity, tensors=self.tensors)
         self._card.show(text)
 
     @property
@@ -211,55 +207,7 @@ class EffectView(View):
         return int(places[0]) if len(places) else None
 
     def _panels(self) -> list[figures.Panel]:
-        shown, quantity = self._shown, self.quantity
-        nothing = np.full(len(shown), np.nan)
-        controls = "\nupright line: control, mean and ends" if self._effects.table(quantity)["controls"].any() else ""
-        panels = []
-        for way in self._effects.ways:
-            drawn = way == "without"
-            said = [effect_text.with_interval(line, way, quantity) for _, line in shown.iterrows()]
-            panels.append(
-                figures.Panel(
-                    way,
-                    _TITLES[way].format(quantity=quantity) + _KEY + controls * drawn,
-                    effect_text.unit(quantity),
-                    value=_numbers(shown[way]),
-                    low=_numbers(shown[f"{way}_low"]),
-                    high=_numbers(shown[f"{way}_high"]),
-                    sure=(shown[f"{way}_p_holm"] <= LEVEL).to_numpy(bool),
-                    other=_numbers(shown["control"]) if drawn else nothing,
-                    other_low=_numbers(shown["control_low"]) if drawn else None,
-                    other_high=_numbers(shown["control_high"]) if drawn else None,
-                    said=said,
-                )
-            )
-        everything = np.ones(len(shown), bool)
-        usual: dict[str, Any] = {"low": nothing, "high": nothing, "sure": everything}
-        if "attribution" in shown:
-            values = _numbers(shown["attribution"])
-            said = [f"{effect_text.signed(value)} nats" for value in values]
-            panels.append(
-                figures.Panel(
-                    *("attribution", _TITLES["attribution"], "nats"),
-                    **usual,
-                    value=values,
-                    other=nothing,
-                    said=said,
-                    stems=True,
-                )
-            )
-        if "retained_absolute" in shown:
-            panels.append(
-                figures.Panel(
-                    *("retained", _TITLES["retained"], "share of the attribution"),
-                    **usual,
-                    value=_numbers(shown["retained_absolute"]),
-                    other=_numbers(shown["chance"]),
-                    said=effect_text.shares_said(shown),
-                    whole=True,
-                )
-            )
-        return panels
+        return effect_panels.panels(self._effects, self._shown, self.quantity)
 
     def _figure(self) -> LayoutDOM:
         return figures.build(self._panels(), self._names, self._at, theme=self.colours)
@@ -290,7 +238,7 @@ class EffectView(View):
         return {"the table of effects": self._effects.source, "the subnetwork": self._effects.net}
 
     def _pages(self) -> tuple[str, list[tuple[LayoutDOM, str]]]:
-        return f"Effects by {effect_text.by_words(self._effects)}", [self.page()]
+        return f"Effects by {effect_words.by_words(self._effects)}", [self.page()]
 
     def code(self) -> str:
         """Write Python that makes this view as it is now.
@@ -315,7 +263,3 @@ class EffectView(View):
         """
         with self._lock:
             return self._shown.copy()
-
-
-def _numbers(column: pd.Series) -> np.ndarray:
-    return column.to_numpy(dtype=float)

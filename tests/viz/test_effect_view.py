@@ -15,8 +15,7 @@ import ken
 import kenviz
 from ken.evaluation import members
 from kenviz import EffectView
-from kenviz.figures import effects as figures
-from kenviz.study.effects import Effects
+from kenviz.study.effects import MOST_DRAWN, Effects
 
 QUERY = "layer 1 layer.*.query"
 PLACES = ("embedding", "layer 0 query", "layer 1 query", "layer 0 out")
@@ -109,7 +108,7 @@ class TestWhatIsShown:
 
     def test_more_groups_than_a_browser_can_draw_are_left_out_and_counted(self):
         view = EffectView(made_up([f"group {i}" for i in range(450)], seeds=()), top=0)
-        assert len(view.numbers()) == figures.MOST_DRAWN == 400
+        assert len(view.numbers()) == MOST_DRAWN == 400
         assert "Of 450 groups, 50 are not shown: at most 400 are drawn." in view.caption
 
     def test_names_that_are_cut_to_the_same_stay_apart(self):

@@ -1,4 +1,4 @@
-"""What the EffectView says: whether the map is true, first; then what the groups do; and of the one that is chosen."""
+"""What is said of effects: whether the map is true, first; then what the groups do; and of the one that is chosen."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ import numpy as np
 import pandas as pd
 
 import ken
-from kenviz.figures.effects import MOST_DRAWN
-from kenviz.study.effects import LEVEL, SORTS, Effects
+from kenviz.study.effects import LEVEL, MOST_DRAWN, SORTS, Effects
 from kenviz.text.labels import label, visible
 from kenviz.text.numbers import in_digits
 
@@ -51,19 +50,18 @@ def hidden(shown: int, matching: int, count: int) -> str:
     return f"Of {count:,} groups, {count - shown:,} are not shown: {'; '.join(parts)}." if parts else ""
 
 
-def caption(effects: Effects, shown: pd.DataFrame, state: dict[str, object], *, left_out: str) -> str:
-    """All of it, in sentences. shown is what is drawn, left_out what `hidden` says."""
-    quantity, sort = str(state["quantity"]), str(state["sort"])
+def sentences(effects: Effects, shown: pd.DataFrame, quantity: str, *, sort: str, left_out: str = "") -> list[str]:
+    """What is to be said of groups that are shown: whether the map is true, first. left_out: what `hidden` says."""
     said = [
         first(effects),
         f"Effects by {by_words(effects)}: {len(shown):,} groups, sorted by {SORTS[sort].format(quantity=quantity)}.",
-        left_out,
+        left_out or hidden(len(shown), len(effects.groups), len(effects.groups)),
         *(_way(effects, shown, way, quantity=quantity) for way in effects.ways),
         _controls(shown),
         _map(effects),
         _retained(shown),
     ]
-    return " ".join(filter(None, said))
+    return [visible(sentence) for sentence in said if sentence]
 
 
 def significance(table: pd.DataFrame, way: str) -> str:
