@@ -39,6 +39,8 @@ if TYPE_CHECKING:
     from ken.evaluation.effects.attribute import attribute as attribute
     from ken.evaluation.effects.attribute import attribute_items as attribute_items
     from ken.evaluation.effects.attribution import Attribution as Attribution
+    from ken.evaluation.effects.items import answers as answers
+    from ken.evaluation.effects.items import flips as flips
     from ken.evaluation.effects.tasks import Task as Task
     from ken.evaluation.smallest_k import SmallestK as SmallestK
     from ken.evaluation.smallest_k import smallest_k as smallest_k
@@ -66,6 +68,7 @@ _PUBLIC = {
     "Adapters": "models.checkpoints.adapter_names",
     "agreement": "evaluation.effects.agreement",
     "Agreement": "evaluation.effects.agreement",
+    "answers": "evaluation.effects.items",
     "attribute": "evaluation.effects.attribute",
     "attribute_items": "evaluation.effects.attribute",
     "Attribution": "evaluation.effects.attribution",
@@ -75,6 +78,7 @@ _PUBLIC = {
     "explain": "explanation.explain",
     "explain_row": "explanation.explain",
     "export": "injection.export",
+    "flips": "evaluation.effects.items",
     "inject": "injection.inject",
     "KenError": "errors",
     "KenWarning": "errors",

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from kenviz.views.retention import RetentionView as RetentionView
     from kenviz.views.row import RowView as RowView
     from kenviz.views.sweep import SweepView as SweepView
+    from kenviz.views.texts import TextView as TextView
 
 _PUBLIC = {
     "BokehPane": "pane.bokeh_pane",
@@ -40,6 +41,7 @@ _PUBLIC = {
     "RetentionView": "views.retention",
     "RowView": "views.row",
     "SweepView": "views.sweep",
+    "TextView": "views.texts",
     "check_thresholds": "reporting",
     "explore": "_explore",
     "report": "reporting",

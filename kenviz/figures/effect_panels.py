@@ -15,10 +15,10 @@ from kenviz.study.effects import LEVEL, Effects
 _TITLES = {
     "without": "without the group: change of the {quantity}\nfrom the fine-tuned model",
     "only": "with the group alone: change of the {quantity}\nfrom the pretrained model",
-    "attribution": "attribution: share of the change of the loss\n(negative: lowers it; a map, no intervention)",
-    "retained": "share of its attribution that is retained\n(absolute values); upright line: by chance",
+    "attribution": "attribution: share of the change of the loss\n(negative: lowers it); a map,\nno intervention",
+    "retained": "share of its attribution retained\n(absolute values)\nupright line: what chance would retain",
 }
-_KEY = "\n● differs from 0 (Holm), ○ not; bar: interval"
+_KEY = "\n● differs from 0 (Holm), ○ not\nbar: interval"
 
 
 def panels(effects: Effects, shown: pd.DataFrame, quantity: str) -> list[Panel]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from bokeh.layouts import row
+from bokeh.layouts import column, row
 from bokeh.models import (
     BasicTicker,
     ColumnDataSource,
@@ -52,6 +52,18 @@ class Panel(NamedTuple):
     whole: bool = False
 
 
+class Block(NamedTuple):
+    """Panels of the same groups, in the same lines; at is the line of the chosen one, None if there is none.
+
+    name tells the models that the panels share from those of another block: it goes before theirs.
+    """
+
+    panels: Sequence[Panel]
+    names: Sequence[str]
+    at: int | None = None
+    name: str = ""
+
+
 def columns(panel: Panel, names: Sequence[str]) -> dict[str, Any]:
     """The columns of a panel's source, one entry a group."""
     count = len(panel.value)
@@ -82,16 +94,6 @@ def ends(panel: Panel) -> tuple[float, float]:
     return low - room, high + room
 
 
-def lines(names: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """What depends on which groups are shown: properties by name of the models groups, places and labels."""
-    ticks = [float(at) for at in range(len(names))]
-    return {
-        "groups": {"start": max(len(names), 1) - 0.5, "end": -0.5},
-        "places": {"ticks": ticks},
-        "labels": dict(zip(ticks, names, strict=True)),
-    }
-
-
 def chosen(at: int | None) -> dict[str, Any]:
     """The band around the chosen group, which is in line `at`; None if it is not shown."""
     return {
@@ -106,10 +108,15 @@ def height(count: int) -> int:
     return _AROUND + _LINE * max(count, 2)
 
 
-def redrawn(panels: Sequence[Panel], names: Sequence[str], at: int | None) -> dict[str, dict[str, Any]]:
+def redrawn(block: Block) -> dict[str, dict[str, Any]]:
     """Everything but the sources, as properties by the name of the model: for a view to set again."""
-    shown = lines(names)
-    labels = shown.pop("labels")
+    panels, names, at, prefix = block
+    ticks = [float(place) for place in range(len(names))]
+    labels = dict(zip(ticks, names, strict=True))
+    shown: dict[str, dict[str, Any]] = {
+        f"{prefix}groups": {"start": max(len(names), 1) - 0.5, "end": -0.5},
+        f"{prefix}places": {"ticks": ticks},
+    }
     most = max(panel.title.count("\n") for panel in panels)  # so that panels beside each other begin at one height
     for panel in panels:
         start, end = ends(panel)
@@ -123,20 +130,23 @@ def redrawn(panels: Sequence[Panel], names: Sequence[str], at: int | None) -> di
     return shown
 
 
-def build(panels: Sequence[Panel], names: Sequence[str], at: int | None, theme: str = "light") -> LayoutDOM:
-    """The panels side by side, as many in a line as there is room for.
+def build(*blocks: Block, theme: str = "light") -> LayoutDOM:
+    """Blocks one below the other; the panels of each side by side, as many in a line as there is room for.
 
     Named models, by the name of the panel: figure panel_…, source marks_…, range x_…, title title_…, axes unit_… and
-    axis_…, band chosen_…; and for all: range groups, ticker places.
+    axis_…, band chosen_…; and for all of a block: range groups, ticker places.
     """
-    shown = redrawn(panels, names, at)
-    groups = Range1d(name="groups", **shown["groups"])
-    places = FixedTicker(name="places", minor_ticks=[], **shown["places"])
-    plots = [_panel(panel, names, (groups, places), shown=shown) for panel in panels]
-    wrapped = InlineStyleSheet(
-        css=":host { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(420px, 100%), 1fr)); }"
-    )
-    layout = row(*plots, sizing_mode="stretch_width", stylesheets=[wrapped])
+    rows = []
+    for block in blocks:
+        shown = redrawn(block)
+        groups = Range1d(name=f"{block.name}groups", **shown[f"{block.name}groups"])
+        places = FixedTicker(name=f"{block.name}places", minor_ticks=[], **shown[f"{block.name}places"])
+        plots = [_panel(panel, block.names, (groups, places), shown=shown) for panel in block.panels]
+        wrapped = InlineStyleSheet(
+            css=":host { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(420px, 100%), 1fr)); }"
+        )
+        rows.append(row(*plots, sizing_mode="stretch_width", stylesheets=[wrapped]))
+    layout = column(*rows, sizing_mode="stretch_width")
     themes.apply(layout, theme)
     return layout
 

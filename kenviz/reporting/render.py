@@ -149,7 +149,10 @@ def _effects(contents: Contents, report: ReportData, data: dict[str, Any]) -> di
     names = [effects.names[str(name)] for name in shown.index]
     drawings = []
     for panel in effect_panels.panels(effects, shown, record.measured):
-        words = panel.title.replace("\n●", "; ●").replace("\nupright", "; upright").replace("\n", " ")
+        words = panel.title
+        for mark in ("●", "bar", "upright"):
+            words = words.replace(f"\n{mark}", f"; {mark}")
+        words = words.replace("\n", " ")
         caption = (
             f"{words[0].upper()}{words[1:]}." if panel.whole else f"{words[0].upper()}{words[1:]}; in {panel.unit}."
         )

@@ -206,20 +206,22 @@ class EffectView(View):
         places = np.flatnonzero(self._shown.index == self.group)
         return int(places[0]) if len(places) else None
 
-    def _panels(self) -> list[figures.Panel]:
-        return effect_panels.panels(self._effects, self._shown, self.quantity)
+    @property
+    def _block(self) -> figures.Block:
+        panels = effect_panels.panels(self._effects, self._shown, self.quantity)
+        return figures.Block(panels, self._names, self._at)
 
     def _figure(self) -> LayoutDOM:
-        return figures.build(self._panels(), self._names, self._at, theme=self.colours)
+        return figures.build(self._block, theme=self.colours)
 
     def _update(self, name: str) -> None:
         self._read()
         self._show_card()
-        panels = self._panels()
+        block = self._block
         if name != "group":
-            for panel in panels:
-                self.pane.patch(f"marks_{panel.name}", **figures.columns(panel, self._names))
-        for model, properties in figures.redrawn(panels, self._names, self._at).items():
+            for panel in block.panels:
+                self.pane.patch(f"marks_{panel.name}", **figures.columns(panel, block.names))
+        for model, properties in figures.redrawn(block).items():
             if name != "group" or model.startswith("chosen_"):
                 self.pane.set(model, **properties)
 
