@@ -232,7 +232,8 @@ class Explorer(Exported):
         Returns:
             A few lines, from a subnetwork `net` and a pair `pair`.
         """
-        lines = ["explorer = kenviz.explore(net, pair)"]
+        more = "" if self._study.effects is None else self._study.effects.arguments
+        lines = [f"explorer = kenviz.explore(net, pair{more})"]
         for name, usual in (("tensor", self._usual["matrix"]["tensor"]), ("row", 0), ("column", -1)):
             if getattr(self, name) != usual:
                 lines.append(f"explorer.{name} = {getattr(self, name)!r}")
