@@ -34,10 +34,13 @@ if TYPE_CHECKING:
     from ken.errors import KenError as KenError
     from ken.errors import KenWarning as KenWarning
     from ken.evaluation.effects.ablation import ablate as ablate
+    from ken.evaluation.effects.agreement import Agreement as Agreement
     from ken.evaluation.effects.agreement import agreement as agreement
     from ken.evaluation.effects.attribute import attribute as attribute
     from ken.evaluation.effects.attribute import attribute_items as attribute_items
     from ken.evaluation.effects.attribution import Attribution as Attribution
+    from ken.evaluation.effects.items import answers as answers
+    from ken.evaluation.effects.items import flips as flips
     from ken.evaluation.effects.tasks import Task as Task
     from ken.evaluation.smallest_k import SmallestK as SmallestK
     from ken.evaluation.smallest_k import smallest_k as smallest_k
@@ -70,6 +73,8 @@ _PUBLIC = {
     "ablate": "evaluation.effects.ablation",
     "Adapters": "models.checkpoints.adapter_names",
     "agreement": "evaluation.effects.agreement",
+    "Agreement": "evaluation.effects.agreement",
+    "answers": "evaluation.effects.items",
     "attribute": "evaluation.effects.attribute",
     "attribute_items": "evaluation.effects.attribute",
     "Attribution": "evaluation.effects.attribution",
@@ -82,6 +87,7 @@ _PUBLIC = {
     "explain_row": "explanation.explain",
     "export": "injection.export",
     "export_adapter": "injection.shira",
+    "flips": "evaluation.effects.items",
     "inject": "injection.inject",
     "KenError": "errors",
     "KenWarning": "errors",

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from kenviz.reporting import report as report
     from kenviz.reporting import report_data as report_data
     from kenviz.views.compare import CompareView as CompareView
+    from kenviz.views.effects import EffectView as EffectView
     from kenviz.views.explorer import Explorer as Explorer
     from kenviz.views.layers import LayersView as LayersView
     from kenviz.views.matrix import MatrixView as MatrixView
@@ -27,10 +28,12 @@ if TYPE_CHECKING:
     from kenviz.views.retention import RetentionView as RetentionView
     from kenviz.views.row import RowView as RowView
     from kenviz.views.sweep import SweepView as SweepView
+    from kenviz.views.texts import TextView as TextView
 
 _PUBLIC = {
     "BokehPane": "pane.bokeh_pane",
     "CompareView": "views.compare",
+    "EffectView": "views.effects",
     "LayersView": "views.layers",
     "MatrixView": "views.matrix",
     "Explorer": "views.explorer",
@@ -38,6 +41,7 @@ _PUBLIC = {
     "RetentionView": "views.retention",
     "RowView": "views.row",
     "SweepView": "views.sweep",
+    "TextView": "views.texts",
     "check_thresholds": "reporting",
     "explore": "_explore",
     "report": "reporting",

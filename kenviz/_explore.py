@@ -9,6 +9,9 @@ import ken
 from ken.retention import PairOfModels
 
 if TYPE_CHECKING:
+    import pandas as pd
+
+    from kenviz.study.effects import By
     from kenviz.study.study import Study
     from kenviz.views.explorer import Explorer
 
@@ -18,6 +21,9 @@ def explore(
     pair: PairOfModels | Study | str | Path | ken.Location | None = None,
     pretrained: str | Path | ken.Location | None = None,
     *,
+    attribution: ken.Attribution | None = None,
+    ablation: pd.DataFrame | str | Path | None = None,
+    by: By = "place",
     theme: str = "auto",
 ) -> Explorer:
     """Open the linked views of a subnetwork.
@@ -28,6 +34,9 @@ def explore(
             pretrained model's path or hub id alone. Without the fine-tuned model only masks and what the subnetwork
             itself tells can be shown: the fine-tuned value of a reset entry is nowhere else.
         pretrained: The pretrained model, as a path or hub id; only where `pair` is the fine-tuned one's.
+        attribution: What `ken.attribute` gives of the same models: the decision cards then tell of each entry's share.
+        ablation: The table of `ken.ablate`, or the path of one as CSV: they tell what the entry's group does.
+        by: The groups of the ablation.
         theme: "light", "dark", or "auto", which follows the page.
 
     Returns:
@@ -43,15 +52,32 @@ def explore(
         >>> explore(ken.prune(*pair, k=2), pair)
         Explorer('w': 1 pruned tensors)
     """
-    from kenviz.views.explorer import Explorer
-
     if isinstance(net, str | Path | ken.Location):
         net = ken.load(net)
     if isinstance(pair, str | Path | ken.Location):
         if pretrained is None:
             ken.verify(net, pair)
-            return Explorer(net, None, theme=theme)
+            return _explorer(net, None, attribution, ablation=ablation, by=by, theme=theme)
         pair = ken.Pair(pair, pretrained)
     elif pretrained is not None:
         raise ValueError("pretrained goes with the fine-tuned model's path, not with a pair")
-    return Explorer(net, pair, theme=theme)
+    return _explorer(net, pair, attribution, ablation=ablation, by=by, theme=theme)
+
+
+def _explorer(
+    net: ken.Subnetwork,
+    pair: PairOfModels | Study | None,
+    attribution: ken.Attribution | None,
+    *,
+    ablation: pd.DataFrame | str | Path | None,
+    by: By,
+    theme: str,
+) -> Explorer:
+    from kenviz.study.entry_effects import EntryEffects
+    from kenviz.study.study import Study
+    from kenviz.views.explorer import Explorer
+
+    if attribution is None and ablation is None:
+        return Explorer(net, pair, theme=theme)
+    effects = EntryEffects(net, attribution, ablation, by=by)
+    return Explorer(net, Study(net, pair.pair if isinstance(pair, Study) else pair, effects), theme=theme)

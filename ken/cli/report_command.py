@@ -30,6 +30,13 @@ def report(
     ] = None,
     metric: Annotated[str | None, typer.Option(help="What the results measure, such as accuracy.")] = None,
     compare: Annotated[str | None, typer.Option(help="A second subnetwork of the same models.")] = None,
+    effects: Annotated[
+        Path | None, typer.Option(help="What parts of the update do to the model: the table of ken.ablate as CSV.")
+    ] = None,
+    attribution: Annotated[
+        Path | None, typer.Option(help="The file of ken.attribute, of the same models; only with --effects.")
+    ] = None,
+    by: Annotated[str | None, typer.Option(help="Groups of the effects: place, tensor, layer, kind or head.")] = None,
     tensors: Annotated[list[str] | None, typer.Option(help="A tensor to show in detail; may be repeated.")] = None,
     quantiles: Annotated[
         list[float] | None,
@@ -38,7 +45,8 @@ def report(
     sections: Annotated[
         list[str] | None,
         typer.Option(
-            help="summary, provenance, results, map, details, comparison, card, tensors or glossary; may be repeated."
+            help="summary, provenance, results, effects, map, details, comparison, card, tensors or glossary; may be "
+            "repeated."
         ),
     ] = None,
     theme: Annotated[str | None, typer.Option(help="auto, light or dark.")] = None,
@@ -61,7 +69,7 @@ def report(
     from ken.models.pairing.pairs import Pair
 
     subnetwork = load(net)
-    choices: dict[str, Any] = {"title": title, "metric": metric, "quantiles": quantiles, "theme": theme}
+    choices: dict[str, Any] = {"title": title, "metric": metric, "quantiles": quantiles, "theme": theme, "by": by}
 
     import kenviz
 
@@ -73,6 +81,8 @@ def report(
             out,
             results=results,
             compare=None if compare is None else load(compare),
+            ablation=effects,
+            attribution=attribution,
             tensors=tensors or None,
             sections=sections or None,
             json=json,

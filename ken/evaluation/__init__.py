@@ -9,14 +9,15 @@ published_models     what others have fine-tuned
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from ken.evaluation.classification import Evaluation as Evaluation
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from ken.evaluation.effects.groups import By
     from ken.results import Record
 
 
@@ -25,3 +26,12 @@ def tabled(records: Sequence[Record]) -> pd.DataFrame:
     from ken.evaluation.sweep import tabled  # whoever reads texts alone needs none of it
 
     return tabled(records)
+
+
+def members(
+    shapes: Mapping[str, tuple[int, ...]], by: By, config: Mapping[str, Any] | None = None
+) -> dict[str, list[str]]:
+    """The tensors of each group that `ken.ablate` knows; see `ken.evaluation.effects.groups.members`."""
+    from ken.evaluation.effects.groups import members
+
+    return members(shapes, by, config)

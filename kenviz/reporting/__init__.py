@@ -3,7 +3,7 @@
 net, pair ──► contents (all that is measured) ──► numbers (as data: schema) ──► JSON
                         └─► drawings, interactive map ──────► page ◄──┘ sentences, tables
 
-schema          of `fields`: the main numbers (`summary`), lines of tables (`table_lines`), and all the rest
+schema          of `fields`: the main numbers (`summary`), lines of tables (`table_lines`, `effect_lines`), and the rest
 documentation   questions of model cards and of the AI Act, with what is known
 thresholds      what a pipeline refuses
 """
@@ -28,6 +28,7 @@ from kenviz.reporting.sampling import QUANTILES
 from kenviz.reporting.schema import ReportData
 from kenviz.reporting.thresholds import check_early
 from kenviz.reporting.thresholds import check_thresholds as check_thresholds
+from kenviz.study.effects import By, Effects
 from kenviz.study.study import Study
 
 if TYPE_CHECKING:
@@ -48,6 +49,9 @@ def report(
     results: pd.DataFrame | str | Path | None = None,
     metric: str = "metric",
     compare: ken.Subnetwork | None = None,
+    ablation: pd.DataFrame | str | Path | None = None,
+    attribution: ken.Attribution | str | Path | None = None,
+    by: By = "place",
     tensors: Sequence[str] | None = None,
     quantiles: Sequence[float] = QUANTILES,
     sections: Sequence[str] | None = None,
@@ -79,6 +83,9 @@ def report(
             `ken.results` keeps; any other table is shown as it is. By default there is none.
         metric: What was measured, in words.
         compare: A second subnetwork of the same pretrained model.
+        ablation: What parts of the update do to the model: the table of `ken.ablate`, or the path of one as CSV.
+        attribution: What `ken.attribute` gives of the same models, or the path of its file; only with ablation.
+        by: The groups of both, as `ken.ablate` was given them.
         tensors: Names of pruned tensors that are shown in detail; by default the largest matrix, and of those inside
             layers the two that keep the smallest and the largest share of their update.
         quantiles: Each from 0 to 1: of the rows of a matrix in the order of the root mean square of their update, which
@@ -115,6 +122,8 @@ def report(
         "the subnetwork": net,
         "the second subnetwork": compare,
         "the results": results,
+        "the effects": ablation,
+        "the attribution": attribution if isinstance(attribution, str | Path) else None,
         "the facts": facts,
         **models,
     }
@@ -131,6 +140,7 @@ def report(
         results=results,
         metric=metric,
         compare=compare,
+        effects=_effects(net, ablation, attribution, by=by),
         tensors=tensors,
         quantiles=quantiles,
         sections=sections,
@@ -154,6 +164,9 @@ def report_data(
     results: pd.DataFrame | str | Path | None = None,
     metric: str = "metric",
     compare: ken.Subnetwork | None = None,
+    ablation: pd.DataFrame | str | Path | None = None,
+    attribution: ken.Attribution | str | Path | None = None,
+    by: By = "place",
     tensors: Sequence[str] | None = None,
     quantiles: Sequence[float] = QUANTILES,
     facts: str | Path | None = None,
@@ -168,6 +181,9 @@ def report_data(
         results: What an evaluation measured.
         metric: What was measured, in words.
         compare: A second subnetwork of the same pretrained model.
+        ablation: What parts of the update do to the model.
+        attribution: What `ken.attribute` gives of the same models.
+        by: The groups of both.
         tensors: Names of pruned tensors that are shown in detail.
         quantiles: Which rows of a matrix are shown.
         facts: A file with what only the provider can know.
@@ -195,6 +211,7 @@ def report_data(
         results=results,
         metric=metric,
         compare=compare,
+        effects=_effects(net, ablation, attribution, by=by),
         tensors=tensors,
         quantiles=quantiles,
         sections=[name for name in ("summary", "details", "comparison", "card") if compare or name != "comparison"],
@@ -214,6 +231,7 @@ def _measured(
     results: pd.DataFrame | str | Path | None,
     metric: str,
     compare: ken.Subnetwork | None,
+    effects: Effects | None,
     tensors: Sequence[str] | None,
     quantiles: Sequence[float],
     sections: Sequence[str] | None,
@@ -225,7 +243,7 @@ def _measured(
     """All that is measured, and the data made of it. What is wrong with the arguments is told before the work."""
     from tqdm.auto import tqdm
 
-    chosen = choose(sections, results, compare)
+    chosen = choose(sections, results, compare, ablation=effects)
     for quantile in quantiles:
         if not 0 <= quantile <= 1:
             raise ValueError(f"quantiles must be from 0 to 1, got {quantile!r}")
@@ -246,8 +264,28 @@ def _measured(
             bar.set_postfix_str(word, refresh=False)
             bar.update()
 
-        contents = gather(study, chosen, measured, compare=compare, tensors=tensors, quantiles=quantiles, step=step)
+        contents = gather(
+            study,
+            chosen,
+            measured,
+            compare=compare,
+            effects=effects,
+            tensors=tensors,
+            quantiles=quantiles,
+            step=step,
+        )
     return contents, build(contents, title, facts=stated, arguments=arguments)
+
+
+def _effects(net: ken.Subnetwork, ablation: Any, attribution: Any, *, by: By) -> Effects | None:
+    """What interventions and attribution say, read and checked; None where neither was given."""
+    if ablation is None:
+        if attribution is not None:
+            raise ValueError("an attribution stands beside interventions: give the table of ken.ablate, too (ablation)")
+        return None
+    if isinstance(attribution, str | Path):
+        attribution = ken.Attribution.load(attribution)
+    return Effects(ablation, attribution, net, by=by)
 
 
 def _unusual(**arguments: Any) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from kenviz.reporting.role_overlap import RoleOverlap, compared
 from kenviz.reporting.sampling import SampledRow, brushed, detailed, rows_of, sampled
 from kenviz.reporting.schema import Card
 from kenviz.reporting.tiles import MaskTiles, pooled
+from kenviz.study.effects import Effects
 from kenviz.study.row_decision import decide_as_stored
 from kenviz.study.study import Study
 
@@ -22,7 +23,18 @@ if TYPE_CHECKING:
     import pandas as pd
 
 #: What a report may have, in the order in which it stands there.
-SECTIONS = ("summary", "provenance", "results", "map", "details", "comparison", "card", "tensors", "glossary")
+SECTIONS = (
+    "summary",
+    "provenance",
+    "results",
+    "effects",
+    "map",
+    "details",
+    "comparison",
+    "card",
+    "tensors",
+    "glossary",
+)
 #: Tiles along a side of a matrix that is shown in detail.
 _SIDE = 128
 
@@ -66,6 +78,7 @@ class Contents:
     tensors: pd.DataFrame
     results: Results | None
     retained: pd.DataFrame | None = None
+    effects: Effects | None = None
     comparison: RoleOverlap | None = None
     details: Sequence[Detail] = ()
     card: Card | None = None
@@ -85,12 +98,17 @@ class Contents:
         return matrices - sum(tensor is not None for tensor in self.held)
 
 
-def choose(sections: Sequence[str] | None, results: Any, compare: Any) -> list[str]:
+#: What some sections need, by the name of the argument.
+_NEEDS = {"results": "results", "effects": "ablation", "comparison": "compare"}
+
+
+def choose(sections: Sequence[str] | None, results: Any, compare: Any, *, ablation: Any = None) -> list[str]:
     """The sections that a report gets: those asked for, in order, or all that there is something for.
 
     Raises `ValueError` for one that does not exist, or for which something is missing.
     """
-    missing = {name for name, value in (("results", results), ("comparison", compare)) if value is None}
+    given = {"results": results, "ablation": ablation, "compare": compare}
+    missing = {name for name, argument in _NEEDS.items() if given[argument] is None}
     if sections is None:
         return [name for name in SECTIONS if name not in missing]
     if isinstance(sections, str):
@@ -99,7 +117,7 @@ def choose(sections: Sequence[str] | None, results: Any, compare: Any) -> list[s
         if name not in SECTIONS:
             raise ValueError(f"sections must be of {', '.join(SECTIONS)}; got {name!r}")
         if name in missing:
-            raise ValueError(f"section {name!r} needs {name if name == 'results' else 'compare'}, which was not given")
+            raise ValueError(f"section {name!r} needs {_NEEDS[name]}, which was not given")
     if not sections:
         raise ValueError("sections must name at least one section, got none")
     return [name for name in SECTIONS if name in set(sections)]
@@ -113,13 +131,14 @@ def gather(
     tensors: Sequence[str] | None,
     quantiles: Sequence[float],
     step: Callable[[str], None],
+    effects: Effects | None = None,
 ) -> Contents:
     """Measure what the sections need. step is called before each part of the work, with a word for it."""
     net = study.net
     step("measuring")
     tensors_of_both = net.table()
     if study.pair is None or not study.tensors:
-        return Contents(net=net, sections=(), tensors=tensors_of_both, results=results)
+        return Contents(net=net, sections=(), tensors=tensors_of_both, results=results, effects=effects)
     retained = study.retention.table()
     further = retained.drop(columns=[*(set(retained) & set(tensors_of_both))])
     chosen = detailed(retained) if tensors is None else dict.fromkeys(tensors, "chosen for this report")
@@ -149,6 +168,7 @@ def gather(
         tensors=tensors_of_both.join(further),
         retained=retained,
         results=results,
+        effects=effects,
         comparison=comparison,
         details=details,
         card=card,

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import ken
-from kenviz.reporting import collect, provenance, sentences, tables
+from kenviz.reporting import collect, effect_lines, provenance, sentences, tables
 from kenviz.reporting.documentation import documentation
 from kenviz.reporting.fields import Part, parts_of, plain
 from kenviz.reporting.schema import SCHEMA, VERSION, LeftOut, Missing, ReportData, meanings
@@ -55,6 +55,7 @@ def build(
         },
         "relation": None if net.relation is None else asdict(net.relation) | {"size": net.relation.size},
         "evaluation": None if results is None else _evaluation(contents),
+        "effects": None if contents.effects is None else effect_lines.record(contents.effects),
         "comparison": None if both is None else _comparison(contents),
         "details": [detail.record() for detail in contents.details],
         "decision_card": contents.card,

@@ -12,6 +12,7 @@ from bokeh.resources import Resources
 from markupsafe import Markup
 
 from kenviz import theme as themes
+from kenviz.figures import effect_panels
 from kenviz.reporting import interactive_map, provenance, sentences, static_figures, tables
 from kenviz.reporting.collect import Contents, Detail
 from kenviz.reporting.results import Results
@@ -26,6 +27,7 @@ _TITLES = {
     "summary": "Summary",
     "provenance": "Where it comes from",
     "results": "What was measured",
+    "effects": "What it does to the model",
     "map": "All matrices",
     "details": "Some matrices and rows in detail",
     "comparison": "Beside another subnetwork",
@@ -137,6 +139,32 @@ def _sweep(results: Results) -> Figure:
     return Figure(drawing, caption, "results")
 
 
+def _effects(contents: Contents, report: ReportData, data: dict[str, Any]) -> dict[str, Any]:
+    effects, record = contents.effects, report.effects
+    assert effects is not None
+    assert record is not None
+    table = effects.ordered(record.measured, effects.sorts[0])
+    data["effects"] = tables.data(table.reset_index(names="group"))
+    shown = table.head(record.groups_shown)
+    names = [effects.names[str(name)] for name in shown.index]
+    drawings = []
+    for panel in effect_panels.panels(effects, shown, record.measured):
+        words = panel.title
+        for mark in ("●", "bar", "upright"):
+            words = words.replace(f"\n{mark}", f"; {mark}")
+        words = words.replace("\n", " ")
+        caption = (
+            f"{words[0].upper()}{words[1:]}." if panel.whole else f"{words[0].upper()}{words[1:]}; in {panel.unit}."
+        )
+        drawings.append(Figure(static_figures.effects(panel, names, caption), caption, "effects"))
+    return {
+        "said": record.statements,
+        "figures": drawings,
+        "table": tables.effects(shown, record.measured),
+        "left_out": record.groups_left_out,
+    }
+
+
 def _text(value: float, results: Results) -> str:
     return in_percent(value) if results.shares else in_digits(value)
 
@@ -244,6 +272,7 @@ _PARTS: Mapping[str, Any] = {
     "summary": _summary,
     "provenance": _provenance,
     "results": _results,
+    "effects": _effects,
     "map": _map,
     "details": _details,
     "comparison": _comparison,

@@ -1,7 +1,7 @@
 """The data of a report: every number in it, as classes. They are the schema, from which `report.schema.json` is made.
 
-`fields` has what they are made of, `summary` the main numbers, `table_lines` the lines of tables. docs/report_json.md
-shows all of it.
+`fields` has what they are made of, `summary` the main numbers, `table_lines` and `effect_lines` those of tables.
+docs/report_json.md shows all of it.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import Any, Literal, get_origin
 
 from pydantic import ConfigDict
 
+from kenviz.reporting.effect_lines import ModelEffects
 from kenviz.reporting.fields import Json, Number, Part, Text, parts_of, said
 from kenviz.reporting.summary import NO_RANDOM, NO_RESULTS, Summary
 from kenviz.reporting.table_lines import (
@@ -26,7 +27,7 @@ from kenviz.reporting.table_lines import (
 )
 
 #: Major version: fields were removed, renamed or mean something else. Minor version: fields were added.
-VERSION = "1.0"
+VERSION = "1.1"
 #: What the schema is called, in itself and in every file that follows it.
 SCHEMA = f"urn:kenviz:report:{VERSION}"
 
@@ -198,8 +199,8 @@ class ReportData(Part):
     In Python a missing number is NaN; in JSON it is null, and `missing` says why.
     """
 
-    schema_id: Literal["urn:kenviz:report:1.0"] = said("name of the schema that this follows")
-    schema_version: Literal["1.0"] = said(
+    schema_id: Literal["urn:kenviz:report:1.1"] = said("name of the schema that this follows")
+    schema_version: Literal["1.1"] = said(
         "its version: another major one means something else, a minor one adds fields"
     )
     title: Text = said("title of the report")
@@ -217,6 +218,9 @@ class ReportData(Part):
     )
     relation: Relation | None = said("how the two models are related", "", "not recorded")
     evaluation: Evaluation | None = said("what was measured of the models", "", "no results were given")
+    effects: ModelEffects | None = said(
+        "what parts of the update do to the model", "", "no interventions (ken.ablate) were given"
+    )
     comparison: Comparison | None = said("the subnetwork beside a second one", "", "no second subnetwork was given")
     details: list[Detail] = said("tensors that are shown in detail")
     decision_card: Card | None = said(
@@ -248,7 +252,7 @@ def json_schema() -> dict[str, Any]:
         The schema.
 
     >>> json_schema()["$id"]
-    'urn:kenviz:report:1.0'
+    'urn:kenviz:report:1.1'
     """
     made = ReportData.model_json_schema(mode="serialization")
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", "$id": SCHEMA, **made}

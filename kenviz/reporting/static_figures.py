@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
@@ -12,6 +13,7 @@ from markupsafe import Markup
 from numpy.typing import NDArray
 from PIL import Image
 
+from kenviz.figures.effects import Panel, columns, ends
 from kenviz.figures.retention import short_kinds
 from kenviz.reporting.results import Results
 from kenviz.reporting.svg import Plot
@@ -84,6 +86,32 @@ def sweep(results: Results, metric: str, words: str) -> Markup:
             plot.line([line.share for line in drawn], [line.metric for line in drawn], kind)
         plot.sign(66, 10.0 + 17 * i, kind, shape=i)
         plot.text(80, 14.0 + 17 * i, label(name, 50))
+    return plot.markup(words)
+
+
+def effects(panel: Panel, names: Sequence[str], words: str) -> Markup:
+    """A quantity of groups, line by line: full discs are sure, hollow ones not; upright is what to compare with."""
+    count = len(names)
+    plot = Plot(470, 52 + 18 * count, x=ends(panel), y=(-0.5, count - 0.5), left=176, right=14)
+    plot.axes(panel.unit, "", y_ticks=0)
+    plot.line((0, 0), (-0.5, count - 0.5), "zero")
+    data = {name: np.asarray(values) for name, values in columns(panel, names).items()}
+    for i, name in enumerate(names):
+        at = count - 1 - i
+        _, y = plot.at(0, at)
+        plot.text(168, y + 4, name, anchor="end")
+        value, low, high, other = (float(data[part][i]) for part in ("value", "low", "high", "other"))
+        if panel.stems and math.isfinite(value):
+            plot.rect(min(0.0, value), max(0.0, value), y0=at - 0.2, y1=at + 0.2, kind="retained")
+        if math.isfinite(low) and math.isfinite(high):
+            plot.line((low, high), (at, at), "c0 error")
+        if math.isfinite(other):
+            plot.line((other, other), (at - 0.36, at + 0.36), "chance")
+        spread = float(data["other_low"][i]), float(data["other_high"][i])
+        if all(map(math.isfinite, spread)):
+            plot.line(spread, (at, at), "spread")
+        if math.isfinite(value):
+            plot.mark(value, at, "c0" if data["full"][i] else "hollow")
     return plot.markup(words)
 
 

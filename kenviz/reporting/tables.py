@@ -49,6 +49,36 @@ _OVERLAP = {
     "update_share_a": "percent",
     "update_share_b": "percent",
 }
+_EFFECTS = {
+    "group": "",
+    "entries": "count",
+    "without": "digits",
+    "without_low": "digits",
+    "without_high": "digits",
+    "without_p_holm": "digits",
+    "control": "digits",
+    "only": "digits",
+    "only_low": "digits",
+    "only_high": "digits",
+    "only_p_holm": "digits",
+    "attribution": "digits",
+    "retained_absolute": "percent",
+    "chance": "percent",
+}
+_EFFECT_TITLES = {
+    "without": "{measured} without it, change in {unit}",
+    "without_low": "from",
+    "without_high": "to",
+    "without_p_holm": "p, judged together",
+    "control": "control, as many entries elsewhere",
+    "only": "{measured} with it alone, change in {unit}",
+    "only_low": "from ",
+    "only_high": "to ",
+    "only_p_holm": "p, judged together ",
+    "attribution": "attribution, nats",
+    "retained_absolute": "attribution retained (absolute)",
+    "chance": "by chance",
+}
 _METRICS = ("metric", "standard_error", "difference", "difference_error")
 _TITLES = {
     "update_rms": "RMS of the update",
@@ -69,6 +99,14 @@ def all_tensors(tensors: pd.DataFrame) -> Table:
 def overlap(by_role: pd.DataFrame) -> Table:
     """One row for every role: what two subnetworks have in common."""
     return _table(by_role.reset_index(), _OVERLAP, _TITLES)
+
+
+def effects(table: pd.DataFrame, measured: str) -> Table:
+    """Groups, and what they do: a row for each. measured: "loss" or "metric"."""
+    forms = {name: form for name, form in _EFFECTS.items() if name in table or name == "group"}
+    unit = "nats" if measured == "loss" else "units of the metric"
+    titles = {name: title.format(measured=measured, unit=unit) for name, title in _EFFECT_TITLES.items()}
+    return _table(table.reset_index(names="group"), forms, titles)
 
 
 def results(table: pd.DataFrame, metric: str, percentages: bool) -> Table:

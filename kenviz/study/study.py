@@ -16,6 +16,7 @@ import ken
 from ken.retention import PairOfModels
 from ken.storage import models_of
 from ken.subnetwork import check_tensor, open_for
+from kenviz.study.entry_effects import EntryEffects
 from kenviz.tiles.mask_tiles import Pyramid
 from kenviz.tiles.neighbour_tiles import Neighbours
 from kenviz.tiles.value_tiles import Values
@@ -29,6 +30,8 @@ T = TypeVar("T")
 class Study:
     """What is looked at: net, and pair, None if there is only a subnetwork. Views of one study share what it holds.
 
+    effects: what is known of what entries do to the model, for their cards; None if nothing.
+
     Raises `ValueError` (`ken.KenError`) if the models are not those of the subnetwork: as far as a quick look at its
     smallest tensors tells at once, of any other tensor when its values are first looked at.
 
@@ -41,8 +44,10 @@ class Study:
     True
     """
 
-    def __init__(self, net: ken.Subnetwork, pair: PairOfModels | None = None) -> None:
-        self.net, self.pair = net, pair
+    def __init__(
+        self, net: ken.Subnetwork, pair: PairOfModels | None = None, effects: EntryEffects | None = None
+    ) -> None:
+        self.net, self.pair, self.effects = net, pair, effects
         self.lock = threading.RLock()  # of the views of this study: with several, two threads could wait for each other
         self._outlines = {name: outline for name, outline in net.outlines.items() if outline.reason is None}
         self.models: Any = None if pair is None else open_for(net, pair)
@@ -79,7 +84,8 @@ class Study:
 
     def reads(self) -> dict[str, Any]:
         """What is looked at, by what it is called: no page may take its place."""
-        return {"the subnetwork": self.net, **models_of(self.pair)}
+        effects = {} if self.effects is None else self.effects.reads
+        return {"the subnetwork": self.net, **effects, **models_of(self.pair)}
 
     @property
     def tensors(self) -> list[str]:

@@ -72,6 +72,11 @@ class Stateful(ipywidgets.VBox):
         super().__init__(**traits)
 
     @property
+    def lock(self) -> threading.RLock:
+        """Held during every change of state; a widget that moves this one shares it."""
+        return self._lock
+
+    @property
     def state(self) -> dict[str, Any]:
         """The state as plain values: as keyword arguments of its class they make the same view again."""
         return {name: getattr(self, name) for name in self.STATE}

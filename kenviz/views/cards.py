@@ -57,6 +57,12 @@ def row_card(decision: Decision, entry: int) -> str:
     return "\n".join([*lines, f"{why.python}.entry({entry})"])
 
 
+def with_effects(card: str, study: Study, tensor: str, *, entry: tuple[int, int]) -> str:
+    """A card, and what is known of what its entry does to the model."""
+    more = "" if study.effects is None else study.effects.text(tensor, entry, study.shape(tensor))
+    return f"{card}\n{more}" if more else card
+
+
 def entry_card(study: Study, tensor: str, entry: tuple[int, int]) -> str:
     """The card of that entry, (row, column), in lines.
 
@@ -81,15 +87,16 @@ def entry_card(study: Study, tensor: str, entry: tuple[int, int]) -> str:
             kernel=recipe.kernel,
             factor=1.0,
         )
-        return row_card(decision, column)
+        return with_effects(row_card(decision, column), study, tensor, entry=entry)
     rows, n = study.shape(tensor)
     pyramid = study.pyramid(tensor)
     kept = bool(study.mask(tensor, slice(row, row + 1))[0, column])
     became = "retained" if kept else "reset"
-    return (
+    card = (
         f"Entry {column} in row {row} of {tensor} is {became}.\n"
         f"Retained are {pyramid.row_counts[row]:,} of {n:,} entries of its row, and "
         f"{pyramid.column_counts[column]:,} of {rows:,} of its column.\n"
         f"rule {recipe.rule}, {recipe.k_text}, on {recipe.on}\n"
         f"Its values, and why it was {became}, can be read with the pair of models: kenviz.MatrixView(net, pair)"
     )
+    return with_effects(card, study, tensor, entry=entry)

@@ -100,6 +100,11 @@ class Explorer(Exported):
         self.children = [top, self._python, beside, *(view for view in self.views if view is not self.map)]
 
     @property
+    def net(self) -> ken.Subnetwork:
+        """The subnetwork that is looked at."""
+        return self._study.net
+
+    @property
     def views(self) -> list[View]:
         """The views that there are: map, matrix, row."""
         return [part for part in self._parts.values() if isinstance(part, View)]
@@ -227,7 +232,8 @@ class Explorer(Exported):
         Returns:
             A few lines, from a subnetwork `net` and a pair `pair`.
         """
-        lines = ["explorer = kenviz.explore(net, pair)"]
+        more = "" if self._study.effects is None else self._study.effects.arguments
+        lines = [f"explorer = kenviz.explore(net, pair{more})"]
         for name, usual in (("tensor", self._usual["matrix"]["tensor"]), ("row", 0), ("column", -1)):
             if getattr(self, name) != usual:
                 lines.append(f"explorer.{name} = {getattr(self, name)!r}")

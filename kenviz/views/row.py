@@ -18,7 +18,7 @@ from kenviz.figures import row as figures
 from kenviz.study.row_decision import decide, own_k
 from kenviz.study.study import Study
 from kenviz.text.labels import NARROW, label
-from kenviz.views.cards import CardBox, row_card
+from kenviz.views.cards import CardBox, row_card, with_effects
 from kenviz.views.controls import StepBox, choice, width
 from kenviz.views.row_base import RowState
 from kenviz.views.row_text import caption, table
@@ -216,7 +216,7 @@ class RowView(RowState):
             self._shown_mask = np.zeros(len(shown.row), bool)
             self._shown_mask[why.claimed[why.order[: self.step]]] = True
         self._claim = claims.picture(why, self.step, values=shown.row, mask=self._shown_mask, chosen=self.entry)
-        self._card.show(None if self.entry < 0 else row_card(decision, self.entry))
+        self._card.show(None if self.entry < 0 else self._entry_card())
         self.caption = caption(
             decision,
             bandwidth=self._study.net.recipe.bandwidth,
@@ -232,6 +232,10 @@ class RowView(RowState):
 
     def _name(self) -> str:
         return f"row {self.row} of {self.tensor}"
+
+    def _entry_card(self) -> str:
+        card = row_card(self._decision, self.entry)
+        return with_effects(card, self._study, self.tensor, entry=(self.row, self.entry))
 
     def _figure(self) -> LayoutDOM:
         columns = {**self._picture.columns, **self._picture.parts(self._shown_mask)}

@@ -165,7 +165,7 @@ def test_schema_and_page_of_the_documentation_are_those_of_the_classes(monkeypat
     excerpt = json.loads(re.search(r"```json\n(.*?)```", page, re.DOTALL)[1])
     assert within(excerpt, space["whole"])
     assert all(says and "|" not in f"{says}{unit}{null}" for says, unit, null in meanings().values())
-    assert json_schema()["$id"] == "urn:kenviz:report:1.0"
+    assert json_schema()["$id"] == "urn:kenviz:report:1.1"
     jsonschema.Draft202012Validator.check_schema(json_schema())
 
 

@@ -4,6 +4,7 @@ tasks        texts (or any batches) with a loss for every item: what models are 
 groups       the parts that are reset, or retained alone: tensors, places, layers, kinds, heads, one's own
 live_model   one model of our own that goes to and fro between the pretrained and the fine-tuned weights
 ablation     groups reset one by one, and retained one by one; `outcomes` keeps what came out, `paired` compares it
+items        what becomes of single items: `answers` of all models, and which groups flip one (`flips`)
 path         gradients on the straight line between both models
 attribution  each entry's share of the change of the loss; `attribute` makes it
 agreement    whether the map is true: its rank correlation with the interventions

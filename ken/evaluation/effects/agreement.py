@@ -12,6 +12,7 @@ from ken.errors import EffectsError
 
 if TYPE_CHECKING:
     import pandas as pd
+    from numpy.typing import NDArray
 
     from ken.evaluation.effects.attribution import Attribution
 
@@ -100,7 +101,16 @@ def agreement(attribution: Attribution, ablation: pd.DataFrame, by: str = "place
     rho = float(stats.spearmanr(mapped, measured).statistic)
     random = np.random.default_rng(0)
     draws = random.integers(0, len(mapped), (_DRAWS, len(mapped)))
-    again = [stats.spearmanr(mapped[draw], measured[draw]).statistic for draw in draws if len(set(draw)) > 2]
-    again = [value for value in again if not math.isnan(value)]
-    low, high = np.quantile(again, [0.025, 0.975]) if again else (math.nan, math.nan)
+    draws = draws[(np.diff(np.sort(draws), axis=1) > 0).sum(axis=1) >= 2]  # three groups at least
+    again = _correlations(stats.rankdata(mapped[draws], axis=1), stats.rankdata(measured[draws], axis=1))
+    again = again[~np.isnan(again)]
+    low, high = np.quantile(again, [0.025, 0.975]) if len(again) else (math.nan, math.nan)
     return Agreement(way, rho, low=float(low), high=float(high), groups=len(mapped))
+
+
+def _correlations(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The correlation of each line of a with that of b, NaN where one of them is constant."""
+    a, b = (one - one.mean(axis=1, keepdims=True) for one in (a, b))
+    with np.errstate(invalid="ignore"):
+        correlations: NDArray[np.float64] = (a * b).sum(axis=1) / np.sqrt((a**2).sum(axis=1) * (b**2).sum(axis=1))
+    return correlations

@@ -117,6 +117,29 @@ def groups(shapes: Mapping[str, tuple[int, ...]], by: By, config: Mapping[str, A
     return [Group(name, tuple(parts)) for name, parts in members.items()]
 
 
+def members(
+    shapes: Mapping[str, tuple[int, ...]], by: By, config: Mapping[str, Any] | None = None
+) -> dict[str, list[str]]:
+    """The tensors that each group has a part of, by the name of the group.
+
+    Args:
+        shapes: As in `groups`.
+        by: As in `groups`.
+        config: As in `groups`.
+
+    Returns:
+        Names of tensors, in model order.
+
+    Raises:
+        BudgetError: The groups cannot be made.
+
+    Example:
+        >>> members({"l.0.query.weight": (4, 4), "l.0.query.bias": (4,)}, "place")
+        {'layer 0 query': ['l.0.query.weight', 'l.0.query.bias']}
+    """
+    return {group.name: [part.tensor for part in group.parts] for group in groups(shapes, by, config)}
+
+
 def _name(tensor: str, by: str) -> str:
     """Which group a tensor is in."""
     layer, kind = tensor_roles.place(tensor)

@@ -1,0 +1,128 @@
+"""What a report's data has of interventions and attribution, as classes; and made of what was measured."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import ken
+from kenviz.reporting.fields import Number, Part, Text, columns, said
+from kenviz.study import effect_words
+from kenviz.study.effects import Effects
+
+#: So many groups are shown in the page; the data has all of them.
+MOST_SHOWN = 20
+_NOT_MADE = "it was not measured, or not item by item"
+_NO_CONTROL = "no control was made"
+_NO_MAP = "no attribution was given, or there is nothing to divide by"
+_EITHER = "nats, or units of the metric"
+
+
+def _way(name: str, words: str) -> dict[str, tuple[Any, Any]]:
+    return {
+        name: (Number, said(words, _EITHER, _NOT_MADE)),
+        f"{name}_low": (
+            Number,
+            said("low end of its interval; those of all groups hold at once", _EITHER, _NOT_MADE),
+        ),
+        f"{name}_high": (Number, said("high end of its interval", _EITHER, _NOT_MADE)),
+        f"{name}_p_holm": (Number, said("its p-value, judged together with all groups (Holm)", "", _NOT_MADE)),
+    }
+
+
+if TYPE_CHECKING:
+    GroupEffect: TypeAlias = Any
+else:
+    GroupEffect = columns(
+        "GroupEffect",
+        "What a group of entries does to the model, and what attribution says of it.",
+        {
+            "group": (Text, said("name of the group")),
+            "entries": (int, said("entries in it", "entries")),
+            "share": (Number, said("entries / entries of all that is pruned", "share")),
+            **_way("without", "change from the fine-tuned model if the group is reset and the rest stays fine-tuned"),
+            **_way("only", "change from the pretrained model if the group alone is fine-tuned"),
+            "control": (
+                Number,
+                said("change if as many entries drawn elsewhere are reset, mean over the draws", _EITHER, _NO_CONTROL),
+            ),
+            "control_low": (Number, said("the smallest of these", _EITHER, _NO_CONTROL)),
+            "control_high": (Number, said("the largest of these", _EITHER, _NO_CONTROL)),
+            "controls": (int, said("how many draws", "draws")),
+            "attribution": (Number, said("sum of its entries' shares of the change of the loss", "nats", _NO_MAP)),
+            "attribution_share": (Number, said("attribution / attribution_change", "share", _NO_MAP)),
+            "absolute": (Number, said("sum of the absolute values of the shares", "nats", _NO_MAP)),
+            "lowering": (Number, said("sum of the negative shares", "nats", _NO_MAP)),
+            "raising": (Number, said("sum of the positive shares", "nats", _NO_MAP)),
+            "retained": (Number, said("sum of the shares of retained entries", "nats", _NO_MAP)),
+            "retained_share": (Number, said("retained / attribution", "ratio", _NO_MAP)),
+            "retained_absolute": (Number, said("share of absolute that lies at retained entries", "share", _NO_MAP)),
+            "chance": (Number, said("share of its entries that are retained", "share", _NO_MAP)),
+        },
+    )
+
+
+class MapAgreement(Part):
+    """Whether attribution ranks the groups as interventions do (Spearman's rank correlation)."""
+
+    way: Text = said("which intervention: without the groups, or with only one of them")
+    rho: Number = said("the correlation, -1 to 1", "", "fewer than three groups, or no losses")
+    low: Number = said("low end of its 95 % interval", "", "fewer than three groups, or no losses")
+    high: Number = said("high end of it", "", "fewer than three groups, or no losses")
+    groups: int = said("how many groups", "groups")
+    poor: bool = said("whether attribution is a poor map here")
+    text: Text = said("that, in words")
+
+
+class ModelEffects(Part):
+    """What the groups do to the model: interventions, and attribution beside them."""
+
+    by: Text = said("how the groups were made")
+    measured: Text = said("what is compared: the loss, in nats, or the metric")
+    fine_tuned: Number = said("what the fine-tuned model reaches", _EITHER, "the table does not tell it")
+    pretrained: Number = said("what all of it reset reaches", _EITHER, "the table does not tell it")
+    items: int | None = said("how many items the attribution is over", "items", "no attribution was given")
+    attribution_change: Number = said("change of the loss that attribution shares out", "nats", _NO_MAP)
+    attribution_error: Number = said("how far its sum is off, as a share of the change", "share", _NO_MAP)
+    agreements: list[MapAgreement] = said("whether attribution is true; empty without one")
+    statements: list[Text] = said("what is said of it in the page: whether attribution is true comes first")
+    groups_shown: int = said("how many groups the page shows, those that do most", "groups")
+    groups_left_out: int = said("how many it does not show", "groups")
+    groups: list[GroupEffect] = said("a line for every group, those that do most first")
+
+
+def record(effects: Effects) -> dict[str, Any]:
+    """The fields of `ModelEffects`."""
+    quantity, one = effects.quantities[0], effects.attribution
+    table = effects.ordered(quantity, effects.sorts[0])
+    shown = min(len(table), MOST_SHOWN)
+    lines = [
+        {name: None if name not in line or _missing(line[name]) else line[name] for name in GroupEffect.model_fields}
+        for line in table.reset_index(names="group").to_dict("records")
+    ]
+    return {
+        "by": effect_words.by_words(effects),
+        "measured": quantity,
+        "fine_tuned": effects.model("fine-tuned", quantity),
+        "pretrained": effects.model("pretrained", quantity),
+        "items": None if one is None else one.item_count,
+        "attribution_change": None if one is None else one.change,
+        "attribution_error": None if one is None else one.error,
+        "agreements": [_agreement(way, answer) for way, answer in effects.agreements.items()],
+        "statements": effect_words.sentences(effects, table.head(shown), quantity, sort=effects.sorts[0]),
+        "groups_shown": shown,
+        "groups_left_out": len(table) - shown,
+        "groups": lines,
+    }
+
+
+def _missing(value: Any) -> bool:
+    return isinstance(value, float) and not math.isfinite(value)
+
+
+def _agreement(way: str, answer: ken.Agreement | str) -> dict[str, Any]:
+    if isinstance(answer, ken.Agreement):
+        return asdict(answer) | {"poor": answer.poor, "text": str(answer)}
+    nothing = dict.fromkeys(("rho", "low", "high"))
+    return {"way": way, **nothing, "groups": 0, "poor": True, "text": f"cannot be told: {answer}"}

@@ -1,0 +1,85 @@
+"""EffectView and TextView in JupyterLab: each control changes the right column, and what the page holds is true."""
+
+import pytest
+from test_views_browser import SETUP, in_step, reached_by_tab
+
+pytestmark = pytest.mark.browser
+
+EFFECTS = (
+    SETUP
+    + """
+from effect_tables import attributed, made_up as effects
+from ken.evaluation import members
+
+places = members({name: tensor.shape for name, tensor in pair.pretrained.items()}, "place")
+worth = {name: -0.2 * (i + 1) / len(names) for i, names in enumerate(places.values()) for name in names}
+table = effects(tuple(places))
+explorer = kenviz.explore(net, pair)
+view = kenviz.EffectView(table, attributed(pair, worth), net, explorer=explorer)
+"""
+)
+TEXTS = (
+    SETUP
+    + """
+torch.manual_seed(0)
+models = ken.Pair(*[torch.nn.Sequential(torch.nn.Linear(6, 5), torch.nn.Tanh(), torch.nn.Linear(5, 3)) for _ in "ab"])
+x = torch.randn(12, 6)
+labels = models.fine_tuned(x).argmax(dim=1)
+
+def ask(model, batch):
+    logits = model(batch[0])
+    return torch.nn.functional.cross_entropy(logits, batch[1], reduction="none"), logits.argmax(dim=1) == batch[1]
+
+task = ken.Task([(x, labels)], ask, names=[HOSTILE, *[f"text {i}" for i in range(1, 12)]])
+view = kenviz.TextView(models, ken.prune(*models, 0.4, progress=False), task, by="tensor")
+"""
+)
+
+
+def test_groups_are_sorted_searched_and_chosen_in_the_page(quiet_notebook):
+    one = quiet_notebook([EFFECTS + "\nview", "view"])
+    one.run()
+    in_step(one, 2)
+    one.page.get_by_label("sorted by", exact=True).first.select_option("entries")
+    one.wait_in_kernel("view.sort == 'entries'")
+    in_step(one, 2)
+    one.page.get_by_placeholder("part of a name, or *query*").first.fill("query")
+    one.wait_in_kernel("view.pattern == 'query'")
+    in_step(one, 2)
+    one.page.get_by_role("button", name="show all").first.click()
+    one.wait_in_kernel("(view.pattern, view.top) == ('', 0)")
+    in_step(one, 2)
+    at = one.value("view.numbers().index.tolist().index('layer 1 layer.*.query')")
+    one.click("panel_only", one.column("marks_only", "value")[at], at)
+    one.wait_in_kernel("view.group == 'layer 1 layer.*.query' and explorer.tensor == 'layer.1.query.weight'")
+    one.wait_for_property("chosen_without", "visible", True)
+    assert "judged together" in one.page.evaluate("lab.panel().node.querySelector('.kenviz-card').innerText")
+    controls, lost = reached_by_tab(one)
+    assert controls > 4
+    assert lost == []
+    one.use_theme("Dark")
+    papers = "new Set(Bokeh.documents.flatMap((doc) => [...doc.all_models]).map((m) => m.background_fill_color))"
+    one.wait(f"{papers}.has('#181a1b') && !{papers}.has('#ffffff')")
+    one.use_theme("Light")
+    one.reload()
+    in_step(one, 2)
+
+
+def test_a_text_is_chosen_and_what_flips_it_is_found_in_the_page(quiet_notebook):
+    one = quiet_notebook([TEXTS + "\nview", "view"])
+    dialogs = []
+    one.page.on("dialog", lambda dialog: (dialogs.append(dialog.message), dialog.dismiss()))
+    one.run()
+    in_step(one, 2)
+    one.page.locator("select[size]").first.select_option(index=3)
+    one.wait_in_kernel("view.text == 3")
+    one.page.get_by_role("button", name="what flips it").first.click()
+    one.wait_in_kernel("3 in view._flips")
+    in_step(one, 2)
+    assert len(one.column("marks_flips", "y")) == 4
+    one.page.get_by_label("listed", exact=True).first.select_option("that pruning flips")
+    one.wait_in_kernel("view.only == 'flipped'")
+    controls, lost = reached_by_tab(one)
+    assert controls > 4
+    assert lost == []
+    assert dialogs == []
