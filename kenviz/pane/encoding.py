@@ -32,6 +32,8 @@ def column(values: Any, where: str) -> np.ndarray | list[Any]:
         raise TypeError(f"{where}: a column must be a sequence of values, got {type(values).__name__}")
     if not hasattr(values, "__array__"):
         values = list(values)
+        if not values:  # of which type is not known: BokehJS refuses an empty array of numbers for colours
+            return values
         if any(isinstance(value, np.ndarray) for value in values):
             if not all(isinstance(value, np.ndarray) and value.ndim in (1, 2) for value in values):
                 raise TypeError(f"{where}: in a list of arrays, all must be 1-D or 2-D arrays")

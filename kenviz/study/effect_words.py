@@ -79,9 +79,9 @@ def _way(effects: Effects, shown: pd.DataFrame, way: str, *, quantity: str) -> s
     if values.empty:
         return ""
     ends = f"from {signed(values.min())} to {signed(values.max())} {unit(quantity)}"
-    told = significance(effects.table(quantity), way)
+    judged = significance(effects.table(quantity), way)
     bounds = "bars hold for all groups at once" if shown[f"{way}_low"].notna().any() else ""
-    more = "; ".join(filter(None, [start, told, bounds]))
+    more = "; ".join(filter(None, [start, judged, bounds]))
     what = "Without a group" if way == "without" else "With a group alone"
     return f"{what}, the {quantity} changes {ends}" + (f" ({more})." if more else ".")
 

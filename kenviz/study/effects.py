@@ -110,7 +110,7 @@ class Effects:
         answers: dict[str, ken.Agreement | str] = {}
         for way in self.ways:
             try:
-                answers[way] = ken.agreement(self.attribution, self.ablation, self.by, way)
+                answers[way] = ken.agreement(self.attribution, self.ablation, self.by, way=way)
             except ken.KenError as error:
                 answers[way] = str(error)
         return answers

@@ -66,6 +66,9 @@ class EffectView(View):
         >>> view = EffectView(table, by="tensor", sort="model order", group="bias")
         >>> view.numbers().index.tolist()
         ['weight', 'bias']
+        >>> view.show_all()
+        >>> view.code()[:65]
+        "kenviz.EffectView(ablation, by='tensor', sort='model order', quan"
     """
 
     STATE = ("sort", "quantity", "pattern", "top", "group")

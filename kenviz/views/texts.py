@@ -74,6 +74,10 @@ class TextView(View):
         >>> view.find_flips()
         >>> sorted(view.numbers().index)
         ['bias', 'weight']
+        >>> view.answers()["name"].tolist()
+        ['one', 'two']
+        >>> view.code()[:49]
+        "kenviz.TextView(pair, net, task, by='tensor', tex"
     """
 
     STATE = ("text", "pattern", "only", "top")
@@ -231,7 +235,7 @@ class TextView(View):
         names = apart([last(str(name), _LONGEST) for name in shown.index])
         return [
             figures.Block([models], [MODELS[model] for model in texts.models]),
-            figures.Block(panels, names, None, "of_"),
+            figures.Block(panels, names, name="of_"),
         ]
 
     def _figure(self) -> LayoutDOM:
