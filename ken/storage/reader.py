@@ -12,6 +12,7 @@ from typing import TypeVar
 
 from ken.errors import FormatError, at_tensor
 from ken.models.checkpoints.architecture import Architecture
+from ken.models.checkpoints.remote.remote_reader import open_reader
 from ken.models.checkpoints.safetensors_file import BYTES, Reader, stored_dtype
 from ken.models.pairing.relation import Relation
 from ken.models.tensors.tensor_bytes import dtype_named
@@ -51,7 +52,7 @@ def save(net: SubnetworkData, path: str | Path, *, overwrite: bool = False, prog
 
 def read(path: str | Path, kind: type[Net]) -> Net:
     """What a subnetwork file holds, as an object of that kind; see `ken.load`."""
-    reader = Reader(path)
+    reader = open_reader(path)
     try:
         record = from_metadata(reader.metadata)
         _check_blobs(reader, record)

@@ -26,10 +26,11 @@ from ken.models.checkpoints.adapter_names import Adapters
 from ken.models.checkpoints.architecture import Architecture, ModelClass
 from ken.models.checkpoints.checkpoint import Checkpoint, Source, TunedSource, architecture_of, read
 from ken.models.checkpoints.checkpoint_files import OnDisk
-from ken.models.checkpoints.hub import locate
+from ken.models.checkpoints.hub import locate_whole
 from ken.models.checkpoints.location import Location, Named, place_of
 from ken.models.checkpoints.origins import origin_of_module
 from ken.models.checkpoints.other_files import gather
+from ken.models.checkpoints.remote.mirror import completed
 from ken.models.checkpoints.wrappers import unwrapped
 
 if TYPE_CHECKING:
@@ -102,7 +103,7 @@ def _loaded(base: Source, checkpoint: Checkpoint) -> torch.nn.Module:
     if checkpoint.architecture is None or not isinstance(base, str | Path | Location):
         raise PairingError("the adapter changes what the base has in pieces; give the base as a module")
     cls = getattr(transformers, checkpoint.architecture.class_name)
-    return cls.from_pretrained(str(locate(base)), dtype="auto", variant=place_of(base).variant or None)
+    return cls.from_pretrained(str(locate_whole(base)), dtype="auto", variant=place_of(base).variant or None)
 
 
 def _of_live(model: Any) -> Checkpoint:
@@ -236,7 +237,7 @@ def _weights(folder: Path) -> dict[str, torch.Tensor]:
     from peft.utils.save_and_load import load_peft_weights
 
     try:
-        return load_peft_weights(str(folder), device="cpu")
+        return load_peft_weights(str(completed(folder)), device="cpu")
     except Exception as error:  # those of safetensors, of torch, and of the disk
         raise FormatError(f"the adapter in {folder} cannot be read: {in_brief(error)}") from None
 

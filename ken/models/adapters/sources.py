@@ -44,7 +44,7 @@ def is_adapter(source: Any) -> bool:
     if not isinstance(source, str | Path | Location):
         return False
     place = place_of(source)
-    path = place.path if place.address is None else locate(source)
+    path = place.path if place.on_disk else locate(source)
     return (path / SETTINGS).is_file() and not any((path / name).is_file() for name in _WEIGHTS)
 
 
