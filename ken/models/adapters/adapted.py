@@ -30,7 +30,6 @@ from ken.models.checkpoints.hub import locate_whole
 from ken.models.checkpoints.location import Location, Named, place_of
 from ken.models.checkpoints.origins import origin_of_module
 from ken.models.checkpoints.other_files import gather
-from ken.models.checkpoints.remote.mirror import completed
 from ken.models.checkpoints.wrappers import unwrapped
 
 if TYPE_CHECKING:
@@ -237,7 +236,7 @@ def _weights(folder: Path) -> dict[str, torch.Tensor]:
     from peft.utils.save_and_load import load_peft_weights
 
     try:
-        return load_peft_weights(str(completed(folder)), device="cpu")
+        return load_peft_weights(str(folder), device="cpu")
     except Exception as error:  # those of safetensors, of torch, and of the disk
         raise FormatError(f"the adapter in {folder} cannot be read: {in_brief(error)}") from None
 
