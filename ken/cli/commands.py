@@ -77,7 +77,7 @@ def demo(
 def prune(
     fine_tuned: options.Tuned,
     k: Annotated[str, typer.Option("-k", help=f"{options.K_HELP}.")],
-    out: Annotated[Path, typer.Option("-o", "--out", help="The subnetwork file to write.")],
+    out: Annotated[str, typer.Option("-o", "--out", help="The subnetwork file to write: a path, or a URL.")],
     pretrained: options.Base = None,
     rule: Annotated[
         str, typer.Option(help="How entries are chosen: ken, grid, density, random, magnitude, update, della.")
@@ -96,7 +96,9 @@ def prune(
     force: options.Force = False,
 ) -> None:
     """Prune FINE_TUNED against PRETRAINED and write what is retained into a file."""
+    from ken.models.checkpoints.remote.urls import shown
     from ken.pruning.prune import prune
+    from ken.storage.uploads import size_of, target
 
     entries = budget(k)
     net = prune(
@@ -116,7 +118,7 @@ def prune(
         out=out,
         overwrite=force,
     )
-    print(f"{net}\nk = {k} was taken for {budget_text(entries)}.\n{out}: {out.stat().st_size:,} bytes")
+    print(f"{net}\nk = {k} was taken for {budget_text(entries)}.\n{shown(out)}: {size_of(target(out)):,} bytes")
 
 
 @app.command()
@@ -172,16 +174,24 @@ app.command(name="report")(report_command.report)
 def inject(
     net: options.Net,
     pretrained: options.Model,
-    out: Annotated[Path, typer.Option("-o", "--out", help="The checkpoint folder to write; it must not exist yet.")],
+    out: Annotated[str, typer.Option("-o", "--out", help="The checkpoint folder to write; it must not exist yet.")],
 ) -> None:
     """Inject the subnetwork NET into PRETRAINED and write an ordinary checkpoint folder."""
     from ken.api import load
     from ken.injection.export import export
+    from ken.models.checkpoints.remote.urls import shown
+    from ken.storage.uploads import files_in
 
     subnetwork = load(net)
     folder = export(subnetwork, pretrained, out)
-    written = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
-    print("\n".join([f"{folder}: {', '.join(written)}", *(f"note: {printable(note)}" for note in subnetwork.notes)]))
+    print(
+        "\n".join(
+            [
+                f"{shown(str(folder))}: {', '.join(files_in(folder))}",
+                *(f"note: {printable(note)}" for note in subnetwork.notes),
+            ]
+        )
+    )
 
 
 @app.command()
@@ -205,10 +215,11 @@ def verify(
 ) -> None:
     """Check that NET is whole and, with PRETRAINED, that it belongs to that model and injects as promised."""
     from ken.api import verify
+    from ken.models.checkpoints.remote.urls import name_of, shown
 
     verified = verify(net, pretrained)
-    tried = "" if pretrained is None else f", and it injects into {Path(pretrained).name} as promised"
-    print(f"{net}: all {len(verified)} tensors are whole{tried}.")
+    tried = "" if pretrained is None else f", and it injects into {name_of(pretrained)} as promised"
+    print(f"{shown(net)}: all {len(verified)} tensors are whole{tried}.")
 
 
 @app.command()
@@ -228,6 +239,7 @@ def view(
 ) -> None:
     """Open the Explorer of the subnetwork NET in the browser, as an app; Ctrl-C ends it."""
     require_kenviz("view")
+    from ken.models.checkpoints.remote.urls import protocol_of
     from ken.storage.hub_subnetworks import locate_subnetwork
     from kenviz.app.serve import serve
 
@@ -236,7 +248,15 @@ def view(
         raise KenError(f"a subnetwork belongs to two models, FINE_TUNED and PRETRAINED, got {len(models)}")
     pretrained = models[-1] if models else None
     fine_tuned = models[0] if len(models) == 2 else None
-    serve(locate_subnetwork(net), fine_tuned, pretrained, ip=ip, port=port, token=token, browser=browser)
+    serve(
+        net if protocol_of(net) else locate_subnetwork(net),
+        fine_tuned,
+        pretrained,
+        ip=ip,
+        port=port,
+        token=token,
+        browser=browser,
+    )
 
 
 _INTERRUPTED = 130  # as shells have it

@@ -22,6 +22,7 @@ from ken.storage.model_files import StoredFiles, check_paths, shard_path
 from ken.storage.outputs import check_outputs
 from ken.storage.records import plausible
 from ken.storage.schema import CarriedRecord, PrunedRecord, Record, from_metadata
+from ken.storage.uploads import target
 from ken.storage.writer import SubnetworkWriter
 from ken.subnetwork.carried_tensor import CarriedTensor
 from ken.subnetwork.outline import Outline
@@ -31,11 +32,11 @@ from ken.subnetwork.subnetwork import Provenance, Recipe, SubnetworkData
 Net = TypeVar("Net", bound=SubnetworkData)
 
 
-def save(net: SubnetworkData, path: str | Path, *, overwrite: bool = False, progress: bool = True) -> Path:
+def save(net: SubnetworkData, path: str | Path, *, overwrite: bool = False, progress: bool = True) -> Path | str:
     """Write a subnetwork into a file; see `ken.Subnetwork.save`."""
     from tqdm.auto import tqdm
 
-    path = Path(path)
+    path = target(path)
     check_outputs([(path, SUBNETWORK)], {"the file of this subnetwork": net}, overwrite=overwrite)
     plan = {name: (outline, net.tensors[name].pretrained) for name, outline in net.outlines.items()}
     with (
