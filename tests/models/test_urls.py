@@ -172,6 +172,23 @@ def test_what_is_not_there_is_told_at_once(one):
         read("memory://nothing")
 
 
+def test_what_a_store_says_is_not_there_is_not_asked_for_again(memory, monkeypatch):
+    """Object stores say so with a reason of their own behind it."""
+    asked = []
+
+    class ClientError(Exception):
+        __module__ = "botocore.exceptions"
+
+    def info(self, path, **_):
+        asked.append(path)
+        raise FileNotFoundError(path) from ClientError("NoSuchKey")
+
+    monkeypatch.setattr(type(memory), "info", info)
+    with pytest.raises(RemoteError, match="to look at it failed: FileNotFoundError"):
+        locate("memory://b/a.safetensors")
+    assert len(asked) == 1
+
+
 def test_a_file_that_has_become_another_one_is_refused(one, tmp_path):
     entries = read(f"{one.url}/a.safetensors").entries("w")
     assert entries.read(0, 2).tolist() == [0.0, 1.0]

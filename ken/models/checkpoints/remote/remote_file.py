@@ -189,8 +189,9 @@ def _passing(error: BaseException) -> bool:
     status = getattr(error, "status", None)
     if isinstance(status, int) and status >= 300:
         return status in _BUSY or status >= 500
-    if isinstance(error, FileNotFoundError) and error.__cause__ is not None:  # so fsspec tells all that HTTP may say
-        return _passing(error.__cause__)
+    cause = error.__cause__
+    if isinstance(error, FileNotFoundError) and cause is not None and type(cause).__module__.startswith("aiohttp"):
+        return _passing(cause)  # fsspec says so of whatever HTTP says
     return (isinstance(error, OSError | TimeoutError) and not isinstance(error, _FINAL)) or _of_a_client(error)
 
 
