@@ -55,22 +55,24 @@ class Subnetwork(SubnetworkData):
         8
     """
 
-    def save(self, path: str | Path, *, overwrite: bool = False, progress: bool = True) -> Path:
+    def save(self, path: str | Path, *, overwrite: bool = False, progress: bool = True) -> Path | str:
         """Write the subnetwork into a file; an old subnetwork of that name is replaced when the new one is whole.
 
         Args:
-            path: The file.
+            path: The file, or its URL (``"s3://bucket/net.ken.safetensors"``): it is written on the disk first, and put
+                there whole.
             overwrite: A file that holds anything else is replaced, too; never the file that this very subnetwork is
                 read from.
             progress: Show a bar if it takes longer than a second.
 
         Returns:
-            The path.
+            The path, or the URL.
 
         Raises:
             OutputError: The file holds something else, or is the one that this subnetwork is read from.
             FormatError: The subnetwork cannot be stored: a dtype or a name that safetensors does not know. Nothing has
                 been written by then.
+            RemoteError: It cannot be put behind the URL.
             OSError: The disk refuses.
 
         Example:
@@ -272,7 +274,8 @@ def load(path: str | Path | Location) -> Subnetwork:
         path: A file that `Subnetwork.save` or ``ken prune`` has written, of format 1. Or a place on the hub
             (``"user/name"``, ``"hf://user/name@v1/net.ken.safetensors"``, a `ken.Location`): of a repository the only
             subnetwork that it has, which alone is got. The hub is asked whether there is a newer one, unless the
-            revision is a commit hash or the hub cannot be reached.
+            revision is a commit hash or the hub cannot be reached. Or a URL (``"s3://bucket/net.ken.safetensors"``),
+            from which ranges are read.
 
     Returns:
         The subnetwork.

@@ -35,6 +35,10 @@ class HubError(PairingError):
     """A repository of the hub that is not there, may not be read or written, or cannot be reached."""
 
 
+class RemoteError(PairingError):
+    """A URL at which there is nothing, or that cannot be read or written."""
+
+
 class RuleError(KenError, ValueError):
     """An unknown rule, or one that was to retain min(k, n) entries of every row and retained another number."""
 

@@ -76,7 +76,7 @@ def demo(
 @app.command()
 def prune(
     fine_tuned: options.Tuned,
-    out: Annotated[Path, typer.Option("-o", "--out", help="The subnetwork file to write.")],
+    out: Annotated[str, typer.Option("-o", "--out", help="The subnetwork file to write: a path, or a URL.")],
     pretrained: options.Base = None,
     k: Annotated[
         str | None, typer.Option("-k", help=f"{options.K_HELP}. Every rule needs it but changed, which has none.")
@@ -98,7 +98,9 @@ def prune(
     force: options.Force = False,
 ) -> None:
     """Prune FINE_TUNED against PRETRAINED and write what is retained into a file."""
+    from ken.models.checkpoints.remote.urls import shown
     from ken.pruning.prune import prune
+    from ken.storage.uploads import size_of, target
 
     entries = None if k is None else budget(k)
     net = prune(
@@ -119,7 +121,7 @@ def prune(
         overwrite=force,
     )
     taken = "" if entries is None else f"k = {k} was taken for {budget_text(entries)}.\n"
-    print(f"{net}\n{taken}{out}: {out.stat().st_size:,} bytes")
+    print(f"{net}\n{taken}{shown(out)}: {size_of(target(out)):,} bytes")
 
 
 @app.command()
@@ -176,16 +178,24 @@ app.command(name="report")(report_command.report)
 def inject(
     net: options.Net,
     pretrained: options.Model,
-    out: Annotated[Path, typer.Option("-o", "--out", help="The checkpoint folder to write; it must not exist yet.")],
+    out: Annotated[str, typer.Option("-o", "--out", help="The checkpoint folder to write; it must not exist yet.")],
 ) -> None:
     """Inject the subnetwork NET into PRETRAINED and write an ordinary checkpoint folder."""
     from ken.api import load
     from ken.injection.export import export
+    from ken.models.checkpoints.remote.urls import shown
+    from ken.storage.uploads import files_in
 
     subnetwork = load(net)
     folder = export(subnetwork, pretrained, out)
-    written = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
-    print("\n".join([f"{folder}: {', '.join(written)}", *(f"note: {printable(note)}" for note in subnetwork.notes)]))
+    print(
+        "\n".join(
+            [
+                f"{shown(str(folder))}: {', '.join(files_in(folder))}",
+                *(f"note: {printable(note)}" for note in subnetwork.notes),
+            ]
+        )
+    )
 
 
 @app.command()
@@ -209,10 +219,11 @@ def verify(
 ) -> None:
     """Check that NET is whole and, with PRETRAINED, that it belongs to that model and injects as promised."""
     from ken.api import verify
+    from ken.models.checkpoints.remote.urls import name_of, shown
 
     verified = verify(net, pretrained)
-    tried = "" if pretrained is None else f", and it injects into {Path(pretrained).name} as promised"
-    print(f"{net}: all {len(verified)} tensors are whole{tried}.")
+    tried = "" if pretrained is None else f", and it injects into {name_of(pretrained)} as promised"
+    print(f"{shown(net)}: all {len(verified)} tensors are whole{tried}.")
 
 
 @app.command()
@@ -232,6 +243,7 @@ def view(
 ) -> None:
     """Open the Explorer of the subnetwork NET in the browser, as an app; Ctrl-C ends it."""
     require_kenviz("view")
+    from ken.models.checkpoints.remote.urls import protocol_of
     from ken.storage.hub_subnetworks import locate_subnetwork
     from kenviz.app.serve import serve
 
@@ -240,7 +252,15 @@ def view(
         raise KenError(f"a subnetwork belongs to two models, FINE_TUNED and PRETRAINED, got {len(models)}")
     pretrained = models[-1] if models else None
     fine_tuned = models[0] if len(models) == 2 else None
-    serve(locate_subnetwork(net), fine_tuned, pretrained, ip=ip, port=port, token=token, browser=browser)
+    serve(
+        net if protocol_of(net) else locate_subnetwork(net),
+        fine_tuned,
+        pretrained,
+        ip=ip,
+        port=port,
+        token=token,
+        browser=browser,
+    )
 
 
 _INTERRUPTED = 130  # as shells have it

@@ -20,9 +20,9 @@ def report(
     net: options.Net,
     fine_tuned: options.Model,
     pretrained: options.Pretrained,
-    out: Annotated[Path, typer.Option("-o", "--out", help="The HTML file to write.")] = Path("report.html"),
+    out: Annotated[str, typer.Option("-o", "--out", help="The HTML file to write: a path, or a URL.")] = "report.html",
     json: Annotated[
-        Path | None, typer.Option(help="Where to write the same numbers for programs, as JSON; by default nowhere.")
+        str | None, typer.Option(help="Where to write the same numbers for programs, as JSON; by default nowhere.")
     ] = None,
     title: Annotated[str | None, typer.Option(help="What stands at the top.")] = None,
     results: Annotated[
@@ -66,7 +66,9 @@ def report(
     """Write a report about the subnetwork NET: one HTML file, which needs neither a network nor a kernel."""
     require_kenviz("report")
     from ken.api import load
+    from ken.models.checkpoints.remote.urls import shown
     from ken.models.pairing.pairs import Pair
+    from ken.storage.uploads import size_of, target
 
     subnetwork = load(net)
     choices: dict[str, Any] = {"title": title, "metric": metric, "quantiles": quantiles, "theme": theme, "by": by}
@@ -97,9 +99,9 @@ def report(
         raise
     except ValueError as error:  # what was asked for, not a bug
         raise KenError(str(error)) from error
-    print(f"{out}: {out.stat().st_size:,} bytes. Open it in a browser.")
+    print(f"{shown(out)}: {size_of(target(out)):,} bytes. Open it in a browser.")
     if json is not None:
-        print(f"{json}: {json.stat().st_size:,} bytes, for programs.")
+        print(f"{shown(json)}: {size_of(target(json)):,} bytes, for programs.")
     if crossed is not None:
         for one in crossed.crossed:
             print(f"ken: {printable(str(one))}", file=sys.stderr)

@@ -126,12 +126,12 @@ def _open(fine_tuned: str, pretrained: str) -> tuple[Pair, list[str]]:
 
 def _load(kind: Any, source: str) -> tuple[Any, list[str]]:
     """A model in evaluation mode, and the names of those of its tensors that the checkpoint does not have."""
-    from ken.models.checkpoints.hub import locate
+    from ken.models.checkpoints.hub import locate_whole
     from ken.training import quiet_transformers
 
     try:
         with quiet_transformers():
-            model, loading = kind.from_pretrained(locate(source), output_loading_info=True, local_files_only=True)
+            model, loading = kind.from_pretrained(locate_whole(source), output_loading_info=True, local_files_only=True)
     except ValueError as error:
         raise KenError(f"{source} cannot be opened as a model: {error}") from error
     return model.eval(), sorted(loading["missing_keys"])

@@ -24,6 +24,7 @@ from ken.storage.atomic_files import replacing_folder
 from ken.storage.file_kinds import FOLDER
 from ken.storage.model_files import FilesOnDisk, parts_of
 from ken.storage.outputs import check_outputs
+from ken.storage.uploads import target
 from ken.subnetwork.subnetwork import SubnetworkData
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 _Kind: TypeAlias = "tuple[torch.dtype, tuple[int, ...]]"
 
 
-def export(net: SubnetworkData, pretrained: Source, folder: str | Path, *, progress: bool = True) -> Path:
+def export(net: SubnetworkData, pretrained: Source, folder: str | Path, *, progress: bool = True) -> Path | str:
     """Write the injected model into a new checkpoint folder, which `from_pretrained` opens.
 
     If the fine-tuned model was such a folder, the new one has its sharding, its configuration and its tokenizer, and
@@ -110,7 +111,7 @@ def export(net: SubnetworkData, pretrained: Source, folder: str | Path, *, progr
                 writer.finish({"format": "pt"})
         for path, index in _indices(shards, kinds).items():
             (part / path).write_text(json.dumps(index, indent=2) + "\n", encoding="utf-8")
-    return Path(folder)
+    return target(folder)
 
 
 def _counted(stretches: Iterator[NDArray[Any]], width: int, bar: tqdm[NoReturn]) -> Iterator[memoryview]:

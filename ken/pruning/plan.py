@@ -17,9 +17,9 @@ from ken.models.checkpoints.architecture import build_class
 from ken.models.checkpoints.checkpoint import read
 from ken.models.checkpoints.checkpoint_files import CONFIG, has_weights
 from ken.models.checkpoints.dequantised.gguf_file import is_gguf
-from ken.models.checkpoints.hub import config_of
+from ken.models.checkpoints.hub import config_of, locate
 from ken.models.checkpoints.location import Location, place_of
-from ken.models.checkpoints.safetensors_file import Reader
+from ken.models.checkpoints.remote.remote_reader import open_reader
 from ken.models.checkpoints.state_dicts import arrays_as_tensors
 from ken.models.pairing.rows import K, row_budget, row_shape
 from ken.models.tensors.tensor_bytes import dtype_name
@@ -217,7 +217,8 @@ def _shapes(model: Planned, model_class: str | None) -> Iterator[_Shape]:
     import torch
 
     if isinstance(model, str | Path | Location):
-        path = config_of(model) or place_of(model).path
+        place = place_of(model)
+        path = config_of(model) or (place.path if place.on_disk else locate(model))
         _refuse_subnetwork(path)
         if model_class is None and (is_gguf(path) or has_weights(path)):
             checkpoint = read(path)
@@ -247,7 +248,7 @@ def _refuse_subnetwork(path: Path) -> None:
     from ken.storage.schema import RECORD
 
     try:
-        is_subnetwork = path.is_file() and RECORD in Reader(path).metadata
+        is_subnetwork = path.is_file() and RECORD in open_reader(path).metadata
     except FormatError:  # whatever else it is
         return
     if is_subnetwork:

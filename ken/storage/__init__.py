@@ -8,7 +8,7 @@ model_card           what is said of it there, with `card_results` and `card_tex
 info                 what a file holds, in words
 result_lines         the lines of another file, that of `ken.results`
 outputs              refuses to write over what is read; `file_kinds`: what a file holds
-atomic_files         written under another name, synced, renamed
+atomic_files         written under another name, synced, renamed; `uploads`, `url_outputs`: the same behind URLs
 """
 
 from ken.storage.atomic_files import write_text as write_text
@@ -18,3 +18,4 @@ from ken.storage.file_kinds import REPORT_DATA as REPORT_DATA
 from ken.storage.lazy_tensors import file_of as file_of
 from ken.storage.outputs import check_outputs as check_outputs
 from ken.storage.outputs import models_of as models_of
+from ken.storage.uploads import target as target

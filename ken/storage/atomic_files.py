@@ -10,10 +10,15 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
+from ken.models.checkpoints.remote.urls import protocol_of
+from ken.storage.uploads import uploading, uploading_folder
+
 
 @contextmanager
 def replacing(path: str | Path) -> Iterator[BinaryIO]:
     """A new binary file that takes the place of path when the block ends; on any error the old file stays as it was.
+
+    A URL is a place, too (`ken.storage.uploads`).
 
     Whoever opens the path meanwhile, or after a crash, finds the old file or the new one, never a part. Raises
     `OSError` if the folder is not there, the path is a folder, or the disk refuses.
@@ -25,6 +30,10 @@ def replacing(path: str | Path) -> Iterator[BinaryIO]:
     ...     (Path(folder) / "a.bin").read_bytes()
     b'whole'
     """
+    if isinstance(path, str) and protocol_of(path):
+        with uploading(path) as file:
+            yield file
+        return
     # A link is followed: the file it names is replaced, not the link.
     path = Path(os.path.realpath(path))
     check_place(path)
@@ -55,6 +64,10 @@ def replacing_folder(path: str | Path) -> Iterator[Path]:
     ...     sorted(p.name for p in (Path(parent) / "model").iterdir())
     ['config.json']
     """
+    if isinstance(path, str) and protocol_of(path):
+        with uploading_folder(path) as folder:
+            yield folder
+        return
     path = Path(os.path.realpath(path))
     check_new_folder(path)
     part = _part_of(path)
@@ -90,7 +103,7 @@ def check_new_folder(path: Path) -> None:
         raise FileNotFoundError(f"{path} cannot be made: there is no folder {path.parent}")
 
 
-def write_text(path: Path, text: str) -> Path:
+def write_text(path: Path | str, text: str) -> Path | str:
     """Write UTF-8 text whole or not at all, as `replacing` does. Returns the path.
 
     >>> import tempfile
@@ -103,7 +116,7 @@ def write_text(path: Path, text: str) -> Path:
     return path
 
 
-def write_texts(texts: Mapping[Path, str]) -> None:
+def write_texts(texts: Mapping[Path | str, str]) -> None:
     """Write several files as `write_text` does: all of them, or none.
 
     They get their names one after the other, when all of them are on the disk: a crash in that moment alone parts them.

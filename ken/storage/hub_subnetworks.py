@@ -15,6 +15,7 @@ from ken.models.checkpoints.hub import download, is_offline, listing, snapshot
 from ken.models.checkpoints.hub_errors import OFFLINE, UnreachableError
 from ken.models.checkpoints.hub_files import files_below
 from ken.models.checkpoints.location import PROTOCOL, Address, Named, Place, place_of
+from ken.models.checkpoints.remote.mirror import mirrored_file
 
 #: How the name of a subnetwork file ends.
 ENDING = ".ken.safetensors"
@@ -33,6 +34,8 @@ def locate_subnetwork(source: Named) -> Path:
     'net.ken.safetensors'
     """
     place = place_of(source)
+    if place.url:
+        return mirrored_file(place.url, place.options)
     address = place.address
     if address is None or "/" not in address.hub_id:
         return place.path

@@ -8,6 +8,7 @@ from typing import Any
 
 from ken.errors import printable
 from ken.models.checkpoints.location import Named
+from ken.models.checkpoints.remote.mirror import remote_behind
 from ken.models.pairing.relation import Relation
 from ken.models.tensors.tensor_bytes import dtype_named
 from ken.storage.hub_subnetworks import locate_subnetwork
@@ -23,6 +24,7 @@ def describe(path: Named) -> dict[str, Any]:
     Raises `FormatError` if it is none. Only the header is read: `ken.verify` says whether the rest is whole.
     """
     path = locate_subnetwork(path)
+    remote = remote_behind(path)
     net = read(path, SubnetworkData)
     assert isinstance(net.tensors, Lazy)
     tensors = [_tensor(record) for record in net.tensors.records.values()]
@@ -30,7 +32,7 @@ def describe(path: Named) -> dict[str, Any]:
     recipe = net.recipe
     return {
         "file": path.name,
-        "size": path.stat().st_size,
+        "size": path.stat().st_size if remote is None else remote.size,
         "size_dense": sum(tensor["size_dense"] for tensor in tensors),
         "recipe": {
             "rule": recipe.rule,

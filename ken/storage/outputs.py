@@ -18,9 +18,12 @@ from ken.models.checkpoints.adapter_names import Adapters
 from ken.models.checkpoints.checkpoint_files import companions
 from ken.models.checkpoints.hub import in_cache
 from ken.models.checkpoints.location import PROTOCOL, Location, place_of
+from ken.models.checkpoints.remote.remote_reader import RemoteReader
 from ken.storage.atomic_files import check_new_folder, check_place
 from ken.storage.file_kinds import FOLDER, RESULTS, kind_of
 from ken.storage.lazy_tensors import readers
+from ken.storage.uploads import target
+from ken.storage.url_outputs import ReadUrls, check_urls
 from ken.subnetwork.subnetwork import SubnetworkData
 
 if TYPE_CHECKING:
@@ -71,12 +74,14 @@ def check_outputs(
     ...         print(str(error).replace(folder, "…"))
     …/texts.csv cannot be written: it is the texts, …/texts.csv, which must stay; give another name
     """
-    wanted = [(Path(path), kind) for path, kind in outputs if path is not None]
-    if not wanted:
+    placed = [(target(path), kind) for path, kind in outputs if path is not None]
+    if not placed:
         return
+    wanted = [(path, kind) for path, kind in placed if isinstance(path, Path)]
     read = _Read()
     for what, source in inputs.items():
         read.add(what, source)
+    check_urls([(url, kind) for url, kind in placed if isinstance(url, str)], read.urls, overwrite=overwrite)
     for path, _ in wanted:
         read.check(path)
     _check_apart([path for path, _ in wanted])
@@ -109,15 +114,22 @@ class _Read:
         self._folders: dict[Identity, _Input] = {}
         self._names: list[tuple[Path, _Input]] = []
         self._ids: dict[Path, _Input] = {}
+        self.urls = ReadUrls()
 
     def add(self, what: str, source: Any) -> None:
         """Take in a path, a hub id or a subnetwork; anything else is in memory."""
         if isinstance(source, SubnetworkData):
             for reader in readers(source.tensors):
-                self._files[reader.identity] = _Input(what, reader.path)
+                if isinstance(reader, RemoteReader):
+                    self.urls.add_identity(what, reader.identity, reader.file.text)
+                else:
+                    self._files[reader.identity] = _Input(what, reader.path)
         elif isinstance(source, str | os.PathLike | Location):
             named = source if isinstance(source, str | Location) else Path(source)
             place = place_of(named)
+            if place.url:
+                self.urls.add(what, place)
+                return
             path = place.path
             if place.address is not None:
                 if not str(named.place if isinstance(named, Location) else named).startswith(PROTOCOL):

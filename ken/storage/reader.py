@@ -12,6 +12,7 @@ from typing import TypeVar
 
 from ken.errors import FormatError, at_tensor
 from ken.models.checkpoints.architecture import Architecture
+from ken.models.checkpoints.remote.remote_reader import open_reader
 from ken.models.checkpoints.safetensors_file import BYTES, Reader, stored_dtype
 from ken.models.pairing.relation import Relation
 from ken.models.tensors.tensor_bytes import dtype_named
@@ -21,6 +22,7 @@ from ken.storage.model_files import StoredFiles, check_paths, shard_path
 from ken.storage.outputs import check_outputs
 from ken.storage.records import plausible
 from ken.storage.schema import CarriedRecord, PrunedRecord, Record, from_metadata
+from ken.storage.uploads import target
 from ken.storage.writer import SubnetworkWriter
 from ken.subnetwork.carried_tensor import CarriedTensor
 from ken.subnetwork.outline import Outline
@@ -30,11 +32,11 @@ from ken.subnetwork.subnetwork import Provenance, Recipe, SubnetworkData
 Net = TypeVar("Net", bound=SubnetworkData)
 
 
-def save(net: SubnetworkData, path: str | Path, *, overwrite: bool = False, progress: bool = True) -> Path:
+def save(net: SubnetworkData, path: str | Path, *, overwrite: bool = False, progress: bool = True) -> Path | str:
     """Write a subnetwork into a file; see `ken.Subnetwork.save`."""
     from tqdm.auto import tqdm
 
-    path = Path(path)
+    path = target(path)
     check_outputs([(path, SUBNETWORK)], {"the file of this subnetwork": net}, overwrite=overwrite)
     plan = {name: (outline, net.tensors[name].pretrained) for name, outline in net.outlines.items()}
     with (
@@ -51,7 +53,7 @@ def save(net: SubnetworkData, path: str | Path, *, overwrite: bool = False, prog
 
 def read(path: str | Path, kind: type[Net]) -> Net:
     """What a subnetwork file holds, as an object of that kind; see `ken.load`."""
-    reader = Reader(path)
+    reader = open_reader(path)
     try:
         record = from_metadata(reader.metadata)
         _check_blobs(reader, record)

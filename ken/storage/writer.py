@@ -38,6 +38,7 @@ from ken.storage.schema import (
     to_metadata,
 )
 from ken.storage.spools import Spool
+from ken.storage.uploads import target
 from ken.subnetwork.carried_tensor import CarriedTensor
 from ken.subnetwork.extract import Subject
 from ken.subnetwork.outline import Outline
@@ -70,12 +71,13 @@ class SubnetworkWriter:
         self._names = list(names_of(head.files))
         blobs |= {blob_name("file", name): (0,) for _, name in self._names}
         files = tuple(FileRecord(name=n, path=path, size=LONGEST_PART, checksum=NO_HASH) for path, n in self._names)
+        path = target(path)
         notes, relation = widest(head.notes, head.relation)
         metadata = to_metadata(to_record(replace(head, notes=notes, relation=relation), drafts, files))
 
         self._stack = ExitStack()
         self._container = Writer(self._stack.enter_context(replacing(path)), blobs, metadata)
-        self._folder = Path(path).absolute().parent
+        self._folder = path.absolute().parent if isinstance(path, Path) else None
         self._records: list[PrunedRecord | CarriedRecord] = []
         self._finished = False
 
@@ -150,7 +152,7 @@ class TensorWriter:
         self,
         container: Writer,
         records: list[PrunedRecord | CarriedRecord],
-        folder: Path,
+        folder: Path | None,
         subject: Subject,
     ) -> None:
         self._container, self._records, self._subject = container, records, subject

@@ -48,7 +48,7 @@ def serve(
     if importlib.util.find_spec("voila") is None:
         raise AppError(_NEEDED)
     ken.load(net)  # what is wrong with it is said here, not in a page
-    sources = [Path(net).resolve(), *(_absolute(one) for one in (fine_tuned, pretrained) if one is not None)]
+    sources = [_absolute(net), *(_absolute(one) for one in (fine_tuned, pretrained) if one is not None)]
     port = _free(ip, port)
     with _ended_by_sigterm(), tempfile.TemporaryDirectory(prefix="ken-view-") as folder:
         notebook = Path(folder) / "explorer.ipynb"

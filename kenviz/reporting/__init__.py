@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import ken
 from ken.errors import ThresholdError
 from ken.retention import PairOfModels
-from ken.storage import PAGE, REPORT_DATA, check_outputs, models_of, write_texts
+from ken.storage import PAGE, REPORT_DATA, check_outputs, models_of, target, write_texts
 from kenviz.reporting.collect import SECTIONS as SECTIONS
 from kenviz.reporting.collect import Contents, choose, gather, steps
 from kenviz.reporting.documentation import read_facts
@@ -60,7 +60,7 @@ def report(
     fail_if: Sequence[str] = (),
     overwrite: bool = False,
     progress: bool = True,
-) -> Path:
+) -> Path | str:
     """Write a report about a subnetwork as one HTML file, which needs neither a network nor a kernel.
 
     It says in plain language what was retained and what that cost, where all of it came from, and which caveats hold;
@@ -148,12 +148,12 @@ def report(
         arguments=unusual,
         progress=progress,
     )
-    texts = {Path(path): render(contents, data, theme)} | ({} if json is None else {Path(json): data.text()})
+    texts = {target(path): render(contents, data, theme)} | ({} if json is None else {target(json): data.text()})
     write_texts(texts)
     crossed = check_thresholds(data, fail_if)
     if crossed:
         raise ThresholdError(crossed)
-    return Path(path)
+    return target(path)
 
 
 def report_data(

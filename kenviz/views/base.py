@@ -114,7 +114,7 @@ class Exported(Stateful):
         """The theme for what is drawn away from any page: "auto" is light there."""
         return "dark" if self.theme == "dark" else "light"
 
-    def to_html(self, path: str | Path, *, overwrite: bool = False) -> Path:
+    def to_html(self, path: str | Path, *, overwrite: bool = False) -> Path | str:
         """Write what is shown, as it is now, into one HTML file that opens without a network or a kernel.
 
         Args:

@@ -20,7 +20,7 @@ from ken.models.adapters.sources import (
 from ken.models.checkpoints import quantised
 from ken.models.checkpoints.checkpoint import Checkpoint, Source, TunedSource, architecture_of, read
 from ken.models.checkpoints.checkpoint_files import OnDisk
-from ken.models.checkpoints.hub import locate
+from ken.models.checkpoints.hub import locate_whole
 from ken.models.checkpoints.location import Location, place_of
 from ken.models.checkpoints.origins import origin_of_module
 
@@ -87,7 +87,7 @@ def _loaded(base: Source, checkpoint: Checkpoint) -> torch.nn.Module:
     if checkpoint.architecture is None or not isinstance(base, str | Path | Location):
         raise PairingError("the adapter changes what the base has in pieces; give the base as a module")
     cls = getattr(transformers, checkpoint.architecture.class_name)
-    return cls.from_pretrained(str(locate(base)), dtype="auto", variant=place_of(base).variant or None)
+    return cls.from_pretrained(str(locate_whole(base)), dtype="auto", variant=place_of(base).variant or None)
 
 
 def _of_live(model: Any) -> Checkpoint:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ken.errors import PairingError
 from ken.models.checkpoints.adapter_names import Adapters
-from ken.models.checkpoints.hub import an_id, locate
+from ken.models.checkpoints.hub import an_id, locate, locate_whole
 from ken.models.checkpoints.location import Location, Named, place_of
 from ken.models.checkpoints.origins import Origin, bases_named, origin_of, with_token
 
@@ -44,7 +44,7 @@ def is_adapter(source: Any) -> bool:
     if not isinstance(source, str | Path | Location):
         return False
     place = place_of(source)
-    path = place.path if place.address is None else locate(source)
+    path = place.path if place.on_disk else locate(source)
     return (path / SETTINGS).is_file() and not any((path / name).is_file() for name in _WEIGHTS)
 
 
@@ -57,7 +57,7 @@ def live(source: Any) -> torch.nn.Module | None:
 def folders_of(source: Named | Adapters) -> dict[str, Path]:
     """Where each adapter lies, by its name; PEFT calls the only one "default"."""
     named = source.folders if isinstance(source, Adapters) else {"default": source}
-    folders = {name: locate(folder) for name, folder in named.items()}
+    folders = {name: locate_whole(folder) for name, folder in named.items()}
     for folder in folders.values():
         if not (folder / SETTINGS).is_file():
             raise PairingError(f"the folder {folder} has no {SETTINGS}: it is not an adapter that PEFT has written")

@@ -1,6 +1,7 @@
 """One model, whatever it is in: a module, a state dict, a file, a folder, an id of the hub.
 
 checkpoint           the model, read; from `checkpoint_files` (with `hub`, `links`) or from memory (`state_dicts`)
+remote               what is behind a URL, read by ranges
 location             what names a place, taken apart
 hub_files            which files of a repository make up a model; `hub_errors`: what went wrong, in words
 origins              which repository, commit and licence a model came from, and the base that its card names

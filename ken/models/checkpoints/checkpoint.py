@@ -18,8 +18,9 @@ from ken.models.checkpoints.architecture import Architecture
 from ken.models.checkpoints.checkpoint_files import entries_of, open_path, renamed
 from ken.models.checkpoints.dequantised import gguf_file, table
 from ken.models.checkpoints.hub import locate, note_of
-from ken.models.checkpoints.location import Location, place_of
+from ken.models.checkpoints.location import Location, Place, place_of
 from ken.models.checkpoints.origins import Origin, origin_of, origin_of_module
+from ken.models.checkpoints.remote.mirror import notes_of as remote_notes
 from ken.models.checkpoints.state_dicts import arrays_as_tensors, tensors_of
 from ken.models.checkpoints.ties import tie
 from ken.models.checkpoints.vocabularies import vocabularies
@@ -185,9 +186,9 @@ def _origin(module: torch.nn.Module) -> str:
 def _read_path(source: str | Path | Location) -> Checkpoint:
     path, place = locate(source), place_of(source)
     kind = "model" if place.address is not None else "folder" if path.is_dir() else "file"
-    where = f"{kind} {path.resolve().name if place.address is None else place.address.name}"
+    where = f"{kind} {_name(place, path)}"
     folder = gguf_file.opened(path) if gguf_file.is_gguf(path) else table.opened(open_path(path, place.variant), where)
-    notes = (*folder.notes, note_of(place), *_weights(folder.tensors, folder.config, where))
+    notes = (*folder.notes, note_of(place), *remote_notes(path), *_weights(folder.tensors, folder.config, where))
     architecture, prefix = None, ""
     classes = (folder.config or {}).get("architectures") or ()
     if folder.config is not None and classes and isinstance(classes[0], str):
@@ -213,6 +214,13 @@ def _read_path(source: str | Path | Location) -> Checkpoint:
         config=folder.config or {},
         origin=origin_of(place, path),
     )
+
+
+def _name(place: Place, path: Path) -> str:
+    """What a model is called in what is written: of a path its last part, as the rest is nobody's business."""
+    if place.url:
+        return place.text
+    return path.resolve().name if place.address is None else place.address.name
 
 
 def _running_statistics(names: Mapping[str, Any]) -> frozenset[str]:

@@ -12,6 +12,7 @@ from ken.models.checkpoints.hub_errors import OFFLINE, in_words
 from ken.models.checkpoints.hub_files import files_below, further, shards_of, wanted
 from ken.models.checkpoints.location import Address, Named, Place, place_of
 from ken.models.checkpoints.location import an_id as an_id
+from ken.models.checkpoints.remote import mirror
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +24,7 @@ class Listing:
 
 
 def locate(source: Named) -> Path:
-    """The file or folder that a source names: as a path, else as a place on the hub.
+    """The file or folder that a source names: as a path, a URL (then a mirror of it), else as a place on the hub.
 
     A `Path` is never a hub id, nor is a text that looks like one (with a leading dot, ~ or slash, or several slashes).
     What the cache has is taken from there, without a look at the network.
@@ -34,6 +35,8 @@ def locate(source: Named) -> Path:
     ''
     """
     place = place_of(source)
+    if place.url:
+        return mirror.mirrored(place.url, place.options, variant=place.variant)
     if place.address is None:
         if not place.path.exists():
             raise PairingError(f"there is no file or folder {place.text}")
@@ -41,6 +44,11 @@ def locate(source: Named) -> Path:
     address = place.address
     folder = _cached(place, address) or _downloaded(place, address)
     return folder / address.path if address.path else folder
+
+
+def locate_whole(source: Named) -> Path:
+    """The same for libraries that read files on their own: whole files in the place of stubs of a remote folder."""
+    return mirror.completed(locate(source))
 
 
 def in_cache(source: Named) -> Path | None:

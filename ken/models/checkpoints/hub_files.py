@@ -146,7 +146,9 @@ def _weights_or_folder(names: Collection[str], variant: str, where: str) -> tupl
         ((folder, (weights, index)),) = below.items()
         return [f"{folder}/{name}" for name in weights], [f"{folder}/{index}"] if index else [], folder
     if below:
-        raise HubError(f"{where} has weights{kind} in several folders, {_some(below)}; name one: hf://{where}/FOLDER")
+        raise HubError(
+            f"{where} has weights{kind} in several folders, {_some(below)}; name one: {_spelled(where)}/FOLDER"
+        )
     raise HubError(f"{where} has no weights{kind} that could be read; it has {_some(names)}")
 
 
@@ -170,7 +172,7 @@ def _weights(names: Collection[str], variant: str, where: str) -> tuple[list[str
         if len(others) > 1:
             raise HubError(
                 f"{where} has several files of weights and none of a known name, {_some(others)}; name one: "
-                f"hf://{where}/{others[0]}"
+                f"{_spelled(where)}/{others[0]}"
             )
         if others:
             return others, ""
@@ -211,6 +213,11 @@ def _directly(names: Iterable[str], front: str) -> list[str]:
 def _beside(file: str, name: str) -> str:
     folder = file.rpartition("/")[0]
     return f"{folder}/{name}" if folder else name
+
+
+def _spelled(where: str) -> str:
+    """A repository as it may be given; a URL as it is."""
+    return where if "://" in where else f"hf://{where}"
 
 
 def _tops(names: Iterable[str]) -> list[str]:

@@ -3,19 +3,22 @@
 user/name@v1               a plain id; a file or folder of that very name comes first
 hf://user/name@v1/unet     the spelling of huggingface_hub's file system, which never means a path
 Location("user/name", …)   the same in the words of transformers
+s3://bucket/model          any other file system that fsspec knows
 
-`place_of` makes a `Place` of each; its address is None where it is a path.
+`place_of` makes a `Place` of each; its address is None where it is a path or a URL.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
 from urllib.parse import quote, unquote
 
 from ken.errors import HubError, PairingError
+from ken.models.checkpoints.remote.urls import joined, name_of, on_disk, protocol_of, shown
 
 PROTOCOL = "hf://"
 
@@ -37,9 +40,11 @@ class Location:
         variant: Of several sets of weights the one with this word in its names (``"fp16"``).
         token: A token of the hub, if not the one that is set or stored. It is in no text that is made of this, and in
             no copy that is pickled.
+        storage_options: What the file system of a URL is opened with, as fsspec takes it, if not by what is set in the
+            environment or its configuration. It is in no text and in no copy, like the token.
 
     Raises:
-        PairingError: The subfolder leads out of the place, or the variant is no word.
+        PairingError: The subfolder leads out of the place, the variant is no word, or there are options and no URL.
 
     Example:
         >>> Location("user/name", revision="v1", token="hf_secret")
@@ -51,6 +56,7 @@ class Location:
     subfolder: str = ""
     variant: str = ""
     token: str | None = field(default=None, repr=False, compare=False)
+    storage_options: Mapping[str, Any] | None = field(default=None, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if not isinstance(self.place, str | Path):
@@ -58,10 +64,13 @@ class Location:
         _check_inside(self.subfolder, "subfolder")
         if self.variant and not re.fullmatch(r"[\w.-]+", self.variant):
             raise PairingError(f"variant must be a word of file names such as 'fp16', got {self.variant!r}")
+        if self.storage_options and not protocol_of(self.place):
+            raise PairingError("storage_options are for the file system of a URL, such as s3://bucket/model")
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """What is sent to other processes, and written: all but the token."""
-        return type(self), (self.place, self.revision, self.subfolder, self.variant)
+        """What is sent to other processes, and written: all but what is secret."""
+        place = shown(str(self.place)) if protocol_of(self.place) else self.place
+        return type(self), (place, self.revision, self.subfolder, self.variant)
 
     def __copy__(self) -> Location:
         return self
@@ -107,6 +116,13 @@ class Place:
     address: Address | None = None
     variant: str = ""
     token: str | None = field(default=None, repr=False)
+    url: str = field(default="", repr=False)
+    options: Mapping[str, Any] | None = field(default=None, repr=False)
+
+    @property
+    def on_disk(self) -> bool:
+        """Whether it is a path, and neither on the hub nor behind a URL."""
+        return self.address is None and not self.url
 
 
 def place_of(source: Named) -> Place:
@@ -124,6 +140,10 @@ def place_of(source: Named) -> Place:
     """
     location = source if isinstance(source, Location) else Location(source)
     place = location.place
+    if protocol_of(place):
+        return _behind_url(location, str(place))
+    if isinstance(place, str):
+        place = on_disk(place) or place
     address = _address(place)
     if address is None:
         path = Path(place)
@@ -143,6 +163,13 @@ def place_of(source: Named) -> Place:
     plain = isinstance(source, str)
     text = str(source) if plain else str(address)
     return Place(text, Path(str(place)), address, variant=location.variant, token=location.token)
+
+
+def _behind_url(location: Location, url: str) -> Place:
+    if location.revision is not None:
+        raise PairingError(f"{shown(url)} is behind a URL, and has no revision {location.revision!r}")
+    url = joined(url, location.subfolder)
+    return Place(shown(url), Path(name_of(url)), variant=location.variant, url=url, options=location.storage_options)
 
 
 def _address(place: str | Path) -> Address | None:

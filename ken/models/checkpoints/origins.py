@@ -70,7 +70,7 @@ def bases_named(source: Named) -> list[str]:
     []
     """
     place = place_of(source)
-    path = place.path if place.address is None else locate(source)
+    path = place.path if place.on_disk else locate(source)
     card = _card_around(path) if path.exists() else {}
     if not card and place.address is not None:  # of a file that was got alone
         try:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 from ken.errors import FormatError, PairingError
 from ken.models.checkpoints import mistaken_files
 from ken.models.checkpoints.numpy_files import read_npz
-from ken.models.checkpoints.safetensors_file import Reader
+from ken.models.checkpoints.remote.remote_reader import open_reader
 from ken.models.checkpoints.state_dicts import tensors_of
 from ken.models.checkpoints.torch_files import read_torch
 from ken.models.tensors.tensor_reader import Store
@@ -35,7 +35,7 @@ def open_file(path: Path) -> Opened:
     """The tensors of one file. Raises `FormatError` if it is damaged, and `PairingError` if it is no weights at all."""
     if path.suffix == ".safetensors":
         try:
-            reader = Reader(path)
+            reader = open_reader(path)
         except FormatError as error:
             if word := mistaken_files.weights(path):
                 raise FormatError(f"{path} is not a whole safetensors file: it {word}") from None

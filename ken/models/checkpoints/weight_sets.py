@@ -238,7 +238,7 @@ def _whole(files: Mapping[str, Opened], path: Path, listed: Mapping[str, str]) -
 
 
 def _tensor(file: OpenedFile, name: str) -> torch.Tensor:
-    return file[name] if isinstance(file, Mapping) else file.tensor(name)
+    return file[name] if isinstance(file, Mapping) else file.whole(name)
 
 
 def _equal(one: torch.Tensor, other: torch.Tensor) -> bool:

@@ -75,6 +75,14 @@ class Store(ABC):
     def entries(self, name: str) -> Entries:
         """Its entries, to be read a stretch at a time."""
 
+    def whole(self, name: str) -> torch.Tensor:
+        """A tensor with its values, all of them in memory (or, of a file on the disk, mapped into it)."""
+        tensor = self.tensor(name)
+        if not tensor.is_meta:
+            return tensor
+        entries = self.entries(name)
+        return entries.read(0, entries.count).reshape(entries.shape)
+
 
 def in_turn(get: Callable[[int, int], Part]) -> Callable[[int], Part]:
     """From a function of (start, stop) to one of how many more."""
