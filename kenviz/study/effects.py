@@ -170,7 +170,7 @@ class Effects:
         net = net or self.net
         if net is not None:
             shapes = {name: outline.shape for name, outline in net.outlines.items() if outline.reason is None}
-            config = None if net.architecture is None else net.architecture.config
+            config: Mapping[str, Any] | None = None if net.architecture is None else net.architecture.config
         elif self.attribution is not None:
             shapes = {name: array.shape for name, array in self.attribution.items()}
             config = self.attribution.config

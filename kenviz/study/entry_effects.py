@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import ken
 from kenviz.study import effect_words
@@ -85,7 +85,7 @@ class EntryEffects:
                 f"its tensor has a part in {len(groups)} groups of the interventions" if groups else "no group has it"
             ]
         quantity = self._effects.quantities[0]
-        line = self._effects.table(quantity).loc[groups[0]]
+        line: Any = self._effects.table(quantity).loc[groups[0]]
         ways = [
             f"{'without it' if way == 'without' else 'with it alone'} {effect_words.with_interval(line, way, quantity)}"
             for way in self._effects.ways

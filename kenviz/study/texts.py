@@ -78,12 +78,12 @@ class Texts:
 
     def loss(self, item: int, model: str) -> float:
         """The loss at a text."""
-        return float(self.answers.loc[item, f"{model}_loss"])
+        return float(self.answers[f"{model}_loss"].to_numpy()[item])
 
     def correct(self, item: int, model: str) -> bool | None:
         """Whether the answer is right; None where there is no right or wrong."""
-        answer = self.answers.loc[item, f"{model}_correct"]
-        return None if answer is None or answer != answer else bool(answer)
+        answer = self.answers[f"{model}_correct"].to_numpy()[item]
+        return None if pd.isna(answer) else bool(answer)
 
     def answer(self, item: int, model: str) -> str:
         """What a model makes of a text, in words."""
@@ -100,8 +100,8 @@ class Texts:
         if flips is not None:
             parts.append(flips[["loss_difference", "flips"]])
         if self.attribution is not None:
-            shares = self.attribution.drop(columns=list(_HEAD)).loc[item].astype(float)
-            parts.append(shares.rename("attribution").to_frame())
+            shares = self.attribution.drop(columns=list(_HEAD)).iloc[item].astype(float)
+            parts.append(shares.to_frame("attribution"))
         table = pd.concat(parts, axis=1) if parts else pd.DataFrame(index=pd.Index([], dtype=object))
         table = table.reindex(columns=["loss_difference", "flips", "attribution"])
         table["flips"] = table["flips"].astype(object).where(table["flips"].notna(), None)
@@ -119,7 +119,7 @@ def caption(texts: Texts, item: int, groups: pd.DataFrame, *, shown: int, asked:
         said.append(f"Pruning flips {len(texts.flipped):,} of {len(texts.answers):,} texts.")
     said.append(_interventions(groups, asked))
     if texts.attribution is not None:
-        missed = float(texts.attribution.loc[item, "error"])
+        missed = float(texts.attribution["error"].to_numpy()[item])
         said.append(
             f"Attribution of this text is a map, no intervention; its sum misses the change by {signed(missed)} nats."
         )

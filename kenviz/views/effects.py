@@ -196,7 +196,7 @@ class EffectView(View):
         if not self.group:
             self._card.show(None)
             return
-        line = self._effects.table(self.quantity).loc[self.group]
+        line: Any = self._effects.table(self.quantity).loc[self.group]
         text = effect_words.card(self._effects, self.group, line, quantity=self.quantity, tensors=self.tensors)
         self._card.show(text)
 

@@ -9,9 +9,10 @@ import numpy as np
 
 from ken.api import Subnetwork
 from ken.errors import EffectsError
+from ken.evaluation.effects.asking import evaluating
 from ken.evaluation.effects.groups import By, groups
 from ken.evaluation.effects.live_model import LiveModel
-from ken.evaluation.effects.tasks import Answers, Task, evaluating
+from ken.evaluation.effects.tasks import Answers, Task
 from ken.models.pairing.pairs import PairOfModels
 
 if TYPE_CHECKING:

@@ -105,7 +105,7 @@ def _file(url: str, options: Mapping[str, Any] | None) -> Path:
         except RefusedError:  # there is none, or it may not be known whether there is one
             _remove(mirror, _BESIDE)
     if is_index(name):
-        for shard in shards_of(mirror.folder, Wanted((name,), name)):
+        for shard in shards_of(mirror.folder, Wanted((name,), indices=(name,))):
             _add(mirror, shard, joined(folder, shard), options=options)
     return path
 

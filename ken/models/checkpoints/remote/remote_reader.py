@@ -60,7 +60,7 @@ class RemoteReader(Reader):
         return torch.empty(blob.shape, dtype=dtype_named(_NAMES[blob.dtype]), device="meta")
 
     @property
-    def _begins(self) -> dict[str, int]:  # type: ignore[override]
+    def _begins(self) -> dict[str, int]:
         return {name: blob.begin for name, blob in self.header.blobs.items()}
 
     @property
