@@ -73,7 +73,7 @@ def without_source(path):
     data = path.read_bytes()
     length = int.from_bytes(data[:8], "little")
     text = re.sub(r'"ken.checksum":"\w+"', "", data[8 : 8 + length].decode())  # which is of the words as well
-    for place in ("folder memory://b/", "folder "):
+    for place in ("folder memory://b/", "folder s3://models/", "folder "):
         for name in ("fine_tuned", "pretrained"):
             text = text.replace(f'\\"source\\":\\"{place}{name}\\"', f'\\"source\\":\\"{name}\\"')
     return text.rstrip(), data[8 + length :]
@@ -89,6 +89,47 @@ def test_a_model_from_a_url_gives_the_file_that_the_disk_gives(folders, memory, 
     assert net.fine_tuned.source == "folder memory://b/fine_tuned"
     assert without_source(here) == without_source(there)
     assert ken.verify(net, "memory://b/pretrained", progress=False) is net
+
+
+@pytest.fixture
+def bucket(monkeypatch):
+    """A bucket of a server that speaks S3, on this machine; who it is comes from the environment."""
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    for name, value in {
+        "AWS_ACCESS_KEY_ID": "key",
+        "AWS_SECRET_ACCESS_KEY": "not-to-be-told",
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_ENDPOINT_URL": f"http://{host}:{port}",
+    }.items():
+        monkeypatch.setenv(name, value)
+    fs = fsspec.filesystem("s3", skip_instance_cache=True)
+    fs.mkdir("models")
+    yield fs
+    fsspec.filesystem("s3").clear_instance_cache()
+    server.stop()
+
+
+def test_from_s3_and_back_it_is_what_the_disk_gives(folders, bucket, tmp_path):
+    for folder in folders:
+        put(bucket, folder, f"models/{folder.name}")
+    tuned, base = (f"s3://models/{folder.name}" for folder in folders)
+    net = ken.prune(tuned, base, 0.5, out="s3://models/net.ken.safetensors", progress=False)
+    disk = ken.prune(*folders, 0.5, out=tmp_path / "net.ken.safetensors", progress=False)
+    bucket.get_file("models/net.ken.safetensors", str(tmp_path / "back.ken.safetensors"))
+    assert without_source(tmp_path / "back.ken.safetensors") == without_source(tmp_path / "net.ken.safetensors")
+    assert equal(net, disk)
+    assert ken.verify("s3://models/net.ken.safetensors", base, progress=False) == net
+    ken.export(net, base, "s3://models/pruned", progress=False)
+    assert read("s3://models/pruned").tensors.keys() == disk.keys()
+    with pytest.raises(ken.KenError, match="s3://models"):
+        ken.prune(tuned, base, 0.5, out=f"{tuned}/model.safetensors", overwrite=True, progress=False)
+    with pytest.raises(RemoteError, match="s3://models/nothing") as error:
+        read("s3://models/nothing")
+    assert "not-to-be-told" not in str(error.value) + repr(net)
 
 
 def test_shards_and_their_index_are_found_behind_a_url(memory, tmp_path):
