@@ -113,7 +113,7 @@ def test_numbers_for_programs_and_thresholds_for_pipelines(folder, tmp_path):
     assert (done.exit_code, done.stderr) == (0, "")
     assert f"{path}: {path.stat().st_size:,} bytes, for programs." in done.stdout
     report = json.loads(path.read_text(encoding="utf-8"))
-    assert (report["summary"]["metric"], report["schema_version"]) == (0.5, "1.0")
+    assert (report["summary"]["metric"], report["schema_version"]) == (0.5, "1.1")
     assert report["model_documentation"]["fields"]["licence"]["value"] == "mit"
     title = ["--title", "Written all the same"]
     done = run(folder, *args, *title, "--fail-if", "accuracy < 60%", "--fail-if", "share_retained > 0.2")
