@@ -1,6 +1,7 @@
 """GPTQ, AWQ and float8 against quantisers written from the definitions of their formats; and codes that are damaged."""
 
 import json
+import shutil
 
 import pytest
 import torch
@@ -142,7 +143,9 @@ def test_gptq_is_pruned_against_awq(tmp_path):
 def test_a_file_alone_says_enough_of_gptq_and_awq(tmp_path):
     for kind, quantiser in (("gptq", Gptq(ordered=True)), ("awq", Awq())):
         folder = stored(plain_folder(tmp_path / f"plain {kind}"), tmp_path / kind, quantiser)
-        checkpoint = read(folder / "model.safetensors")
+        checkpoint = read(
+            (folder / "model.safetensors").rename(tmp_path / f"{kind}.safetensors")
+        )  # no config.json beside
         assert torch.equal(checkpoint.whole(f"{UP}.weight"), quantiser.values[f"{UP}.weight"])
 
 
@@ -277,7 +280,8 @@ def test_blocks_of_a_size_that_is_not_said_are_refused(tmp_path):
     plain = plain_folder(tmp_path / "plain")
     folder = fp8(plain, tmp_path / "fp8")
     with pytest.raises(PairingError, match="nothing says how large a block is; give the folder with the config.json"):
-        read(folder / "model.safetensors")
+        read(shutil.copy(folder / "model.safetensors", tmp_path / "alone.safetensors"))
+    assert read(folder / "model.safetensors").config  # which says it
     config = json.loads((folder / "config.json").read_text())
     config["quantization_config"]["weight_block_size"] = [16, 32]
     (folder / "config.json").write_text(json.dumps(config))

@@ -139,7 +139,7 @@ def test_what_cannot_be_planned_is_refused(tmp_path, monkeypatch):
         ken.plan(42, 3)
     with pytest.raises(PairingError, match="has neither weights nor config.json"):
         ken.plan(tmp_path, 3)
-    with pytest.raises(PairingError, match="no configuration to be had for 'no/such-model'"):
+    with pytest.raises(PairingError, match="the hub's cache has no config.json of no/such-model"):
         ken.plan("no/such-model", 3)
     with pytest.raises(SubnetworkError, match="has no model class 'BertConfig'"):
         ken.plan(BertConfig(**SMALL), 3, model_class="BertConfig")
