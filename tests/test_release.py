@@ -94,16 +94,9 @@ def test_every_dependency_of_the_tree_is_of_one_distribution(built):
     assert f"ken-pruning=={ken.__version__}" in fields(views, "Requires-Dist")
     whole = {str(Requirement(text)) for text in PROJECT["dependencies"]}
     assert sorted(map(str, required(core) + required(views))) == sorted(whole)
-    assert fields(core, "Provides-Extra") == ["bitsandbytes", "compressed-tensors", "gguf", "isj", "peft"]
-    assert fields(views, "Provides-Extra") == [
-        "app",
-        "bitsandbytes",
-        "compressed-tensors",
-        "demo",
-        "gguf",
-        "isj",
-        "peft",
-    ]
+    of_both = {"bitsandbytes", "compressed-tensors", "gguf", "http", "isj", "peft", "s3"}
+    assert set(fields(core, "Provides-Extra")) == of_both
+    assert set(fields(views, "Provides-Extra")) == {"app", "demo"} | of_both
     for wheel in (core, views):
         assert not any(text.startswith("Private ::") for text in fields(wheel, "Classifier"))  # an index takes it
 
@@ -210,11 +203,14 @@ VIEWS = """
 import warnings
 
 warnings.simplefilter("error")
-import ken, kenviz
+import ken, kenviz, torch
 
 net, pair = ken.load("net.ken.safetensors"), ken.Pair("fine_tuned.safetensors", "pretrained.safetensors")
 other = ken.prune(*pair, 0.5, "random", progress=False)
 sweep = ken.sweep(pair, [0.5], ["ken"], evaluate=lambda model: 0.5, progress=False)
+live = ken.Pair(torch.nn.Linear(4, 2), torch.nn.Linear(4, 2))
+task = ken.Task([torch.eye(4)], lambda model, batch: model(batch).square().mean(dim=1))
+effects = ken.ablate(live, evaluate=task.evaluate, by="tensor", progress=False)
 views = {
     "MatrixView": kenviz.MatrixView(net, pair),
     "RowView": kenviz.RowView(net, pair),
@@ -223,6 +219,8 @@ views = {
     "RetentionView": kenviz.RetentionView(net, pair),
     "CompareView": kenviz.CompareView(net, other, pair),
     "SweepView": kenviz.SweepView(sweep),
+    "EffectView": kenviz.EffectView(effects, by="tensor"),
+    "TextView": kenviz.TextView(live, ken.prune(*live, 1, progress=False), task, by="tensor"),
     "Explorer": kenviz.explore(net, pair),
 }
 for name, view in views.items():
