@@ -210,15 +210,14 @@ def test_comparisons_are_told_whatever_they_are(models, net):
 def test_whatever_is_known_of_where_a_model_came_from_is_told(net):
     @dataclass(frozen=True)
     class Located(type(net.fine_tuned)):
-        revision: str = "main"
-        commit: str | None = None
+        mirror: str | None = None
 
-    at_hub = Located(**asdict(net.fine_tuned) | {"source": "someone/a-model"})
+    at_hub = Located(**asdict(net.fine_tuned) | {"source": "someone/a-model", "revision": "main"})
     report = checked(kenviz.report_data(replace(net, fine_tuned=at_hub)).text())
-    told = asdict(net.fine_tuned) | {"source": "someone/a-model", "revision": "main", "commit": None}
+    told = asdict(net.fine_tuned) | {"source": "someone/a-model", "revision": "main", "mirror": None}
     assert report["models"]["fine_tuned"] == told
     assert report["model_documentation"]["fields"]["modified_model"]["value"] == told
-    assert {line["field"]: line["reason"] for line in report["missing"]}["models.fine_tuned.commit"] == "not recorded"
+    assert {line["field"]: line["reason"] for line in report["missing"]}["models.fine_tuned.mirror"] == "not recorded"
 
 
 def test_any_table_of_results_and_numbers_that_json_lacks(models, net, results):
