@@ -17,7 +17,7 @@ from ken.evaluation import members
 from kenviz import EffectView
 from kenviz.study.effects import MOST_DRAWN, Effects
 
-QUERY = "layer 1 layer.*.query"
+QUERY = "layer 1 query"
 PLACES = ("embedding", "layer 0 query", "layer 1 query", "layer 0 out")
 
 

@@ -146,6 +146,7 @@ def _name(tensor: str, by: str) -> str:
     role = tensor_roles.role(tensor).removesuffix(" bias")
     if role == tensor_roles.OTHER:  # then its own name says more
         role = kind.removesuffix(".weight").removesuffix(".bias")
+        role = role if by == "kind" else role.rpartition("*.")[2]
     stack = tensor_roles.stack(tensor)
     numbered = "outside the layers" if layer is None else f"{_short(stack)}layer {layer}"
     if by == "tensor":
