@@ -1,6 +1,7 @@
 """Outputs behind URLs: whole or not at all, never over what is read, nor over what is something else."""
 
 import json
+import pickle
 
 import command_line
 import pytest
@@ -12,7 +13,7 @@ from test_urls import put
 
 import ken
 import kenviz
-from ken.errors import OutputError, RemoteError
+from ken.errors import FormatError, OutputError, RemoteError
 from ken.models.checkpoints.remote import remote_file
 from ken.storage.atomic_files import replacing, replacing_folder, write_text
 
@@ -214,3 +215,12 @@ def test_the_exported_folder_is_that_of_the_disk_and_loads(memory, folders, tmp_
     one, other = load_file(tmp_path / "out" / "model.safetensors"), load_file(here / "model.safetensors")
     assert one.keys() == other.keys()
     assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_a_subnetwork_behind_a_url_opens_again_where_it_is_sent(memory):
+    net = ken.prune({"w": torch.ones(4, 8)}, {"w": torch.zeros(4, 8)}, 2, out="memory://b/n.ken.safetensors")
+    sent = pickle.dumps(net)
+    assert pickle.loads(sent) == net  # noqa: S301
+    ken.prune({"w": torch.ones(4, 8)}, {"w": torch.zeros(4, 8)}, 3, out="memory://b/n.ken.safetensors")
+    with pytest.raises(FormatError, match="n.ken.safetensors, which has become another since"):
+        pickle.loads(sent)  # noqa: S301
