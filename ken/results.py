@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -26,7 +25,7 @@ from pydantic import ValidationError
 
 from ken import __version__
 from ken.errors import ResultsError
-from ken.storage.result_lines import FORMAT, VERSION, Line, Outcomes, Part, append, encoded, lock, whole_lines
+from ken.storage.result_lines import FORMAT, VERSION, Line, Outcomes, Part, append, encoded, growing, whole_lines
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -217,22 +216,15 @@ def collecting(path: str | Path | None, about: About) -> Iterator[Results]:
     if path is None:
         yield Results({})
         return
-    path = Path(path)
-    file = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o666)
-    try:
-        lock(file, path)
-        content, first = path.read_bytes(), about.line()
-        if first.startswith(content):  # new, or its maker was killed within the first line
-            os.ftruncate(file, 0)
-            append(file, first)
-            yield Results({}, file)
-            return
-        kept, records, end = _parsed(content, path)
-        _check_same(about, kept, path)
-        os.ftruncate(file, end)
-        yield Results({record.key.text: record for record in records}, file)
-    finally:
-        os.close(file)
+    place = Path(path)
+
+    def parsed(content: bytes) -> tuple[list[Record], int]:
+        kept, records, end = _parsed(content, place)
+        _check_same(about, kept, place)
+        return records, end
+
+    with growing(place, about.line(), parsed) as (records, file):
+        yield Results({record.key.text: record for record in records or ()}, file)
 
 
 def read(path: str | Path) -> pd.DataFrame:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,8 @@ except ImportError:  # Windows: nothing there keeps two writers apart
     fcntl = None  # type: ignore[assignment]
 
 FORMAT, VERSION = "ken results", 1
+
+Known = TypeVar("Known")
 
 
 def _number(value: Any) -> Any:
@@ -108,6 +110,32 @@ def lock(file: int, path: Path) -> None:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # ends with the process, however that ends
         except BlockingIOError:
             raise ResultsError(f"{path} is in use: another sweep is writing to it") from None
+
+
+@contextmanager
+def growing(
+    path: Path, first: bytes, parsed: Callable[[bytes], tuple[Known, int]]
+) -> Iterator[tuple[Known | None, int]]:
+    """A block in which lines are added to a file, which is made with a first line if it is not there.
+
+    parsed gives what a file's content says, and where its last whole line ends; it raises where the file cannot be gone
+    on with, which leaves it as it was. Yields what is known already, None of a new file, and the descriptor. Raises
+    `ResultsError` if another process has it.
+    """
+    file = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o666)
+    try:
+        lock(file, path)
+        content = path.read_bytes()
+        if first.startswith(content):  # new, or its maker was killed within the first line
+            os.ftruncate(file, 0)
+            append(file, first)
+            yield None, file
+            return
+        known, end = parsed(content)
+        os.ftruncate(file, end)
+        yield known, file
+    finally:
+        os.close(file)
 
 
 def append(file: int, line: bytes) -> None:

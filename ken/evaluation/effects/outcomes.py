@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import base64
 import math
-import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -20,7 +19,7 @@ from pydantic import Field, ValidationError
 
 from ken import __version__
 from ken.errors import ResultsError
-from ken.storage.result_lines import Count, Number, Outcomes, Part, append, encoded, lock, whole_lines
+from ken.storage.result_lines import Count, Number, Outcomes, Part, append, encoded, growing, whole_lines
 
 FORMAT, VERSION = "ken effects", 1
 
@@ -151,21 +150,9 @@ def keeping(path: str | Path | None, about: About) -> Iterator[Kept]:
     if path is None:
         yield Kept({})
         return
-    path = Path(path)
-    file = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o666)
-    try:
-        lock(file, path)
-        content, first = path.read_bytes(), about.line()
-        if first.startswith(content):  # new, or its maker was killed within the first line
-            os.ftruncate(file, 0)
-            append(file, first)
-            yield Kept({}, file)
-            return
-        outcomes, end = _parsed(content, path, about)
-        os.ftruncate(file, end)
-        yield Kept({outcome.of_what: outcome for outcome in outcomes}, file)
-    finally:
-        os.close(file)
+    place = Path(path)
+    with growing(place, about.line(), lambda content: _parsed(content, place, about)) as (outcomes, file):
+        yield Kept({outcome.of_what: outcome for outcome in outcomes or ()}, file)
 
 
 def _parsed(content: bytes, path: Path, about: About) -> tuple[list[Outcome], int]:
