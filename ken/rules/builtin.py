@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ken.density import KERNEL_CODES, NORMAL_REFERENCE, widths
-from ken.rules.registered import Registered
+from ken.rules.registered import Registered, Score
 from ken.rules.registry import enter
 from ken.rules.row_block import Mask, RowBlock
 
@@ -55,20 +55,32 @@ def _random(block: RowBlock, k: int) -> Mask:
     return mask
 
 
-def _magnitude(block: RowBlock, k: int) -> Mask:
-    """The k entries of largest absolute fine-tuned value; of equal ones those that come first."""
-    return _largest(np.abs(block.fine_tuned), k)
+def _draw_scores(block: RowBlock) -> NDArray[np.uint64]:
+    """For `random`: the smallest draw has the highest score."""
+    return ~np.array(list(_draws(block)), dtype=np.uint64).reshape(block.fine_tuned.shape)
 
 
-def _update(block: RowBlock, k: int) -> Mask:
-    """The k entries that fine-tuning changed most; of equal ones those that come first (the "trim" of TIES)."""
-    return _largest(np.abs(block.fine_tuned - block.pretrained), k)
+def _magnitude_scores(block: RowBlock) -> NDArray[np.float64]:
+    """For `magnitude`: the absolute fine-tuned value."""
+    return np.abs(block.fine_tuned)
 
 
-def _largest(values: NDArray[np.float64], k: int) -> Mask:
-    mask = np.zeros(values.shape, dtype=bool)
-    np.put_along_axis(mask, np.argsort(-values, axis=1, kind="stable")[:, :k], True, axis=1)
-    return mask
+def _update_scores(block: RowBlock) -> NDArray[np.float64]:
+    """For `update`: how much fine-tuning changed an entry (the "trim" of TIES)."""
+    return np.abs(block.fine_tuned - block.pretrained)
+
+
+def by_highest(score: Score, **traits: bool) -> Registered:
+    """The rule that retains the k entries of highest score in every row; of equal ones those that come first."""
+
+    def decide(block: RowBlock, k: int) -> Mask:
+        scores = score(block)
+        mask = np.zeros(scores.shape, dtype=bool)
+        ascending = -scores if scores.dtype.kind == "f" else ~scores
+        np.put_along_axis(mask, np.argsort(ascending, axis=1, kind="stable")[:, :k], True, axis=1)
+        return mask
+
+    return Registered(decide, score=score, **traits)
 
 
 _EPSILON = 0.15
@@ -119,9 +131,9 @@ for _name, _rule in {
     "ken": Registered(_ken),
     "grid": Registered(_grid),
     "density": Registered(_density),
-    "random": Registered(_random, seeded=True, fixed=True),
-    "magnitude": Registered(_magnitude, fixed=True),
-    "update": Registered(_update, fixed=True),
+    "random": Registered(_random, seeded=True, fixed=True, score=_draw_scores),
+    "magnitude": by_highest(_magnitude_scores, fixed=True),
+    "update": by_highest(_update_scores, fixed=True),
     "della": Registered(_della, seeded=True, fixed=True),
     "changed": Registered(_changed, fixed=True, counts=True),
 }.items():

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any, TypeAlias
 
-from ken.rules.row_block import Rule
+from numpy.typing import NDArray
+
+from ken.rules.row_block import RowBlock, Rule
+
+#: A function of rows to a number for every entry, (rows, n) float64 or uint64, which looks at nothing but that entry.
+Score: TypeAlias = Callable[[RowBlock], NDArray[Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +24,8 @@ class Registered:
         fixed: Whether they do not depend on `Settings.on`, as the rule does not look at `RowBlock.values`.
         counts: Whether the rule itself says how many entries of each row are retained: k is None wherever it is asked
             for, and the rule is given the length of a row in its place.
+        score: For a rule that retains the entries of highest score, and of equal ones those that come first: the
+            score. It can be compared across rows and tensors.
 
     Example:
         >>> from ken.rules import get
@@ -28,3 +37,4 @@ class Registered:
     seeded: bool = False
     fixed: bool = False
     counts: bool = False
+    score: Score | None = None

@@ -15,7 +15,7 @@ from ken.errors import FormatError
 from ken.models.tensors.tensor_bytes import digest
 
 #: Major and minor version of the format. Readers of the same major version can read the file.
-VERSION = (1, 3)
+VERSION = (1, 4)
 #: A longer file is kept in parts.
 LONGEST_PART = 2**26
 #: Keys of the container's metadata.
@@ -106,6 +106,8 @@ class RecipeRecord(_Part):
     on: Text
     bandwidth: Text | float
     kernel: Text = "gaussian"
+    scope: Literal["row", "tensor", "model"] = "row"
+    rescale: Literal["none", "share"] = "none"
     seed: Annotated[int, Field(ge=-(2**63), lt=2**64)]
     include: tuple[Text, ...]
     exclude: tuple[Text, ...]

@@ -52,6 +52,8 @@ class Recipe:
         on: Which values the rule looked at: "weights" or "update".
         bandwidth: How its density was smoothed: a name, or a number.
         kernel: The kernel of its density.
+        scope: Over what k is counted: "row", "tensor" or "model".
+        rescale: "none", or "share": the updates of retained entries were divided by the share that was retained.
     """
 
     rule: str
@@ -65,6 +67,8 @@ class Recipe:
     on: str = "weights"
     bandwidth: str | float = "normal reference"
     kernel: str = "gaussian"
+    scope: str = "row"
+    rescale: str = "none"
 
     @property
     def k_text(self) -> str:
