@@ -16,7 +16,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from ken.errors import TrainingError, in_brief, warn
-from ken.evaluation.effects.asking import evaluating
+from ken.evaluation.effects.asking import check_live, evaluating
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -210,16 +210,9 @@ class _Heard(logging.Handler):
 
 def check_language_model(model: Any) -> None:
     """Raise `TrainingError` unless the library can ask this model."""
-    import torch
-
-    if not isinstance(model, torch.nn.Module):
-        raise TrainingError(
-            f"a task is put to a live model, got {type(model).__name__}; give the pretrained model as a module"
-        )
+    check_live(model)
     can_generate = getattr(model, "can_generate", None)
     if can_generate is None or not can_generate():
         raise TrainingError(
             f"lm-evaluation-harness asks language models of transformers, and {type(model).__name__} is none"
         )
-
-
