@@ -110,7 +110,7 @@ def attribute(
     top: options.Top = 10,
     force: options.Force = False,
 ) -> None:
-    """Share the change of the loss from PRETRAINED to FINE_TUNED out among all entries: a map, checked by ken ablate."""
+    """Share the change of the loss from PRETRAINED to FINE_TUNED out among all entries: a map for ken ablate."""
     from ken.cli.effects_summary import of_attribution
     from ken.evaluation.effects.attribute import attribute
     from ken.storage.file_kinds import ATTRIBUTION

@@ -1,4 +1,4 @@
-"""Models and tokenizers that the command line names, opened live; nothing is downloaded but what a place on the hub has."""
+"""Models and tokenizers that the command line names, opened live."""
 
 from __future__ import annotations
 

@@ -74,7 +74,7 @@ BatchSize: TypeAlias = Annotated[int, typer.Option(min=1, help="Texts, or reques
 MaxLength: TypeAlias = Annotated[
     int | None,
     typer.Option(
-        min=1, help="Longer texts are cut off after so many tokens: 128; of the harness, what the model takes."
+        min=1, help="Longer texts are cut off after so many tokens: 128, in the harness what the model takes."
     ),
 ]
 HarnessTask: TypeAlias = Annotated[

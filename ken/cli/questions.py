@@ -134,7 +134,7 @@ def _classification(question: Question, fine_tuned: str, pretrained: str) -> Ask
         name=f"accuracy on {len(texts)} texts {_digest(tokenizer, texts, taken['max_length'], labels=labels)}",
         metric=f"Share of {len(texts):,} texts labelled correctly",
         loss="cross entropy",
-        task=lambda: Task.classification(model, tokenizer, texts, labels, **taken),
+        task=lambda: Task.classification(model, tokenizer, texts, labels=labels, **taken),
     )
 
 
@@ -155,9 +155,7 @@ def _texts_alone(question: Question, fine_tuned: str, pretrained: str) -> Asking
         task = Task.fidelity(pair.fine_tuned, tokenizer, texts, **taken)  # type: ignore[arg-type]
         metric = f"Share of {len(texts):,} texts labelled as the unpruned model labels them"
         if kind == "causal language model":
-            metric = (
-                f"Share of tokens whose likeliest successor is that of the unpruned model, mean of {len(texts):,} texts"
-            )
+            metric = f"Share of tokens whose likeliest next one is the unpruned model's, mean of {len(texts):,} texts"
         loss = "Kullback-Leibler divergence from the unpruned model's probabilities"
     what = {"causal": "next tokens of", "fidelity": "fidelity on"}[question.task]
     return Asking(

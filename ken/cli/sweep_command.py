@@ -46,7 +46,7 @@ def sweep(
     ] = None,
     force: options.Force = False,
 ) -> None:
-    """Prune FINE_TUNED against PRETRAINED with several k and rules, and evaluate: texts labelled correctly, or --task."""
+    """Prune FINE_TUNED against PRETRAINED with several k and rules, and evaluate it: on labelled texts, or --task."""
     from ken import rules as registry
     from ken.cli.sweep_summary import summary
     from ken.evaluation.smallest_k import smallest_k

@@ -38,6 +38,7 @@ def require() -> None:
         TrainingError: It is not.
     """
     try:
+        import accelerate  # noqa: F401
         import lm_eval  # noqa: F401
     except ImportError:
         raise TrainingError(_INSTALL) from None
