@@ -268,7 +268,7 @@ class Harness:
         return np.concatenate(scores)
 
     def _outcomes(self, scores: NDArray[np.float64] | None) -> NDArray[np.bool_] | None:
-        """By the metric's name: of another, all items may have 0 or 1 with one model by chance, and not with the next."""
+        """By the metric's name: items of another may all have 0 or 1 by chance, and with the next model not."""
         if scores is None or self._metric not in _RIGHT_OR_WRONG or not np.isin(scores, (0, 1)).all():
             return None
         return scores == 1
