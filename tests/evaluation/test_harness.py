@@ -213,7 +213,9 @@ def test_worked_examples_are_drawn_alike_each_time(pair, folder, tokenizer):
 )
 def test_what_cannot_be_asked_is_said_at_once(folder, tokenizer, tasks, options, message):
     text = (folder / "colours.yaml").read_text()
-    (folder / "broken.yaml").write_text(text.replace("task: colours", "task: broken").replace("items.jsonl", "no.jsonl"))
+    (folder / "broken.yaml").write_text(
+        text.replace("task: colours", "task: broken").replace("items.jsonl", "no.jsonl")
+    )
     with pytest.raises(TrainingError, match=message):
         ken.Harness(tokenizer, tasks, **{"include_path": folder, **options})
 
@@ -221,7 +223,10 @@ def test_what_cannot_be_asked_is_said_at_once(folder, tokenizer, tasks, options,
 def test_texts_that_follow_on_nothing_need_a_token_to_begin_with(folder):
     tokenizer = beginning_tokenizer()
     tokenizer.bos_token = tokenizer.eos_token = None
-    with pytest.raises(TrainingError, match="the task prose has texts that follow on nothing"), pytest.warns(KenWarning):
+    with (
+        pytest.raises(TrainingError, match="the task prose has texts that follow on nothing"),
+        pytest.warns(KenWarning),
+    ):
         ken.Harness(tokenizer, "prose", include_path=folder)
 
 
