@@ -58,6 +58,11 @@ def colours(folder, tokenizer):
     return ken.Harness(tokenizer, "colours", include_path=folder, batch_size=5)
 
 
+def drawn_by_numpy():
+    """The state of the generator that libraries share."""
+    return np.random.get_state()[1].tolist()  # noqa: NPY002
+
+
 def likelihood(model, tokenizer, context, continuation):
     """ln p of a continuation, by plain torch."""
     ids = [tokenizer(text)["input_ids"] for text in (context, continuation)]
@@ -95,7 +100,7 @@ def test_model_tokenizer_and_seeds_are_as_they_were(pair, folder, capfd):
     configs = [copy.deepcopy(config.to_dict()) for config in (model.config, model.generation_config)]
     modes = [module.training for module in model.modules()]
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    seeds = random.getstate(), np.random.get_state()[1].tolist(), torch.random.get_rng_state()
+    seeds = random.getstate(), drawn_by_numpy(), torch.random.get_rng_state()
     capfd.readouterr()
 
     first, second = harness.evaluate(model), harness.evaluate(model)
@@ -110,7 +115,7 @@ def test_model_tokenizer_and_seeds_are_as_they_were(pair, folder, capfd):
     assert "tie_weights" not in vars(model)
     assert tokenizer.pad_token is None
     assert random.getstate() == seeds[0]
-    assert np.random.get_state()[1].tolist() == seeds[1]
+    assert drawn_by_numpy() == seeds[1]
     assert torch.equal(torch.random.get_rng_state(), seeds[2])
 
 
