@@ -92,7 +92,7 @@ class Harness:
 
     Raises:
         TrainingError: lm-eval is not installed; a task or metric is unknown; data cannot be opened; a task would run
-            code that the model writes; or the tokenizer has no token to begin a text with, and a task needs one.
+            code that the model writes; or the tokenizer has no token that begins or ends texts.
 
     Warns:
         KenWarning: Less of the metric is better, which `ken.smallest_k` does not take for granted; or the harness
@@ -132,6 +132,11 @@ class Harness:
         for folder in folders:
             if not folder.is_dir():
                 raise TrainingError(f"include_path must be a folder, got {str(folder)!r}")
+        if tokenizer.bos_token_id is None and tokenizer.eos_token_id is None:
+            raise TrainingError(
+                "lm-evaluation-harness needs a token that begins or ends texts, and the tokenizer names none: set "
+                "tokenizer.bos_token"
+            )
         library.require()
         self._tokenizer, self._batch_size, self._max_length = tokenizer, batch_size, max_length
         self._limit, self._seed = limit, seed
@@ -146,7 +151,6 @@ class Harness:
             warn(f"less of {wanted} is better: ken.smallest_k, which looks for what costs little of it, goes astray")
         asked = library.requests(self._tasks, limit, seed=seed)
         self.items = sum(len({request.doc_id for request in requests}) for requests in asked.values())
-        self._check_beginning(asked)
         self.name = self._named(asked)
 
     def evaluate(self, model: torch.nn.Module, *, progress: bool = False) -> HarnessAnswers:
@@ -216,17 +220,6 @@ class Harness:
             filters = [one.name for one in getattr(task, "_filters", ())]
             if self._filter and self._filter not in filters:
                 raise TrainingError(f"the task {name} has no filter {self._filter!r}; it has {', '.join(filters)}")
-
-    def _check_beginning(self, asked: Mapping[str, list[Any]]) -> None:
-        """A text that follows on nothing follows on the token that begins or ends texts: there must be one."""
-        if self._tokenizer.bos_token_id is not None or self._tokenizer.eos_token_id is not None:
-            return
-        for name, requests in asked.items():
-            if any(request.request_type == "loglikelihood_rolling" or not request.args[0] for request in requests):
-                raise TrainingError(
-                    f"the task {name} has texts that follow on nothing, and the tokenizer has no token to begin them "
-                    "with: set tokenizer.bos_token"
-                )
 
     def _named(self, asked: Mapping[str, list[Any]]) -> str:
         texts = sorted({text for one in asked.values() for request in one for text in request.args if _is_text(text)})

@@ -225,14 +225,11 @@ def test_what_cannot_be_asked_is_said_at_once(folder, tokenizer, tasks, options,
         ken.Harness(tokenizer, tasks, **{"include_path": folder, **options})
 
 
-def test_texts_that_follow_on_nothing_need_a_token_to_begin_with(folder):
+def test_the_tokenizer_needs_a_token_to_begin_texts_with(folder):
     tokenizer = beginning_tokenizer()
     tokenizer.bos_token = tokenizer.eos_token = None
-    with (
-        pytest.raises(TrainingError, match="the task prose has texts that follow on nothing"),
-        pytest.warns(KenWarning),
-    ):
-        ken.Harness(tokenizer, "prose", include_path=folder)
+    with pytest.raises(TrainingError, match=r"the tokenizer names none: set tokenizer.bos_token"):
+        ken.Harness(tokenizer, "colours", include_path=folder)
 
 
 def test_what_is_no_live_language_model_is_refused(pair, colours):
