@@ -30,8 +30,8 @@ def of_ablation(table: pd.DataFrame, asking: Asking, *, top: int, of_net: bool) 
     groups = _widest(table, ways[0], number, top=top)
     columns = [[f"change of the {number}", *groups]]
     for way in ways:
-        of_way = table[table["way"] == way].set_index("group")
-        columns.append([_HEADS[way], *(_cell(of_way.loc[group], number) for group in groups)])
+        lines_by_group = {line["group"]: line for _, line in table[table["way"] == way].iterrows()}
+        columns.append([_HEADS[way], *(_cell(lines_by_group[group], number) for group in groups)])
     if (table["way"] == "control").any():
         drawn = table[table["way"] == "control"].groupby("group")[f"{number}_difference"].mean()
         columns.append(["as many at random", *(f"{drawn[group]:+.3g}" for group in groups)])
