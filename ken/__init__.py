@@ -88,6 +88,7 @@ _PUBLIC = {
     "export": "injection.export",
     "export_adapter": "injection.shira",
     "flips": "evaluation.effects.items",
+    "Harness": "evaluation.harness",
     "inject": "injection.inject",
     "KenError": "errors",
     "KenWarning": "errors",

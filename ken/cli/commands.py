@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from ken import __version__
-from ken.cli import diff_command, options, report_command, sweep_command
+from ken.cli import diff_command, effects_commands, options, report_command, sweep_command
 from ken.cli.arguments import bandwidth_of, budget, budget_text
 from ken.cli.terminal import ctrl_c, in_a_line, show_anything
 from ken.cli.views_package import require_kenviz
@@ -171,6 +171,8 @@ def _cuts(rows: list[str] | None) -> dict[str, str]:
 
 app.command(name="diff")(diff_command.diff)
 app.command(name="sweep")(sweep_command.sweep)
+app.command(name="ablate")(effects_commands.ablate)
+app.command(name="attribute")(effects_commands.attribute)
 app.command(name="report")(report_command.report)
 
 

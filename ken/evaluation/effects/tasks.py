@@ -6,7 +6,6 @@ import math
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -81,6 +80,8 @@ class Task:
         order: The number of each item, batch by batch, in the order that was given; None: as the batches have them.
         names: What items are called, in the order that was given; empty: by their number.
         padding: The token that texts are padded with, which the model's configuration must name; None: it need not.
+        check: Called with the model before it is asked; it raises an error if that would mean nothing. None: nothing is
+            checked.
 
     Example:
         >>> import torch
@@ -94,6 +95,7 @@ class Task:
     order: NDArray[np.int64] | None = None
     names: Sequence[str] = ()
     padding: int | None = None
+    check: Callable[[Any], None] | None = None
 
     @classmethod
     def classification(
@@ -193,7 +195,8 @@ class Task:
 
         Args:
             reference: The unpruned model, a sequence classifier or a causal language model. It is asked anew each time,
-                and must stay as it is.
+                and must stay as it is: it cannot be the live model that is pruned in place, but may be a model of the
+                pair, of which `ken.sweep` and `ken.ablate` make copies.
             tokenizer: Its own.
             texts: Any; of two tokens at least for a language model.
             max_length: How many tokens of a text are taken.
@@ -205,7 +208,8 @@ class Task:
             of a text.
 
         Raises:
-            TrainingError: A text is empty, or has a token that the model does not know.
+            TrainingError: A text is empty, or has a token that the model does not know. `evaluate` raises it if the
+                reference has changed.
 
         Example:
             ```python
@@ -218,8 +222,15 @@ class Task:
         order, batches = asking.by_length(taking, texts, batch_size)
 
         encoded = [encoded for _, encoded in batches]
-        ask = partial(asking.of_another, reference, taking.padding)
-        return cls(encoded, ask, order=order, names=tuple(texts), padding=taking.padding)
+        unpruned = asking.Reference(reference, taking.padding)
+        return cls(
+            encoded,
+            unpruned.ask,
+            order=order,
+            names=tuple(texts),
+            padding=taking.padding,
+            check=unpruned.check,
+        )
 
     def evaluate(self, model: torch.nn.Module, *, progress: bool = False) -> Answers:
         """What a model makes of the task: an evaluation for `ken.ablate`, `ken.sweep` and `ken.smallest_k`.
@@ -232,7 +243,7 @@ class Task:
             Losses and outcomes, in the order in which the items were given.
 
         Raises:
-            TrainingError: A loss is NaN or infinite.
+            TrainingError: A loss is NaN or infinite, or the model is a state dict.
 
         Example:
             >>> import torch
@@ -244,6 +255,9 @@ class Task:
         import torch
         from tqdm.auto import tqdm
 
+        asking.check_live(model)
+        if self.check is not None:
+            self.check(model)
         losses: list[NDArray[np.float64]] = []
         scores: list[NDArray[Any]] = []
         bar = tqdm(self.batches, desc="evaluating", unit="batch", disable=not progress, leave=False)
