@@ -85,7 +85,7 @@ def prune(
         str, typer.Option(help="How entries are chosen: ken, grid, density, random, magnitude, update, della, changed.")
     ] = "ken",
     seed: Annotated[int, typer.Option(help="Seed of random rules.")] = 0,
-    on: Annotated[str, typer.Option(help="What a density is estimated of: weights or update.")] = "weights",
+    on: Annotated[str, typer.Option(help="What a density is estimated of: weights, update or pretrained.")] = "weights",
     bandwidth: options.Bandwidth = "normal reference",
     kernel: options.Kernel = "gaussian",
     include: options.Include = None,

@@ -54,9 +54,9 @@ def explain_row(
     Args:
         fine_tuned_row: The fine-tuned values, (n,), of any floating dtype, finite.
         k: Entries to retain, at least 1; None for the rule `changed`, which has none.
-        pretrained_row: The pretrained values, (n,). What looks at the update needs them.
+        pretrained_row: The pretrained values, (n,). What looks at them or at the update needs them.
         rule: One of `ken.rules.names()`.
-        on: The values that the rule looks at, "weights" or "update".
+        on: The values that the rule looks at, "weights" (fine-tuned), "update" or "pretrained".
         bandwidth: One of `ken.density.BANDWIDTHS`, or a number above 0 in units of the values.
         kernel: One of `ken.density.KERNELS`.
         tensor: Name of the tensor. Tensor, row and seed matter to random rules alone.

@@ -82,7 +82,7 @@ def prune(
             what fine-tuning changed, however much that is.
         rule: One of `ken.rules.names()`.
         seed: Seed of random rules.
-        on: The values that rules look at which estimate a density: "weights" or "update".
+        on: The values that rules look at which estimate a density: "weights" (fine-tuned), "update" or "pretrained".
         bandwidth: One of `ken.density.BANDWIDTHS`, or a number above 0 in units of the values. Where a bandwidth rule
             finds none for a row, the normal reference stands in; the notes of the subnetwork say for how many.
         kernel: One of `ken.density.KERNELS`.

@@ -17,7 +17,9 @@ from ken.rules.registry import mask_block as mask_block
 from ken.rules.registry import names as names
 from ken.rules.registry import register as register
 from ken.rules.registry import retain as retain
+from ken.rules.row_block import VALUES as VALUES
 from ken.rules.row_block import Mask as Mask
 from ken.rules.row_block import RowBlock as RowBlock
 from ken.rules.row_block import Rule as Rule
 from ken.rules.row_block import Settings as Settings
+from ken.rules.row_block import values_on as values_on

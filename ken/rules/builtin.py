@@ -133,8 +133,8 @@ for _name, _rule in {
     "density": Registered(_density),
     "random": Registered(_random, seeded=True, fixed=True, score=_draw_scores),
     "magnitude": by_highest(_magnitude_scores, fixed=True),
-    "update": by_highest(_update_scores, fixed=True),
-    "della": Registered(_della, seeded=True, fixed=True),
-    "changed": Registered(_changed, fixed=True, counts=True),
+    "update": by_highest(_update_scores, fixed=True, paired=True),
+    "della": Registered(_della, seeded=True, fixed=True, paired=True),
+    "changed": Registered(_changed, fixed=True, counts=True, paired=True),
 }.items():
     enter(_name, _rule)

@@ -24,6 +24,7 @@ class Registered:
         fixed: Whether they do not depend on `Settings.on`, as the rule does not look at `RowBlock.values`.
         counts: Whether the rule itself says how many entries of each row are retained: k is None wherever it is asked
             for, and the rule is given the length of a row in its place.
+        paired: Whether the rule cannot do without the pretrained values, whatever `Settings.on` is.
         score: For a rule that retains the entries of highest score, and of equal ones those that come first: the
             score. It can be compared across rows and tensors.
 
@@ -37,4 +38,5 @@ class Registered:
     seeded: bool = False
     fixed: bool = False
     counts: bool = False
+    paired: bool = False
     score: Score | None = None

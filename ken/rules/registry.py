@@ -20,15 +20,12 @@ from ken.errors import BudgetError, RuleError, ValuesError, warn
 from ken.models.scalars import checked_seed, plain
 from ken.rules.bandwidth_notes import bandwidth_note
 from ken.rules.registered import Registered
-from ken.rules.row_block import Mask, RowBlock, Rule, Settings, check_finite
-
-_OF_UPDATES = {"update", "della", "changed"}
-
+from ken.rules.row_block import VALUES, Mask, RowBlock, Rule, Settings, check_finite
 
 _RULES: dict[str, Registered] = {}
 
 
-def register(name: str, *, seeded: bool = False, fixed: bool = False) -> Callable[[Rule], Rule]:
+def register(name: str, *, seeded: bool = False, fixed: bool = False, paired: bool = False) -> Callable[[Rule], Rule]:
     """Decorator: make a rule known by name, if it passes a trial.
 
     In the trial the rule decides about a few rows, twice, and once more cut into two blocks: it must retain exactly k
@@ -38,6 +35,7 @@ def register(name: str, *, seeded: bool = False, fixed: bool = False) -> Callabl
         name: The name, as `ken.prune` and the others then take it.
         seeded: The rule draws at random, by the block's seed: a sweep asks it once for each seed.
         fixed: The rule looks at the same values whatever `on` is: a sweep over `on` asks it once.
+        paired: The rule cannot do without the pretrained values: `retain` and `ken.explain_row` ask for them.
 
     Returns:
         What takes the rule, a function (block, k) -> mask, and gives it back.
@@ -57,7 +55,7 @@ def register(name: str, *, seeded: bool = False, fixed: bool = False) -> Callabl
     """
 
     def add(rule: Rule) -> Rule:
-        enter(name, Registered(rule, seeded=seeded, fixed=fixed))
+        enter(name, Registered(rule, seeded=seeded, fixed=fixed, paired=paired))
         try:
             _try_out(name)
         except BaseException:
@@ -98,8 +96,9 @@ def _try_out(name: str) -> None:
             )
     if not _RULES[name].seeded and (masks(every, seed=1) != whole).any():
         raise RuleError(f"rule {name!r} draws at random, by the seed: it must be registered with seeded=True")
-    if _RULES[name].fixed and (masks(every, on="update") != whole).any():
-        raise RuleError(f"rule {name!r} retains other entries on updates: it must be registered without fixed=True")
+    for on in VALUES if _RULES[name].fixed else ():
+        if (masks(every, on=on) != whole).any():
+            raise RuleError(f"rule {name!r} retains other entries on {on}: it must be registered without fixed=True")
 
 
 def names() -> list[str]:
@@ -246,7 +245,7 @@ def retain(
         fine_tuned: One row (n,) or many (rows, n), of any floating dtype that numpy knows, finite.
         k: Entries to retain in each row, at least 1; None for the rule `changed`, which has none.
         rule: One of `names()`.
-        pretrained: The pretrained values in the same shape. What looks at the update needs them.
+        pretrained: The pretrained values in the same shape. What looks at them or at the update needs them.
         tensor: As in `RowBlock`.
         first_row: As in `RowBlock`.
         seed: As in `RowBlock`.
@@ -307,7 +306,7 @@ def checked_block(
     check_finite(rows)
     seed = checked_seed(seed)
     check_settings(rule, settings)
-    if pretrained is None and (rule in _OF_UPDATES or settings.on == "update"):
+    if pretrained is None and (get(rule).paired or settings.on != "weights"):
         raise RuleError(f"rule {rule!r} on {settings.on} needs the pretrained values, too")
     other = rows if pretrained is None else np.atleast_2d(np.asarray(pretrained, dtype=np.float64))
     if other.shape != rows.shape:

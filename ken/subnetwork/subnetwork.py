@@ -49,7 +49,7 @@ class Recipe:
         layers_only: Whether all outside the layers is carried.
         rows: Name patterns of tensors that were cut into rows in another way than by their shape, and how.
         versions: Those of what computed it, by package.
-        on: Which values the rule looked at: "weights" or "update".
+        on: Which values the rule looked at: "weights" (fine-tuned), "update" or "pretrained".
         bandwidth: How its density was smoothed: a name, or a number.
         kernel: The kernel of its density.
         scope: Over what k is counted: "row", "tensor" or "model".

@@ -32,6 +32,12 @@ RULES = {
     "bit, as many of each row as there are. What is reset was equal before: injection gives the fine-tuned "
     "model itself.",
 }
+# What is said of a rule that looks at other values than the fine-tuned ones.
+_ON = {
+    "update": " The values it looks at are not the fine-tuned ones but what fine-tuning changed.",
+    "pretrained": " The values it looks at are not the fine-tuned ones but the pretrained ones: every model that was "
+    "fine-tuned from the same pretrained one gets the same mask.",
+}
 # Rules that never look at the update, unless on="update".
 _BLIND = ("ken", "grid", "density", "random", "magnitude")
 # The share of the update's energy is called about the share of entries if no further away than this.
@@ -44,8 +50,7 @@ def the_rule(net: ken.Subnetwork) -> str:
     """How the retained entries were chosen, in words."""
     recipe = net.recipe
     words = RULES.get(recipe.rule, f"The rule “{visible(recipe.rule)}”, registered by the user, chose the entries.")
-    on = " The values it looks at are not the fine-tuned ones but what fine-tuning changed."
-    return words + (on if recipe.on == "update" else "")
+    return words + _ON.get(recipe.on, "")
 
 
 def what_was_pruned(summary: Summary) -> Markup:

@@ -134,7 +134,8 @@ def decide(
     same = (rule, on, kernel, factor) == (recipe.rule, recipe.on, recipe.kernel, 1)
     counts = ken.rules.counts(rule)
     own = common == 0 or (same and (counts or k == int(stored[:common].sum())))
-    values = (fine_tuned - pretrained)[:common] if on == "update" else fine_tuned[: common or None]
+    paired = fine_tuned[:common], pretrained[:common]
+    values = ken.rules.values_on(on, *paired) if common else fine_tuned
     usual = Settings(on, recipe.bandwidth, kernel)
     settings, problem = attempt(lambda: _settings(values, usual, factor))
 

@@ -18,6 +18,10 @@ GLOSSARY: tuple[tuple[str, str], ...] = (
     ("inject", "To write a subnetwork into the pretrained model."),
     ("rule", "A way of choosing which entries of a row are retained."),
     ("density, bandwidth", "The kernel density estimate of a row’s values, and how far each value is smoothed."),
+    (
+        "weights, update, pretrained",
+        "The values that a rule’s density is of: fine-tuned, update, or pretrained.",
+    ),
     ("grid point, claim", "The rule “ken” lays k even points over a row; each takes the nearest entry that is left."),
     ("energy of the update", "The sum of the squares of the update: large changes count more than many small ones."),
     ("RMS of the update", "The root of the mean of the squares of the update, in units of the weights."),

@@ -34,7 +34,7 @@ def rule_in_words(rule: str, on: str, bandwidth: object, kernel: str) -> str:
     >>> rule_in_words("ken", "update", bandwidth=0.01, kernel="linear")
     'ken on the update, bandwidth 0.01, kernel linear'
     """
-    words = rule + (" on the update" if on == "update" else "")
+    words = rule + {"update": " on the update", "pretrained": " on the pretrained weights"}.get(on, "")
     words += f", bandwidth {bandwidth}" if bandwidth != "normal reference" else ""
     return visible(words + (f", kernel {kernel}" if kernel != "gaussian" else ""))
 
