@@ -154,6 +154,10 @@ class _Pruning:
         self._reasons = {name: _reason_to_carry(pairing, name, selection) for name in names}
         pairing = _without_misfits(pairing, self._reasons, selection)
         self._pairing = replace(pairing, cuts={name: cut for name in names if (cut := selection.cut_of(name))})
+        if check := rules.get(recipe.rule).check:
+            for name, reason in self._reasons.items():
+                if not reason:
+                    check(name, tuple(pairing.fine_tuned.tensors[name].shape))
         self._selection, self._recipe, self._raw = selection, recipe, raw
         self._seen = Seen(notes=remarks(self._pairing, selection, self._reasons))
 

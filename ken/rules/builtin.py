@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ken.density import KERNEL_CODES, NORMAL_REFERENCE, widths
-from ken.rules.registered import Registered, Score
+from ken.rules.registered import Registered, by_highest
 from ken.rules.registry import enter
 from ken.rules.row_block import Mask, RowBlock
 
@@ -68,19 +68,6 @@ def _magnitude_scores(block: RowBlock) -> NDArray[np.float64]:
 def _update_scores(block: RowBlock) -> NDArray[np.float64]:
     """For `update`: how much fine-tuning changed an entry (the "trim" of TIES)."""
     return np.abs(block.fine_tuned - block.pretrained)
-
-
-def by_highest(score: Score, **traits: bool) -> Registered:
-    """The rule that retains the k entries of highest score in every row; of equal ones those that come first."""
-
-    def decide(block: RowBlock, k: int) -> Mask:
-        scores = score(block)
-        mask = np.zeros(scores.shape, dtype=bool)
-        ascending = -scores if scores.dtype.kind == "f" else ~scores
-        np.put_along_axis(mask, np.argsort(ascending, axis=1, kind="stable")[:, :k], True, axis=1)
-        return mask
-
-    return Registered(decide, score=score, **traits)
 
 
 _EPSILON = 0.15

@@ -73,6 +73,25 @@ def enter(name: str, rule: Registered) -> None:
     _RULES[name] = rule
 
 
+def forget(name: str) -> None:
+    """Take a rule out of the registry, whose name is free then.
+
+    Args:
+        name: The name.
+
+    Raises:
+        RuleError: There is none of that name.
+
+    Example:
+        >>> enter("mine", get("update"))
+        >>> forget("mine")
+        >>> "mine" in names()
+        False
+    """
+    get(name)
+    del _RULES[name]
+
+
 def _try_out(name: str) -> None:
     draws = np.random.Philox(key=1).random_raw(2 * 7 * 16).astype(np.float64).reshape(2, 7, 16) / 2**64 - 0.5
     fine_tuned, pretrained = draws
