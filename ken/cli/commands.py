@@ -81,11 +81,9 @@ def prune(
     k: Annotated[
         str | None, typer.Option("-k", help=f"{options.K_HELP}. Every rule needs it but changed, which has none.")
     ] = None,
-    rule: Annotated[
-        str, typer.Option(help="How entries are chosen: ken, grid, density, random, magnitude, update, della, changed.")
-    ] = "ken",
+    rule: options.Rule = "ken",
     seed: Annotated[int, typer.Option(help="Seed of random rules.")] = 0,
-    on: Annotated[str, typer.Option(help="What a density is estimated of: weights, update or pretrained.")] = "weights",
+    on: options.On = "weights",
     bandwidth: options.Bandwidth = "normal reference",
     kernel: options.Kernel = "gaussian",
     include: options.Include = None,

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from ken import rules
 from ken.density import density
+from ken.rules.registered import highest_first
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -158,6 +159,15 @@ class RowExplanation:
         ranks[np.argsort(-self.entry_density, kind="stable")[:count]] = np.arange(1, count + 1)
         return ranks
 
+    @cached_property
+    def score_ranks(self) -> NDArray[np.intp]:
+        """Rank of each entry by the score of its rule, from 1, the highest; of equal ones the first. Else 0."""
+        score, ranks = rules.get(self.rule).score, np.zeros(self.n, np.intp)
+        if score is not None:
+            order = highest_first(score(self.block))[0]
+            ranks[order] = np.arange(1, len(order) + 1)
+        return ranks
+
     def claims(self) -> pd.DataFrame:
         """The claims as a table.
 
@@ -297,13 +307,12 @@ def reason(row: RowExplanation, i: int) -> str:
         return f"all values of the row are equal; the first {row.k} are retained, and it is {kept} them"
     if row.rule == "density":
         return f"it is {kept} the {row.k} entries of highest density: rank {row.ranks[i]} of {row.n}"
-    if row.rule in ("magnitude", "update"):
-        size = row.fine_tuned if row.rule == "magnitude" or row.pretrained is None else row.fine_tuned - row.pretrained
-        order = np.argsort(-np.abs(size), kind="stable")
-        quantity = "absolute value" if row.rule == "magnitude" else "absolute update"
-        return f"it is {kept} the {row.k} entries of largest {quantity}: rank {int(np.flatnonzero(order == i)[0]) + 1}"
-    if row.rule in ("random", "della"):
+    known = rules.get(row.rule) if row.rule in rules.names() else None
+    if known is not None and known.seeded:
         return f"it was {'' if row.mask[i] else 'not '}drawn at random, with seed {row.seed}"
+    if known is not None and known.words:
+        rank = f": rank {row.score_ranks[i]}" if known.score else ""
+        return f"it is {kept} the {row.k} entries of {known.words}{rank}"
     return f"rule {row.rule!r} {'retains' if row.mask[i] else 'does not retain'} it"
 
 

@@ -22,7 +22,7 @@ from ken.models.pairing.pairing import Pairing, open_pair
 from ken.models.pairing.pairs import Pair
 from ken.models.pairing.rows import K, row_shape
 from ken.models.scalars import checked_seed
-from ken.models.tensors.tensor_bytes import Reference
+from ken.models.tensors.tensor_bytes import Reference, dtype_name
 from ken.pruning.collector import Collector
 from ken.pruning.head import Seen, head, planned, versions
 from ken.pruning.patterns import check_patterns
@@ -222,7 +222,7 @@ class _Pruning:
         common_rows, _ = row_shape(pretrained.shape, cut)
         budget, common_n = kept_of_row(self._pairing, name, self._selection)
         settings = recipe.settings
-        stood_in: list[int] = []
+        dtype, stood_in = fine_tuned.dtype, list[int]()
         counted = False  # what is decided once more than it is taken is summed up once
 
         def decide(start: int, fine_tuned_part: torch.Tensor, pretrained_part: torch.Tensor) -> NDArray[np.bool_]:
@@ -242,6 +242,7 @@ class _Pruning:
                     seed=recipe.seed,
                     settings=settings,
                     stood_in=stood_in,
+                    dtype=dtype_name(dtype),
                 )
                 mask[:common] = rules.mask_block(recipe.rule, block, budget).reshape(-1)
             return mask

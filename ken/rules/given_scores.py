@@ -115,7 +115,9 @@ def by_score(scores: Scores, name: str, *, absolute: bool = False, replace: bool
 
     if given is not None:
         forget(name)
-    _GIVEN[name] = _Given(scores, absolute, by_highest(score, fixed=True, check=check))
+    _GIVEN[name] = _Given(
+        scores, absolute, by_highest(score, words=f"highest score by {name}", fixed=True, check=check)
+    )
     enter(name, _GIVEN[name].rule)
     return name
 

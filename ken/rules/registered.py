@@ -29,6 +29,7 @@ class Registered:
         paired: Whether the rule cannot do without the pretrained values, whatever `Settings.on` is.
         score: For a rule that retains the entries of highest score, and of equal ones those that come first: the
             score. It can be compared across rows and tensors.
+        words: What the retained entries have most of, such as "largest absolute value".
         check: Called with the name and the shape of every tensor that is to be pruned, before any value is read: it
             raises `RuleError` for a tensor about which the rule cannot decide.
 
@@ -44,7 +45,17 @@ class Registered:
     counts: bool = False
     paired: bool = False
     score: Score | None = None
+    words: str = ""
     check: Callable[[str, tuple[int, ...]], None] | None = None
+
+
+def highest_first(scores: NDArray[Any]) -> NDArray[np.intp]:
+    """The entries of each row of scores, (rows, n) float64 or uint64, the highest first; of equal ones the first.
+
+    >>> highest_first(np.array([[1.0, 3.0, 3.0]])).tolist()
+    [[1, 2, 0]]
+    """
+    return np.argsort(-scores if scores.dtype.kind == "f" else ~scores, axis=1, kind="stable")
 
 
 def by_highest(score: Score, **traits: Any) -> Registered:
@@ -56,10 +67,9 @@ def by_highest(score: Score, **traits: Any) -> Registered:
     """
 
     def decide(block: RowBlock, k: int) -> Mask:
-        scores = score(block)
-        mask = np.zeros(scores.shape, dtype=bool)
-        ascending = -scores if scores.dtype.kind == "f" else ~scores
-        np.put_along_axis(mask, np.argsort(ascending, axis=1, kind="stable")[:, :k], True, axis=1)
+        order = highest_first(score(block))
+        mask = np.zeros(order.shape, dtype=bool)
+        np.put_along_axis(mask, order[:, :k], True, axis=1)
         return mask
 
     return Registered(decide, score=score, **traits)

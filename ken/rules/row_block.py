@@ -83,6 +83,7 @@ class RowBlock:
         settings: Settings of rules that estimate a density.
         stood_in: Takes in the number of each row for which the bandwidth rule found none, so that the normal reference
             stands in (`ken.density.widths`).
+        dtype: Name of the dtype in which the fine-tuned tensor is stored, whose values these are: "bfloat16".
 
     Example:
         >>> block = RowBlock(np.array([[1.0, 2.0]]), np.array([[0.5, 2.5]]), settings=Settings(on="update"))
@@ -97,6 +98,7 @@ class RowBlock:
     seed: int = 0
     settings: Settings = Settings()
     stood_in: list[int] = field(default_factory=list)
+    dtype: str = "float64"
 
     @property
     def values(self) -> NDArray[np.float64]:

@@ -28,6 +28,20 @@ RULES = {
     "update": "In every row of every pruned tensor, the k entries that fine-tuning changed most are retained.",
     "della": "In every row of every pruned tensor, k entries are drawn at random, those that fine-tuning changed more "
     "with a higher probability.",
+    "smallest_magnitude": "In every row of every pruned tensor, the k smallest absolute fine-tuned values are "
+    "retained. This is a negative control: a rule that works should be far better.",
+    "smallest_update": "In every row of every pruned tensor, the k entries that fine-tuning changed least are "
+    "retained. This is a negative control: a rule that works should be far better.",
+    "pretrained_magnitude": "In every row of every pruned tensor, the k largest absolute pretrained values are "
+    "retained, whatever fine-tuning made of them.",
+    "relative": "In every row of every pruned tensor, the k entries are retained that fine-tuning changed most in "
+    "units in the last place of their pretrained value, that is, relative to its size.",
+    "breadcrumbs": "In every row of every pruned tensor, both tails are dropped: the 1 % of entries that fine-tuning "
+    "changed most, as outliers, and of the others all but the k that it changed most.",
+    "cabs": "In every row of every pruned tensor, every 32 neighbours keep their share of the k entries, those that "
+    "fine-tuning changed most.",
+    "arcee_fusion": "In every row of every pruned tensor, the k entries of highest importance as Arcee Fusion has it "
+    "are retained: the absolute update times the divergence of the row, which in a row is the order of the update.",
     "changed": "Of every pruned tensor the entries are retained that differ from the pretrained ones by so much as a "
     "bit, as many of each row as there are. What is reset was equal before: injection gives the fine-tuned "
     "model itself.",
@@ -39,7 +53,7 @@ _ON = {
     "fine-tuned from the same pretrained one gets the same mask.",
 }
 # Rules that never look at the update, unless on="update".
-_BLIND = ("ken", "grid", "density", "random", "magnitude")
+_BLIND = ("ken", "grid", "density", "random", "magnitude", "smallest_magnitude", "pretrained_magnitude")
 # The share of the update's energy is called about the share of entries if no further away than this.
 _ABOUT = 0.05
 # A difference of more standard errors than this counts as one.
@@ -238,7 +252,7 @@ def caveats(net: ken.Subnetwork, summary: Summary) -> list[Markup]:
         lines.append(
             Markup("The rule does not retain the densest entries: those in the middle of a row are thinned out most.")
         )
-    if net.recipe.rule in ("random", "della"):
+    if net.recipe.rule in ken.rules.names() and ken.rules.get(net.recipe.rule).seeded:
         lines.append(Markup("Another seed would draw other entries: judge the rule by several."))
     lines.append(
         Markup("Shares of energy and of entries say what was kept, not how well the model works: only evaluation does.")

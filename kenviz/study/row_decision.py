@@ -154,6 +154,7 @@ def decide(
                 tensor=tensor,
                 row=row,
                 seed=recipe.seed,
+                dtype=study.net.outlines[tensor].dtype,
             )
         )
 

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from ken.density import NORMAL_REFERENCE
-from ken.explanation import WITHOUT_BANDWIDTH
+from ken.explanation import heeds_bandwidth
 from kenviz.study.row_decision import Decision
 from kenviz.text.labels import label, rule_in_words, visible
 
@@ -28,7 +28,7 @@ def _row(decision: Decision, bandwidth: str | float, factor: float) -> str:
         bandwidth = f"{factor:.3g} × {bandwidth}"
     settings = decision.settings
     rule = visible(decision.rule)
-    if settings and decision.rule not in WITHOUT_BANDWIDTH:
+    if settings and heeds_bandwidth(decision.rule):
         rule = rule_in_words(decision.rule, settings.on, bandwidth=bandwidth, kernel=settings.kernel)
     elif settings:
         rule = rule_in_words(decision.rule, settings.on, bandwidth=NORMAL_REFERENCE, kernel="gaussian")
