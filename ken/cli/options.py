@@ -28,6 +28,12 @@ Rule: TypeAlias = Annotated[str, typer.Option(help=f"How entries are chosen: {',
 On: TypeAlias = Annotated[str, typer.Option(help=f"What a density is estimated of: {', '.join(rules.VALUES)}.")]
 Bandwidth: TypeAlias = Annotated[str, typer.Option(help="normal reference, scott, silverman, isj, or a number.")]
 Kernel: TypeAlias = Annotated[str, typer.Option(help="gaussian, tophat, epanechnikov, exponential, linear or cosine.")]
+Rescale: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        help="share: divide retained updates by the share retained; none: do not. By default share for rule dare alone."
+    ),
+]
 Include: TypeAlias = Annotated[list[str] | None, typer.Option(help="Only tensors that match; may be repeated.")]
 Exclude: TypeAlias = Annotated[list[str] | None, typer.Option(help="Tensors to carry whole; may be repeated.")]
 LayersOnly: TypeAlias = Annotated[

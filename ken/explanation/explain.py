@@ -22,6 +22,7 @@ from ken.models.scalars import plain
 from ken.models.tensors.tensor_bytes import dtype_name
 from ken.rules.registry import checked_block
 from ken.subnetwork.belonging import check_tensor, open_for
+from ken.subnetwork.injected_rows import injected_rows
 
 if TYPE_CHECKING:
     from ken.api import Subnetwork
@@ -226,4 +227,6 @@ class TensorExplanation(Sequence[RowExplanation]):
             )
         python = f"ken.explain(net, pair, {self._name!r}, {row})"
         why = _explained(block, k, recipe.rule, mask=mask[:common], python=python)
+        if recipe.rescale != "none":
+            why = replace(why, stored=injected_rows(self._stored, pretrained, one)[0])
         return why.with_added(fine_tuned[0], pretrained[0], mask) if common < len(mask) else why

@@ -55,6 +55,7 @@ class RowExplanation:
         added: So many entries, the last ones, have no pretrained value, and are retained whole.
         python: The line of Python that makes this again.
         stood_in: The bandwidth rule found none for this row: it has that of the normal reference.
+        stored: What injection gives, (n,) float64, if retained entries were rescaled; None if they are fine-tuned.
     """
 
     fine_tuned: Array
@@ -72,6 +73,7 @@ class RowExplanation:
     added: int = 0
     python: str = ""
     stood_in: bool = False
+    stored: Array | None = None
 
     def with_added(self, fine_tuned: Array, pretrained: Array, mask: NDArray[np.bool_]) -> RowExplanation:
         """The same with the whole row: the entries at its end that have no pretrained value (NaN), too."""
@@ -259,13 +261,17 @@ class Card:
             "pretrained": pretrained,
             "update": None if pretrained is None else fine_tuned - pretrained,
             "retained": retained,
-            "after": fine_tuned if retained else pretrained,
+            "after": self._after(fine_tuned) if retained else pretrained,
+            "rescaled": retained and row.stored is not None,
             "density": float(row.entry_density[i]) if dense else None,
             "density_rank": int(row.ranks[i]) if dense else None,
             "claim": None if claim is None else {**claim._asdict(), "taken": list(claim.taken)},
             "reason": reason(row, i),
             "python": self.python,
         }
+
+    def _after(self, fine_tuned: float) -> float:
+        return fine_tuned if self._row.stored is None else float(self._row.stored[self._entry])
 
     @property
     def text(self) -> str:
@@ -276,6 +282,8 @@ class Card:
         lines.append(f"{card['reason'][0].upper()}{card['reason'][1:]}.")
         values = {"fine-tuned": card["fine_tuned"], "pretrained": card["pretrained"], "update": card["update"]}
         lines.append("; ".join(f"{name} {value:.6g}" for name, value in values.items() if value is not None))
+        if card["rescaled"]:
+            lines.append(f"the stored value {card['after']:.6g} is rescaled: it is not the fine-tuned one")
         if card["density"] is not None:
             lines.append(f"density {card['density']:.6g}, rank {card['density_rank']} of {card['n']} in its row")
         how_many = (

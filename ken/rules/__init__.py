@@ -17,9 +17,11 @@ from ken.rules import builtin as builtin  # which registers its rules
 from ken.rules.given_scores import by_score as by_score
 from ken.rules.merging_rules import breadcrumbs as breadcrumbs
 from ken.rules.merging_rules import cabs as cabs
+from ken.rules.registered import RESCALES as RESCALES
 from ken.rules.registered import Registered as Registered
 from ken.rules.registering import register as register
 from ken.rules.registry import check_k as check_k
+from ken.rules.registry import check_rescale as check_rescale
 from ken.rules.registry import check_settings as check_settings
 from ken.rules.registry import counts as counts
 from ken.rules.registry import forget as forget
@@ -27,6 +29,7 @@ from ken.rules.registry import get as get
 from ken.rules.registry import mask_block as mask_block
 from ken.rules.registry import names as names
 from ken.rules.registry import retain as retain
+from ken.rules.registry import usual_rescale as usual_rescale
 from ken.rules.row_block import VALUES as VALUES
 from ken.rules.row_block import Mask as Mask
 from ken.rules.row_block import RowBlock as RowBlock

@@ -13,7 +13,8 @@ for _name, _rule in {
     "random": Registered(draws.uniform, seeded=True, fixed=True, score=draws.uniform_scores),
     "magnitude": by_highest(magnitudes.magnitude, words="largest absolute value", fixed=True),
     "update": by_highest(magnitudes.update, words="largest absolute update", fixed=True, paired=True),
-    "della": Registered(draws.della, seeded=True, fixed=True, paired=True),
+    "dare": Registered(draws.dare, seeded=True, fixed=True, score=draws.dare_scores, rescale="share"),
+    "della": Registered(draws.della, seeded=True, fixed=True, paired=True, probability=draws.della_probability),
     "changed": Registered(magnitudes.changed, fixed=True, counts=True, paired=True),
     "smallest_magnitude": by_highest(magnitudes.smallest_magnitude, words="smallest absolute value", fixed=True),
     "smallest_update": by_highest(

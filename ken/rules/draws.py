@@ -24,6 +24,21 @@ def uniform_scores(block: RowBlock) -> NDArray[np.uint64]:
     return ~np.array(list(_draws(block)), dtype=np.uint64).reshape(block.fine_tuned.shape)
 
 
+def dare(block: RowBlock, k: int) -> Mask:
+    """The drop of DARE: k uniformly random entries, from a stream apart from that of `random`; rescaled by k/n.
+
+    Yu et al., "Language Models are Super Mario", arXiv 2311.03099 (ICML 2024), sec. 3.2, "Drop And REscale": each entry
+    of the update is dropped with probability p by itself, and what is left is divided by 1 - p. Here n - k entries of
+    each row are dropped, p = 1 - k/n: the expectation is the same, and no row has more or fewer by chance.
+    """
+    return _smallest(_draws(block, "dare"), block, k)
+
+
+def dare_scores(block: RowBlock) -> NDArray[np.uint64]:
+    """The smallest draw has the highest score."""
+    return ~np.array(list(_draws(block, "dare")), dtype=np.uint64).reshape(block.fine_tuned.shape)
+
+
 def _smallest(draws: Iterator[NDArray[np.uint64]], block: RowBlock, k: int) -> Mask:
     mask = np.zeros(block.fine_tuned.shape, dtype=bool)
     for row, numbers in enumerate(draws):
@@ -49,6 +64,13 @@ def della(block: RowBlock, k: int) -> Mask:
         ticks = np.floor(up_to + (draws[n] >> np.uint64(11)) * 2.0**-53)
         mask[row, order[row, shuffled[np.diff(ticks, prepend=0.0) > 0]]] = True
     return mask
+
+
+def della_probability(block: RowBlock, k: int) -> NDArray[np.float64]:
+    """How likely `della` retains each entry: what it is to be divided by, as DELLA does (sec. 3.1, 1 / (1 - p))."""
+    likely = np.empty(block.fine_tuned.shape)
+    np.put_along_axis(likely, _by_rank(block), _likely(likely.shape[1], k)[None], axis=1)
+    return likely
 
 
 def _by_rank(block: RowBlock) -> NDArray[np.intp]:

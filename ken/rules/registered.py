@@ -15,6 +15,9 @@ from ken.rules.row_block import Mask, RowBlock, Rule
 #: row.
 Score: TypeAlias = Callable[[RowBlock], NDArray[Any]]
 
+#: What may be done to the updates of retained entries: nothing, or each is divided by the share that was retained.
+RESCALES = ("none", "share")
+
 
 @dataclass(frozen=True, slots=True)
 class Registered:
@@ -30,6 +33,9 @@ class Registered:
         score: For a rule that retains the entries of highest score, and of equal ones those that come first: the
             score. It can be compared across rows and tensors.
         words: What the retained entries have most of, such as "largest absolute value".
+        probability: For a rule that draws entries with unequal probabilities, how likely each is to be retained: a
+            function of a `RowBlock` and k to (rows, n) float64.
+        rescale: What `ken.prune` does to the updates of retained entries if it is not told: one of `RESCALES`.
         check: Called with the name and the shape of every tensor that is to be pruned, before any value is read: it
             raises `RuleError` for a tensor about which the rule cannot decide.
 
@@ -46,6 +52,8 @@ class Registered:
     paired: bool = False
     score: Score | None = None
     words: str = ""
+    probability: Callable[[RowBlock, int], NDArray[np.float64]] | None = None
+    rescale: str = "none"
     check: Callable[[str, tuple[int, ...]], None] | None = None
 
 

@@ -18,7 +18,7 @@ from ken.density import NORMAL_REFERENCE
 from ken.errors import BudgetError, RuleError, ValuesError, warn
 from ken.models.scalars import checked_seed, plain
 from ken.rules.bandwidth_notes import bandwidth_note
-from ken.rules.registered import Registered
+from ken.rules.registered import RESCALES, Registered
 from ken.rules.row_block import Mask, RowBlock, Settings, check_finite
 
 _RULES: dict[str, Registered] = {}
@@ -58,7 +58,7 @@ def names() -> list[str]:
 
     Example:
         >>> names()  # doctest: +ELLIPSIS
-        ['ken', 'grid', 'density', 'random', 'magnitude', 'update', 'della', 'changed', 'smallest_magnitude', ...]
+        ['ken', 'grid', 'density', 'random', 'magnitude', 'update', 'dare', 'della', 'changed', ...]
     """
     return list(_RULES)
 
@@ -127,6 +127,49 @@ def check_k(rule: str, k: object) -> None:
             f"rule {rule!r} needs a k: entries of every row (100), or a share of it (0.5); only {counting} has none"
         )
     raise BudgetError(f"rule {rule!r} has no k: what it retains of a row follows from the row, got {k!r}")
+
+
+def check_rescale(rule: str, rescale: str | None) -> str:
+    """What is done to the updates of entries that a rule retains.
+
+    Args:
+        rule: Name of a rule.
+        rescale: One of `RESCALES`; None for what the rule itself says: "share" for `dare`, "none" for all others here.
+
+    Returns:
+        One of `RESCALES`.
+
+    Raises:
+        RuleError: It is none of them, or the rule drops nothing that rescaling could make up for.
+
+    Example:
+        >>> check_rescale("dare", None), check_rescale("random", None), check_rescale("random", "share")
+        ('share', 'none', 'share')
+    """
+    known = get(rule)
+    if rescale is None:
+        return known.rescale
+    if rescale not in RESCALES:
+        raise RuleError(f"rescale must be one of {', '.join(RESCALES)}, got {rescale!r}")
+    if rescale == "share" and known.counts:
+        raise RuleError(f"rule {rule!r} retains all of the update: there is nothing that rescaling could make up for")
+    return rescale
+
+
+def usual_rescale(rule: str) -> str:
+    """What is done to the updates of retained entries if nothing is said.
+
+    Args:
+        rule: A name; one that is not registered here is taken for a rule that says nothing.
+
+    Returns:
+        One of `RESCALES`.
+
+    Example:
+        >>> usual_rescale("dare"), usual_rescale("ken"), usual_rescale("somebody's")
+        ('share', 'none', 'none')
+    """
+    return _RULES[rule].rescale if rule in _RULES else "none"
 
 
 def mask_block(rule: str, block: RowBlock, k: int | None) -> Mask:

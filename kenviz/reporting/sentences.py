@@ -26,6 +26,7 @@ RULES = {
     "highest are retained. This is how the prose of the paper reads, and not what the published code does.",
     "magnitude": "In every row of every pruned tensor, the k largest absolute fine-tuned values are retained.",
     "update": "In every row of every pruned tensor, the k entries that fine-tuning changed most are retained.",
+    "dare": "In every row of every pruned tensor, k entries are drawn uniformly at random, as DARE drops all others.",
     "della": "In every row of every pruned tensor, k entries are drawn at random, those that fine-tuning changed more "
     "with a higher probability.",
     "smallest_magnitude": "In every row of every pruned tensor, the k smallest absolute fine-tuned values are "
@@ -52,6 +53,10 @@ _ON = {
     "pretrained": " The values it looks at are not the fine-tuned ones but the pretrained ones: every model that was "
     "fine-tuned from the same pretrained one gets the same mask.",
 }
+_RESCALED = (
+    " Retained entries do not have their fine-tuned value: their update was divided by the share of the row that is "
+    "retained, so that what was dropped is made up for in expectation."
+)
 # Rules that never look at the update, unless on="update".
 _BLIND = ("ken", "grid", "density", "random", "magnitude", "smallest_magnitude", "pretrained_magnitude")
 # The share of the update's energy is called about the share of entries if no further away than this.
@@ -64,19 +69,20 @@ def the_rule(net: ken.Subnetwork) -> str:
     """How the retained entries were chosen, in words."""
     recipe = net.recipe
     words = RULES.get(recipe.rule, f"The rule “{visible(recipe.rule)}”, registered by the user, chose the entries.")
-    return words + _ON.get(recipe.on, "")
+    return words + _ON.get(recipe.on, "") + (_RESCALED if recipe.rescale == "share" else "")
 
 
-def what_was_pruned(summary: Summary) -> Markup:
+def what_was_pruned(net: ken.Subnetwork, summary: Summary) -> Markup:
     """How many entries and tensors are retained, reset, pruned, carried."""
     tied = Markup("; {} names are aliases of tied tensors").format(_count(summary, "names_tied"))
     return Markup(
-        "Of the {} entries of the fine-tuned model, {} ({}) keep their fine-tuned value and {} are reset to their "
+        "Of the {} entries of the fine-tuned model, {} ({}) {} and {} are reset to their "
         "pretrained value. {} tensors were pruned, {} carried whole{}."
     ).format(
         _count(summary, "entries"),
         _count(summary, "entries_retained"),
         _percent(summary, "share_retained"),
+        "keep their fine-tuned value" if net.recipe.rescale == "none" else "are retained, with their update rescaled,",
         _count(summary, "entries_reset"),
         _count(summary, "tensors_pruned"),
         _count(summary, "tensors_carried"),
@@ -225,7 +231,7 @@ def statements(
 ) -> list[Markup]:
     """All that is said in the summary."""
     lines = [
-        what_was_pruned(summary),
+        what_was_pruned(net, summary),
         what_it_kept_of_the_update(net, summary),
         what_it_kept_of_the_tails(summary),
         *how_good_it_is(net, summary, results),

@@ -85,7 +85,7 @@ else:
                 int,
                 said("entries; 0 for those that do not count: tied, or of the pretrained model", "entries"),
             ),
-            "retained": (int, said("entries that keep their fine-tuned value", "entries")),
+            "retained": (int, said("entries that are retained", "entries")),
             "share": (Number, said("retained / entries", "share", "it has no entries that count")),
             "kind": (Text | None, said("its name without the number of the layer", "", _NO_MODELS)),
             **_OF_TENSOR,

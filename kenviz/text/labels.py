@@ -41,7 +41,8 @@ def rule_in_words(rule: str, on: str, bandwidth: object, kernel: str) -> str:
 
 def recipe_in_words(recipe: Any) -> str:
     """The rule of a subnetwork's recipe, as `rule_in_words` says it."""
-    return rule_in_words(recipe.rule, recipe.on, bandwidth=recipe.bandwidth, kernel=recipe.kernel)
+    words = rule_in_words(recipe.rule, recipe.on, bandwidth=recipe.bandwidth, kernel=recipe.kernel)
+    return words + (", rescaled" if recipe.rescale == "share" else "")
 
 
 def row_count(k: int, n: int, rule: str) -> str:

@@ -32,10 +32,8 @@ def _row(decision: Decision, bandwidth: str | float, factor: float) -> str:
         rule = rule_in_words(decision.rule, settings.on, bandwidth=bandwidth, kernel=settings.kernel)
     elif settings:
         rule = rule_in_words(decision.rule, settings.on, bandwidth=NORMAL_REFERENCE, kernel="gaussian")
-    outcome = (
-        f"retains {k:,} of {n:,} entries ({k / n:.1%}) at their fine-tuned value and resets {n - k:,} to their "
-        "pretrained value"
-    )
+    at = "at their fine-tuned value" if decision.stored is None else "with their update rescaled"
+    outcome = f"retains {k:,} of {n:,} entries ({k / n:.1%}) {at} and resets {n - k:,} to their pretrained value"
     if not decision.own and decision.problem:
         problem = f"At these settings there is none: {visible(decision.problem)}."
         return f"{place}: the subnetwork's own mask {outcome}. {problem}"
