@@ -68,8 +68,9 @@ def della(block: RowBlock, k: int) -> Mask:
 
 def della_probability(block: RowBlock, k: int) -> NDArray[np.float64]:
     """How likely `della` retains each entry: what it is to be divided by, as DELLA does (sec. 3.1, 1 / (1 - p))."""
-    likely = np.empty(block.fine_tuned.shape)
-    np.put_along_axis(likely, _by_rank(block), _likely(likely.shape[1], k)[None], axis=1)
+    rows, n = block.fine_tuned.shape
+    likely = np.empty((rows, n))
+    np.put_along_axis(likely, _by_rank(block), _likely(n, k)[None], axis=1)
     return likely
 
 
