@@ -81,13 +81,12 @@ def prune(
     k: Annotated[
         str | None, typer.Option("-k", help=f"{options.K_HELP}. Every rule needs it but changed, which has none.")
     ] = None,
-    rule: Annotated[
-        str, typer.Option(help="How entries are chosen: ken, grid, density, random, magnitude, update, della, changed.")
-    ] = "ken",
+    rule: options.Rule = "ken",
     seed: Annotated[int, typer.Option(help="Seed of random rules.")] = 0,
-    on: Annotated[str, typer.Option(help="What a density is estimated of: weights or update.")] = "weights",
+    on: options.On = "weights",
     bandwidth: options.Bandwidth = "normal reference",
     kernel: options.Kernel = "gaussian",
+    rescale: options.Rescale = None,
     include: options.Include = None,
     exclude: options.Exclude = None,
     layers_only: options.LayersOnly = False,
@@ -112,6 +111,7 @@ def prune(
         on=on,
         bandwidth=bandwidth_of(bandwidth),
         kernel=kernel,
+        rescale=rescale,
         include=include or (),
         exclude=exclude or (),
         layers_only=layers_only,

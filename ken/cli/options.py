@@ -7,6 +7,8 @@ from typing import Annotated, TypeAlias
 
 import typer
 
+from ken import rules
+
 _MODEL = "Checkpoint folder, file of weights, or place on the hub (user/name@revision, hf://user/name@revision/path)."
 _TUNED = f"{_MODEL} Or an adapter (LoRA)."
 #: What k is; a command that takes several says so behind it.
@@ -30,8 +32,16 @@ Base: TypeAlias = Annotated[
     ),
 ]
 Pretrained: TypeAlias = Annotated[str, typer.Argument(help="The model that it came from, likewise.")]
+Rule: TypeAlias = Annotated[str, typer.Option(help=f"How entries are chosen: {', '.join(rules.names())}.")]
+On: TypeAlias = Annotated[str, typer.Option(help=f"What a density is estimated of: {', '.join(rules.VALUES)}.")]
 Bandwidth: TypeAlias = Annotated[str, typer.Option(help="normal reference, scott, silverman, isj, or a number.")]
 Kernel: TypeAlias = Annotated[str, typer.Option(help="gaussian, tophat, epanechnikov, exponential, linear or cosine.")]
+Rescale: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        help="share: divide retained updates by the share retained; none: do not. By default share for rule dare alone."
+    ),
+]
 Include: TypeAlias = Annotated[list[str] | None, typer.Option(help="Only tensors that match; may be repeated.")]
 Exclude: TypeAlias = Annotated[list[str] | None, typer.Option(help="Tensors to carry whole; may be repeated.")]
 LayersOnly: TypeAlias = Annotated[

@@ -24,7 +24,7 @@ def sweep(
         typer.Option("-k", help=f"{options.K_HELP}; may be repeated."),
     ] = None,
     rule: Annotated[list[str] | None, typer.Option(help="How entries are chosen; may be repeated.")] = None,
-    on: Annotated[list[str] | None, typer.Option(help="weights, update, or both in two options.")] = None,
+    on: Annotated[list[str] | None, typer.Option(help="weights, update or pretrained; may be repeated.")] = None,
     seeds: Annotated[int, typer.Option(min=1, help="Draws of each rule that draws at random.")] = 1,
     text_column: options.TextColumn = "text",
     label_column: options.LabelColumn = "label",

@@ -28,7 +28,7 @@ def summary(results: pd.DataFrame, column: str = "metric", *, percent: bool = Tr
     shown = partial(_number, column=column, percent=percent)
     pruned = results[results["model"] == "pruned"]
     rules = list(dict.fromkeys(zip(pruned["rule"], pruned["on"], strict=True)))
-    heads = [f"{rule} on {on}" if on == "update" else rule for rule, on in rules]
+    heads = [f"{rule} on {on}" if on not in ("", "weights") else rule for rule, on in rules]
     width = max(15, *(len(head) + 2 for head in heads))
     lines = [f"{'':18}{'share':>8} {'retained':>10}" + "".join(f"{head:>{width}}" for head in heads)]
     for _, of_k in pruned.groupby(pruned["k"].map(repr), sort=False):  # which tells 1 from 1.0

@@ -57,6 +57,8 @@ class Results:
 
     def _line(self, net: ken.Subnetwork, rule: str) -> EvaluationLine | None:
         recipe = net.recipe
+        if rule == recipe.rule and recipe.rescale != ken.rules.usual_rescale(rule):
+            return None  # a sweep rescales as the rule's source does
         for line in self.lines:
             same = (line.rule, line.retained, line.k) == (rule, net.retained, recipe.k)
             if same and type(line.k) is type(recipe.k) and line.on in ("", recipe.on):

@@ -218,7 +218,7 @@ def series_name(rule: str, on: str) -> str:
     >>> series_name("ken", "update"), series_name("random", "")
     ('ken on update', 'random')
     """
-    return label(f"{rule} on {on}" if on == "update" else rule, 40)
+    return label(f"{rule} on {on}" if on not in ("", "weights") else rule, 40)
 
 
 def _checked(table: pd.DataFrame) -> pd.DataFrame:

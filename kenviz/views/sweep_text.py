@@ -82,5 +82,5 @@ def python(point: Point) -> str:
     if not point:
         return ""
     rule, on, k, seed = point
-    more = f", on={on!r}" * (on == "update") + f", seed={seed!r}" * (seed != -1)
+    more = f", on={on!r}" * (on not in ("", "weights")) + f", seed={seed!r}" * (seed != -1)
     return f"ken.prune(pair.fine_tuned, pair.pretrained, {k!r}, {rule!r}{more})"
