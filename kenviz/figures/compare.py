@@ -187,7 +187,8 @@ def dots(table: pd.DataFrame, measure: str, at: int | None = None) -> Plot:
     chance = plot.scatter("chance", "y", source=source, color=themes.GRID, **tick)
     even_b = plot.scatter("second_chance", "y", source=source, color=themes.CLAIMED, line_alpha=0.8, **tick)
     found = plot.scatter("value", "y", source=source, size=7, color=themes.RETAINED)
-    second = plot.scatter("second", "y", source=source, size=9, marker="diamond", color=themes.CLAIMED)
+    hollow: dict[str, Any] = {"fill_alpha": 0, "line_width": 2}  # where both have one share, both are to be seen
+    second = plot.scatter("second", "y", source=source, size=13, marker="diamond", color=themes.CLAIMED, **hollow)
     for renderer in (ties, chance, even_b, found, second):
         renderer.nonselection_glyph = renderer.glyph
     mark = {"marker": "circle", "size": 15, "fill_alpha": 0, "line_width": 2.5, "line_color": themes.CHOSEN}
@@ -197,7 +198,7 @@ def dots(table: pd.DataFrame, measure: str, at: int | None = None) -> Plot:
         "a": ("a", [found]),
         "b": ("b", [second]),
         "chance": ("by chance", [chance]),
-        "even": ("spread evenly", [chance, even_b]),
+        "even": ("spread evenly", [chance]),
         "chosen": ("chosen", [marked]),
     }
     seen = legend_shown(measure)

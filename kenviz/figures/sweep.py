@@ -32,8 +32,12 @@ class Style(NamedTuple):
     fill: float
 
 
-# Of more than one scope: what the line and the marks of each are, and how that is said.
-_OF_SCOPE = {"row": ("solid", 1.0, "full"), "tensor": ("dashed", 0.45, "pale"), "model": ("dotted", 0.0, "hollow")}
+# Of more than one scope: dash and fill of each, and how that is said. Dashes are long, so that they are no dots.
+_OF_SCOPE = {
+    "row": ("solid", 1.0, "solid, full marks"),
+    "tensor": ("12 5", 0.45, "dashed, pale marks"),
+    "model": ("dotted", 0.0, "dotted, hollow marks"),
+}
 _LEVEL_WORDS = {"fine-tuned": "fine-tuned, unpruned", "pretrained": "pretrained body"}
 
 
@@ -194,7 +198,7 @@ def build(
     key = "line: mean over seeds; bar: ± 1\nstandard error; band: all seeds" + _key(names)
     plot = figure(
         name="sweep",
-        height=380 + 20 * (math.ceil((len(names) + len(LEVELS)) / _columns(names)) + key.count("\n")),
+        height=380 + 26 * (math.ceil((len(names) + len(LEVELS)) / _columns(names)) + key.count("\n")),
         sizing_mode="stretch_width",
         x_range=Range1d(*ends["shares"], name="shares"),
         y_range=Range1d(*ends["values"], name="values"),
@@ -245,7 +249,7 @@ def build(
 def _key(names: Mapping[Series, str]) -> str:
     """What dash and fill say, in lines; nothing of one scope alone."""
     scopes = [scope for scope in SCOPES if any(whole(one)[2] == scope for one in names)]
-    said = [f"k {SCOPES[scope]}: {_OF_SCOPE[scope][0]}, {_OF_SCOPE[scope][2]} marks" for scope in scopes]
+    said = [f"k {SCOPES[scope]}: {_OF_SCOPE[scope][2]}" for scope in scopes]
     return "\n" + "\n".join(said) if len(said) > 1 else ""
 
 
@@ -282,6 +286,7 @@ def _legend(plot: Any, names: Mapping[Series, str], shown: Sequence[Series], lev
         padding=2,
         margin=2,
         spacing=6,
+        glyph_width=32,
         label_text_font_size="12px",
     )
 

@@ -117,11 +117,12 @@ class Comparison:
         said = []
         for which in "ab":
             shares, whole = table[f"share_{which}"], table[f"retained_{which}"].sum() / table["paired"].sum()
-            spread = "" if self.flat else f", from {shares.min():.1%} to {shares.max():.1%} of a tensor"
+            even = self.flat or shares.max() - shares.min() < _EVEN
+            spread = " of each" if even else f" in all, {shares.min():.1%} to {shares.max():.1%} of a tensor"
             said.append(f"{which} retains {whole:.1%}{spread}")
         if self.flat:
-            return f"The budgets are spread evenly over the tensors, up to whole entries of each: {'; '.join(said)}."
-        return f"The budgets: {'; '.join(said)}."
+            return f"The budgets are spread evenly over the tensors, up to whole entries: {'; '.join(said)}."
+        return f"The budgets over the tensors: {'; '.join(said)}."
 
     @cached_property
     def alike(self) -> str:

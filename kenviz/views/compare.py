@@ -150,12 +150,11 @@ class CompareView(PartView):
         if len(defined):
             chance = figures.by_chance(table.loc[defined.index], self.measure)
             spread = _span(written(defined.min()), written(defined.max()))
-            if self.measure == figures.BUDGET:
-                spread = f"a {spread}, b {_span(*map(written, (table['share_b'].min(), table['share_b'].max())))}"
-            elif not np.isnan(chance).all():
+            if not np.isnan(chance).all():
                 spread += f"; chance ({shown.meaning}) would give {_span(written(chance.min()), written(chance.max()))}"
+            spread = ", beside that of an even spread" if self.measure == figures.BUDGET else f": {spread}"
         else:
-            spread = "not known" if self.measure.startswith("update") else "not defined"
+            spread = ": not known" if self.measure.startswith("update") else ": not defined"
         line = table.loc[self.tensor]
         by_chance = "the same draw" if self._comparison.same_draw else f"by chance {line['both_expected']:,.0f}"
         self.caption = " ".join(
@@ -164,7 +163,7 @@ class CompareView(PartView):
                 [
                     f"Two subnetworks: a is {names[0]}; b is {names[1]}.",
                     self._comparison.alike,
-                    f"In {_counted(len(table), 'tensor')}, {shown.words}: {spread}.",
+                    f"In {_counted(len(table), 'tensor')}, {shown.words}{spread}.",
                     self._comparison.budgets,
                     self._left_out(),
                     self._whose_update(),

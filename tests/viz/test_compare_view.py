@@ -122,8 +122,7 @@ class TestBudget:
         np.testing.assert_array_equal(view.numbers()["share_a"], view.pane.column("dots", "value"))
         assert "a is rule update, k = 0.25 counted over the whole model; b is rule ken, k = 0.5." in view.caption
         least, most = (f"{bound([a.mean() for a, _ in masks]):.1%}" for bound in (min, max))
-        assert f"a {least} to {most}, b 50.0%." in view.caption
-        assert f"a retains {evenly:.1%}, from {least} to {most} of a tensor; b retains 50.0%" in view.caption
+        assert f"a retains {evenly:.1%} in all, {least} to {most} of a tensor; b retains 50.0% of each." in view.caption
         items = {name: view.figure.select_one({"name": name}).visible for name in figures.legend_shown("budget")}
         assert items == {"found": False, "a": True, "b": True, "chance": False, "even": True}
         shown = view.figure.select_one({"name": "values"})
@@ -135,9 +134,8 @@ class TestBudget:
         assert not view.figure.select_one({"name": "even"}).visible
 
     def test_where_both_are_even_words_say_so_and_nothing_is_drawn(self, view, net, pair):
-        assert "spread evenly over the tensors, up to whole entries of each: a retains 50.0%; b retains 25.0%" in (
-            view.caption
-        )
+        said = "spread evenly over the tensors, up to whole entries: a retains 50.0% of each; b retains 25.0% of each."
+        assert said in view.caption
         assert "budget" not in [name for _, name in view._measures.options]
         with pytest.raises(traitlets.TraitError, match="two straight lines: The budgets are spread evenly"):
             view.measure = "budget"

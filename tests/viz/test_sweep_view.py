@@ -130,7 +130,7 @@ class TestWhatIsShown:
         for rule in rules:
             of_rule = [looks[rule], looks[*rule, "tensor"], looks[*rule, "model"]]
             assert len({look[:2] for look in of_rule}) == 1
-            assert [look.dash for look in of_rule] == ["solid", "dashed", "dotted"]
+            assert [look.dash for look in of_rule] == ["solid", "12 5", "dotted"]
             assert [look.fill for look in of_rule] == [1, 0.45, 0]
 
     def test_names_that_are_cut_to_the_same_stay_apart(self):
