@@ -33,7 +33,7 @@ if {effects!r}:
     ablation, attribution = pd.read_csv({effects!r} + ".csv"), ken.Attribution.load({effects!r} + ".safetensors")
 """
 # What is shown of effects is measured first: in a cell of the notebook it would take longer than a page is waited for.
-_TEXTS_MEASURED = 200
+_TEXTS_MEASURED = 100
 # A table as ken.sweep gives it, of what was measured for docs/evidence.md: means over fine-tunings and seeds.
 _SWEEP = """
 rows = evidence[evidence["quantity"] == "accuracy"].rename(columns={"estimate": "metric"})
@@ -45,11 +45,12 @@ sweep = pd.DataFrame({
 })
 kenviz.SweepView(sweep, shown=("ken", "random", "magnitude", "update"))
 """
-# The first text that pruning flips, with what flips it.
+# The first text that pruning makes wrong, with what flips it.
 _TEXTS = """
-task = ken.Task.classification(pair.fine_tuned, pair.tokenizer, pair.texts[:200], pair.labels[:200])
+task = ken.Task.classification(pair.fine_tuned, pair.tokenizer, pair.texts[:100], pair.labels[:100])
 view = kenviz.TextView(pair, net, task, only="flipped", top=8)
-view.text = view.texts[0]
+right = view.answers()["fine_tuned_correct"]
+view.text = next(text for text in view.texts if right[text])
 view.find_flips()
 view
 """
