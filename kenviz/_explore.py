@@ -84,5 +84,5 @@ def _explorer(
     effects = EntryEffects(net, attribution, ablation, by=by)
     explorer = Explorer(net, Study(net, pair.pair if isinstance(pair, Study) else pair, effects), theme=theme)
     if ablation is not None:
-        explorer.attach(EffectView(ablation, attribution, net, by, explorer=explorer, theme=theme))
+        explorer.attach(EffectView(ablation, attribution, net, by=by, explorer=explorer, theme=theme))
     return explorer

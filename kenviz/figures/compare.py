@@ -186,16 +186,16 @@ def dots(table: pd.DataFrame, measure: str, at: int | None = None) -> Plot:
     tick = {"marker": "dash", "angle": np.pi / 2, "size": 11, "line_width": 2}
     chance = plot.scatter("chance", "y", source=source, color=themes.GRID, **tick)
     even_b = plot.scatter("second_chance", "y", source=source, color=themes.CLAIMED, line_alpha=0.8, **tick)
-    found = plot.scatter("value", "y", source=source, size=7, color=themes.RETAINED)
+    first = plot.scatter("value", "y", source=source, size=7, color=themes.RETAINED)
     hollow: dict[str, Any] = {"fill_alpha": 0, "line_width": 2}  # where both have one share, both are to be seen
     second = plot.scatter("second", "y", source=source, size=13, marker="diamond", color=themes.CLAIMED, **hollow)
-    for renderer in (ties, chance, even_b, found, second):
+    for renderer in (ties, chance, even_b, first, second):
         renderer.nonselection_glyph = renderer.glyph
     mark = {"marker": "circle", "size": 15, "fill_alpha": 0, "line_width": 2.5, "line_color": themes.CHOSEN}
     marked = plot.scatter("value", "y", source=chosen, **mark)
     explained: dict[str, tuple[str, list[Any]]] = {
-        "found": ("found", [ties, found]),
-        "a": ("a", [found]),
+        "found": ("found", [ties, first]),
+        "a": ("a", [first]),
         "b": ("b", [second]),
         "chance": ("by chance", [chance]),
         "even": ("spread evenly", [chance]),
@@ -209,7 +209,7 @@ def dots(table: pd.DataFrame, measure: str, at: int | None = None) -> Plot:
     plot.add_layout(lettering.legend(items), "above")
     plot.add_tools(
         HoverTool(
-            renderers=[found, second, chance],
+            renderers=[first, second, chance],
             tooltips=[
                 ("tensor", "@tensor"),
                 ("found", "@value{0.0000}"),

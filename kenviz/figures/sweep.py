@@ -55,7 +55,7 @@ def styles(series: Sequence[Series]) -> dict[Series, Style]:
     for one in series:
         at = rules.index(one[:2])
         dash, fill, _ = _OF_SCOPE[whole(one)[2]] if several else (DASHES[at // len(COLOURS) % len(DASHES)], 1.0, "")
-        drawn[one] = Style(COLOURS[at % len(COLOURS)], MARKERS[at % len(MARKERS)], dash, fill)
+        drawn[one] = Style(COLOURS[at % len(COLOURS)], MARKERS[at % len(MARKERS)], dash, fill=fill)
     return drawn
 
 

@@ -35,17 +35,19 @@ class Column(NamedTuple):
 
 def _way(name: str, words: str, title: str) -> dict[str, Column]:
     low, high = "low end of its interval; those of all groups hold at once", "high end of its interval"
-    p = "its p-value, judged together with all groups (Holm)"
+    p, change = "its p-value, judged together with all groups (Holm)", f"{{measured}} {title}, change in {{unit}}"
     return {
-        name: Column(Number, words, _EITHER, _NOT_MADE, f"{{measured}} {title}, change in {{unit}}", "digits"),
-        f"{name}_low": Column(Number, low, _EITHER, _NOT_MADE, "from", "digits"),
-        f"{name}_high": Column(Number, high, _EITHER, _NOT_MADE, "to", "digits"),
-        f"{name}_p_holm": Column(Number, p, "", _NOT_MADE, "p, judged together", "digits"),
+        name: Column(
+            Number, words, _EITHER, null=_NOT_MADE, title=f"{{measured}} {title}, change in {{unit}}", form="digits"
+        ),
+        f"{name}_low": Column(Number, low, _EITHER, null=_NOT_MADE, title="from", form="digits"),
+        f"{name}_high": Column(Number, high, _EITHER, null=_NOT_MADE, title="to", form="digits"),
+        f"{name}_p_holm": Column(Number, p, null=_NOT_MADE, title="p, judged together", form="digits"),
     }
 
 
 def _shared(says: str, unit: str = "nats", title: str = "", form: str = "") -> Column:
-    return Column(Number, says, unit, _NO_MAP, title, form)
+    return Column(Number, says, unit, null=_NO_MAP, title=title, form=form)
 
 
 #: All that is told of a group, in the data and in the page.
@@ -60,16 +62,16 @@ COLUMNS = {
         Number,
         "change if as many entries drawn elsewhere are reset, mean over the draws",
         _EITHER,
-        _NO_CONTROL,
-        "control, as many entries elsewhere",
-        "digits",
+        null=_NO_CONTROL,
+        title="control, as many entries elsewhere",
+        form="digits",
     ),
-    "control_low": Column(Number, "the smallest of these", _EITHER, _NO_CONTROL),
-    "control_high": Column(Number, "the largest of these", _EITHER, _NO_CONTROL),
+    "control_low": Column(Number, "the smallest of these", _EITHER, null=_NO_CONTROL),
+    "control_high": Column(Number, "the largest of these", _EITHER, null=_NO_CONTROL),
     "controls": Column(int, "how many draws", "draws"),
     **_way("only", "change from the pretrained model if the group alone is fine-tuned", "with it alone"),
     "attribution": _shared(
-        "sum of its entries' shares of the change of the loss", "nats", "attribution, nats", "digits"
+        "sum of its entries' shares of the change of the loss", title="attribution, nats", form="digits"
     ),
     "attribution_share": _shared("attribution / attribution_change", "share"),
     "absolute": _shared("sum of the absolute values of the shares"),
@@ -78,9 +80,12 @@ COLUMNS = {
     "retained": _shared("sum of the shares of retained entries"),
     "retained_share": _shared("retained / attribution", "ratio"),
     "retained_absolute": _shared(
-        "share of absolute that lies at retained entries", "share", "attribution retained (absolute)", "percent"
+        "share of absolute that lies at retained entries",
+        "share",
+        title="attribution retained (absolute)",
+        form="percent",
     ),
-    "chance": _shared("share of its entries that are retained", "share", "by chance", "percent"),
+    "chance": _shared("share of its entries that are retained", "share", title="by chance", form="percent"),
 }
 
 if TYPE_CHECKING:

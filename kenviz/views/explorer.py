@@ -118,6 +118,11 @@ class Explorer(Exported):
 
         Args:
             effects: The view. What it shows is no step to undo, the tensor that it opens is.
+
+        Example:
+            ```python
+            explorer.attach(kenviz.EffectView(ablation, net=net, explorer=explorer))
+            ```
         """
         self.effects = effects
         self.children = [*self.children, effects]
