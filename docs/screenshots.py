@@ -28,7 +28,7 @@ words = "bert.embeddings.word_embeddings.weight"
 evidence = pd.read_csv({evidence!r}, keep_default_na=False)
 # A budget that is not the same for all tensors, as one that is counted over the model gives.
 shares = {{"*embeddings*": 0.2, "*attention*": 0.5, "*": 0.75}}
-spread = ken.prune(pair.fine_tuned, pair.pretrained, shares, progress=False)
+spread = ken.prune(pair.fine_tuned, pair.pretrained, shares, "update", progress=False)
 if {effects!r}:
     ablation, attribution = pd.read_csv({effects!r} + ".csv"), ken.Attribution.load({effects!r} + ".safetensors")
 """

@@ -37,9 +37,7 @@ def _way(name: str, words: str, title: str) -> dict[str, Column]:
     low, high = "low end of its interval; those of all groups hold at once", "high end of its interval"
     p, change = "its p-value, judged together with all groups (Holm)", f"{{measured}} {title}, change in {{unit}}"
     return {
-        name: Column(
-            Number, words, _EITHER, null=_NOT_MADE, title=f"{{measured}} {title}, change in {{unit}}", form="digits"
-        ),
+        name: Column(Number, words, _EITHER, null=_NOT_MADE, title=change, form="digits"),
         f"{name}_low": Column(Number, low, _EITHER, null=_NOT_MADE, title="from", form="digits"),
         f"{name}_high": Column(Number, high, _EITHER, null=_NOT_MADE, title="to", form="digits"),
         f"{name}_p_holm": Column(Number, p, null=_NOT_MADE, title="p, judged together", form="digits"),

@@ -253,7 +253,7 @@ class TextView(View):
         names = [f"{MODELS[model]}: {words}" for model in by_model for words in marked]
         panel = _panel("classes", values, [in_percent(value) for value in values], sure=first, stems=True)
         rest = len(texts.classes) - len(shown)
-        title = panel.title + (f"\nof all classes, {rest:,} less likely: not shown" if rest else "")
+        title = panel.title + (f"\nless likely and not shown: {rest:,} more" if rest else "")
         return figures.Block([panel._replace(title=title, unit="probability", whole=True)], names)
 
     @property
