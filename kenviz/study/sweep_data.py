@@ -86,8 +86,8 @@ class Sweep:
         """Which lines of `pruned` are of one series and k: series by series, by share within each."""
         # repr tells 1 entry from 1.0, all of them, and a mapping from another.
         series = pd.Series(series_of(self.pruned), self.pruned.index, dtype=object)
-        by_k = self.pruned.groupby([series, self.pruned["k"].map(repr)], sort=False)
-        groups = [(one, lines) for (one, _), lines in by_k]
+        by_k: Any = self.pruned.groupby([series, self.pruned["k"].map(repr)], sort=False)
+        groups: list[tuple[Any, pd.DataFrame]] = [(key[0], lines) for key, lines in by_k]
         place = {series: at for at, series in enumerate(self.series)}
         groups.sort(key=lambda group: (place[group[0]], group[1]["share"].mean()))
         return [(series, lines.index) for series, lines in groups]

@@ -92,8 +92,8 @@ class Texts:
 
     def probabilities(self, item: int, model: str) -> pd.Series:
         """The probability of each class (index) by a model; empty where the table does not tell."""
-        line = self.answers.loc[item]
-        return pd.Series({name: float(line[f"{model}_probability_{name}"]) for name in self.classes}, dtype=float)
+        columns = {name: self.answers[f"{model}_probability_{name}"].to_numpy() for name in self.classes}
+        return pd.Series({name: float(values[item]) for name, values in columns.items()}, dtype=float)
 
     def wanted(self, item: int) -> str | None:
         """The right class; None where the table does not tell."""

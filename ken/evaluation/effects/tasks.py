@@ -275,8 +275,8 @@ class Task:
             item = int(np.flatnonzero(~np.isfinite(all_losses))[0])
             raise TrainingError(f"the loss at item {item} is {all_losses[item]}")
         outcomes = all_scores if all_scores.dtype == np.bool_ else None
-        probabilities = self._in_order(shares) if shares else None
-        return Answers(all_losses, outcomes, all_scores.astype(np.float64), probabilities=probabilities)
+        known = self._in_order(shares) if shares else None
+        return Answers(all_losses, outcomes, all_scores.astype(np.float64), probabilities=known)
 
     def ask_batch(self, model: Any, batch: Any) -> tuple[torch.Tensor, torch.Tensor | None]:
         """Losses (items,) and scores of one batch; None where the task has none.
