@@ -20,13 +20,14 @@ if TYPE_CHECKING:
 _IGNORED = -100
 
 
-def of_labels(model: Any, batch: tuple[Any, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
-    """Cross entropy, and whether the label is right, of encoded texts with their labels."""
+def of_labels(model: Any, batch: tuple[Any, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Cross entropy, whether the label is right, and the probabilities of all, of encoded texts with their labels."""
     import torch
 
     encoded, wanted = batch[0].to(_device(model)), batch[1].to(_device(model))
     logits = model(**encoded).logits.float()
-    return torch.nn.functional.cross_entropy(logits, wanted, reduction="none"), logits.argmax(dim=1) == wanted
+    losses = torch.nn.functional.cross_entropy(logits, wanted, reduction="none")
+    return losses, logits.argmax(dim=1) == wanted, logits.detach().softmax(dim=1)
 
 
 def of_next_tokens(model: Any, encoded: Any) -> tuple[torch.Tensor, torch.Tensor]:
