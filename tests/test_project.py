@@ -109,6 +109,7 @@ ROOMS = [
     "errors",
     "density",
     "models.scalars",
+    "models.named_tables",
     "models.tensors",
     "models.checkpoints",
     "models.adapters",

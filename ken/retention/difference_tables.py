@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from ken.models.named_tables import named_table
 from ken.models.tensors.tensor_roles import place, role, stack
 from ken.retention.difference_lines import HeadDifference, TensorDifference
 
@@ -15,15 +16,13 @@ if TYPE_CHECKING:
 
 def tensor_table(tensors: Sequence[TensorDifference]) -> pd.DataFrame:
     """A row for every tensor of either model."""
-    import pandas as pd
-
     lines = [line(tensor) for tensor in tensors]
     columns = [
         *("tensor", "status", "reason", "layer", "stack", "role", "counterpart", "shape", "dtype", "pretrained_shape"),
         *("pretrained_dtype", "entries", "compared", "changed", "share", "not_finite", "norm", "relative", "largest"),
         *("row", "column"),
     ]
-    return pd.DataFrame(lines, columns=columns).astype({"layer": "Int64"}).set_index("tensor")
+    return named_table(lines, columns).astype({"layer": "Int64"}).set_index("tensor")
 
 
 def line(tensor: TensorDifference) -> dict[str, Any]:
@@ -50,8 +49,6 @@ def place_table(table: pd.DataFrame, by: list[str]) -> pd.DataFrame:
 
 def head_table(heads: Sequence[HeadDifference]) -> pd.DataFrame:
     """A row for every attention head of every tensor that changed and has any."""
-    import pandas as pd
-
     lines = [
         {
             "tensor": head.tensor,
@@ -68,7 +65,7 @@ def head_table(heads: Sequence[HeadDifference]) -> pd.DataFrame:
         for head in heads
     ]
     columns = ["tensor", "layer", "stack", "role", "head", "axis", "compared", "changed", "share", "norm"]
-    return pd.DataFrame(lines, columns=columns).astype({"layer": "Int64"})
+    return named_table(lines, columns).astype({"layer": "Int64"})
 
 
 def tensor_lines(table: pd.DataFrame) -> list[str]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from ken.errors import printable
+from ken.models.named_tables import named_table
 from ken.models.pairing.rows import row_shape
 from ken.models.tensors.tensor_bytes import Reference, dtype_name
 from ken.rules import Settings
@@ -230,8 +231,6 @@ class SubnetworkData(Mapping[str, "RetainedTensor | CarriedTensor"]):
             or says that retained values are rescaled. Entries of the last three count as
             0, so that the column adds up to the fine-tuned checkpoint; their share is NaN.
         """
-        import pandas as pd
-
         lines: list[tuple[object, ...]] = []
         for name, outline in self.outlines.items():
             why = outline.reason or ("" if outline.reason is not None or self.recipe.rescale == "none" else _RESCALED)
@@ -246,7 +245,7 @@ class SubnetworkData(Mapping[str, "RetainedTensor | CarriedTensor"]):
             why = f"not in the fine-tuned checkpoint: {lent.name} stands in"
             lines.append((name, "from pretrained", why, lent.shape, dtype_name(lent.dtype), 0, 0))
         columns = ["tensor", "status", "reason", "shape", "dtype", "entries", "retained"]
-        table = pd.DataFrame(lines, columns=columns).set_index("tensor")
+        table = named_table(lines, columns).set_index("tensor")
         cuts = self.cuts
         cut = [row_shape(shape, cuts.get(name, "")) for name, shape in zip(table.index, table["shape"], strict=True)]
         table.insert(4, "rows", [rows for rows, _ in cut])

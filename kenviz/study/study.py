@@ -165,7 +165,9 @@ class Study:
     @cached_property
     def shares(self) -> pd.DataFrame:
         """What the subnetwork alone tells: layer, kind, rows, row_length, entries, retained, share by tensor."""
-        table = self.net.table().loc[list(self._outlines)]
+        table = self.net.table()
+        places = {name: place for place, name in enumerate(table.index)}  # `loc` takes no lone surrogate with pyarrow
+        table = table.iloc[[places[name] for name in self._outlines]]
         table = table[["rows", "row_length", "entries", "retained", "share"]]
         places = [ken.retention.place(str(name)) for name in table.index]
         table.insert(0, "layer", pd.Series([place.layer for place in places], table.index, dtype="Int64"))

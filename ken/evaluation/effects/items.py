@@ -13,6 +13,7 @@ from ken.evaluation.effects.asking import evaluating
 from ken.evaluation.effects.groups import By, groups
 from ken.evaluation.effects.live_model import LiveModel
 from ken.evaluation.effects.tasks import Answers, Task
+from ken.models.named_tables import named_table
 from ken.models.pairing.pairs import PairOfModels
 
 if TYPE_CHECKING:
@@ -134,7 +135,6 @@ def flips(
         >>> flips(pair, task, 1, by="tensor", progress=False).index.tolist()
         ['weight', 'bias']
     """
-    import pandas as pd
     from tqdm.auto import tqdm
 
     live = LiveModel(pair, net=net, exclude=exclude)
@@ -154,7 +154,7 @@ def flips(
         if step is not None:
             step(done, len(parts))
     names = ["group", "entries", "loss", "loss_difference", "correct", "flips"]
-    table = pd.DataFrame(lines, columns=names).set_index("group")
+    table = named_table(lines, names).set_index("group")
     return table.astype({"correct": object, "flips": object})
 
 
