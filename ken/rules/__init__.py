@@ -3,6 +3,8 @@
 row_block            the rows and settings that a rule is given
 registered           a rule with what is known of it
 registry             the names, and the checks of what a rule gives
+scopes               over what k is counted
+thresholds           the entries of highest score of a range that is larger than memory
 builtin              the rules that come with ken, by name
 fast_density         the compiled density at many points, `nearest_unclaimed` and `top_density` what is made of it
 """
@@ -21,3 +23,5 @@ from ken.rules.row_block import Mask as Mask
 from ken.rules.row_block import RowBlock as RowBlock
 from ken.rules.row_block import Rule as Rule
 from ken.rules.row_block import Settings as Settings
+from ken.rules.scopes import SCOPES as SCOPES
+from ken.rules.scopes import check_scope as check_scope
