@@ -194,7 +194,10 @@ class _Pruning:
             else:
                 from ken.storage.writer import SubnetworkWriter
 
-                plan = {name: planned(self._pairing, name, reason) for name, reason in self._reasons.items()}
+                plan = {
+                    name: planned(self._pairing, name, reason, recipe=self._recipe)
+                    for name, reason in self._reasons.items()
+                }
                 with SubnetworkWriter(out, head(self._pairing, self._recipe, self._seen, draft=True), plan) as writer:
                     self._fill(writer, bar)
                     writer.finish(head(self._pairing, self._recipe, self._seen))
@@ -246,6 +249,7 @@ class _Pruning:
             retained=retained + tensor.added,
             raw=self._raw,
             cut=self._selection.cut_of(name),
+            threshold=self._deciding.threshold(tensor),
         )
         taking = sink.pruned(subject)
         # Stretches may be decided at the same time, in any order: the loops release the GIL.

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from ken import rules
 from ken.errors import RuleError, at_tensor
 from ken.pruning.paired_rows import PairedRows
-from ken.rules.thresholds import Cut, Keys, highest, sortable
+from ken.rules.thresholds import Keys, Threshold, highest, keys_of
 from ken.subnetwork.subnetwork import Recipe
 from ken.subnetwork.threads import in_order
 
@@ -33,6 +33,9 @@ class Deciding(Protocol):
 
     def mask(self, tensor: PairedRows, start: int, block: rules.RowBlock) -> NDArray[np.bool_]:
         """The mask of common rows from an entry on, flat; several threads may ask."""
+
+    def threshold(self, tensor: PairedRows) -> Threshold | None:
+        """What decides about each entry of a tensor by itself; None if nothing does."""
 
     def done(self, tensor: PairedRows) -> None:
         """No more will be asked about a tensor."""
@@ -88,6 +91,9 @@ class ByRow:
         """What the rule says."""
         return rules.mask_block(self._rule, block, tensor.k).reshape(-1)
 
+    def threshold(self, tensor: PairedRows) -> None:
+        """There is none: an entry's row decides."""
+
     def done(self, tensor: PairedRows) -> None:
         """Nothing is kept."""
 
@@ -103,50 +109,44 @@ class ByThreshold:
         score = rules.get(rule).score
         assert score is not None
         self._ranges, self._score, self._progress = ranges, score, progress
-        self._cuts: dict[tuple[str, ...], tuple[Cut, dict[tuple[str, int], int]]] = {}
+        self._decided: dict[str, tuple[Threshold, int]] = {}
 
     def retained(self, tensor: PairedRows) -> int:
         """The threshold is known then."""
-        cut, numbers = self._cut(tensor)
-        return sum(cut.retained[numbers[tensor.name, start]] for start, _ in tensor.stretches())
+        return self._of_tensor(tensor)[1]
 
     def mask(self, tensor: PairedRows, start: int, block: rules.RowBlock) -> NDArray[np.bool_]:
         """Where the score is above the threshold, or equal to it and among the first."""
-        cut, numbers = self._cut(tensor)
-        return cut.mask(numbers[tensor.name, start], self._keys(block))
+        return self.threshold(tensor).mask(keys_of(self._score, block), start)
+
+    def threshold(self, tensor: PairedRows) -> Threshold:
+        """That of its range, and which of the tensor's entries that equal it are among the first."""
+        return self._of_tensor(tensor)[0]
 
     def done(self, tensor: PairedRows) -> None:
-        """A threshold for one tensor alone is not needed any more."""
-        if len(self._ranges[tensor.name]) == 1:
-            self._cuts.pop((tensor.name,), None)
+        """Nothing is kept but a threshold."""
 
-    def _keys(self, block: rules.RowBlock) -> Keys:
-        scores = self._score(block)
-        if scores.shape != block.fine_tuned.shape:
-            raise RuleError(f"a rule's score must have the shape of the rows, {block.fine_tuned.shape}")
-        return sortable(scores).reshape(-1)
+    def _of_tensor(self, tensor: PairedRows) -> tuple[Threshold, int]:
+        """The threshold, and how many entries are retained."""
+        if tensor.name not in self._decided:
+            self._decide(self._ranges[tensor.name])
+        return self._decided[tensor.name]
 
-    def _cut(self, tensor: PairedRows) -> tuple[Cut, dict[tuple[str, int], int]]:
-        """The cut of the tensor's range, and the number that every stretch has in there."""
-        tensors = self._ranges[tensor.name]
-        names = tuple(other.name for other in tensors)
-        if names not in self._cuts:
-            stretches = [(other, *span) for other in tensors for span in other.stretches()]
+    def _decide(self, tensors: tuple[PairedRows, ...]) -> None:
+        stretches = [(tensor, *span) for tensor in tensors for span in tensor.stretches()]
+        sizes = [stop - start for _, start, stop in stretches]
 
-            def keys(number: int) -> Keys:
-                other, start, stop = stretches[number]
-                with at_tensor(other.name):
-                    return self._keys(other.read(start, stop))
+        def keys(number: int) -> Keys:
+            tensor, start, stop = stretches[number]
+            with at_tensor(tensor.name):
+                return keys_of(self._score, tensor.read(start, stop))
 
-            cut = highest(
-                keys,
-                [stop - start for _, start, stop in stretches],
-                sum(other.budget for other in tensors),
-                over=self._over,
-            )
-            numbers = {(other.name, start): number for number, (other, start, _) in enumerate(stretches)}
-            self._cuts[names] = cut, numbers
-        return self._cuts[names]
+        cut = highest(keys, sizes, sum(tensor.budget for tensor in tensors), over=self._over)
+        first = 0
+        for tensor in tensors:
+            last = first + sum(1 for _ in tensor.stretches())
+            self._decided[tensor.name] = cut.threshold(sizes[first:last], first), sum(cut.retained[first:last])
+            first = last
 
     def _over(self, work: Callable[[int], Any], numbers: Iterable[int]) -> Iterable[Any]:
         from tqdm.auto import tqdm
@@ -189,6 +189,9 @@ class AsOneRow:
     def mask(self, tensor: PairedRows, start: int, block: rules.RowBlock) -> NDArray[np.bool_]:
         """A part of the mask."""
         return self._mask(tensor)[start : start + block.fine_tuned.size]
+
+    def threshold(self, tensor: PairedRows) -> None:
+        """There is none: the row as a whole decides."""
 
     def done(self, tensor: PairedRows) -> None:
         """Its mask is not needed any more."""

@@ -15,6 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ken.errors import RuleError
+from ken.rules.registered import Score
+from ken.rules.row_block import RowBlock
 
 Keys = NDArray[np.uint64]
 
@@ -54,6 +56,14 @@ def sortable(scores: NDArray[Any]) -> Keys:
     return np.where(bits & _SIGN, ~bits, bits | _SIGN)
 
 
+def keys_of(score: Score, block: RowBlock) -> Keys:
+    """The keys of a block of rows, flat; raises `RuleError` for scores that no key stands for."""
+    scores = score(block)
+    if scores.shape != block.fine_tuned.shape:
+        raise RuleError(f"a rule's score must have the shape of the rows, {block.fine_tuned.shape}, got {scores.shape}")
+    return sortable(scores).reshape(-1)
+
+
 def score_of(key: int, dtype: str = "float64") -> float | int:
     """The score of a key: the way back from `sortable`.
 
@@ -64,6 +74,37 @@ def score_of(key: int, dtype: str = "float64") -> float | int:
         return key
     bits = np.uint64(key)
     return float((bits ^ _SIGN if bits & _SIGN else ~bits).view(np.float64))
+
+
+class Threshold(NamedTuple):
+    """What decides about the entries of a tensor, one by one, when rows share a budget.
+
+    Attributes:
+        key: Entries of a higher key (`sortable` of their score) are retained, those of a lower one reset.
+        ties: Of entries of this key, those before this place are retained; places count from 0, in C order.
+    """
+
+    key: int
+    ties: int
+
+    def mask(self, keys: Keys, start: int = 0) -> NDArray[np.bool_]:
+        """Which entries are retained.
+
+        Args:
+            keys: Keys of consecutive entries, flat.
+            start: The place of the first of them.
+
+        Returns:
+            The mask, (entries,) bool.
+
+        Example:
+            >>> Threshold(5, ties=2).mask(np.array([7, 5, 5, 1], np.uint64)).tolist()
+            [True, True, False, False]
+        """
+        mask = keys > np.uint64(self.key)
+        first = max(self.ties - start, 0)
+        mask[:first] |= keys[:first] == np.uint64(self.key)
+        return mask
 
 
 class Cut(NamedTuple):
@@ -81,28 +122,24 @@ class Cut(NamedTuple):
     position: int
     retained: tuple[int, ...]
 
-    def mask(self, stretch: int, keys: Keys) -> NDArray[np.bool_]:
-        """Which entries of a stretch are retained: what is known of the others is in the cut.
+    def threshold(self, sizes: Sequence[int], first: int = 0) -> Threshold:
+        """What decides about some of the stretches by itself.
 
         Args:
-            stretch: Its number.
-            keys: Its keys, flat.
+            sizes: How many entries these stretches have, in order.
+            first: Number of the first of them.
 
         Returns:
-            The mask, (entries,) bool.
+            The threshold of their entries, counted from the first of them on.
 
         Example:
-            >>> Cut(5, stretch=0, position=1, retained=(2,)).mask(0, np.array([7, 5, 5, 1], np.uint64)).tolist()
-            [True, True, False, False]
+            >>> cut = Cut(5, stretch=1, position=2, retained=(4, 3, 0))
+            >>> [cut.threshold([4], number).ties for number in range(3)]
+            [4, 3, 0]
         """
-        key = np.uint64(self.key)
-        mask = keys > key
-        if stretch <= self.stretch:
-            ties = keys == key
-            if stretch == self.stretch:
-                ties[self.position + 1 :] = False
-            mask |= ties
-        return mask
+        before = self.stretch - first
+        whole = sum(sizes[: max(before, 0)])
+        return Threshold(self.key, whole + (self.position + 1 if 0 <= before < len(sizes) else 0))
 
 
 def highest(
@@ -129,8 +166,8 @@ def highest(
     Example:
         >>> parts = [np.array([3, 9, 3], np.uint64), np.array([3, 4], np.uint64)]
         >>> cut = highest(parts.__getitem__, [3, 2], 3)
-        >>> cut.key, [cut.mask(i, part).tolist() for i, part in enumerate(parts)]
-        (3, [[True, True, False], [False, True]])
+        >>> cut.key, cut.threshold([3, 2]).mask(np.concatenate(parts)).tolist()
+        (3, [True, True, False, False, True])
     """
     total = sum(sizes)
     if not 1 <= count <= total:

@@ -42,7 +42,11 @@ def test_the_highest_are_those_of_a_stable_sort_however_the_range_is_cut(values,
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(thresholds, "_COLLECTED", data.draw(st.sampled_from([0, 1, 3, 1 << 21])))
         cut = highest(lambda i: sortable(parts[i]), [len(part) for part in parts], count)
-    masks = [cut.mask(i, sortable(part)) for i, part in enumerate(parts)]
+    sizes = [len(part) for part in parts]
+    masks = [cut.threshold([len(part)], i).mask(sortable(part)) for i, part in enumerate(parts)]
+    np.testing.assert_array_equal(cut.threshold(sizes).mask(sortable(values)), np.concatenate(masks))
+    for start, part, mask in zip(bounds, parts, masks, strict=False):
+        np.testing.assert_array_equal(cut.threshold(sizes).mask(sortable(part), start), mask)
     np.testing.assert_array_equal(np.concatenate(masks), first_of_the_highest(values, count))
     assert cut.retained == tuple(int(mask.sum()) for mask in masks)
 
