@@ -8,8 +8,8 @@ from ken.rules.registry import get
 #: The ranges that k can be counted over, and in words what shares one budget.
 SCOPES = {
     "row": "every row by itself",
-    "tensor": "all rows of a tensor together",
-    "model": "all pruned tensors together",
+    "tensor": "all rows of a tensor",
+    "model": "all pruned tensors",
 }
 
 
