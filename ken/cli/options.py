@@ -23,6 +23,9 @@ Base: TypeAlias = Annotated[
 ]
 Pretrained: TypeAlias = Annotated[str, typer.Argument(help="The model that it came from, likewise.")]
 Bandwidth: TypeAlias = Annotated[str, typer.Option(help="normal reference, scott, silverman, isj, or a number.")]
+Scope: TypeAlias = Annotated[
+    str, typer.Option(help="Over what k is counted: row, or as many entries over each tensor, or the model.")
+]
 Kernel: TypeAlias = Annotated[str, typer.Option(help="gaussian, tophat, epanechnikov, exponential, linear or cosine.")]
 Include: TypeAlias = Annotated[list[str] | None, typer.Option(help="Only tensors that match; may be repeated.")]
 Exclude: TypeAlias = Annotated[list[str] | None, typer.Option(help="Tensors to carry whole; may be repeated.")]

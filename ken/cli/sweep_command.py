@@ -29,6 +29,9 @@ def sweep(
     ] = None,
     rule: Annotated[list[str] | None, typer.Option(help="How entries are chosen; may be repeated.")] = None,
     on: Annotated[list[str] | None, typer.Option(help="weights, update, or both in two options.")] = None,
+    scope: Annotated[
+        list[str] | None, typer.Option(help="Over what k is counted: row, tensor or model; may be repeated.")
+    ] = None,
     seeds: Annotated[int, typer.Option(min=1, help="Draws of each rule that draws at random.")] = 1,
     text_column: Annotated[str, typer.Option(help="The column of the texts.")] = "text",
     label_column: Annotated[
@@ -71,7 +74,7 @@ def sweep(
     check_outputs([(out, TABLE), (results, RESULTS)], read, overwrite=force)  # told now, not after hours
     ks = [budget(text) for text in k or ("0.75", "0.5", "0.25")]
     most_lost = None if tolerance is None else tolerance_of(tolerance)
-    rules, values = rule or ["ken", "random"], on or ["weights"]
+    rules, values, scopes = rule or ["ken", "random"], on or ["weights"], scope or ["row"]
     print(f"k was taken for {', '.join(budget_text(number) for number in ks)}.")
     pair, absent = _open(fine_tuned, pretrained)
     encoder = _tokenizer(tokenizer or fine_tuned)
@@ -89,7 +92,7 @@ def sweep(
             # In any case a file: what the sweep has measured is not measured again for the tolerance.
             "results": results or Path(folder) / "results.jsonl",
         }
-        table = sweep(pair, ks, rules, on=values, **task)
+        table = sweep(pair, ks, rules, on=values, scope=scopes, **task)
         if out is not None:
             write_text(out, table.to_csv(index=False))
         draws = f" Of random rules the mean of {seeds} draws." if seeds > 1 else ""
@@ -98,7 +101,8 @@ def sweep(
             print()
             for name in dict.fromkeys(rules):
                 for value in dict.fromkeys(["weights"] if registry.get(name).fixed else values):
-                    print(smallest_k(pair, most_lost, rule=name, on=value, **task))
+                    for range_of_k in dict.fromkeys(scopes):
+                        print(smallest_k(pair, most_lost, rule=name, on=value, scope=range_of_k, **task))
 
 
 def _open(fine_tuned: str, pretrained: str) -> tuple[Pair, list[str]]:

@@ -21,8 +21,8 @@ from ken.rules.thresholds import Keys, Threshold, highest, keys_of
 from ken.subnetwork.subnetwork import Recipe
 from ken.subnetwork.threads import in_order
 
-#: A rule without a score sees no more entries at a time: they, and what it computes of them, take some 50 bytes each.
-LARGEST_ROW = 1 << 28
+#: A rule without a score sees no more entries at a time: they, and what it computes of them, take some 90 bytes each.
+LARGEST_ROW = 1 << 27
 
 
 class Deciding(Protocol):

@@ -53,13 +53,17 @@ def own_results(table: pd.DataFrame, recipe: Recipe) -> pd.DataFrame:
         raise ResultsError(f"the results have no column {missing[0]!r}, as those of ken.sweep do")
     pruned = table[(table["model"] == "pruned") & (table["rule"] == recipe.rule)]
     pruned = pruned[pruned["on"].isin(["", recipe.on])]
+    if "scope" in pruned:
+        pruned = pruned[pruned["scope"].isin(["", recipe.scope])]
+    elif recipe.scope != "row":
+        pruned = pruned.iloc[:0]  # a table that knows of no scopes is about rows
     own = pruned[[_same(k, recipe.k) for k in pruned["k"]]]
     if "seed" in own:
         own = own[own["seed"].isin([-1, recipe.seed])]
     if own.empty:
         raise ResultsError(
             f"the results have no line of this subnetwork: rule {recipe.rule!r}, on {recipe.on!r}, k = {recipe.k!r}, "
-            f"seed {recipe.seed}"
+            f"seed {recipe.seed}, scope {recipe.scope!r}"
         )
     return own
 
@@ -96,6 +100,7 @@ def table_of(results: pd.DataFrame, own: pd.DataFrame, *, metric: str) -> str:
         value = f"{float(line['metric']):.4g}" + (f" ± {error:.2g}" if math.isfinite(error) else "")
         share = float(line["share"]) if "share" in line else math.nan
         rule = f"{line['rule']} on {line['on']}" if line["on"] else str(line["rule"])
+        rule += f" by {line['scope']}" if line.get("scope", "") not in ("", "row") else ""
         k = "" if line["model"] != "pruned" else budget_text(line["k"])
         cells = [line["model"], rule, k, f"{share:.3f}" if math.isfinite(share) else "", value]
         texts = [plain_text(str(cell)) for cell in cells]

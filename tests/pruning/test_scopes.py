@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 import torch
+from command_line import ken as command
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import save_file
@@ -14,8 +15,10 @@ import ken
 from ken import rules
 from ken.errors import RuleError, ValuesError
 from ken.models.pairing.rows import row_budget, row_shape
+from ken.models.tensors.tensor_reader import Entries
 from ken.pruning import ranges
 from ken.rules import thresholds
+from ken.storage.info import describe, text
 from ken.subnetwork import extract
 
 SCORED = [name for name in rules.names() if rules.get(name).score is not None]
@@ -242,3 +245,68 @@ def test_scores_that_cannot_be_compared_are_errors(monkeypatch):
         monkeypatch.setitem(rules.registry._RULES, "bad", rules.Registered(lambda block, k: None, score=score))
         with pytest.raises(RuleError, match=problem):
             ken.prune({"w": torch.ones(2, 3)}, {"w": torch.zeros(2, 3)}, 1, "bad", scope="tensor")
+
+
+def saved(folder):
+    generator = torch.Generator().manual_seed(0)
+    base = {name: torch.randn(8, 10, generator=generator) for name in ("a", "b")}
+    tuned = {name: tensor + torch.randn(8, 10, generator=generator) for name, tensor in base.items()}
+    save_file(tuned, folder / "tuned.safetensors")
+    save_file(base, folder / "base.safetensors")
+
+
+def test_the_commands_take_a_scope_and_tell_it(tmp_path):
+    saved(tmp_path)
+    words = ("tuned.safetensors", "base.safetensors", "-k", "0.3", "--rule", "update", "-o", "net.ken.safetensors")
+    ended = command("prune", *words, "--scope", "model", cwd=tmp_path)
+    assert ended.status == 0, ended.err
+    assert "scope='model': 48 of 160 entries retained" in ended.out
+    assert "k = 0.3 was taken for 30 % of every row, shared by those of all tensors." in ended.out
+    described = describe(tmp_path / "net.ken.safetensors")
+    assert described["recipe"]["scope"] == "model"
+    assert "update, k = 0.3 of every row, shared over all pruned tensors, on weights" in text(described)
+    wrong = command("prune", *words, "--scope", "layer", cwd=tmp_path)
+    assert wrong.err.startswith("ken: scope must be row, tensor or model, got 'layer'")
+    planned = command("plan", "tuned.safetensors", "-k", "0.3", "--scope", "model", "--tensors", cwd=tmp_path)
+    assert planned.status == 0, planned.err
+    assert planned.out.splitlines()[0].split() == ["?", "of", "80", "'a'", "[8,", "10]"]
+    assert "retains 48 of 160 entries (30.0 %); how many of each tensor, the values decide" in planned.out
+
+
+def test_a_plan_knows_the_total_of_every_scope(tmp_path):
+    saved(tmp_path)
+    path = tmp_path / "tuned.safetensors"
+    plans = {scope: ken.plan(path, 0.3, scope=scope) for scope in rules.SCOPES}
+    assert {one.retained for one in plans.values()} == {48}
+    assert plans["tensor"].table()["retained"].tolist() == [24, 24]
+    assert plans["model"].table()[["retained", "share"]].isna().all(axis=None)
+    assert str(plans["row"]) == "k = 0.3 retains 48 of 160 entries (30.0 %)"
+    assert str(plans["tensor"]).startswith("k = 0.3, counted over all rows of a tensor, retains 48 of 160")
+    with pytest.raises(RuleError, match="scope must be row, tensor or model, got 'rows'"):
+        ken.plan(path, 0.3, scope="rows")
+
+
+def test_no_more_of_a_model_is_in_memory_than_some_rows(monkeypatch):
+    """Every read is of a stretch, and there are few passes."""
+    monkeypatch.setattr(extract, "_STRETCH", 400)
+    monkeypatch.setattr(thresholds, "_COLLECTED", 300)
+    reads = []
+
+    def counted(cls, tensor):
+        flat = tensor.reshape(-1)
+
+        def read(start, stop):
+            reads.append(stop - start)
+            return flat[start:stop]
+
+        return cls(tuple(tensor.shape), tensor.dtype, read)
+
+    monkeypatch.setattr(Entries, "from_tensor", classmethod(counted))
+    rng = np.random.default_rng(0)
+    pretrained = {name: torch.as_tensor(rng.normal(size=(40, 50))) for name in "abc"}
+    fine_tuned = {name: tensor + torch.as_tensor(rng.normal(size=(40, 50))) for name, tensor in pretrained.items()}
+    net = ken.prune(fine_tuned, pretrained, 0.3, "update", scope="model")
+    assert net.retained == 3 * 40 * 15
+    assert max(reads) == 400
+    # Of two models: histogram, bin, what is taken; and one stretch for the last tie.
+    assert sum(reads) == 2 * (3 * 6000 + 400)
