@@ -43,14 +43,15 @@ def position(share: Any, scale: str) -> Any:
 
 
 def columns(
-    lines: pd.DataFrame, evaluations: pd.DataFrame, names: Mapping[tuple[str, str], str], scale: str
+    lines: pd.DataFrame, evaluations: pd.DataFrame, names: Mapping[tuple[str, ...], str], scale: str
 ) -> dict[str, dict[str, Any]]:
     """Columns by source: of means and curves from the lines of a `Sweep`, of bands and seeds where there are several.
 
-    names are those of all series, by rule and on; their order gives each its style. means and seeds have one entry a
-    mark; curves and bands one list of points a series.
+    names are those of all series, by rule, on, and scope if it is not the row; their order gives each its style. means
+    and seeds have one entry a mark; curves and bands one list of points a series.
     """
-    groups = [(style(at), lines[(lines["rule"] == rule) & (lines["on"] == on)]) for at, (rule, on) in enumerate(names)]
+    series = _series(lines)
+    groups = [(style(at), lines[[one == name for one in series]]) for at, name in enumerate(names)]
     groups = [(look, group) for look, group in groups if len(group)]
     curves = {
         "xs": [np.array(position(group["share"], scale)) for _, group in groups],
@@ -82,14 +83,20 @@ def columns(
     }
 
 
-def _keys(table: pd.DataFrame) -> list[tuple[str, str, str]]:
-    """Rule, on and k of each line; repr tells 1 entry from 1.0, all of them."""
-    return list(zip(table["rule"], table["on"], map(repr, table["k"]), strict=True))
+def _series(table: pd.DataFrame) -> list[tuple[str, ...]]:
+    """The series of each line, as a `Sweep` names it."""
+    lines = zip(table["rule"], table["on"], table["scope"], strict=True)
+    return [(rule, on) if scope == "row" else (rule, on, scope) for rule, on, scope in lines]
 
 
-def _marks(table: pd.DataFrame, names: Mapping[tuple[str, str], str], scale: str) -> dict[str, Any]:
+def _keys(table: pd.DataFrame) -> list[tuple[tuple[str, ...], str]]:
+    """Series and k of each line; repr tells 1 entry from 1.0, all of them."""
+    return list(zip(_series(table), map(repr, table["k"]), strict=True))
+
+
+def _marks(table: pd.DataFrame, names: Mapping[tuple[str, ...], str], scale: str) -> dict[str, Any]:
     place = {name: at for at, name in enumerate(names)}
-    series = list(zip(table["rule"], table["on"], strict=True))
+    series = _series(table)
     styles = [style(place[one]) for one in series]
     return {
         "x": np.array(position(table["share"], scale)),

@@ -59,7 +59,7 @@ class Results:
         recipe = net.recipe
         for line in self.lines:
             same = (line.rule, line.retained, line.k) == (rule, net.retained, recipe.k)
-            if same and type(line.k) is type(recipe.k) and line.on in ("", recipe.on):
+            if same and type(line.k) is type(recipe.k) and line.on in ("", recipe.on) and line.scope == recipe.scope:
                 return line
         return None
 
@@ -86,14 +86,15 @@ def read(results: pd.DataFrame | str | Path, net: ken.Subnetwork, metric: str = 
     pruned = sweep.pruned.assign(loss_error=_paired_errors(sweep))
     lines: list[EvaluationLine] = []
     further = sweep.metrics[1:]
-    for (rule, on), at in sweep.groups:
+    for series, at in sweep.groups:
         group = pruned.loc[at]
         share, value, error, loss_error = group[["share", "metric", "standard_error", "loss_error"]].mean()
         lines.append(
             EvaluationLine(
-                name=sweep.names[rule, on],
-                rule=rule,
-                on=on,
+                name=sweep.names[series],
+                rule=series[0],
+                on=series[1],
+                scope=series[2] if len(series) > 2 else "row",
                 k=group["k"].iloc[0],
                 share=float(share),
                 retained=int(group["retained"].iloc[0]),

@@ -32,6 +32,7 @@ RULES = {
     "bit, as many of each row as there are. What is reset was equal before: injection gives the fine-tuned "
     "model itself.",
 }
+_EVERY_ROW = "In every row of every pruned tensor, "
 # Rules that never look at the update, unless on="update".
 _BLIND = ("ken", "grid", "density", "random", "magnitude")
 # The share of the update's energy is called about the share of entries if no further away than this.
@@ -44,8 +45,23 @@ def the_rule(net: ken.Subnetwork) -> str:
     """How the retained entries were chosen, in words."""
     recipe = net.recipe
     words = RULES.get(recipe.rule, f"The rule “{visible(recipe.rule)}”, registered by the user, chose the entries.")
+    words = _over(recipe.scope, words)
     on = " The values it looks at are not the fine-tuned ones but what fine-tuning changed."
     return words + (on if recipe.on == "update" else "")
+
+
+def _over(scope: str, words: str) -> str:
+    """What is said of a rule, where rows share their budget."""
+    if scope == "row":
+        return words
+    ranges = {
+        "tensor": "In every pruned tensor as a whole, with k the sum of what its rows would retain, ",
+        "model": "In all pruned tensors together, with k the sum of what all their rows would retain, ",
+    }
+    if not words.startswith(_EVERY_ROW):
+        return f"{ranges[scope]}this holds: {words}"
+    words = ranges[scope] + words.removeprefix(_EVERY_ROW)
+    return words.replace("of a row", "of these values").replace("of the row", "of these values")
 
 
 def what_was_pruned(summary: Summary) -> Markup:
@@ -183,7 +199,7 @@ def in_common(summary: Summary, both: RoleOverlap) -> Markup:
     """What two subnetworks have in common."""
     alike = Markup("This is no finding, as {}.").format(visible(both.alike)) if both.alike else Markup("")
     if not both.same_draw:
-        chance = Markup("If each had drawn its entries at random, row by row, it would be {}.")
+        chance = Markup(f"If each had drawn its entries at random, {both.drawn}, it would be {{}}.")
         alike += " " * bool(alike) + chance.format(_percent(summary, "compared_jaccard_expected"))
     elsewhere = " It was made of another fine-tuned model; the update here is that of the first one."
     return Markup(

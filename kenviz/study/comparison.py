@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
@@ -108,6 +109,11 @@ class Comparison:
         """Whether chance has no say in what the two share, as both were drawn with the same random numbers."""
         return same_draw(self.a, self.b)
 
+    @property
+    def by_tensor(self) -> bool:
+        """Whether chance keeps to the entries of each tensor, not of each row: in both, rows share their budgets."""
+        return "row" not in (self.a.recipe.scope, self.b.recipe.scope)
+
     def overlap(self, tensor: str) -> Overlap:
         """Counts of a tensor's masks for any zoom. Those asked for last are kept."""
         if self._overlap is None or self._overlap[0] != tensor:
@@ -137,7 +143,7 @@ def net_in_words(net: ken.Subnetwork) -> str:
     'rule random, k = 1, seed 3'
     """
     recipe = net.recipe
-    words = f"rule {recipe_in_words(recipe)}, {visible(recipe.k_text)}"
+    words = f"rule {recipe_in_words(recipe)}, {visible(replace(recipe, scope='row').k_text)}"  # which the rule says
     return words + (f", seed {recipe.seed}" if _seeded(recipe.rule) else "")
 
 

@@ -18,13 +18,14 @@ from kenviz.text.labels import apart, label
 _NEEDED = ["model", "rule", "on", "k", "seed", "share", "metric"]
 #: Columns that are no metrics, though they may be numbers.
 _OTHER = {
-    *(*_NEEDED, "repeat", "retained", "entries", "standard_error"),
+    *(*_NEEDED, "repeat", "scope", "retained", "entries", "standard_error"),
     *("difference", "difference_error", "paired", "outcomes"),
 }
 MODELS = ("fine-tuned", "pretrained", "pruned")
 QUANTITIES = ("metric", "difference")
 
-Series = tuple[str, str]
+#: (rule, on) of a series of which every row has its own budget; (rule, on, scope) of any other.
+Series = tuple[str, ...]
 
 
 class Level(NamedTuple):
@@ -69,9 +70,18 @@ class Sweep:
         self.metrics = ["metric", *(str(name) for name in numeric if name not in errors)]
 
     @cached_property
+    def series_of_lines(self) -> list[Series]:
+        """The series of each line of `pruned`."""
+        scopes = self.pruned["scope"] if "scope" in self.pruned else ["row"] * len(self.pruned)
+        return [
+            (rule, on) if scope in ("row", "") else (rule, on, scope)
+            for rule, on, scope in zip(self.pruned["rule"], self.pruned["on"], scopes, strict=True)
+        ]
+
+    @cached_property
     def series(self) -> list[Series]:
-        """Rule and on of each series, in the order of the table."""
-        return list(dict.fromkeys(zip(self.pruned["rule"], self.pruned["on"], strict=True)))
+        """Rule, on, and scope if that is not the row, of each series, in the order of the table."""
+        return list(dict.fromkeys(self.series_of_lines))
 
     @cached_property
     def names(self) -> dict[Series, str]:
@@ -80,10 +90,10 @@ class Sweep:
 
     @cached_property
     def groups(self) -> list[tuple[Series, pd.Index]]:
-        """Which lines of `pruned` are of one rule, on and k: series by series, by share within each."""
+        """Which lines of `pruned` are of one series and k: series by series, by share within each."""
         # repr tells 1 entry from 1.0, all of them, and a mapping from another.
-        keys = [self.pruned["rule"], self.pruned["on"], self.pruned["k"].map(repr)]
-        groups = [((str(rule), str(on)), lines) for (rule, on, _), lines in self.pruned.groupby(keys, sort=False)]
+        keys = [pd.Series(self.series_of_lines, self.pruned.index, dtype=object), self.pruned["k"].map(repr)]
+        groups = [(series, lines) for (series, _), lines in self.pruned.groupby(keys, sort=False)]
         place = {series: at for at, series in enumerate(self.series)}
         groups.sort(key=lambda group: (place[group[0]], group[1]["share"].mean()))
         return [(series, lines.index) for series, lines in groups]
@@ -116,12 +126,14 @@ class Sweep:
         return Level(float(values.mean()), float(errors.mean()))
 
     def evaluations(self, metric: str, quantity: str) -> pd.DataFrame:
-        """One line for each of `pruned`: rule, on, k, seed, share, value, error (NaN if unknown)."""
+        """One line for each of `pruned`: rule, on, k, seed, share, value, error (NaN if unknown), scope."""
         values, errors = self._values(self.pruned, metric, quantity)
-        return self.pruned[["rule", "on", "k", "seed", "share"]].assign(value=values, error=errors)
+        scopes = [series[2] if len(series) > 2 else "row" for series in self.series_of_lines]
+        known = self.pruned[["rule", "on", "k", "seed", "share"]]
+        return known.assign(value=values, error=errors, scope=scopes)
 
     def lines(self, metric: str, quantity: str, shown: Sequence[Series] | None = None) -> pd.DataFrame:
-        """One line for each of `groups`: rule, on, k, share, seeds, mean, lowest, highest, error.
+        """One line for each of `groups`: rule, on, k, share, seeds, mean, lowest, highest, error, scope.
 
         seeds is how many evaluations there are, error the mean of their standard errors, NaN if unknown.
         """
@@ -132,8 +144,9 @@ class Sweep:
                 group = table.loc[at]
                 value, k = group["value"], group["k"].iloc[0]
                 spread = value.mean(), value.min(), value.max()
-                rows.append((*series, k, group["share"].mean(), len(group), *spread, group["error"].mean()))
-        names = ["rule", "on", "k", "share", "seeds", "mean", "lowest", "highest", "error"]
+                numbers = group["share"].mean(), len(group), *spread, group["error"].mean()
+                rows.append((*series[:2], k, *numbers, series[2] if len(series) > 2 else "row"))
+        names = ["rule", "on", "k", "share", "seeds", "mean", "lowest", "highest", "error", "scope"]
         lines = pd.DataFrame(rows, columns=names)
         lines["k"] = pd.Series([row[2] for row in rows], lines.index, dtype=object)
         return lines
@@ -180,8 +193,9 @@ def read_table(source: Any) -> pd.DataFrame:
         table = pd.read_csv(path, encoding="utf-8", dtype={"k": str})
     except ValueError as error:  # also of a file that is no text, or is empty
         raise ValueError(f"{path} cannot be read as CSV in UTF-8: {error}") from error
-    for name in {"rule", "on", "k"} & set(table.columns):
-        table[name] = table[name].fillna("").astype(str)
+    for name in {"rule", "on", "k", "scope"} & set(table.columns):
+        # A column without any text is one of numbers to pandas.
+        table[name] = table[name].astype(object).fillna("").astype(str)
     if "k" in table:
         table["k"] = pd.Series([_k(text) for text in table["k"]], index=table.index, dtype=object)
     return table
@@ -212,13 +226,14 @@ def _by_items(line: pd.Series) -> bool:
     return outcomes is not None and math.isclose(line["metric"], outcomes.mean(), abs_tol=1e-9)
 
 
-def series_name(rule: str, on: str) -> str:
+def series_name(rule: str, on: str, scope: str = "row") -> str:
     """What a series is called, as `ken sweep` writes it.
 
-    >>> series_name("ken", "update"), series_name("random", "")
-    ('ken on update', 'random')
+    >>> series_name("ken", "update"), series_name("random", ""), series_name("update", "", "model")
+    ('ken on update', 'random', 'update by model')
     """
-    return label(f"{rule} on {on}" if on == "update" else rule, 40)
+    words = f"{rule} on {on}" if on == "update" else rule
+    return label(words if scope in ("row", "") else f"{words} by {scope}", 40)
 
 
 def _checked(table: pd.DataFrame) -> pd.DataFrame:
@@ -239,7 +254,7 @@ def _checked(table: pd.DataFrame) -> pd.DataFrame:
     pruned = table["model"] == "pruned"
     for at in table.index[pruned & ~table["share"].between(0, 1, inclusive="right")]:
         raise ValueError(f"share must be above 0 and at most 1, got {table['share'][at]} in line {at}")
-    for name in ("rule", "on"):
+    for name in [column for column in ("rule", "on", "scope") if column in table]:
         if table[name].isna().any():  # empty text, as pandas reads it from a CSV
             table[name] = table[name].astype(object).where(table[name].notna(), "")
         for i, value in enumerate(table[name]):

@@ -119,15 +119,16 @@ class SweepView(View):
     def _evaluations(self) -> list[tuple[str, Point]]:
         points = list({repr(point): point for point in self._pruned()}.values())  # a k may be a mapping
         words = [
-            f"{self._sweep.names[rule, on]}, k = {in_words(k)}" + (f", seed {seed}" if seed != -1 else "")
-            for rule, on, k, seed in points
+            f"{self._sweep.names[rule, on, *scope]}, k = {in_words(k)}" + (f", seed {seed}" if seed != -1 else "")
+            for rule, on, k, seed, *scope in points
         ]
         return list(zip(apart(words), points, strict=True))
 
     def _pruned(self) -> list[Point]:
         """The evaluations of pruned models, in the order of the table."""
         table = self._sweep.pruned
-        return list(zip(table["rule"], table["on"], table["k"], table["seed"], strict=True))
+        lines = zip(self._sweep.series_of_lines, table["k"], table["seed"], strict=True)
+        return [(rule, on, k, seed, *scope) for (rule, on, *scope), k, seed in lines]
 
     # ---- the state
 
@@ -149,7 +150,7 @@ class SweepView(View):
         series = self._sweep.series
         wanted: set[Series] = set()
         for one in proposal["value"]:
-            matches = [(rule, on) for rule, on in series if one in (rule, (rule, on))]
+            matches = [other for other in series if one in (other[0], other)]
             if not matches:
                 choices = ", ".join(map(repr, series[:5])) + (", …" if len(series) > 5 else "")
                 raise traitlets.TraitError(f"shown must be of the table's {len(series)} series, {choices}; got {one!r}")
@@ -160,7 +161,8 @@ class SweepView(View):
     def _valid_point(self, proposal: dict[str, Any]) -> Point:
         if proposal["value"] and self._at(proposal["value"]) is None:
             raise traitlets.TraitError(
-                f"point must be (rule, on, k, seed) of an evaluation in the table, got {proposal['value']!r}"
+                "point must be (rule, on, k, seed), and the scope if it is not the row, of an evaluation in the table, "
+                f"got {proposal['value']!r}"
             )
         return tuple(proposal["value"])
 
@@ -199,7 +201,7 @@ class SweepView(View):
 
     def _ring(self) -> dict[str, Any]:
         at = self._at(self.point) if self.point else None
-        if at is None or self.point[:2] not in self.shown:
+        if at is None or (*self.point[:2], *self.point[4:]) not in self.shown:
             return {"x": np.empty(0), "y": np.empty(0)}
         line = self._single.iloc[at]
         return {"x": np.array([figures.position(line["share"], self.scale)]), "y": np.array([line["value"]])}
@@ -243,7 +245,7 @@ class SweepView(View):
         with self._lock:
             plot: Any = self.figure
             wide, high = (abs(axis.end - axis.start) for axis in (plot.x_range, plot.y_range))
-            shown = [series in self.shown for series in zip(self._single["rule"], self._single["on"], strict=True)]
+            shown = [series in self.shown for series in self._sweep.series_of_lines]
             x = figures.position(self._single["share"], self.scale)
             far = np.hypot((x - event["x"]) / wide, (self._single["value"] - event["y"]) / high)
             far = np.where(np.asarray(shown) & np.isfinite(far), far, np.inf)
@@ -267,8 +269,8 @@ class SweepView(View):
         """Give the numbers that the figure shows.
 
         Returns:
-            One line for each rule, on and k that is shown: rule, on, k, share, seeds (how many evaluations), mean,
-            lowest, highest, error (standard error, NaN if unknown).
+            One line for each rule, on, k and scope that is shown: rule, on, k, share, seeds (how many evaluations),
+            mean, lowest, highest, error (standard error, NaN if unknown), scope.
 
         Example:
             >>> line = {"model": "pruned", "rule": "ken", "on": "weights", "k": 0.5, "seed": -1}

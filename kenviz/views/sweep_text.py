@@ -16,7 +16,7 @@ _MOST_NAMED = 8
 # Of the error of a difference.
 _HOW = {True: ", measured item by item", False: ", as of two separate measurements", None: ""}
 
-#: (rule, on, k, seed) of an evaluation; () for none.
+#: (rule, on, k, seed) of an evaluation, and its scope if that is not the row; () for none.
 Point = tuple[Any, ...]
 
 
@@ -27,8 +27,8 @@ def axis(metric: str, quantity: str) -> str:
 
 def caption(sweep: Sweep, values: str, lines: pd.DataFrame, levels: Sequence[Level], shown: Sequence[Series]) -> str:
     """What is shown: values is what they are (`axis`), lines those of all series, levels unpruned and pretrained."""
-    groups = dict(list(lines.groupby(["rule", "on"])))
-    parts = [_ends(sweep.names[series], groups[series]) for series in shown]
+    groups = dict(list(lines.groupby(["rule", "on", "scope"])))
+    parts = [_ends(sweep.names[one], groups[one if len(one) > 2 else (*one, "row")]) for one in shown]
     more = len(parts) - _MOST_NAMED
     ends = "; ".join(parts[:_MOST_NAMED]) + (f"; and {more} more" if more > 0 else "")
     bounds = [
@@ -58,12 +58,14 @@ def _ends(name: str, lines: pd.DataFrame) -> str:
 def evaluation(sweep: Sweep, metric: str, point: Point, at: int) -> str:
     """An evaluation, which is the line `at` of those of pruned models, and how to make that subnetwork."""
     full = sweep.pruned.iloc[at]
-    rule, on, k, seed = point
+    rule, on, k, seed, *scope = point
     drawn = f", seed {seed}" if seed != -1 else ""
     count = ""
     if {"retained", "entries"} <= set(full.index):
         count = f" ({full['retained']:,} of {full['entries']:,} entries)"
-    lines = [f"Rule {visible(sweep.names[rule, on])}, k = {in_words(k)}{drawn}: retains {full['share']:.2%}{count}"]
+    lines = [
+        f"Rule {visible(sweep.names[rule, on, *scope])}, k = {in_words(k)}{drawn}: retains {full['share']:.2%}{count}"
+    ]
     for quantity in QUANTITIES if sweep.base is not None else QUANTITIES[:1]:
         line = sweep.evaluations(metric, quantity).iloc[at]
         error = "" if math.isnan(line["error"]) else f" ± {line['error']:.2g}"
@@ -78,9 +80,12 @@ def python(point: Point) -> str:
 
     >>> python(("random", "", 0.5, 3))
     "ken.prune(pair.fine_tuned, pair.pretrained, 0.5, 'random', seed=3)"
+    >>> python(("update", "", 0.5, -1, "model"))
+    "ken.prune(pair.fine_tuned, pair.pretrained, 0.5, 'update', scope='model')"
     """
     if not point:
         return ""
-    rule, on, k, seed = point
+    rule, on, k, seed, *scope = point
     more = f", on={on!r}" * (on == "update") + f", seed={seed!r}" * (seed != -1)
+    more += f", scope={scope[0]!r}" if scope else ""
     return f"ken.prune(pair.fine_tuned, pair.pretrained, {k!r}, {rule!r}{more})"
