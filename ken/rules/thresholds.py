@@ -173,7 +173,7 @@ def highest(
     if not 1 <= count <= total:
         raise RuleError(f"from 1 to {total} entries of the range can be retained, got {count}")
     if count == total:
-        return Cut(0, len(sizes) - 1, max(sizes[-1] - 1, 0), tuple(sizes))
+        return Cut(0, len(sizes) - 1, position=max(sizes[-1] - 1, 0), retained=tuple(sizes))
     stretches = range(len(sizes))
     low, high, wanted = _bin(keys, stretches, total, count=count, over=over)
 
@@ -200,7 +200,8 @@ def highest(
     within = ties - int(up_to[last] - equal[last])
     position = int(np.flatnonzero(keys(last) == np.uint64(key))[within - 1])
     tied = [*equal[:last], within, *[0] * (len(sizes) - last - 1)]
-    return Cut(key, last, position, tuple(more + some for more, some in zip(higher, tied, strict=True)))
+    retained = tuple(more + some for more, some in zip(higher, tied, strict=True))
+    return Cut(key, last, position=position, retained=retained)
 
 
 def _bin(
