@@ -62,9 +62,8 @@ def deciding(
         return ByRow(recipe.rule)
     # A module and its file have their tensors in different orders, and name them alike.
     names = sorted(tensors)
-    if recipe.scope == "tensor":
-        ranges = {name: (tensors[name],) for name in names}
-    else:
+    ranges: dict[str, tuple[PairedRows, ...]] = {name: (tensors[name],) for name in names}
+    if recipe.scope == "model":
         ranges = dict.fromkeys(names, tuple(tensors[name] for name in names))
     if rules.get(recipe.rule).score is not None:
         return ByThreshold(ranges, recipe.rule, progress=progress)

@@ -92,11 +92,13 @@ class Sweep:
     def groups(self) -> list[tuple[Series, pd.Index]]:
         """Which lines of `pruned` are of one series and k: series by series, by share within each."""
         # repr tells 1 entry from 1.0, all of them, and a mapping from another.
-        keys = [pd.Series(self.series_of_lines, self.pruned.index, dtype=object), self.pruned["k"].map(repr)]
-        groups = [(series, lines) for (series, _), lines in self.pruned.groupby(keys, sort=False)]
+        lines: dict[tuple[Series, str], list[int]] = {}
+        for at, key in enumerate(zip(self.series_of_lines, map(repr, self.pruned["k"]), strict=True)):
+            lines.setdefault(key, []).append(at)
+        groups = [(series, self.pruned.index[at]) for (series, _), at in lines.items()]
         place = {series: at for at, series in enumerate(self.series)}
-        groups.sort(key=lambda group: (place[group[0]], group[1]["share"].mean()))
-        return [(series, lines.index) for series, lines in groups]
+        groups.sort(key=lambda group: (place[group[0]], self.pruned["share"].loc[group[1]].mean()))
+        return groups
 
     @cached_property
     def base(self) -> pd.Series | None:
