@@ -93,7 +93,8 @@ def stability(
 def stability_of(why: RowExplanation) -> Stability:
     """The same of a row that is explained already, and that has no added entries."""
     nothing = Flips(float("nan"), np.empty(0, np.intp))
-    if why.n == 0 or why.k >= why.n or np.ptp(why.values) == 0:
+    shared = why.shared is not None and why.shared.threshold is not None
+    if shared or why.n == 0 or why.k >= why.n or np.ptp(why.values) == 0:
         return Stability(nothing, nothing, nothing)
 
     def flips(mask: NDArray[np.bool_]) -> Flips:
