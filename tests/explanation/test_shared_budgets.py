@@ -70,7 +70,7 @@ def test_the_card_tells_score_threshold_and_scope():
     assert np.isnan(ken.stability(np.ones(2), 1, np.zeros(2), "update").halved.share)
 
 
-@pytest.mark.parametrize("rule", ["ken", "grid", "density", "della"])
+@pytest.mark.parametrize("rule", ["ken", "grid", "density", "della", "cabs"])
 def test_to_a_rule_without_a_score_the_tensor_is_the_row(rule):
     pair = pair_of(3)
     net = ken.prune(*pair, 0.4, rule, scope="tensor", rows={"b": "grown"})
