@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
 
     from kenviz.study.effects import By
     from kenviz.study.study import Study
+    from kenviz.views.base import View
     from kenviz.views.explorer import Explorer
 
 
@@ -80,4 +82,17 @@ def _explorer(
     if attribution is None and ablation is None:
         return Explorer(net, pair, theme=theme)
     effects = EntryEffects(net, attribution, ablation, by=by)
-    return Explorer(net, Study(net, pair.pair if isinstance(pair, Study) else pair, effects), theme=theme)
+    study = Study(net, pair.pair if isinstance(pair, Study) else pair, effects)
+
+    panels = {}
+    if ablation is not None:
+        panels["effects"] = ("effects", partial(_effects, ablation, attribution, by))
+    return Explorer(net, study, panels=panels, theme=theme)
+
+
+def _effects(
+    ablation: pd.DataFrame | str | Path, attribution: ken.Attribution | None, by: By, explorer: Explorer
+) -> View:
+    from kenviz.views.effects import EffectView
+
+    return EffectView(ablation, attribution, explorer.net, by=by, explorer=explorer)
