@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +13,6 @@ if TYPE_CHECKING:
 
     from kenviz.study.effects import By
     from kenviz.study.study import Study
-    from kenviz.views.base import View
     from kenviz.views.explorer import Explorer
 
 
@@ -37,7 +35,8 @@ def explore(
             itself tells can be shown: the fine-tuned value of a reset entry is nowhere else.
         pretrained: The pretrained model, as a path or hub id; only where `pair` is the fine-tuned one's.
         attribution: What `ken.attribute` gives of the same models: the decision cards then tell of each entry's share.
-        ablation: The table of `ken.ablate`, or the path of one as CSV: they tell what the entry's group does.
+        ablation: The table of `ken.ablate`, or the path of one as CSV: they tell what the entry's group does, and an
+            `EffectView` has a tab, as `explorer.effects`: a group that is tapped there opens its largest tensor.
         by: The groups of the ablation.
         theme: "light", "dark", or "auto", which follows the page.
 
@@ -77,22 +76,13 @@ def _explorer(
 ) -> Explorer:
     from kenviz.study.entry_effects import EntryEffects
     from kenviz.study.study import Study
+    from kenviz.views.effects import EffectView
     from kenviz.views.explorer import Explorer
 
     if attribution is None and ablation is None:
         return Explorer(net, pair, theme=theme)
     effects = EntryEffects(net, attribution, ablation, by=by)
-    study = Study(net, pair.pair if isinstance(pair, Study) else pair, effects)
-
-    panels = {}
+    explorer = Explorer(net, Study(net, pair.pair if isinstance(pair, Study) else pair, effects), theme=theme)
     if ablation is not None:
-        panels["effects"] = ("effects", partial(_effects, ablation, attribution, by))
-    return Explorer(net, study, panels=panels, theme=theme)
-
-
-def _effects(
-    ablation: pd.DataFrame | str | Path, attribution: ken.Attribution | None, by: By, explorer: Explorer
-) -> View:
-    from kenviz.views.effects import EffectView
-
-    return EffectView(ablation, attribution, explorer.net, by=by, explorer=explorer)
+        explorer.attach(EffectView(ablation, attribution, net, by=by, explorer=explorer, theme=theme))
+    return explorer

@@ -21,6 +21,7 @@ from ken.models.checkpoints.hub import config_of, locate
 from ken.models.checkpoints.location import Location, place_of
 from ken.models.checkpoints.remote.remote_reader import open_reader
 from ken.models.checkpoints.state_dicts import arrays_as_tensors
+from ken.models.named_tables import named_table
 from ken.models.pairing.rows import K, row_budget, row_shape
 from ken.models.tensors.tensor_bytes import dtype_name
 from ken.pruning.patterns import check_patterns
@@ -92,8 +93,6 @@ class Plan:
         Returns:
             One row for every tensor: status, reason, shape, dtype, rows, row_length, entries, retained, share.
         """
-        import pandas as pd
-
         lines = [
             (
                 tensor.name,
@@ -109,7 +108,7 @@ class Plan:
             for tensor in self.tensors
         ]
         columns = ["tensor", "status", "reason", "shape", "dtype", "rows", "row_length", "entries", "retained", "share"]
-        return pd.DataFrame(lines, columns=columns).set_index("tensor")
+        return named_table(lines, columns).set_index("tensor")
 
     def __str__(self) -> str:
         share = f" ({100 * self.retained / self.entries:.1f} %)" if self.entries else ""

@@ -13,6 +13,7 @@ import numpy as np
 from ken import rules
 from ken.api import Subnetwork
 from ken.errors import RuleError, SubnetworkError, at_tensor, warn
+from ken.models.named_tables import named_table
 from ken.models.pairing.pairing import Pairing
 from ken.models.pairing.pairs import PairOfModels
 from ken.models.tensors.tensor_roles import place, role
@@ -174,8 +175,6 @@ def in_common(a: Subnetwork, b: Subnetwork, pair: PairOfModels) -> pd.DataFrame:
         >>> in_common(net, net, pair)["jaccard"].tolist()
         [1.0]
     """
-    import pandas as pd
-
     pairing = _opened(a, b, pair)
     tensors_of_a, tensors_of_b, cuts_of_b = a.pruned(), b.pruned(), b.cuts
     names_in_b = counterparts(tensors_of_a, tensors_of_b)
@@ -199,7 +198,7 @@ def in_common(a: Subnetwork, b: Subnetwork, pair: PairOfModels) -> pd.DataFrame:
     for name, sums in in_order(_sums, parts()):
         totals[name] = _Sums._make(x + y for x, y in zip(totals[name], sums, strict=True))
     lines = [_line(names[name], sums) for name, sums in totals.items()]
-    table = pd.DataFrame(lines, columns=_COLUMNS).astype({"layer": "Int64"}).set_index("tensor")
+    table = named_table(lines, _COLUMNS).astype({"layer": "Int64"}).set_index("tensor")
     table["same_draw"] = same_draw(a, b)
     if same_draw(a, b):
         table[_BY_CHANCE] = math.nan

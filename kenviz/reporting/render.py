@@ -11,6 +11,7 @@ from bokeh.embed import json_item
 from bokeh.resources import Resources
 from markupsafe import Markup
 
+from ken.models import index_as_column
 from kenviz import theme as themes
 from kenviz.figures import effect_panels
 from kenviz.reporting import interactive_map, provenance, sentences, static_figures, tables
@@ -161,7 +162,7 @@ def _effects(contents: Contents, report: ReportData, data: dict[str, Any]) -> di
     assert effects is not None
     assert record is not None
     table = effects.ordered(record.measured, effects.sorts[0])
-    data["effects"] = tables.data(table.reset_index(names="group"))
+    data["effects"] = tables.data(index_as_column(table, "group"))
     shown = table.head(record.groups_shown)
     names = [effects.names[str(name)] for name in shown.index]
     drawings = []
@@ -190,7 +191,7 @@ def _map(contents: Contents, __: ReportData, data: dict[str, Any]) -> dict[str, 
     if contents.matrices is None or contents.matrices.empty:
         return None
     columns = ["layer", "kind", "rows", "row_length", "entries", "retained", "share", "update_rms", "update_share"]
-    data["map"] = tables.data(contents.matrices[columns].reset_index())
+    data["map"] = tables.data(index_as_column(contents.matrices[columns]))
     caption = (
         "Every matrix by layer and kind. The value is the share of the update’s energy that lies at retained entries; "
         f"a rule that is blind to the update keeps about the share of entries it retains. Colours run from "
@@ -251,7 +252,7 @@ def _row_caption(row: SampledRow, rows: int) -> str:
 def _comparison(contents: Contents, report: ReportData, data: dict[str, Any]) -> dict[str, Any]:
     both = contents.comparison
     assert both is not None
-    data["comparison"] = tables.data(both.by_tensor.reset_index())
+    data["comparison"] = tables.data(index_as_column(both.by_tensor))
     bar = (
         "both are the same draw, so that it is no finding and chance has no say in it"
         if both.same_draw

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from functools import partial
+from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
@@ -42,8 +41,6 @@ class Explorer(Linked):
     Args:
         net: The subnetwork.
         pair: The models it is of. Without them only the map by share and the mask are there.
-        panels: Further views of the stage, by name: what the tab says, and what makes the view, called with the
-            Explorer when the tab is first opened. The view shares the Explorer's lock.
         theme: "light", "dark", or "auto", which follows the page.
 
     Raises:
@@ -73,14 +70,10 @@ class Explorer(Linked):
 
     pins: Any = traitlets.Tuple(help="What was pinned, as `kenviz.study.pins.Pin`; the report prints it.")
 
-    def __init__(
-        self,
-        net: ken.Subnetwork,
-        pair: PairOfModels | Study | None = None,
-        *,
-        panels: Mapping[str, tuple[str, Callable[[Explorer], View]]] | None = None,
-        theme: str = "auto",
-    ) -> None:
+    #: The view of effects whose groups open here; None if there is none.
+    effects: View | None = None
+
+    def __init__(self, net: ken.Subnetwork, pair: PairOfModels | Study | None = None, *, theme: str = "auto") -> None:
         self._study = Study.open(net, pair)
         super().__init__(self._study.lock, theme=theme)
         self._moving = Phase(self._lock)  # parts follow one another, and are not followed in turn
@@ -93,8 +86,6 @@ class Explorer(Linked):
         parts = {"search": self.search, "map": self.map, "matrix": self.matrix, "row_view": self.row_view}
         self._parts: dict[str, Stateful] = {name: part for name, part in parts.items() if part is not None}
         made = stages.panels(self._study, self.matrix, self.row_view, tensor=lambda: self.tensor)
-        for name, (title, make) in (panels or {}).items():
-            made[name] = stages.Panel(title, partial(make, self))
         self.stage_box = stages.Stage(made)
         # The row's card is that of its settings, which are the subnetwork's own until they are moved.
         card = (self.row_view or self.matrix).decision_card
@@ -122,6 +113,20 @@ class Explorer(Linked):
     def in_sight(self) -> list[View]:
         """The views that are shown now: the map, and what is on the stage."""
         return [*([] if self.map is None else [self.map]), self.stage_box.made[self.stage]]
+
+    def attach(self, effects: View) -> None:
+        """Give a view of effects, which was made with this explorer, a tab of the stage: its groups open here.
+
+        Args:
+            effects: The view. What it shows is no step to undo, the tensor that it opens is.
+
+        Example:
+            ```python
+            explorer.attach(kenviz.EffectView(ablation, net=net, explorer=explorer))
+            ```
+        """
+        self.effects = effects
+        self.stage_box.add("effects", stages.Panel("effects", lambda: effects))
 
     # ---- ways out
 
@@ -180,9 +185,10 @@ class Explorer(Linked):
         """Give the numbers that the views show.
 
         Returns:
-            A table a view: "map", "matrix" and "row_view", as far as they are there.
+            A table a view: "map", "matrix", "row_view" and "effects", as far as they are there.
         """
-        return {name: part.numbers() for name, part in self._parts.items() if isinstance(part, View)}
+        numbers = {name: part.numbers() for name, part in self._parts.items() if isinstance(part, View)}
+        return numbers if self.effects is None else {**numbers, "effects": self.effects.numbers()}
 
     def _reads(self) -> Mapping[str, Any]:
         return self._study.reads()

@@ -37,6 +37,7 @@ class Linked(Exported):
     map: RetentionView | None
     matrix: MatrixView
     row_view: RowView | None
+    effects: View | None
     stage_box: Stage
     _study: Study
     _moving: Phase
@@ -51,8 +52,10 @@ class Linked(Exported):
 
     @property
     def views(self) -> list[View]:
-        """The views that there are: map, matrix, row, and those whose tabs were opened."""
+        """The views that there are: map, matrix, row, effects, and those whose tabs were opened."""
         parts = [part for part in self._parts.values() if isinstance(part, View)]
+        if self.effects is not None:
+            parts.append(self.effects)
         return parts + [view for view in self.stage_box.made.values() if view not in parts]
 
     def _say(self) -> None:

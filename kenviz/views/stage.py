@@ -36,14 +36,21 @@ class Stage(ipywidgets.VBox):
     """
 
     def __init__(self, panels: Mapping[str, Panel]) -> None:
-        self.panels = dict(panels)
+        self.panels: dict[str, Panel] = {}
         #: The views that there are, by tab.
         self.made: dict[str, View] = {}
-        self.tabs = Tabs(options=[(name, panel.title) for name, panel in panels.items()])
+        self.tabs = Tabs()
         self._panel = ipywidgets.VBox()
         self._panel.add_class("kenviz-panel")
         super().__init__([self.tabs, self._panel])
         self.add_class("kenviz-stage")
+        for name, panel in panels.items():
+            self.add(name, panel)
+
+    def add(self, name: str, panel: Panel) -> None:
+        """Add a tab, behind the others."""
+        self.panels[name] = panel
+        self.tabs.options = [(name, panel.title) for name, panel in self.panels.items()]
 
     def turn_to(self, name: str) -> View:
         """Show the view of that tab, and give it."""

@@ -20,6 +20,7 @@ from ken.evaluation.effects.groups import By, groups
 from ken.evaluation.effects.live_model import LiveModel
 from ken.evaluation.effects.path import Path as Line
 from ken.evaluation.effects.tasks import Task
+from ken.models.named_tables import named_table
 from ken.models.pairing.pairs import PairOfModels
 
 if TYPE_CHECKING:
@@ -94,7 +95,7 @@ def attribute(
     notes = [f"the model was brought from {', '.join(line.widened)} to float32"] if line.widened else []
     if not live.slots:
         raise EffectsError("nothing is pruned of this pair, so there is nothing to be shared out")
-    arrays, kept = _room(live, scratch)
+    arrays, kept = room(live, scratch)
     while True:
         for array in arrays.values():
             array[...] = 0
@@ -194,7 +195,7 @@ def attribute_items(
         line.integrate_batch(batch, steps, take)
         before, after = line.loss_of(batch, 0.0), line.loss_of(batch, 1.0)
         lines.append({"pretrained_loss": before, "fine_tuned_loss": after, "error": total - (after - before), **sums})
-    table = pd.DataFrame(lines)
+    table = named_table(lines)
     if task.order is not None and len(task.order) == len(lines):
         table.index = pd.Index(task.order)
         table = table.sort_index()
@@ -202,7 +203,7 @@ def attribute_items(
     return table
 
 
-def _room(live: LiveModel, scratch: str | Path | None) -> tuple[dict[str, NDArray[np.float32]], list[Any]]:
+def room(live: LiveModel, scratch: str | Path | None) -> tuple[dict[str, NDArray[np.float32]], list[Any]]:
     """An array for every tensor, and what must outlive them: of a large model a file that is mapped into memory."""
     total = 4 * sum(math.prod(shape) for shape in live.shapes.values())
     if total <= _IN_MEMORY and scratch is None:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from ken.errors import EffectsError
 from ken.evaluation.effects.groups import By, Group, groups
+from ken.models.named_tables import named_table
 from ken.models.pairing.rows import row_shape
 from ken.subnetwork.retained_tensor import RetainedTensor
 
@@ -115,11 +116,9 @@ class Attribution(Mapping[str, "NDArray[np.float32]"]):
             >>> attribution.table("tensor", net)[["share", "retained_share", "chance"]].round(2).values.tolist()
             [[1.0, 1.25, 0.5]]
         """
-        import pandas as pd
-
         shapes = {name: array.shape for name, array in self.arrays.items()}
         lines = [self._line(group, net) for group in groups(shapes, by, self.config)]
-        table = pd.DataFrame(lines).set_index("group")
+        table = named_table(lines).set_index("group")
         table.insert(2, "share", table["attribution"] / (self.change or math.nan))
         if net is not None:
             table["retained_share"] = table["retained"] / table["attribution"]
@@ -201,11 +200,12 @@ class Attribution(Mapping[str, "NDArray[np.float32]"]):
         sums = {"attribution": rows.sum(axis=axis, dtype=np.float64), "absolute": _absolute(rows, axis)}
         return pd.DataFrame(sums).rename_axis(name)
 
-    def save(self, path: str | Path) -> Path:
+    def save(self, path: str | Path, *, overwrite: bool = False) -> Path:
         """Write it into a safetensors file, whole or not at all.
 
         Args:
             path: The file; one that is there is replaced if it is an attribution itself.
+            overwrite: It is replaced whatever it is.
 
         Returns:
             The path.
@@ -223,7 +223,8 @@ class Attribution(Mapping[str, "NDArray[np.float32]"]):
         """
         from ken.evaluation.effects import attribution_file
 
-        return attribution_file.save(self.arrays, {name: getattr(self, name) for name in attribution_file.FIELDS}, path)
+        about = {name: getattr(self, name) for name in attribution_file.FIELDS}
+        return attribution_file.save(self.arrays, about, path, overwrite=overwrite)
 
     @classmethod
     def load(cls, path: str | Path) -> Attribution:
