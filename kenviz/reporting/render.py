@@ -20,12 +20,14 @@ from kenviz.reporting.results import Results
 from kenviz.reporting.sampling import SampledRow
 from kenviz.reporting.schema import ReportData
 from kenviz.reporting.templating import asset, filled
+from kenviz.study.pins import Pin
 from kenviz.text.glossary import GLOSSARY
 from kenviz.text.labels import label, recipe_in_words, visible
 from kenviz.text.numbers import in_digits, in_percent
 
 _TITLES = {
     "summary": "Summary",
+    "pins": "What was pinned",
     "provenance": "Where it comes from",
     "results": "What was measured",
     "effects": "What it does to the model",
@@ -57,13 +59,17 @@ class Matrix(NamedTuple):
     rows: Sequence[Figure]
 
 
-def render(contents: Contents, report: ReportData, theme: str) -> str:
-    """The whole page as text: the numbers of report, and drawings of contents. theme: "auto", "light" or "dark"."""
+def render(contents: Contents, report: ReportData, theme: str, *, pins: Sequence[Pin] = ()) -> str:
+    """The whole page as text: the numbers of report, and drawings of contents. theme: "auto", "light" or "dark".
+
+    pins, what the user has kept, come after the summary, or first.
+    """
     data: dict[str, Any] = {}
     context: dict[str, Any] = {
         "title": visible(report.title),
         "theme": theme,
-        "titles": {name: _TITLES[name] for name in contents.sections},
+        "titles": {name: _TITLES[name] for name in _in_order(contents.sections, pins)},
+        "pins": [_pinned(pin) for pin in pins],
         "rule": report.about,
         "style": asset("report.css"),
         "script": asset("report.js"),
@@ -78,6 +84,17 @@ def render(contents: Contents, report: ReportData, theme: str) -> str:
     context["themes"] = json_in_html(themes.THEMES)
     context["bokehjs"] = _library() if context.get("map") else ""
     return filled("report.html", **context)
+
+
+def _in_order(sections: Sequence[str], pins: Sequence[Pin]) -> list[str]:
+    return sorted({*sections, *(["pins"] if pins else [])}, key=list(_TITLES).index)
+
+
+def _pinned(pin: Pin) -> dict[str, Any]:
+    """A pin whose text is as it can be read, line by line: names in it come from files of strangers."""
+    numbers = [(visible(name), visible(value)) for name, value in pin.numbers]
+    texts = {name: provenance.visible_lines(getattr(pin, name)) for name in ("subject", "sentence", "text", "code")}
+    return {**texts, "numbers": numbers}
 
 
 def json_in_html(value: Any) -> Markup:
