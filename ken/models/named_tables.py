@@ -20,7 +20,7 @@ def named_table(lines: Iterable[Any], columns: Sequence[str] | None = None) -> p
     """
     import pandas as pd
 
-    lines = list(lines)
+    lines, columns = list(lines), None if columns is None else list(columns)
     try:
         return pd.DataFrame(lines, columns=columns)
     except UnicodeEncodeError:

@@ -188,8 +188,8 @@ class Study:
     def shares(self) -> pd.DataFrame:
         """What the subnetwork alone tells: layer, kind, rows, row_length, entries, retained, share by tensor."""
         table = self.net.table()
-        places = {name: place for place, name in enumerate(table.index)}  # `loc` takes no lone surrogate with pyarrow
-        table = table.iloc[[places[name] for name in self._outlines]]
+        lines = {name: line for line, name in enumerate(table.index)}  # `loc` takes no lone surrogate with pyarrow
+        table = table.iloc[[lines[name] for name in self._outlines]]
         table = table[["rows", "row_length", "entries", "retained", "share"]]
         places = [ken.retention.place(str(name)) for name in table.index]
         table.insert(0, "layer", pd.Series([place.layer for place in places], table.index, dtype="Int64"))
