@@ -3,8 +3,8 @@
 A difference that is not significant says little: too few texts make any two models alike. The question is asked the
 other way round as well, by two one-sided tests (Schuirmann 1987): the hypotheses are that the true difference is
 +`MARGIN` or more, and that it is −`MARGIN` or less; where both are rejected at level α, it lies between. That is so
-exactly if the 1 − 2α interval lies within ±`MARGIN`. Both tests take the estimate, its standard error and its degrees of
-freedom from `evidence_statistics.estimate`, so that they too cover another draw of texts, seeds and fine-tunings.
+exactly if the 1 − 2α interval lies within ±`MARGIN`. Both tests take the estimate, its standard error and its degrees
+of freedom from `evidence_statistics.estimate`, so that they too cover another draw of texts, seeds and fine-tunings.
 
 Verdicts of a comparison, each kind judged together by Holm's method:
 
