@@ -6,6 +6,7 @@ import math
 
 import evidence_page
 import pandas as pd
+from equivalence import verdict
 from evidence_statistics import KEN as FIRST_KEN
 from evidence_statistics import MARGIN
 from evidence_statistics import RANDOM as FIRST_RANDOM
@@ -20,11 +21,9 @@ def against_chance(first: pd.DataFrame, scopes: pd.DataFrame) -> str:
     columns = ["share", "difference", "95 % interval", "p of no difference", f"p of {100 * MARGIN:g} point or more"]
     lines = [*head("task", [*columns, "verdict"])]
     counted: dict[str, int] = {}
-    found = [(FIRST_TASK, evidence_page._one(first, "comparison", FIRST_KEN, k, FIRST_RANDOM)) for k in _ks(first)]
+    found = [(FIRST_TASK, evidence_page.line_of(first, "comparison", FIRST_KEN, k, FIRST_RANDOM)) for k in _ks(first)]
     for task in dict.fromkeys(scopes["task"]):
         found += [(task, one(scopes, task, "comparison", KEN, k=k, against=RANDOM)) for k in _ks(scopes)]
-    from equivalence import verdict
-
     for task, line in found:
         if line is None:
             continue
@@ -72,8 +71,8 @@ def fidelity_table(table: pd.DataFrame) -> str:
     body = table[table["rule"] == "pretrained"].iloc[0]
     lines = [
         f"Pretrained body with the fine-tuned head: {body['alike']:.0f} of {reactions} reactions named as before, "
-        f"divergence {_kl(body)} nats. By the share that is retained, how many of {reactions} are named as before, the "
-        "divergence in nats with its 95 % interval over the eleven schemes, and, bold, where that differs from `random`:",
+        f"divergence {_kl(body)} nats. By the share that is retained: how many of {reactions} are named as before, and "
+        "the divergence in nats with its 95 % interval over the eleven schemes, bold where it differs from `random`.",
         "",
         *head("rule", [f"{k:.2f}" for k in ks]),
     ]

@@ -3,9 +3,9 @@
 Usage: python benchmarks/evidence_scopes.py [--data FOLDER] [--results DIR] [--out DIR] [--pages] [--quick]
 
 Every arm (`scope_statistics.ARMS`) at every share, on the demo task and, where `--data` (or KEN_EVIDENCE_DATA) names
-the folder that has their texts (`standard_tasks`), on Reuters R8 and 20 Newsgroups. Every result is on the disk at once;
-the same command again goes on where it was. The table is made of what is there, so that an interrupted run has one too:
-`--pages` evaluates nothing, and writes tables and pages anew. `--quick` tries everything out on 200 texts.
+the folder that has their texts (`standard_tasks`), on Reuters R8 and 20 Newsgroups. Every result is on the disk at
+once; the same command again goes on where it was. The table is made of what is there, so that an interrupted run has
+one too: `--pages` evaluates nothing, and writes tables and pages anew. `--quick` tries everything out on 200 texts.
 """
 
 import argparse

@@ -17,8 +17,9 @@ from scope_statistics import ARMS, COMPARISONS, PRETRAINED, UNPRUNED, from_csv, 
 from ken.storage.atomic_files import write_text
 
 LEGEND = (
-    "Bold: not 0 even when all {} comparisons here are judged together (Holm, 5 %). ≈: surely within {:g} point, by two "
-    "one-sided tests, judged together likewise. Both: a difference that is there and is smaller than that. Neither: open."
+    "Bold: not 0 even when all {} comparisons here are judged together (Holm, 5 %). ≈: surely within {:g} point, by "
+    "two one-sided tests, judged together likewise. Both: a difference that is there, and is smaller than that. Neither: "
+    "open."
 )
 
 
@@ -117,7 +118,7 @@ def equivalence_table(table: pd.DataFrame) -> str:
     ks = sorted(set(table["k"]), reverse=True)
     lines = [LEGEND.format(len(table), 100 * MARGIN), "", *head("", [f"{k:.2f}" for k in ks])]
     for rule, against in FIRST_COMPARISONS:
-        cells = [points(evidence_page._one(table, "comparison", rule, k, against)) for k in ks]
+        cells = [points(evidence_page.line_of(table, "comparison", rule, k, against)) for k in ks]
         lines.append(row(f"`{rule.label}` − `{against.label}`", cells))
     return "\n".join(lines) + "\n"
 

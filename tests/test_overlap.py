@@ -1,0 +1,116 @@
+"""What two masks share, against counting one by one, and against the tool's own comparison."""
+
+import doctest
+import itertools
+
+import audit_pages
+import marked_pages
+import numpy as np
+import overlap
+import pandas as pd
+import pytest
+import reactions
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+import ken
+
+NAME = "encoder.layer.0.attention.self.query.weight"
+
+
+def masks(seed, rows=2, n=5):
+    rng = np.random.default_rng(seed)
+    return rng.random((3, rows, n)) < rng.random((3, rows, 1))
+
+
+def subsets(n, size):
+    return [set(chosen) for chosen in itertools.combinations(range(n), size)]
+
+
+@given(st.integers(0, 2**32 - 1))
+def test_both_yardsticks_are_means_over_all_masks_of_those_counts(seed):
+    a, b, p = masks(seed)
+    found = overlap.counts(a, b, p)
+    chance = given = 0.0
+    for row_a, row_b, row_p in zip(a, b, p, strict=True):
+        for group, add in ((np.ones(5, bool), "chance"), (row_p, "given"), (~row_p, "given")):
+            n, x, y = (int(mask[group].sum()) for mask in (np.ones(5, bool), row_a, row_b))
+            pairs = [len(s & t) for s in subsets(n, x) for t in subsets(n, y)]
+            if add == "chance":
+                chance += np.mean(pairs)
+            else:
+                given += np.mean(pairs)
+    assert found["chance"] == pytest.approx(chance)
+    assert found["given_pretrained"] == pytest.approx(given)
+    assert found["both"] == sum(x and y for x, y in zip(a.ravel(), b.ravel(), strict=True))
+    assert (found["a_pretrained"], found["b_pretrained"]) == ((a & p).sum(), (b & p).sum())
+    assert np.isnan(overlap.counts(a, b, None)["given_pretrained"])
+
+
+def two_pairs():
+    """Two fine-tunings of a matrix and a word embedding: the last of its six rows stays as it was in both."""
+    generator = torch.Generator().manual_seed(0)
+    base = {NAME: torch.randn(4, 32, generator=generator), "embeddings.weight": torch.randn(6, 16, generator=generator)}
+    tuned = []
+    for _ in range(2):
+        state = {name: value + 0.1 * torch.randn(value.shape, generator=generator) for name, value in base.items()}
+        state["embeddings.weight"][5] = base["embeddings.weight"][5]
+        tuned.append(state)
+    return base, tuned
+
+
+@pytest.mark.parametrize("rule", ["ken", "update"])
+def test_all_rows_are_counted_as_the_tool_itself_does(rule):
+    base, tuned = two_pairs()
+    nets = [ken.prune(state, base, 0.5, rule=rule) for state in tuned]
+    found = overlap.shared(*nets, None, (*tuned, base))
+    compared = ken.retention.compare(*nets, ken.Pair(tuned[0], base))
+    assert found["all rows"]["both"] == compared["both"].sum()
+    assert found["all rows"]["chance"] == pytest.approx(compared["both_expected"].sum())
+    assert found["encoder"]["both"] == compared.loc[NAME, "both"]
+    assert found["encoder"]["entries"] == 4 * 32
+    assert found["changed rows"]["entries"] == 4 * 32 + 5 * 16
+    unchanged = found["all rows"]["both"] - found["changed rows"]["both"]
+    assert unchanged == 8  # the same row gives the same mask
+
+
+class Model:
+    def __init__(self, state):
+        self.state_dict = lambda: state
+
+
+def test_a_table_has_a_line_for_every_rule_part_and_share(monkeypatch):
+    base, tuned = two_pairs()
+    real = ken.prune
+    monkeypatch.setattr(ken, "prune", lambda a, b, k, **more: real(a.state_dict(), b.state_dict(), k, **more))
+    pairs = [type("Two", (), {"fine_tuned": Model(state), "pretrained": Model(base)}) for state in tuned]
+    made = pd.DataFrame(overlap.lines("two", *pairs, ks=(0.5, 0.25)), columns=overlap.COLUMNS)
+    assert len(made) == 2 * len(overlap.RULES) * len(overlap.PARTS)
+    random = made[(made["rule"] == "random") & (made["part"] == "all rows")]
+    assert (random["both"] < random["a"]).all()  # another seed in each
+    text = audit_pages.overlap_table(made)
+    assert text.count("given pretrained") == 2 * len(overlap.PARTS)
+    line = made[(made["rule"] == "ken") & (made["part"] == "encoder") & (made["k"] == 0.5)].iloc[0]
+    assert f"**{100 * line['both'] / line['a']:.1f}**, chance 50.0" in text
+
+
+def test_reactions_are_well_formed_and_made_of_the_vocabulary():
+    made = list(reactions.reactions())
+    assert len({text for _, text in made}) == len(made) == 552
+    assert len({scheme for scheme, _ in made}) == 11
+    for _, text in made:
+        for molecule in text.replace(">>", ".").split("."):
+            assert molecule.count("(") == molecule.count(")")
+            digits = [c for c in molecule if c.isdigit()]
+            assert all(digits.count(digit) % 2 == 0 for digit in digits)
+    tokens = reactions.tokenizer((ken.demo.published()["bert_ft_10k_25s"] / "vocab.txt").read_text(encoding="utf-8"))
+    encoded = tokens([text for _, text in made])["input_ids"]
+    assert not any(tokens.unk_token_id in numbers for numbers in encoded)
+    assert {numbers[0] for numbers in encoded} == {tokens.cls_token_id}
+    assert tokens.tokenize("C[Si](Cl)=O>>CBr") == ["C", "[Si]", "(", "Cl", ")", "=", "O", ">>", "C", "Br"]
+
+
+@pytest.mark.parametrize("module", [overlap, reactions, marked_pages])
+def test_examples_in_the_docstrings_run(module):
+    assert doctest.testmod(module).failed == 0
