@@ -25,7 +25,7 @@ import ken
 from ken.storage.atomic_files import write_text
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
-KS, SEEDS = (0.5, 0.25, 0.1, 0.05), (0, 1)
+KS, SEEDS = (0.5, 0.25, 0.1), (0, 1)
 NAMES = ("rule", "on", "scope", "k", "reactions", "alike", "kl", "low", "high", "less_random", "less_low", "less_high")
 _ARCHITECTURE = (
     *("hidden_size", "intermediate_size", "num_attention_heads", "num_hidden_layers", "hidden_act"),

@@ -40,11 +40,10 @@ class Arm(NamedTuple):
 UNPRUNED, PRETRAINED = Arm("unpruned", scope=""), Arm("pretrained", scope="")
 KEN, KEN_ON_UPDATE, KEN_ON_PRETRAINED = (Arm("ken", on) for on in ("weights", "update", "pretrained"))
 RANDOM, UPDATE, MAGNITUDE, SMALLEST = map(Arm, ("random", "update", "magnitude", "smallest_update"))
-UPDATE_TENSOR, UPDATE_MODEL, MAGNITUDE_TENSOR, MAGNITUDE_MODEL = (
-    Arm(rule, scope=scope) for rule in ("update", "magnitude") for scope in ("tensor", "model")
-)
+UPDATE_TENSOR, UPDATE_MODEL = (Arm("update", scope=scope) for scope in ("tensor", "model"))
+MAGNITUDE_MODEL = Arm("magnitude", scope="model")
 ARMS = (
-    *(KEN, RANDOM, KEN_ON_PRETRAINED, MAGNITUDE, MAGNITUDE_TENSOR, MAGNITUDE_MODEL),
+    *(KEN, RANDOM, KEN_ON_PRETRAINED, MAGNITUDE, MAGNITUDE_MODEL),
     *(KEN_ON_UPDATE, UPDATE, UPDATE_TENSOR, UPDATE_MODEL, SMALLEST),
 )
 # Chosen before this was measured. Each answers one question.
