@@ -2,14 +2,13 @@
 
 Usage: python benchmarks/evidence_scopes.py [--data FOLDER] [--results DIR] [--out DIR] [--pages] [--quick]
 
-Every arm (`scope_statistics.ARMS`) at every share, on the demo task and, where `--data` (or KEN_EVIDENCE_DATA) names
-the folder that has their texts (`standard_tasks`), on Reuters R8 and 20 Newsgroups. Every result is on the disk at
-once; the same command again goes on where it was. The table is made of what is there, so that an interrupted run has
-one too: `--pages` evaluates nothing, and writes tables and pages anew. `--quick` tries everything out on 200 texts.
+Every arm (`scope_statistics.ARMS`) at every share, on the demo task and, where `--data` names the folder that has their
+texts (`standard_tasks`), on Reuters R8 and 20 Newsgroups. Every result is on the disk at once; the same command again
+goes on where it was. The table is made of what is there, so that an interrupted run has one too: `--pages` evaluates
+nothing, and writes tables and pages anew. `--quick` tries everything out on 200 texts.
 """
 
 import argparse
-import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -122,13 +121,7 @@ def main(options: argparse.Namespace) -> None:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    given = os.environ.get("KEN_EVIDENCE_DATA")
-    parser.add_argument(
-        "--data",
-        type=Path,
-        default=Path(given) if given else None,
-        help="folder with the texts of R8 and 20 Newsgroups",
-    )
+    parser.add_argument("--data", type=Path, help="folder with the texts of R8 and 20 Newsgroups (standard_tasks.py)")
     parser.add_argument("--results", type=Path, default=ken.demo.cache_directory() / "evidence", help="result files")
     parser.add_argument("--out", type=Path, help="where tables and pages go; docs/ unless --quick")
     parser.add_argument("--pages", action="store_true", help="evaluate nothing; write tables and pages anew")

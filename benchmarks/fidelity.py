@@ -8,7 +8,6 @@ unpruned model's. Reactions of a scheme resemble each other: the sample is the e
 """
 
 import argparse
-import io
 import json
 from pathlib import Path
 from types import SimpleNamespace
@@ -106,11 +105,6 @@ def table(file: Path) -> pd.DataFrame:
             less = estimate(divergence(arm, k) - divergence(RANDOM, k))[:3]
         made.append((*arm, k, outcomes.shape[1], outcomes.sum(axis=1).mean(), *numbers, *less))
     return pd.DataFrame(made, columns=NAMES)
-
-
-def from_csv(text: str) -> pd.DataFrame:
-    """The table back from its file."""
-    return pd.read_csv(io.StringIO(text)).fillna({"on": "", "scope": ""})
 
 
 def main(results: Path, out: Path) -> None:

@@ -20,7 +20,6 @@ rows that both fine-tunings changed, and the matrices of the encoder.
 from __future__ import annotations
 
 import argparse
-import io
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -108,11 +107,6 @@ def lines(label: str, a: Any, b: Any, ks: Iterable[float] = KS) -> Iterator[tupl
                 alone = ken.prune(a.fine_tuned, a.pretrained, k, rule=rule, on="pretrained", progress=False)
             for part, sums in shared(*nets, alone, states).items():
                 yield (label, rule, part, k, *(sums[name] for name in COUNTS))
-
-
-def from_csv(text: str) -> pd.DataFrame:
-    """The table back from its file."""
-    return pd.read_csv(io.StringIO(text))
 
 
 def pairs(data: Path | None) -> Iterator[tuple[str, Any, Any]]:

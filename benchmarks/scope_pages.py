@@ -39,7 +39,9 @@ def parts(folder: Path) -> dict[str, dict[str, str]]:
         if first_table is not None:
             made["audit.md"]["chance"] = audit_pages.against_chance(first_table, table)
     if fidelity.exists():
-        made["evidence.md"]["fidelity"] = audit_pages.fidelity_table(pd.read_csv(fidelity, keep_default_na=True))
+        made["evidence.md"]["fidelity"] = audit_pages.fidelity_table(
+            pd.read_csv(fidelity, dtype={"on": str, "scope": str})
+        )
     if overlap.exists():
         made["audit.md"]["overlap"] = audit_pages.overlap_table(pd.read_csv(overlap))
     return made

@@ -125,8 +125,8 @@ def to_csv(made: pd.DataFrame) -> str:
 
 def from_csv(text: str) -> pd.DataFrame:
     """The table back from `to_csv`: what the page is made of, so that the file alone gives the same page."""
-    words = dict.fromkeys((*_ARM, *_AGAINST, "verdict"), "")
-    return pd.read_csv(io.StringIO(text)).fillna(words)
+    words = (*_ARM, *_AGAINST, "verdict")
+    return pd.read_csv(io.StringIO(text), dtype=dict.fromkeys(words, str)).fillna(dict.fromkeys(words, ""))
 
 
 def one(made: pd.DataFrame, task: str, quantity: str, arm: Arm, *, k: float, against: Arm | None = None):
