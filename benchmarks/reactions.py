@@ -1,6 +1,6 @@
 """Chemical reactions as texts, for the published models of rxnfp, which has one example reaction and no labels.
 
-Eleven textbook schemes with fragments put in, all combinations: 552 reaction SMILES, reagents before, product after the
+Eleven textbook schemes with fragments put in, all combinations: 276 reaction SMILES, reagents before, product after the
 ">>". They are well formed, not canonical, and no one has carried them out: they ask what a model answers, not whether
 that is right. The fragments are written so that ring numbers never meet: 1 and 3 in aryls, 2 in what is put into them.
 """
@@ -11,8 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 
 ARYLS = (
-    *("c1ccc({})cc1", "Cc1ccc({})cc1", "COc1ccc({})cc1", "Fc1ccc({})cc1", "Clc1cccc({})c1", "N#Cc1ccc({})cc1"),
-    *("FC(F)(F)c1ccc({})cc1", "c1ccc3cc({})ccc3c1", "c1cncc({})c1", "Cc1ncc({})s1", "c1csc({})c1", "COc1cccc({})c1"),
+    *("c1ccc({})cc1", "COc1ccc({})cc1", "Clc1cccc({})c1", "FC(F)(F)c1ccc({})cc1", "c1ccc3cc({})ccc3c1", "c1cncc({})c1"),
 )
 AMINES = ("NCCC", "NC2CCCCC2", "N2CCOCC2", "N2CCCC2", "NCc2ccccc2", "N(C)C", "NCCO", "NC(C)C")
 SECOND_ARYLS = ("c2ccccc2", "c2ccc(C)cc2", "c2ccc(OC)cc2", "c2ccncc2", "c2cccc(F)c2")

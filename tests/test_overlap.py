@@ -2,7 +2,6 @@
 
 import doctest
 import itertools
-import re
 
 import audit_pages
 import marked_pages
@@ -10,7 +9,6 @@ import numpy as np
 import overlap
 import pandas as pd
 import pytest
-import reactions
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
@@ -96,22 +94,6 @@ def test_a_table_has_a_line_for_every_rule_part_and_share(monkeypatch):
     assert f"**{100 * line['both'] / line['a']:.1f}**, chance 50.0" in text
 
 
-def test_reactions_are_well_formed_and_made_of_the_vocabulary():
-    made = list(reactions.reactions())
-    assert len({text for _, text in made}) == len(made) == 552
-    assert len({scheme for scheme, _ in made}) == 11
-    for _, text in made:
-        for molecule in text.replace(">>", ".").split("."):
-            assert molecule.count("(") == molecule.count(")")
-            digits = [c for c in re.sub(r"\[[^]]*]", "", molecule) if c.isdigit()]
-            assert all(digits.count(digit) % 2 == 0 for digit in digits)
-    tokens = reactions.tokenizer((ken.demo.published()["bert_ft_10k_25s"] / "vocab.txt").read_text(encoding="utf-8"))
-    encoded = tokens([text for _, text in made])["input_ids"]
-    assert not any(tokens.unk_token_id in numbers for numbers in encoded)
-    assert {numbers[0] for numbers in encoded} == {tokens.cls_token_id}
-    assert tokens.tokenize("C[Si](Cl)=O>>CBr") == ["C", "[Si]", "(", "Cl", ")", "=", "O", ">>", "C", "Br"]
-
-
-@pytest.mark.parametrize("module", [overlap, reactions, marked_pages])
+@pytest.mark.parametrize("module", [overlap, marked_pages])
 def test_examples_in_the_docstrings_run(module):
     assert doctest.testmod(module).failed == 0
