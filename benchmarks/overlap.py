@@ -36,7 +36,7 @@ from ken.storage.atomic_files import write_text
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 KS = (0.75, 0.5, 0.25, 0.1)
-RULES = ("ken", "magnitude", "update", "random")
+RULES = ("ken", "update", "random")
 ON_PRETRAINED = {"ken"}  # rules of which there is a mask on the pretrained weights alone
 PARTS = ("all rows", "changed rows", "encoder")
 COUNTS = ("entries", "a", "b", "both", "chance", "given_pretrained", "a_pretrained", "b_pretrained")
