@@ -72,8 +72,8 @@ def fidelity_table(table: pd.DataFrame) -> str:
     lines = [
         f"Pretrained body with the fine-tuned head: {body['alike']:.0f} of {reactions} reactions named as before, "
         f"divergence {_kl(body)} nats. By the share that is retained: how many of {reactions} are named as before, and "
-        "the divergence in nats with its 95 % interval over the eleven schemes. Bold: the 95 % interval of its difference "
-        "from `random`, scheme by scheme, leaves out 0 (not adjusted for the number of comparisons).",
+        "the divergence in nats with its 95 % interval over the eleven schemes. Bold: the 95 % interval of the "
+        "difference from `random`, scheme by scheme, leaves out 0 (not adjusted for the number of comparisons).",
         "",
         *head("rule", [f"{k:.2f}" for k in ks]),
     ]
