@@ -58,6 +58,7 @@ def _share(line: pd.Series) -> str:
     text = f"**{100 * line['both'] / smaller:.1f}**, chance {100 * line['chance'] / smaller:.1f}"
     if not math.isnan(line["given_pretrained"]):
         text += f", given pretrained {100 * line['given_pretrained'] / smaller:.1f}"
+        text += f", shuffled {100 * line['shuffled'] / smaller:.1f}"
         text += f"; each with pretrained {100 * line['a_pretrained'] / line['a']:.1f}"
         text += f" and {100 * line['b_pretrained'] / line['b']:.1f}"
     return text

@@ -26,7 +26,7 @@ from ken.storage.atomic_files import write_text
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 KS, SEEDS, TEXTS = (0.25, 0.1, 0.5, 0.05), (0,), 2000  # shares in the order in which they are measured
 DEMO = "demo task"
-TASKS = {"r8": "R8", "20-newsgroups": "20 Newsgroups", "demo": DEMO}
+TASKS = {"demo": DEMO, "r8": "R8", "20-newsgroups": "20 Newsgroups"}
 
 
 class Run(NamedTuple):

@@ -10,7 +10,8 @@ retain stands what two yardsticks give, row by row with the counts that the mask
                         pretrained weights alone: a₁ · b₁ / m + a₀ · b₀ / (n − m), where that mask retains m, a₁ and b₁
                         of them are retained, and a₀ and b₀ of the others
 
-and how many entries each shares with that mask (a_pretrained, b_pretrained).
+and how many entries each shares with that mask (a_pretrained, b_pretrained). A third yardstick is a control: `shuffled`
+is what both masks share once the updates of each row were dealt out anew within it, so that no task is left in them.
 
 Rows that fine-tuning left as they were (word embeddings of words it never saw) are the same row in both models, and a
 rule retains the same entries of it: what is shared there says nothing about tasks. Hence three parts: all rows, the
@@ -35,12 +36,12 @@ from ken.retention.comparison import counterparts
 from ken.storage.atomic_files import write_text
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
-KS = (0.75, 0.5, 0.25, 0.1)
+KS = (0.75, 0.5, 0.25)
 RULES = ("ken", "update", "random")
 ON_PRETRAINED = {"ken"}  # rules of which there is a mask on the pretrained weights alone
 PARTS = ("all rows", "changed rows", "encoder")
 COUNTS = ("entries", "a", "b", "both", "chance", "given_pretrained", "a_pretrained", "b_pretrained")
-COLUMNS = ("pair", "rule", "part", "k", *COUNTS)
+COLUMNS = ("pair", "rule", "part", "k", *COUNTS, "shuffled")
 
 
 def counts(a: NDArray[np.bool_], b: NDArray[np.bool_], p: NDArray[np.bool_] | None) -> dict[str, float]:
@@ -102,11 +103,32 @@ def lines(label: str, a: Any, b: Any, ks: Iterable[float] = KS) -> Iterator[tupl
                 ken.prune(pair.fine_tuned, pair.pretrained, k, rule=rule, seed=seed, progress=False)
                 for seed, pair in enumerate((a, b))
             ]
-            alone = None
+            alone, without_task = None, None
             if rule in ON_PRETRAINED:
                 alone = ken.prune(a.fine_tuned, a.pretrained, k, rule=rule, on="pretrained", progress=False)
+                moved = [shuffled(states[seed], states[2], net, seed) for seed, net in enumerate(nets)]
+                others = [ken.prune(state, states[2], k, rule=rule, progress=False) for state in moved]
+                without_task = shared(*others, None, states)
             for part, sums in shared(*nets, alone, states).items():
-                yield (label, rule, part, k, *(sums[name] for name in COUNTS))
+                elsewhere = np.nan if without_task is None else without_task[part]["both"]
+                yield (label, rule, part, k, *(sums[name] for name in COUNTS), elsewhere)
+
+
+def shuffled(state: dict[str, Any], base: dict[str, Any], net: Any, seed: int) -> dict[str, Any]:
+    """A fine-tuned state whose updates have been dealt out anew within each row of the pruned tensors.
+
+    It is as far from the pretrained one, row by row and update by update, as the true one; where is left to chance.
+    """
+    import torch
+
+    rng, made = np.random.default_rng(seed), dict(state)
+    for name, tensor in net.pruned().items():
+        tuned, pretrained = (
+            values.numpy().reshape(tensor.row_shape) for values in (state[name], base[tensor.pretrained.name])
+        )
+        moved = pretrained + rng.permuted(tuned - pretrained, axis=1)
+        made[name] = torch.from_numpy(moved).reshape(state[name].shape)
+    return made
 
 
 def pairs(data: Path | None) -> Iterator[tuple[str, Any, Any]]:

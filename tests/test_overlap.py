@@ -82,16 +82,33 @@ class Model:
 def test_a_table_has_a_line_for_every_rule_part_and_share(monkeypatch):
     base, tuned = two_pairs()
     real = ken.prune
-    monkeypatch.setattr(ken, "prune", lambda a, b, k, **more: real(a.state_dict(), b.state_dict(), k, **more))
+
+    def prune(fine_tuned, pretrained, k, **more):
+        plain = (model if isinstance(model, dict) else model.state_dict() for model in (fine_tuned, pretrained))
+        return real(*plain, k, **more)
+
+    monkeypatch.setattr(ken, "prune", prune)
     pairs = [type("Two", (), {"fine_tuned": Model(state), "pretrained": Model(base)}) for state in tuned]
     made = pd.DataFrame(overlap.lines("two", *pairs, ks=(0.5, 0.25)), columns=overlap.COLUMNS)
     assert len(made) == 2 * len(overlap.RULES) * len(overlap.PARTS)
     random = made[(made["rule"] == "random") & (made["part"] == "all rows")]
     assert (random["both"] < random["a"]).all()  # another seed in each
     text = audit_pages.overlap_table(made)
-    assert text.count("given pretrained") == 2 * len(overlap.PARTS)
+    assert text.count("given pretrained") == text.count("shuffled") == 2 * len(overlap.PARTS)
     line = made[(made["rule"] == "ken") & (made["part"] == "encoder") & (made["k"] == 0.5)].iloc[0]
     assert f"**{100 * line['both'] / line['a']:.1f}**, chance 50.0" in text
+
+
+def test_shuffled_updates_are_those_of_their_rows_in_other_places():
+    base, (tuned, _) = two_pairs()
+    net = ken.prune(tuned, base, 0.5)
+    moved = overlap.shuffled(tuned, base, net, 0)
+    for name, value in tuned.items():
+        updates, others = ((state[name] - base[name]).numpy() for state in (tuned, moved))
+        np.testing.assert_allclose(np.sort(updates, axis=1), np.sort(others, axis=1), atol=1e-6)
+        assert torch.equal(moved[name][-1], value[-1]) == (name == "embeddings.weight")
+    assert torch.equal(overlap.shuffled(tuned, base, net, 0)[NAME], moved[NAME])
+    assert not torch.equal(overlap.shuffled(tuned, base, net, 1)[NAME], moved[NAME])
 
 
 @pytest.mark.parametrize("module", [overlap, marked_pages])
