@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import evidence_page
 import pandas as pd
@@ -37,31 +38,26 @@ def against_chance(first: pd.DataFrame, scopes: pd.DataFrame) -> str:
 
 
 def overlap_table(table: pd.DataFrame) -> str:
-    """What both masks retain, in percent of what one retains, beside both yardsticks."""
+    """What both masks retain, in percent of what one retains, beside the yardsticks."""
+    columns = ["share", "shared", "chance", "given pretrained", "shuffled", "each with pretrained"]
     lines: list[str] = []
     for pair in dict.fromkeys(table["pair"]):
         of_pair = table[table["pair"] == pair]
-        ks = sorted(set(of_pair["k"]), reverse=True)
-        heads = [f"{k:.2f}" for k in ks]
-        lines += ["", f"### {pair[0].upper()}{pair[1:]}", "", *head("rule and rows", heads)]
-        for rule in dict.fromkeys(of_pair["rule"]):
-            for part in dict.fromkeys(of_pair["part"]):
-                chosen = of_pair[(of_pair["rule"] == rule) & (of_pair["part"] == part)].set_index("k")
-                cells = [_share(chosen.loc[k]) for k in ks]
-                lines.append(row(f"`{rule}`, {part} ({_millions(chosen['entries'].iloc[0])})", cells))
+        lines += ["", f"### {pair[0].upper()}{pair[1:]}", "", *head("rule and entries", columns)]
+        for (rule, part), chosen in of_pair.groupby(["rule", "part"], sort=False):
+            for line in chosen.sort_values("k", ascending=False).itertuples():
+                label = f"`{rule}`, {part} ({line.entries / 1e6:.1f} million)"
+                lines.append(row(label, [f"{line.k:.2f}", *_shares(line)]))
     return "\n".join(lines[1:]) + "\n"
 
 
-def _share(line: pd.Series) -> str:
-    """Shared, with both yardsticks: 71.1 (chance 50.0, given pretrained 68.2; with it 75.0 and 76.1)."""
-    smaller = min(line["a"], line["b"])
-    text = f"**{100 * line['both'] / smaller:.1f}**, chance {100 * line['chance'] / smaller:.1f}"
-    if not math.isnan(line["given_pretrained"]):
-        text += f", given pretrained {100 * line['given_pretrained'] / smaller:.1f}"
-        text += f", shuffled {100 * line['shuffled'] / smaller:.1f}"
-        text += f"; each with pretrained {100 * line['a_pretrained'] / line['a']:.1f}"
-        text += f" and {100 * line['b_pretrained'] / line['b']:.1f}"
-    return text
+def _shares(line: Any) -> list[str]:
+    smaller = min(line.a, line.b)
+    both = [f"**{100 * line.both / smaller:.1f}**", f"{100 * line.chance / smaller:.1f}"]
+    if math.isnan(line.given_pretrained):
+        return [*both, "", "", ""]
+    each = f"{100 * line.a_pretrained / line.a:.1f}, {100 * line.b_pretrained / line.b:.1f}"
+    return [*both, *(f"{100 * value / smaller:.1f}" for value in (line.given_pretrained, line.shuffled)), each]
 
 
 def fidelity_table(table: pd.DataFrame) -> str:
@@ -98,7 +94,3 @@ def _ks(table: pd.DataFrame) -> list[float]:
 
 def _p(value: float) -> str:
     return "below 0.001" if value < 0.001 else f"{value:.3f}"
-
-
-def _millions(entries: float) -> str:
-    return f"{entries / 1e6:.1f} million entries"

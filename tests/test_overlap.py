@@ -94,9 +94,10 @@ def test_a_table_has_a_line_for_every_rule_part_and_share(monkeypatch):
     random = made[(made["rule"] == "random") & (made["part"] == "all rows")]
     assert (random["both"] < random["a"]).all()  # another seed in each
     text = audit_pages.overlap_table(made)
-    assert text.count("given pretrained") == text.count("shuffled") == 2 * len(overlap.PARTS)
+    assert text.count("\n| `ken`, ") == text.count("\n| `random`, ") == 2 * len(overlap.PARTS)
     line = made[(made["rule"] == "ken") & (made["part"] == "encoder") & (made["k"] == 0.5)].iloc[0]
-    assert f"**{100 * line['both'] / line['a']:.1f}**, chance 50.0" in text
+    shown = [f"{100 * line[name] / line['a']:.1f}" for name in ("both", "given_pretrained", "shuffled", "a_pretrained")]
+    assert f"| 0.50 | **{shown[0]}** | 50.0 | {shown[1]} | {shown[2]} | {shown[3]}, " in text
 
 
 def test_shuffled_updates_are_those_of_their_rows_in_other_places():
