@@ -84,7 +84,7 @@ def fidelity_table(table: pd.DataFrame) -> str:
 
 
 def _kl(line: pd.Series) -> str:
-    text = f"{line['kl']:.3g} ({max(line['low'], 0):.2g} to {line['high']:.3g})"
+    text = f"{line['kl']:.3g} ({max(line['low'], 0):.3g} to {line['high']:.3g})"
     return f"**{text}**" if line["less_low"] > 0 or line["less_high"] < 0 else text
 
 
