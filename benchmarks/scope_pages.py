@@ -18,8 +18,8 @@ from ken.storage.atomic_files import write_text
 
 LEGEND = (
     "Bold: not 0 even when all {} comparisons here are judged together (Holm, 5 %). ≈: surely within {:g} point, by "
-    "two one-sided tests, judged together likewise. Both: a difference that is there, and is smaller than that. Neither: "
-    "open."
+    "two one-sided tests, judged together likewise. Both: a difference that is there, and is smaller than that. "
+    "Neither: open."
 )
 
 
