@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from ken import rules
 from ken.density import KERNEL_CODES, NORMAL_REFERENCE, density, grid, levels, widths
 from ken.errors import RuleError, SubnetworkError, ValuesError
+from ken.explanation.claims import claims_in_order
 from ken.explanation.row_explanation import RowExplanation
 from ken.explanation.shared_budget import SharedBudget
 from ken.models.pairing.pairing import Pairing
@@ -135,19 +136,6 @@ def _levels(x: Array, k: int, bandwidth: float, kernel: str) -> Array:
     from ken.rules.fast_density import row_levels
 
     return np.asarray(row_levels(x, k, bandwidth, KERNEL_CODES[kernel]))
-
-
-def claims_in_order(values: Array, order: NDArray[np.intp]) -> NDArray[np.intp]:
-    """What each of the k grid points of a row (n,) claims when they are visited in that order (k,); k < n.
-
-    >>> claims_in_order(np.array([0.0, 0.4, 0.5, 0.6, 1.0]), np.array([2, 1, 0])).tolist()
-    [0, 2, 4]
-    """
-    from ken.rules.nearest_unclaimed import claim_row  # numba takes a second to import: only where it is used
-
-    claimed = np.empty(len(order), np.int64)
-    claim_row(np.ascontiguousarray(values), np.argsort(values), order.astype(np.int64), claimed)
-    return claimed.astype(np.intp)
 
 
 @overload

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from ken import rules
 from ken.density import NORMAL_REFERENCE, bandwidth
-from ken.explanation.explain import claims_in_order, explain_row
+from ken.explanation.claims import claims_in_order
+from ken.explanation.explain import explain_row
 from ken.explanation.row_explanation import RowExplanation
 
 _LIMITS = np.finfo(np.float64)

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from ken.models.named_tables import named_table
+from ken.models.named_tables import index_as_column, named_table
 from ken.models.tensors.tensor_roles import place, role, stack
 from ken.retention.difference_lines import HeadDifference, TensorDifference
 
@@ -73,7 +73,7 @@ def tensor_lines(table: pd.DataFrame) -> list[str]:
     if table.empty:
         return []
     lines = [f"{'status':<9}{'changed':>12}{'of':>13}{'share':>9}{'norm':>11}{'relative':>11}  largest, tensor"]
-    for record in table.reset_index().to_dict("records"):
+    for record in index_as_column(table).to_dict("records"):
         largest = f"{record['largest']:.3g} at ({record['row']}, {record['column']})  " if record["row"] >= 0 else ""
         shape = record["pretrained_shape"] if record["status"] == "missing" else record["shape"]
         dtype = record["pretrained_dtype"] if record["status"] == "missing" else record["dtype"]
@@ -95,7 +95,7 @@ def sum_lines(table: pd.DataFrame, by: str) -> list[str]:
     if table.empty:
         return []
     lines = [f"{'changed':>12}{'of':>13}{'share':>9}{'norm':>11}  {by}"]
-    for record in table.reset_index().to_dict("records"):
+    for record in index_as_column(table).to_dict("records"):
         layer = record["layer"]
         where = "outside of layers" if layer is None or layer != layer or str(layer) == "<NA>" else f"layer {layer}"
         if by == "head":

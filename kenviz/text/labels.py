@@ -21,6 +21,8 @@ def visible(text: str) -> str:
     >>> visible("a\\nb\\u202ec")
     'a\\\\nb\\\\u202ec'
     """
+    if text.isprintable():  # as nearly all are; there are thousands of them
+        return text
     return "".join(
         char.encode("unicode_escape").decode() if unicodedata.category(char).startswith("C") else char for char in text
     )

@@ -200,10 +200,12 @@ def test_explanations_tell_the_stored_value_of_a_row_or_of_the_tensor_as_one(rul
             assert card["rescaled"] == mask[place]
 
 
-def test_a_report_says_of_what_the_share_is(tmp_path):
+def test_report_and_cards_say_of_what_the_share_is():
     import kenviz
     from kenviz.reporting.sentences import the_rule
     from kenviz.study.comparison import net_in_words
+    from kenviz.study.study import Study
+    from kenviz.views.cards import entry_card
 
     pair = pair_of()
     for scope, words in (("row", "their row"), ("tensor", "their tensor"), ("model", "all pruned tensors")):
@@ -211,7 +213,7 @@ def test_a_report_says_of_what_the_share_is(tmp_path):
         assert f"divided by the share that is retained of {words}," in the_rule(net)
         assert net_in_words(net).endswith("rescaled, k = 0.3, seed 0")
         assert "rescaled" in kenviz.RowView(net, pair, tensor="a").caption
-        assert (
-            "rescaled: it is not the fine-tuned one"
-            in ken.explain(net, pair, "b", 4).entry(int(net["b"].mask()[4].argmax())).text
-        )
+        entry = 4, int(net["b"].mask()[4].argmax())
+        assert "rescaled: it is not the fine-tuned one" in ken.explain(net, pair, "b", 4).entry(entry[1]).text
+        stored = float(ken.inject(net, pair.pretrained)["b"][entry])
+        assert f"value after pruning {stored:.6g}, rescaled" in entry_card(Study(net, pair), "b", entry).text

@@ -65,12 +65,11 @@ def test_a_rule_without_a_score_shows_no_density_and_no_grid_of_a_row_that_it_ne
     assert "the row has no budget of its own" in view.caption
     with pytest.raises(traitlets.TraitError, match="to rule ken all rows were one"):
         view.step = 1
-    card = entry_card(Study(net, pair), "a", (2, 3))
+    card = entry_card(Study(net, pair), "a", (2, 3)).text
     assert "Why is not known: to rule ken all rows of the tensor were one row; ken.explain(net, pair, 'a', 0)" in card
     assert decide_as_stored(Study(net, pair), "a", 2).stability is None
-    assert "rows of all pruned tensors were one row" in entry_card(
-        Study(ken.prune(*pair, 4, "ken", scope="model"), pair), "a", (2, 3)
-    )
+    study = Study(ken.prune(*pair, 4, "ken", scope="model"), pair)
+    assert "rows of all pruned tensors were one row" in entry_card(study, "a", (2, 3)).text
 
 
 def test_every_card_agrees_with_the_mask(net, pair):
@@ -78,10 +77,12 @@ def test_every_card_agrees_with_the_mask(net, pair):
     for name in ("a", "b"):
         for row, column in ((0, 0), (5, 3), (11, 19)):
             kept = bool(net[name].mask()[row, column])
-            text = entry_card(study, name, (row, column))
+            text = entry_card(study, name, (row, column)).text
+            count = f"{net[name].mask()[row].sum()} of 20 retained, k counted over all pruned tensors"
+            assert f"rule update, {count}, on weights" in text
             assert f"is {'retained' if kept else 'reset'}." in text
             assert ("is above" if kept else "is below") in text
-    assert "k = 4 of every row, shared over all pruned tensors" in entry_card(Study(net), "a", (1, 1))
+    assert "k = 4 of every row, shared over all pruned tensors" in entry_card(Study(net), "a", (1, 1)).text
 
 
 def test_an_explanation_is_shown_with_its_scope(net, pair):
