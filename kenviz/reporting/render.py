@@ -256,7 +256,7 @@ def _comparison(contents: Contents, report: ReportData, data: dict[str, Any]) ->
     bar = (
         "both are the same draw, so that it is no finding and chance has no say in it"
         if both.same_draw
-        else "the upright bar is what chance would give if each had drawn as many entries of every row at random"
+        else f"the upright bar is what chance would give if each had drawn as many entries at random, {both.drawn}"
     )
     caption = (
         "Of the entries that either subnetwork retains, the share that both retain, by role of the tensor; "

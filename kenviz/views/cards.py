@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import ipywidgets
 
 from ken.explanation import reason
+from ken.rules import SCOPES
 from kenviz.study.row_decision import Decision, decide, own_k
 from kenviz.study.study import Study
 from kenviz.text.labels import row_count, visible
@@ -123,7 +124,7 @@ def _numbers(card: dict[str, Any]) -> tuple[tuple[str, str], ...]:
     values = {"fine-tuned value": "fine_tuned", "pretrained value": "pretrained", "update": "update"}
     lines = [(name, f"{card[key]:.6g}") for name, key in values.items() if card[key] is not None]
     if card["after"] is not None:
-        lines.append(("value after pruning", f"{card['after']:.6g}"))
+        lines.append(("value after pruning", f"{card['after']:.6g}{', rescaled' if card['rescaled'] else ''}"))
     if card["density"] is not None:
         lines.append(("density", f"{card['density']:.6g} per unit of weight"))
         lines.append(("rank by density", f"{card['density_rank']:,} of {card['n']:,} in its row"))
@@ -131,8 +132,9 @@ def _numbers(card: dict[str, Any]) -> tuple[tuple[str, str], ...]:
         lines.append(("claimed in step", f"{card['claim']['step']:,}"))
         lines.append(("grid point", f"{card['claim']['point']:,} at {card['claim']['at']:.6g}"))
         lines.append(("distance to it", f"{card['claim']['distance']:.3g}"))
-    count = row_count(card["k"], card["n"], card["rule"])
+    count = row_count(card["k"], card["n"], card["rule"], scope=card["scope"])
     retained = count if count.startswith("k =") else f"{count} retained"
+    retained += "" if card["scope"] == "row" else f", k counted over {SCOPES[card['scope']]}"
     return (*lines, ("rule", f"{card['rule']}, {retained}, on {card['on']}"))
 
 

@@ -157,8 +157,8 @@ class RowView(RowState):
         if name == "rule" and not self._heeds_on():
             self.set_trait("on", "weights")
         if name == "rule":
-            self.set_trait("k", max(self.k, 0 if ken.rules.counts(self.rule) else 1))
-        elif name == "row" and ken.rules.counts(self.rule):
+            self.set_trait("k", max(self.k, self._least_k()))
+        elif name == "row" and (ken.rules.counts(self.rule) or self._decision.shared):
             self.set_trait("k", own_k(self._study, self.tensor, self.row))
         if name not in ("step", "entry", "stability"):
             self._decide()
@@ -182,15 +182,16 @@ class RowView(RowState):
             self._decision.mask,
             self._decision.pretrained,
             settings=self._decision.settings,
-            claiming=self.rule in CLAIMING,
+            claiming=self.rule in CLAIMING and not self._decision.shared,
             rule=self.rule,
+            scope=self._decision.scope if self._decision.shared else "row",
         )
 
     def _bounds(self, row: int, k: int) -> None:
         rows, n = self._study.shape(self.tensor)
         counts = ken.rules.counts(self.rule)
         self._k_slider.disabled = counts  # there is nothing to choose
-        self._k_slider.min = min(1, k) if counts else 1
+        self._k_slider.min = min(1, k, self._least_k()) if counts else self._least_k()
         for slider, value, highest in ((self._row_slider, row, rows - 1), (self._k_slider, k, n)):
             slider.value = min(slider.value, highest)
             slider.max = highest
