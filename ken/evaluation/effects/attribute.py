@@ -118,7 +118,7 @@ def attribute(
             fine_tuned_loss=losses[1.0],
             steps=steps,
             item_count=line.items,
-            fingerprint=live.whole.fine_tuned.fingerprint,
+            fingerprint=live.sparse.fine_tuned.fingerprint,
             config=live.config,
             notes=tuple(notes),
             _kept=kept,
