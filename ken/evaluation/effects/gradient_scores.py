@@ -127,5 +127,5 @@ def gradient_scores(
     with tqdm(total=len(task.batches), desc="gradient", unit="batch", disable=not progress, leave=False) as bar:
         line.gradient(_POINTS[at], take, done=bar.update)
     notes = (f"the model was brought from {', '.join(line.widened)} to float32",) if line.widened else ()
-    fingerprint = live.whole.fine_tuned.fingerprint
+    fingerprint = live.sparse.fine_tuned.fingerprint
     return GradientScores(arrays, at, line.items, fingerprint=fingerprint, notes=notes, _kept=kept)
