@@ -109,6 +109,7 @@ ROOMS = [
     "errors",
     "density",
     "models.scalars",
+    "models.user_cache",
     "models.tensors",
     "models.checkpoints",
     "models.adapters",
