@@ -12,6 +12,7 @@ from ken.density import KERNEL_CODES, NORMAL_REFERENCE, widths
 from ken.rules.registered import Registered, Score
 from ken.rules.registry import enter
 from ken.rules.row_block import Mask, RowBlock
+from ken.rules.sorted_order import first_lowest, sorted_order
 
 
 def _ken(block: RowBlock, k: int) -> Mask:
@@ -43,7 +44,7 @@ def _compiled(loop: Callable[..., None], block: RowBlock, k: int, kernel: int) -
     # Without a KDE the values are checked, and their bandwidths not used.
     bandwidths, stood_in = widths(rows, block.settings.bandwidth if kernel >= 0 else NORMAL_REFERENCE)
     block.stood_in.extend(block.first_row + int(row) for row in np.flatnonzero(stood_in))
-    loop(rows, np.argsort(rows, axis=1), bandwidths[:, 0], k, kernel, mask)
+    loop(rows, sorted_order(rows), bandwidths[:, 0], k, kernel, mask)
     return mask
 
 
@@ -75,10 +76,7 @@ def by_highest(score: Score, **traits: bool) -> Registered:
 
     def decide(block: RowBlock, k: int) -> Mask:
         scores = score(block)
-        mask = np.zeros(scores.shape, dtype=bool)
-        ascending = -scores if scores.dtype.kind == "f" else ~scores
-        np.put_along_axis(mask, np.argsort(ascending, axis=1, kind="stable")[:, :k], True, axis=1)
-        return mask
+        return first_lowest(-scores if scores.dtype.kind == "f" else ~scores, k)
 
     return Registered(decide, score=score, **traits)
 
