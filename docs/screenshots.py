@@ -5,11 +5,13 @@ Usage: make screenshots
 
 import sys
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
 from playwright.sync_api import sync_playwright
 
 ROOT = Path(__file__).resolve().parent.parent
+FOLDER = ROOT / "docs" / "pictures"
 sys.path.insert(0, str(ROOT / "tests" / "browser"))
 
 from lab import CHROMIUM, Lab, Notebook, chromium  # noqa: E402
@@ -24,7 +26,14 @@ control = ken.prune(pair.fine_tuned, pair.pretrained, 0.5, "random", progress=Fa
 query = "bert.encoder.layer.2.attention.self.query.weight"
 words = "bert.embeddings.word_embeddings.weight"
 evidence = pd.read_csv({evidence!r}, keep_default_na=False)
+# A budget that is not the same for all tensors, as one that is counted over the model gives.
+shares = {{"*embeddings*": 0.2, "*attention*": 0.5, "*": 0.75}}
+spread = ken.prune(pair.fine_tuned, pair.pretrained, shares, "update", progress=False)
+if {effects!r}:
+    ablation, attribution = pd.read_csv({effects!r} + ".csv"), ken.Attribution.load({effects!r} + ".safetensors")
 """
+# What is shown of effects is measured first: in a cell of the notebook it would take longer than a page is waited for.
+_TEXTS_MEASURED = 100
 # A table as ken.sweep gives it, of what was measured for docs/evidence.md: means over fine-tunings and seeds.
 _SWEEP = """
 rows = evidence[evidence["quantity"] == "accuracy"].rename(columns={"estimate": "metric"})
@@ -36,6 +45,15 @@ sweep = pd.DataFrame({
 })
 kenviz.SweepView(sweep, shown=("ken", "random", "magnitude", "update"))
 """
+# The first text that pruning makes wrong, with what flips it.
+_TEXTS = """
+task = ken.Task.classification(pair.fine_tuned, pair.tokenizer, pair.texts[:100], pair.labels[:100])
+view = kenviz.TextView(pair, net, task, only="flipped", top=8)
+right = view.answers()["fine_tuned_correct"]
+view.text = next(text for text in view.texts if right[text])
+view.find_flips()
+view
+"""
 #: Picture -> the cell whose output it is of.
 PICTURES = {
     "row": "kenviz.RowView(net, pair, query, row=7)",
@@ -46,18 +64,39 @@ PICTURES = {
     "retention": "kenviz.RetentionView(net, pair, 'update_share', query, 'heads')",
     "neighbours": "kenviz.NeighbourView(net, tensor=query)",
     "compare": "kenviz.CompareView(net, control, pair, tensor=query, rows=(0, 40), columns=(0, 40))",
+    "compare-budget": "kenviz.CompareView(spread, net, pair, None, 'budget', query, (0, 40), (0, 40))",
+    "effects": "kenviz.EffectView(ablation, attribution, net, top=12, group='pooler')",
+    "texts": _TEXTS,
     "sweep": _SWEEP,
     "explorer": "kenviz.explore(net, pair)",
     "summary": "net",
 }
 
 
+def measured(folder: Path) -> str:
+    """Interventions and attribution by place, on a few texts: the files that the cells read, less their ends."""
+    import ken
+
+    pair = ken.demo.pair()
+    models = ken.Pair(pair.fine_tuned, pair.pretrained)
+    texts, labels = pair.texts[:_TEXTS_MEASURED], pair.labels[:_TEXTS_MEASURED]
+    task = ken.Task.classification(pair.fine_tuned, pair.tokenizer, texts, labels)
+    ken.ablate(models, evaluate=task.evaluate, seeds=[0]).to_csv(folder / "effects.csv", index=False)
+    ken.attribute(models, task).save(folder / "effects.safetensors")
+    return str(folder / "effects")
+
+
 def main() -> None:
     """Write docs/pictures/<picture>.png."""
-    folder_of_pictures = ROOT / "docs" / "pictures"
-    folder_of_pictures.mkdir(exist_ok=True)
+    FOLDER.mkdir(exist_ok=True)
     wanted = {name: PICTURES[name] for name in sys.argv[1:] or PICTURES}
-    setup = _SETUP.format(evidence=str(ROOT / "docs" / "evidence-table.csv"))
+    with tempfile.TemporaryDirectory() as folder:
+        effects = measured(Path(folder)) if "effects" in wanted else ""
+        take(wanted, _SETUP.format(evidence=str(ROOT / "docs" / "evidence-table.csv"), effects=effects))
+
+
+def take(wanted: Mapping[str, str], setup: str) -> None:
+    """Run the cells after the setup, and take a picture of what each shows."""
     with tempfile.TemporaryDirectory() as folder, Lab.running(Path(folder)) as lab, sync_playwright() as playwright:
         context = playwright.chromium.launch_persistent_context(
             f"{folder}-profile",
@@ -74,7 +113,7 @@ def main() -> None:
             area.scroll_into_view_if_needed()
             notebook.wait_until_idle()
             notebook.page.wait_for_timeout(700)  # scrolling and drawing end
-            area.screenshot(path=folder_of_pictures / f"{name}.png")
+            area.screenshot(path=FOLDER / f"{name}.png")
         notebook.close()
         context.close()
 

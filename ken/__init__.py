@@ -39,6 +39,8 @@ if TYPE_CHECKING:
     from ken.evaluation.effects.attribute import attribute as attribute
     from ken.evaluation.effects.attribute import attribute_items as attribute_items
     from ken.evaluation.effects.attribution import Attribution as Attribution
+    from ken.evaluation.effects.gradient_scores import GradientScores as GradientScores
+    from ken.evaluation.effects.gradient_scores import gradient_scores as gradient_scores
     from ken.evaluation.effects.items import answers as answers
     from ken.evaluation.effects.items import flips as flips
     from ken.evaluation.effects.tasks import Task as Task
@@ -88,6 +90,9 @@ _PUBLIC = {
     "export": "injection.export",
     "export_adapter": "injection.shira",
     "flips": "evaluation.effects.items",
+    "Harness": "evaluation.harness",
+    "gradient_scores": "evaluation.effects.gradient_scores",
+    "GradientScores": "evaluation.effects.gradient_scores",
     "inject": "injection.inject",
     "KenError": "errors",
     "KenWarning": "errors",

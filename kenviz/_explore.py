@@ -35,7 +35,8 @@ def explore(
             itself tells can be shown: the fine-tuned value of a reset entry is nowhere else.
         pretrained: The pretrained model, as a path or hub id; only where `pair` is the fine-tuned one's.
         attribution: What `ken.attribute` gives of the same models: the decision cards then tell of each entry's share.
-        ablation: The table of `ken.ablate`, or the path of one as CSV: they tell what the entry's group does.
+        ablation: The table of `ken.ablate`, or the path of one as CSV: they tell what the entry's group does, and an
+            `EffectView` is shown below, as `explorer.effects`: a group that is tapped there opens its largest tensor.
         by: The groups of the ablation.
         theme: "light", "dark", or "auto", which follows the page.
 
@@ -75,9 +76,13 @@ def _explorer(
 ) -> Explorer:
     from kenviz.study.entry_effects import EntryEffects
     from kenviz.study.study import Study
+    from kenviz.views.effects import EffectView
     from kenviz.views.explorer import Explorer
 
     if attribution is None and ablation is None:
         return Explorer(net, pair, theme=theme)
     effects = EntryEffects(net, attribution, ablation, by=by)
-    return Explorer(net, Study(net, pair.pair if isinstance(pair, Study) else pair, effects), theme=theme)
+    explorer = Explorer(net, Study(net, pair.pair if isinstance(pair, Study) else pair, effects), theme=theme)
+    if ablation is not None:
+        explorer.attach(EffectView(ablation, attribution, net, by=by, explorer=explorer, theme=theme))
+    return explorer

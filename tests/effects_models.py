@@ -53,3 +53,29 @@ def word_tokenizer():
     words = tokenizers.Tokenizer(tokenizers.models.WordLevel(vocabulary, unk_token="[UNK]"))
     words.pre_tokenizer = tokenizers.pre_tokenizers.Whitespace()
     return transformers.PreTrainedTokenizerFast(tokenizer_object=words, pad_token="[PAD]", unk_token="[UNK]")
+
+
+def asked(model, batch):
+    """Cross entropy, and whether the label is right."""
+    ids, labels = batch
+    logits = model(input_ids=ids).logits
+    return torch.nn.functional.cross_entropy(logits, labels, reduction="none"), logits.argmax(dim=1) == labels
+
+
+def continued(model, ids):
+    """The mean cross entropy of the next tokens of each text."""
+    logits = model(input_ids=ids, use_cache=False).logits[:, :-1]
+    return torch.nn.functional.cross_entropy(logits.transpose(1, 2), ids[:, 1:], reduction="none").mean(dim=1)
+
+
+def states(pair):
+    """Copies of all tensors of both models."""
+    return [{name: tensor.clone() for name, tensor in model.state_dict().items()} for model in pair]
+
+
+def same(before, pair):
+    """Whether both models still have them, bit for bit."""
+    return all(
+        all(torch.equal(tensor, model.state_dict()[name]) for name, tensor in state.items())
+        for state, model in zip(before, pair, strict=True)
+    )

@@ -3,17 +3,21 @@
 import doctest
 import importlib
 import re
+import shlex
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
-from effects_models import TEXTS, bert, moved, word_tokenizer
+from effects_models import TEXTS, bert, llama, moved
+from harness_tasks import beginning_tokenizer
+from typer.testing import CliRunner
 
 import ken
 import kenviz
 from ken import rules
+from ken.cli import app
 from ken.rules import registry
 from ken.training import Evaluation, quiet_transformers
 
@@ -39,16 +43,27 @@ def test_the_row_by_hand_of_the_page_on_the_rule(capsys):
 def test_the_rule_of_the_page_on_rules_works(monkeypatch):
     monkeypatch.setattr(registry, "_RULES", dict(registry._RULES))
     text = (DOCS / "rules.md").read_text(encoding="utf-8")
-    of_ones_own, why = re.findall(r"```python\n(.*?)```", text, re.S)
+    settings, of_ones_own, scores, why = re.findall(r"```python\n(.*?)```", text, re.S)
     exec(compile(of_ones_own, "rules.md", "exec"), {})
+    exec(compile(settings, "rules.md", "exec"), {"ken": ken})
+    assert rules.get("breadcrumbs_5").score is not None
+    assert rules.retain(np.arange(300.0), 2, "cabs_256", pretrained=np.zeros(300)).nonzero()[0].tolist() == [255, 299]
+    live = ken.Pair(torch.nn.Linear(6, 2), torch.nn.Linear(6, 2))
+    task = ken.Task([torch.eye(6)], lambda model, batch: model(batch).square().mean(dim=1))
+    names = {"ken": ken, "pair": live, "task": task}
+    exec(compile(scores, "rules.md", "exec"), names)
+    assert names["net"]["weight"].row_mask().sum(1).tolist() == [2, 2]
     assert rules.retain(np.array([3.0, -1.0, 2.0]), 2, "smallest").tolist() == [False, True, True]
     name = "encoder.layer.0.attention.self.query.weight"
     pair = ken.Pair({name: torch.arange(400.0).reshape(10, 40) ** 1.5}, {name: torch.zeros(10, 40)})
     names = {"ken": ken, "pair": pair, "net": ken.prune(*pair, 9)}
     exec(compile(why, "rules.md", "exec"), names)
     assert names["why"].mask.sum() == 9
-    table = re.findall(r"^\| `(\w+)` \| ", text.split("Of equal values")[0], re.M)
-    assert table == rules.names()[:-1]
+    retained, sources = text.split("Of equal values")
+    tables = [re.findall(r"^\| `(\w+)` \| ", part, re.M) for part in (retained, sources.partition("All of them:")[0])]
+    built_in = rules.names()[: rules.names().index("smallest")]
+    assert tables[0] == built_in
+    assert set(tables[1]) == {*built_in, "first_order"}
 
 
 def test_the_page_on_training_works():
@@ -101,15 +116,51 @@ def test_the_examples_of_a_page_run(page, net, pair, tmp_path, monkeypatch):
         exec(compile(example, f"{page}.md", "exec"), names)
 
 
+def write_capitals():
+    """The task of the page on effects, as it has it."""
+    text = (DOCS / "effects.md").read_text(encoding="utf-8")
+    Path("tasks").mkdir()
+    for language, name in (("yaml", "capitals.yaml"), ("json", "capitals.jsonl")):
+        (content,) = re.findall(rf"```{language}\n(.*?)```", text, re.S)
+        Path("tasks", name).write_text(content.replace("test_split:", "  cache_dir: cache\ntest_split:"))
+
+
+@pytest.mark.parametrize("page", ["effects", "sweeping"])
+def test_the_commands_of_a_page_run(page, tmp_path, monkeypatch):
+    """On tiny models, and texts of a few words."""
+    monkeypatch.chdir(tmp_path)
+    for base, names in ((bert(), ("FINE_TUNED", "PRETRAINED")), (llama(), ("TUNED_LM", "BASE_LM"))):
+        for model, name in ((moved(base), names[0]), (base, names[1])):
+            model.save_pretrained(name)
+        beginning_tokenizer().save_pretrained(names[0])
+    texts = [text for text in TEXTS if " " in text]
+    Path("texts.txt").write_text("\n".join(texts))
+    pd.DataFrame({"text": texts, "label": [0, 1, 2, 0]}).to_csv("held_out.csv", index=False)
+    write_capitals()
+    blocks = re.findall(r"```sh\n(.*?)```", (DOCS / f"{page}.md").read_text(encoding="utf-8"), re.S)
+    lines = "".join(blocks).replace("\\\n", " ").splitlines()
+    assert len(lines) >= 4
+    for line in lines:
+        program, *arguments = shlex.split(line)
+        assert program == "ken"
+        done = CliRunner().invoke(app, arguments)
+        assert done.exit_code == 0, (line, done.output, done.exception)
+
+
 def test_the_page_on_effects_works(tmp_path, monkeypatch, capsys):
     """With a tiny classifier, a tokenizer of a few words, and a pretrained body."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(registry, "_RULES", dict(registry._RULES))
     base = bert()
-    names = {"ken": ken, "fine_tuned": moved(base), "pretrained": base.bert, "tokenizer": word_tokenizer()}
+    names = {"ken": ken, "fine_tuned": moved(base), "pretrained": base.bert, "tokenizer": beginning_tokenizer()}
     names |= {"texts": TEXTS, "labels": [0, 1, 2, 0, 1], "batches": [torch.tensor([[2, 3], [4, 5]])]}
     names["loss"] = lambda model, batch: model(input_ids=batch).logits.square().sum(dim=1)
+    names["language_models"] = ken.Pair(moved(llama()), llama())
+    write_capitals()
     for example in re.findall(r"```python\n(.*?)```", (DOCS / "effects.md").read_text(encoding="utf-8"), re.S):
         exec(compile(example, "effects.md", "exec"), names)
+    assert names["harness"].items == 2
+    assert names["net"].recipe.rule == "first_order"
     assert names["own"].evaluate(names["fine_tuned"]).losses.shape == (2,)
     assert "rank correlation" in capsys.readouterr().out
 

@@ -94,7 +94,7 @@ def test_every_dependency_of_the_tree_is_of_one_distribution(built):
     assert f"ken-pruning=={ken.__version__}" in fields(views, "Requires-Dist")
     whole = {str(Requirement(text)) for text in PROJECT["dependencies"]}
     assert sorted(map(str, required(core) + required(views))) == sorted(whole)
-    of_both = {"bitsandbytes", "compressed-tensors", "gguf", "http", "isj", "peft", "s3"}
+    of_both = {"bitsandbytes", "compressed-tensors", "gguf", "http", "isj", "lmeval", "peft", "s3"}
     assert set(fields(core, "Provides-Extra")) == of_both
     assert set(fields(views, "Provides-Extra")) == {"app", "demo"} | of_both
     for wheel in (core, views):

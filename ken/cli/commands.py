@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from ken import __version__
-from ken.cli import diff_command, options, report_command, sweep_command
+from ken.cli import diff_command, effects_commands, options, report_command, sweep_command
 from ken.cli.arguments import bandwidth_of, budget, budget_text
 from ken.cli.terminal import ctrl_c, in_a_line, show_anything
 from ken.cli.views_package import require_kenviz
@@ -81,13 +81,12 @@ def prune(
     k: Annotated[
         str | None, typer.Option("-k", help=f"{options.K_HELP}. Every rule needs it but changed, which has none.")
     ] = None,
-    rule: Annotated[
-        str, typer.Option(help="How entries are chosen: ken, grid, density, random, magnitude, update, della, changed.")
-    ] = "ken",
+    rule: options.Rule = "ken",
     seed: Annotated[int, typer.Option(help="Seed of random rules.")] = 0,
-    on: Annotated[str, typer.Option(help="What a density is estimated of: weights or update.")] = "weights",
+    on: options.On = "weights",
     bandwidth: options.Bandwidth = "normal reference",
     kernel: options.Kernel = "gaussian",
+    rescale: options.Rescale = None,
     include: options.Include = None,
     exclude: options.Exclude = None,
     layers_only: options.LayersOnly = False,
@@ -112,6 +111,7 @@ def prune(
         on=on,
         bandwidth=bandwidth_of(bandwidth),
         kernel=kernel,
+        rescale=rescale,
         include=include or (),
         exclude=exclude or (),
         layers_only=layers_only,
@@ -171,6 +171,8 @@ def _cuts(rows: list[str] | None) -> dict[str, str]:
 
 app.command(name="diff")(diff_command.diff)
 app.command(name="sweep")(sweep_command.sweep)
+app.command(name="ablate")(effects_commands.ablate)
+app.command(name="attribute")(effects_commands.attribute)
 app.command(name="report")(report_command.report)
 
 

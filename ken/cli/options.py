@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, TypeAlias
 
 import typer
+
+from ken import rules
 
 _MODEL = "Checkpoint folder, file of weights, or place on the hub (user/name@revision, hf://user/name@revision/path)."
 _TUNED = f"{_MODEL} Or an adapter (LoRA)."
@@ -15,6 +18,13 @@ Net: TypeAlias = Annotated[str, typer.Argument(help="The subnetwork file, or its
 Model: TypeAlias = Annotated[str, typer.Argument(help=_MODEL)]
 AnyModel: TypeAlias = Annotated[str | None, typer.Argument(help=_MODEL)]
 Tuned: TypeAlias = Annotated[str, typer.Argument(help=_TUNED)]
+LiveTuned: TypeAlias = Annotated[
+    str,
+    typer.Argument(
+        help="Checkpoint folder, or place on the hub, of a text classifier; for --task causal and harness of a causal "
+        "language model, for fidelity of either."
+    ),
+]
 Base: TypeAlias = Annotated[
     str | None,
     typer.Argument(
@@ -22,8 +32,16 @@ Base: TypeAlias = Annotated[
     ),
 ]
 Pretrained: TypeAlias = Annotated[str, typer.Argument(help="The model that it came from, likewise.")]
+Rule: TypeAlias = Annotated[str, typer.Option(help=f"How entries are chosen: {', '.join(rules.names())}.")]
+On: TypeAlias = Annotated[str, typer.Option(help=f"What a density is estimated of: {', '.join(rules.VALUES)}.")]
 Bandwidth: TypeAlias = Annotated[str, typer.Option(help="normal reference, scott, silverman, isj, or a number.")]
 Kernel: TypeAlias = Annotated[str, typer.Option(help="gaussian, tophat, epanechnikov, exponential, linear or cosine.")]
+Rescale: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        help="share: divide retained updates by the share retained; none: do not. By default share for rule dare alone."
+    ),
+]
 Include: TypeAlias = Annotated[list[str] | None, typer.Option(help="Only tensors that match; may be repeated.")]
 Exclude: TypeAlias = Annotated[list[str] | None, typer.Option(help="Tensors to carry whole; may be repeated.")]
 LayersOnly: TypeAlias = Annotated[
@@ -41,3 +59,51 @@ Force: TypeAlias = Annotated[
         "--force", help="Replace a file that is there and holds something of another kind; never one that is read."
     ),
 ]
+
+# What models are asked; see `ken.cli.questions`.
+Task: TypeAlias = Annotated[
+    str,
+    typer.Option(
+        help="classification: texts with labels. fidelity: texts alone; answers beside those of the unpruned model. "
+        "causal: texts that a language model continues. harness: tasks of lm-evaluation-harness."
+    ),
+]
+Texts: TypeAlias = Annotated[
+    Path | None,
+    typer.Option(
+        help="CSV file of held-out texts, with labels for classification; for fidelity and causal also a text file "
+        "with a text in each line."
+    ),
+]
+TextColumn: TypeAlias = Annotated[str, typer.Option(help="The column of the texts.")]
+LabelColumn: TypeAlias = Annotated[str, typer.Option(help="The column of the labels: numbers, or the model's names.")]
+Tokenizer: TypeAlias = Annotated[
+    str | None, typer.Option(help="Folder or place on the hub, if not that of FINE_TUNED.")
+]
+BatchSize: TypeAlias = Annotated[int, typer.Option(min=1, help="Texts, or requests of the harness, at a time.")]
+MaxLength: TypeAlias = Annotated[
+    int | None,
+    typer.Option(
+        min=1, help="Longer texts are cut off after so many tokens: 128, in the harness what the model takes."
+    ),
+]
+HarnessTask: TypeAlias = Annotated[
+    list[str] | None, typer.Option(help="Task, group or YAML file of lm-evaluation-harness; may be repeated.")
+]
+IncludePath: TypeAlias = Annotated[
+    list[Path] | None, typer.Option(help="Folder with YAML files of your own harness tasks; may be repeated.")
+]
+HarnessMetric: TypeAlias = Annotated[
+    str | None, typer.Option("--metric", help="Metric of the harness, such as acc_norm; by default the task's first.")
+]
+Limit: TypeAlias = Annotated[
+    float | None, typer.Option(help="Only so many items of each harness task; below 1, that share of them.")
+]
+Subnetwork: TypeAlias = Annotated[
+    str | None, typer.Option(help="A subnetwork of both, file or place on the hub, in place of the whole update.")
+]
+By: TypeAlias = Annotated[str, typer.Option(help="The groups: place, tensor, layer, kind or head.")]
+Results: TypeAlias = Annotated[
+    Path | None, typer.Option(help="File to keep every evaluation in at once; if it is there, it is gone on with.")
+]
+Top: TypeAlias = Annotated[int, typer.Option(min=1, help="Groups to print, those of the largest effect first.")]

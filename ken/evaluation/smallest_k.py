@@ -70,7 +70,7 @@ class SmallestK:
     table: pd.DataFrame = field(repr=False)
 
     def __str__(self) -> str:
-        rule = f"{self.rule} on {self.on}" if self.on == "update" else self.rule
+        rule = f"{self.rule} on {self.on}" if self.on not in ("", "weights") else self.rule
         if self.k == 1:
             text = (
                 f"{rule}: no share below 1 keeps the metric within {self.tolerance:g} of the unpruned model's "

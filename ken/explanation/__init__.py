@@ -9,6 +9,6 @@ from ken.explanation.explain import CLAIMING as CLAIMING
 from ken.explanation.row_explanation import Card as Card
 from ken.explanation.row_explanation import RowExplanation as RowExplanation
 from ken.explanation.row_explanation import reason as reason
-from ken.explanation.stability import WITHOUT_BANDWIDTH as WITHOUT_BANDWIDTH
 from ken.explanation.stability import Stability as Stability
+from ken.explanation.stability import heeds_bandwidth as heeds_bandwidth
 from ken.explanation.stability import stability_of as stability_of

@@ -19,8 +19,10 @@ from ken.errors import SubnetworkError, ValuesError
 from ken.explanation.row_explanation import RowExplanation
 from ken.models.pairing.pairing import Pairing
 from ken.models.scalars import plain
+from ken.models.tensors.tensor_bytes import dtype_name
 from ken.rules.registry import checked_block
 from ken.subnetwork.belonging import check_tensor, open_for
+from ken.subnetwork.injected_rows import injected_rows
 
 if TYPE_CHECKING:
     from ken.api import Subnetwork
@@ -46,6 +48,7 @@ def explain_row(
     tensor: str = "",
     row: int = 0,
     seed: int = 0,
+    dtype: str | None = None,
 ) -> RowExplanation:
     """Decide about one row as `ken.prune` does, and keep every step of it.
 
@@ -54,14 +57,16 @@ def explain_row(
     Args:
         fine_tuned_row: The fine-tuned values, (n,), of any floating dtype, finite.
         k: Entries to retain, at least 1; None for the rule `changed`, which has none.
-        pretrained_row: The pretrained values, (n,). What looks at the update needs them.
+        pretrained_row: The pretrained values, (n,). What looks at them or at the update needs them.
         rule: One of `ken.rules.names()`.
-        on: The values that the rule looks at, "weights" or "update".
+        on: The values that the rule looks at, "weights" (fine-tuned), "update" or "pretrained".
         bandwidth: One of `ken.density.BANDWIDTHS`, or a number above 0 in units of the values.
         kernel: One of `ken.density.KERNELS`.
         tensor: Name of the tensor. Tensor, row and seed matter to random rules alone.
         row: Number of the row in the tensor, from 0.
         seed: Seed of random rules.
+        dtype: Name of the dtype in which the row is stored ("bfloat16"), for the rule `relative`; by default that of
+            fine_tuned_row.
 
     Returns:
         The decision, its steps, and for each entry a card.
@@ -82,17 +87,17 @@ def explain_row(
         raise ValuesError(f"a row must have one dimension, got shape {shape}")
     settings, k = rules.Settings(on=on, bandwidth=bandwidth, kernel=kernel), plain(k)
     block = checked_block(
-        rule, settings, fine_tuned_row, pretrained=pretrained_row, tensor=tensor, first_row=row, seed=seed
+        rule, settings, fine_tuned_row, pretrained=pretrained_row, tensor=tensor, first_row=row, seed=seed, dtype=dtype
     )
     mask = rules.mask_block(rule, block, k)[0]
-    python = _call_text(block, k, rule, with_pretrained=pretrained_row is not None)
+    python = _call_text(block, k, rule, with_pretrained=pretrained_row is not None, dtype=dtype)
     why = _explained(block, int(mask.sum()) if k is None else k, rule, mask=mask, python=python)
     return replace(why, pretrained=None) if pretrained_row is None else why
 
 
-def _call_text(block: rules.RowBlock, k: int | None, rule: str, *, with_pretrained: bool) -> str:
+def _call_text(block: rules.RowBlock, k: int | None, rule: str, *, with_pretrained: bool, dtype: str | None) -> str:
     """The line of Python that explains this row again: what is as by default is left out."""
-    place = {"tensor": block.tensor, "row": block.first_row, "seed": block.seed}
+    place = {"tensor": block.tensor, "row": block.first_row, "seed": block.seed, "dtype": dtype}
     arguments = {"rule": rule, **asdict(block.settings), **place}
     parameters = signature(explain_row).parameters
     texts = ["fine_tuned_row", str(k), *["pretrained_row=pretrained_row"] * with_pretrained]
@@ -208,6 +213,7 @@ class TensorExplanation(Sequence[RowExplanation]):
             first_row=row,
             seed=recipe.seed,
             settings=recipe.settings,
+            dtype=dtype_name(self._stored.dtype),
         )
         k = int(mask[:common].sum())
         again = np.ones(len(mask), bool)
@@ -221,4 +227,6 @@ class TensorExplanation(Sequence[RowExplanation]):
             )
         python = f"ken.explain(net, pair, {self._name!r}, {row})"
         why = _explained(block, k, recipe.rule, mask=mask[:common], python=python)
+        if recipe.rescale != "none":
+            why = replace(why, stored=injected_rows(self._stored, pretrained, one)[0])
         return why.with_added(fine_tuned[0], pretrained[0], mask) if common < len(mask) else why

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from ken import rules
 from ken.density import density
+from ken.rules.registered import highest_first
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -54,6 +55,7 @@ class RowExplanation:
         added: So many entries, the last ones, have no pretrained value, and are retained whole.
         python: The line of Python that makes this again.
         stood_in: The bandwidth rule found none for this row: it has that of the normal reference.
+        stored: What injection gives, (n,) float64, if retained entries were rescaled; None if they are fine-tuned.
     """
 
     fine_tuned: Array
@@ -71,6 +73,7 @@ class RowExplanation:
     added: int = 0
     python: str = ""
     stood_in: bool = False
+    stored: Array | None = None
 
     def with_added(self, fine_tuned: Array, pretrained: Array, mask: NDArray[np.bool_]) -> RowExplanation:
         """The same with the whole row: the entries at its end that have no pretrained value (NaN), too."""
@@ -156,6 +159,15 @@ class RowExplanation:
         ranks = np.zeros(self.n, np.intp)
         count = int((~np.isnan(self.entry_density)).sum())
         ranks[np.argsort(-self.entry_density, kind="stable")[:count]] = np.arange(1, count + 1)
+        return ranks
+
+    @cached_property
+    def score_ranks(self) -> NDArray[np.intp]:
+        """Rank of each entry by the score of its rule, from 1, the highest; of equal ones the first. Else 0."""
+        score, ranks = rules.get(self.rule).score, np.zeros(self.n, np.intp)
+        if score is not None:
+            order = highest_first(score(self.block))[0]
+            ranks[order] = np.arange(1, len(order) + 1)
         return ranks
 
     def claims(self) -> pd.DataFrame:
@@ -249,13 +261,17 @@ class Card:
             "pretrained": pretrained,
             "update": None if pretrained is None else fine_tuned - pretrained,
             "retained": retained,
-            "after": fine_tuned if retained else pretrained,
+            "after": self._after(fine_tuned) if retained else pretrained,
+            "rescaled": retained and row.stored is not None,
             "density": float(row.entry_density[i]) if dense else None,
             "density_rank": int(row.ranks[i]) if dense else None,
             "claim": None if claim is None else {**claim._asdict(), "taken": list(claim.taken)},
             "reason": reason(row, i),
             "python": self.python,
         }
+
+    def _after(self, fine_tuned: float) -> float:
+        return fine_tuned if self._row.stored is None else float(self._row.stored[self._entry])
 
     @property
     def text(self) -> str:
@@ -266,6 +282,8 @@ class Card:
         lines.append(f"{card['reason'][0].upper()}{card['reason'][1:]}.")
         values = {"fine-tuned": card["fine_tuned"], "pretrained": card["pretrained"], "update": card["update"]}
         lines.append("; ".join(f"{name} {value:.6g}" for name, value in values.items() if value is not None))
+        if card["rescaled"]:
+            lines.append(f"the stored value {card['after']:.6g} is rescaled: it is not the fine-tuned one")
         if card["density"] is not None:
             lines.append(f"density {card['density']:.6g}, rank {card['density_rank']} of {card['n']} in its row")
         how_many = (
@@ -297,13 +315,12 @@ def reason(row: RowExplanation, i: int) -> str:
         return f"all values of the row are equal; the first {row.k} are retained, and it is {kept} them"
     if row.rule == "density":
         return f"it is {kept} the {row.k} entries of highest density: rank {row.ranks[i]} of {row.n}"
-    if row.rule in ("magnitude", "update"):
-        size = row.fine_tuned if row.rule == "magnitude" or row.pretrained is None else row.fine_tuned - row.pretrained
-        order = np.argsort(-np.abs(size), kind="stable")
-        quantity = "absolute value" if row.rule == "magnitude" else "absolute update"
-        return f"it is {kept} the {row.k} entries of largest {quantity}: rank {int(np.flatnonzero(order == i)[0]) + 1}"
-    if row.rule in ("random", "della"):
+    known = rules.get(row.rule) if row.rule in rules.names() else None
+    if known is not None and known.seeded:
         return f"it was {'' if row.mask[i] else 'not '}drawn at random, with seed {row.seed}"
+    if known is not None and known.words:
+        rank = f": rank {row.score_ranks[i]}" if known.score else ""
+        return f"it is {kept} the {row.k} entries of {known.words}{rank}"
     return f"rule {row.rule!r} {'retains' if row.mask[i] else 'does not retain'} it"
 
 

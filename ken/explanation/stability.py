@@ -13,9 +13,16 @@ from ken.density import NORMAL_REFERENCE, bandwidth
 from ken.explanation.explain import claims_in_order, explain_row
 from ken.explanation.row_explanation import RowExplanation
 
-#: Rules that have no use for a bandwidth and a kernel; one of the user's may heed them.
-WITHOUT_BANDWIDTH = ("grid", "random", "magnitude", "update", "della", "changed")
 _LIMITS = np.finfo(np.float64)
+
+
+def heeds_bandwidth(rule: str) -> bool:
+    """Whether a rule may have a use for a bandwidth and a kernel; one of the user's may, unless it says fixed.
+
+    >>> heeds_bandwidth("ken"), heeds_bandwidth("grid"), heeds_bandwidth("update"), heeds_bandwidth("somebody's")
+    (True, False, False, True)
+    """
+    return rule != "grid" and not (rule in rules.names() and rules.get(rule).fixed)
 
 
 class Flips(NamedTuple):
@@ -104,6 +111,6 @@ def stability_of(why: RowExplanation) -> Stability:
         mask = np.zeros(why.n, np.bool_)
         mask[claims_in_order(why.values, why.order[::-1])] = True
         backwards = flips(mask)
-    if why.rule in WITHOUT_BANDWIDTH:
+    if not heeds_bandwidth(why.rule):
         return Stability(nothing, nothing, backwards)
     return Stability(at(0.5), at(2.0), backwards)

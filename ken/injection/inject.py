@@ -160,7 +160,8 @@ def _filled(model: torch.nn.Module, net: SubnetworkData, merged: Mapping[str, to
 def reset(net: SubnetworkData, fine_tuned: TunedSource, pretrained: Source | None) -> dict[str, torch.Tensor]:
     """The other direction: the fine-tuned model's tensors with every entry that is not retained set back.
 
-    Gives what `inject` gives, as a state dict, bit for bit, but takes the retained values from the fine-tuned model.
+    Gives what `inject` gives, as a state dict, bit for bit, but takes the retained values from the fine-tuned model;
+    rescaled ones, which that does not have, from the subnetwork.
 
     Args:
         net: The subnetwork.
@@ -203,10 +204,17 @@ def reset(net: SubnetworkData, fine_tuned: TunedSource, pretrained: Source | Non
                 result[name] = whole.detach().clone()
                 continue
             base = theirs.whole(str(places[name]))
-            again = RetainedTensor.of(whole, tensor.mask(), base, raw=tensor.raw)
             tensor.check(base)
-            if again.result != tensor.result or not np.array_equal(again.ulps, tensor.ulps):
+            if net.recipe.rescale != "none":
+                same = fingerprint(whole) == tensor.fine_tuned
+            else:
+                again = RetainedTensor.of(whole, tensor.mask(), base, raw=tensor.raw)
+                same = again.result == tensor.result and np.array_equal(again.ulps, tensor.ulps)
+            if not same:
                 raise SubnetworkError("this is not the fine-tuned tensor that the subnetwork was made from")
+            if net.recipe.rescale != "none":
+                result[name] = tensor.onto(base).to(whole.device)
+                continue
             flat = whole.detach().clone().reshape(-1)
             back = torch.from_numpy(~tensor.mask().reshape(-1)).to(flat.device)
             # Where rows were added there is nothing to set back: the mask covers them.

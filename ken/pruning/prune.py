@@ -22,11 +22,12 @@ from ken.models.pairing.pairing import Pairing, open_pair
 from ken.models.pairing.pairs import Pair
 from ken.models.pairing.rows import K, row_shape
 from ken.models.scalars import checked_seed
-from ken.models.tensors.tensor_bytes import Reference
+from ken.models.tensors.tensor_bytes import Reference, dtype_name
 from ken.pruning.collector import Collector
 from ken.pruning.head import Seen, head, planned, versions
 from ken.pruning.patterns import check_patterns
 from ken.pruning.remarks import kept_of_row, remarks
+from ken.pruning.rescaling import Rescaling, note
 from ken.pruning.selection import Selection
 from ken.rules.bandwidth_notes import bandwidth_note
 from ken.rules.row_block import check_finite
@@ -51,6 +52,7 @@ def prune(
     on: str = "weights",
     bandwidth: str | float = NORMAL_REFERENCE,
     kernel: str = "gaussian",
+    rescale: str | None = None,
     include: Sequence[str] = (),
     exclude: Sequence[str] = (),
     layers_only: bool = False,
@@ -82,10 +84,14 @@ def prune(
             what fine-tuning changed, however much that is.
         rule: One of `ken.rules.names()`.
         seed: Seed of random rules.
-        on: The values that rules look at which estimate a density: "weights" or "update".
+        on: The values that rules look at which estimate a density: "weights" (fine-tuned), "update" or "pretrained".
         bandwidth: One of `ken.density.BANDWIDTHS`, or a number above 0 in units of the values. Where a bandwidth rule
             finds none for a row, the normal reference stands in; the notes of the subnetwork say for how many.
         kernel: One of `ken.density.KERNELS`.
+        rescale: "share" divides the update of every retained entry by the share of its row that is retained (k / n; for
+            `della` by the entry's own probability), so that the update is kept in expectation: the stored value is no
+            longer the fine-tuned one. "none" does not. By default what the rule's source does: "share" for `dare`
+            alone.
         include: Name patterns; tensors that match none are carried whole. By default all are pruned.
         exclude: Name patterns; tensors that match one are carried whole.
         layers_only: Carry tensors whose name has no layer number.
@@ -107,8 +113,8 @@ def prune(
         RuleError: There is no such rule or setting, or the seed is none.
         PairingError: Shapes do not fit.
         OutputError: out may not be written to.
-        ValuesError: A value is NaN or infinite; the message names tensor, row and column. All other errors come
-            before work begins.
+        ValuesError: A value is NaN or infinite, or the fine-tuned dtype cannot hold a rescaled one; the message names
+            the place. All other errors come before work begins.
 
     Warns:
         KenWarning: The two models look as if they were the wrong way round, or unrelated; or a bandwidth rule found
@@ -126,6 +132,7 @@ def prune(
     seed = checked_seed(seed)
     settings = rules.Settings(on=on, bandwidth=bandwidth, kernel=kernel)
     rules.check_settings(rule, settings)
+    rescale = rules.check_rescale(rule, rescale)
     check_outputs([(out, SUBNETWORK)], models_of(Pair(fine_tuned, pretrained)), overwrite=overwrite)
     pairing = open_pair(fine_tuned, pretrained, selection.rows)
     other_files.check(pairing.fine_tuned.files)
@@ -136,6 +143,7 @@ def prune(
         include=tuple(selection.include),
         exclude=tuple(selection.exclude),
         layers_only=layers_only,
+        rescale=rescale,
         rows=dict(selection.rows),
         versions=versions(),
         **asdict(settings),
@@ -154,8 +162,13 @@ class _Pruning:
         self._reasons = {name: _reason_to_carry(pairing, name, selection) for name in names}
         pairing = _without_misfits(pairing, self._reasons, selection)
         self._pairing = replace(pairing, cuts={name: cut for name in names if (cut := selection.cut_of(name))})
+        if check := rules.get(recipe.rule).check:
+            for name, reason in self._reasons.items():
+                if not reason:
+                    check(name, tuple(pairing.fine_tuned.tensors[name].shape))
         self._selection, self._recipe, self._raw = selection, recipe, raw
-        self._seen = Seen(notes=remarks(self._pairing, selection, self._reasons))
+        notes = remarks(self._pairing, selection, self._reasons)
+        self._seen = Seen(notes=(*notes, note(recipe.rule)) if recipe.rescale == "share" else notes)
 
     def run(self, out: str | Path | None, progress: bool) -> Subnetwork:
         """The subnetwork, in memory or opened from the file that it was written to."""
@@ -218,7 +231,7 @@ class _Pruning:
         common_rows, _ = row_shape(pretrained.shape, cut)
         budget, common_n = kept_of_row(self._pairing, name, self._selection)
         settings = recipe.settings
-        stood_in: list[int] = []
+        dtype, stood_in = fine_tuned.dtype, list[int]()
         counted = False  # what is decided once more than it is taken is summed up once
 
         def decide(start: int, fine_tuned_part: torch.Tensor, pretrained_part: torch.Tensor) -> NDArray[np.bool_]:
@@ -238,6 +251,7 @@ class _Pruning:
                     seed=recipe.seed,
                     settings=settings,
                     stood_in=stood_in,
+                    dtype=dtype_name(dtype),
                 )
                 mask[:common] = rules.mask_block(recipe.rule, block, budget).reshape(-1)
             return mask
@@ -256,7 +270,15 @@ class _Pruning:
         subject = Subject(name, fine_tuned.shape, fine_tuned.dtype, retained=retained, raw=self._raw, cut=cut)
         tensor = sink.pruned(subject)
         # Rows know nothing of each other, so stretches may be decided at the same time: the loops release the GIL.
-        prints = take(fine_tuned, pretrained, (rows, n), decide=decide, sink=tensor, raw=self._raw, done=bar.update)
+        rescale = Rescaling(recipe.rule, common_n, fine_tuned.shape) if recipe.rescale == "share" else None
+        prints = take(
+            *(fine_tuned, pretrained, (rows, n)),
+            decide=decide,
+            sink=tensor,
+            raw=self._raw,
+            rescale=rescale,
+            done=bar.update,
+        )
         counterpart = Reference(other, pretrained.shape, pretrained.dtype, fingerprint=prints.pretrained)
         tensor.finish(counterpart, prints.fine_tuned, prints.result)
         self._seen.add(name, fine_tuned, prints.fine_tuned, counterpart=counterpart)

@@ -6,12 +6,18 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+import numpy as np
 from numpy.typing import NDArray
 
-from ken.rules.row_block import RowBlock, Rule
+from ken.rules.row_block import Mask, RowBlock, Rule
+from ken.rules.sorted_order import first_lowest
 
-#: A function of rows to a number for every entry, (rows, n) float64 or uint64, which looks at nothing but that entry.
+#: A function of rows to a number for every entry, (rows, n) float64 or uint64, which looks at nothing but the entry's
+#: row.
 Score: TypeAlias = Callable[[RowBlock], NDArray[Any]]
+
+#: What may be done to the updates of retained entries: nothing, or each is divided by the share that was retained.
+RESCALES = ("none", "share")
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,8 +30,15 @@ class Registered:
         fixed: Whether they do not depend on `Settings.on`, as the rule does not look at `RowBlock.values`.
         counts: Whether the rule itself says how many entries of each row are retained: k is None wherever it is asked
             for, and the rule is given the length of a row in its place.
+        paired: Whether the rule cannot do without the pretrained values, whatever `Settings.on` is.
         score: For a rule that retains the entries of highest score, and of equal ones those that come first: the
             score. It can be compared across rows and tensors.
+        words: What the retained entries have most of, such as "largest absolute value".
+        probability: For a rule that draws entries with unequal probabilities, how likely each is to be retained: a
+            function of a `RowBlock` and k to (rows, n) float64.
+        rescale: What `ken.prune` does to the updates of retained entries if it is not told: one of `RESCALES`.
+        check: Called with the name and the shape of every tensor that is to be pruned, before any value is read: it
+            raises `RuleError` for a tensor about which the rule cannot decide.
 
     Example:
         >>> from ken.rules import get
@@ -37,4 +50,36 @@ class Registered:
     seeded: bool = False
     fixed: bool = False
     counts: bool = False
+    paired: bool = False
     score: Score | None = None
+    words: str = ""
+    probability: Callable[[RowBlock, int], NDArray[np.float64]] | None = None
+    rescale: str = "none"
+    check: Callable[[str, tuple[int, ...]], None] | None = None
+
+
+def highest_first(scores: NDArray[Any]) -> NDArray[np.intp]:
+    """The entries of each row of scores, (rows, n) float64 or uint64, the highest first; of equal ones the first.
+
+    >>> highest_first(np.array([[1.0, 3.0, 3.0]])).tolist()
+    [[1, 2, 0]]
+    """
+    return np.argsort(_ascending(scores), axis=1, kind="stable")
+
+
+def _ascending(scores: NDArray[Any]) -> NDArray[Any]:
+    return -scores if scores.dtype.kind == "f" else ~scores
+
+
+def by_highest(score: Score, **traits: Any) -> Registered:
+    """The rule that retains the k entries of highest score in every row; of equal ones those that come first.
+
+    >>> rule = by_highest(lambda block: block.fine_tuned, fixed=True)
+    >>> rule.decide(RowBlock(np.array([[1.0, 3.0, 3.0]]), np.zeros((1, 3))), 1).tolist()
+    [[False, True, False]]
+    """
+
+    def decide(block: RowBlock, k: int) -> Mask:
+        return first_lowest(_ascending(score(block)), k)
+
+    return Registered(decide, score=score, **traits)

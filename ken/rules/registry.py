@@ -9,7 +9,6 @@ of a row it retains follows from the row.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable
 from numbers import Integral
 
 import numpy as np
@@ -19,53 +18,10 @@ from ken.density import NORMAL_REFERENCE
 from ken.errors import BudgetError, RuleError, ValuesError, warn
 from ken.models.scalars import checked_seed, plain
 from ken.rules.bandwidth_notes import bandwidth_note
-from ken.rules.registered import Registered
-from ken.rules.row_block import Mask, RowBlock, Rule, Settings, check_finite
-
-_OF_UPDATES = {"update", "della", "changed"}
-
+from ken.rules.registered import RESCALES, Registered
+from ken.rules.row_block import Mask, RowBlock, Settings, check_finite
 
 _RULES: dict[str, Registered] = {}
-
-
-def register(name: str, *, seeded: bool = False, fixed: bool = False) -> Callable[[Rule], Rule]:
-    """Decorator: make a rule known by name, if it passes a trial.
-
-    In the trial the rule decides about a few rows, twice, and once more cut into two blocks: it must retain exactly k
-    entries of each, and always the same. Nor may the seed change anything, or `on`, if the rule does not say so.
-
-    Args:
-        name: The name, as `ken.prune` and the others then take it.
-        seeded: The rule draws at random, by the block's seed: a sweep asks it once for each seed.
-        fixed: The rule looks at the same values whatever `on` is: a sweep over `on` asks it once.
-
-    Returns:
-        What takes the rule, a function (block, k) -> mask, and gives it back.
-
-    Raises:
-        RuleError: The name is taken, or the rule does not pass.
-
-    Example:
-        >>> @register("first", fixed=True)
-        ... def first(block, k):
-        ...     mask = np.zeros(block.fine_tuned.shape, dtype=bool)
-        ...     mask[:, :k] = True
-        ...     return mask
-        >>> retain(np.array([[3.0, 1.0, 2.0]]), k=2, rule="first").tolist()
-        [[True, True, False]]
-        >>> del _RULES["first"]
-    """
-
-    def add(rule: Rule) -> Rule:
-        enter(name, Registered(rule, seeded=seeded, fixed=fixed))
-        try:
-            _try_out(name)
-        except BaseException:
-            del _RULES[name]
-            raise
-        return rule
-
-    return add
 
 
 def enter(name: str, rule: Registered) -> None:
@@ -75,31 +31,23 @@ def enter(name: str, rule: Registered) -> None:
     _RULES[name] = rule
 
 
-def _try_out(name: str) -> None:
-    draws = np.random.Philox(key=1).random_raw(2 * 7 * 16).astype(np.float64).reshape(2, 7, 16) / 2**64 - 0.5
-    fine_tuned, pretrained = draws
+def forget(name: str) -> None:
+    """Take a rule out of the registry, whose name is free then.
 
-    def masks(*cuts: slice, seed: int = 0, on: str = "weights") -> Mask:
-        def decided(cut: slice) -> Mask:
-            rows = fine_tuned[cut].copy(), pretrained[cut].copy()
-            block = RowBlock(*rows, tensor="trial", first_row=cut.start, seed=seed, settings=Settings(on))
-            return mask_block(name, block, 5)
+    Args:
+        name: The name.
 
-        return np.concatenate([decided(cut) for cut in cuts])
+    Raises:
+        RuleError: There is none of that name.
 
-    every = slice(0, 7)
-    whole = masks(every)
-    for again in (masks(every), masks(slice(0, 3), slice(3, 7))):
-        if (again != whole).any():
-            row = int(np.flatnonzero((again != whole).any(axis=1))[0])
-            raise RuleError(
-                f"rule {name!r} must be deterministic and decide about each row by itself; asked again, it retained "
-                f"other entries of row {row}"
-            )
-    if not _RULES[name].seeded and (masks(every, seed=1) != whole).any():
-        raise RuleError(f"rule {name!r} draws at random, by the seed: it must be registered with seeded=True")
-    if _RULES[name].fixed and (masks(every, on="update") != whole).any():
-        raise RuleError(f"rule {name!r} retains other entries on updates: it must be registered without fixed=True")
+    Example:
+        >>> enter("mine", get("update"))
+        >>> forget("mine")
+        >>> "mine" in names()
+        False
+    """
+    get(name)
+    del _RULES[name]
 
 
 def names() -> list[str]:
@@ -109,8 +57,8 @@ def names() -> list[str]:
         The names in the order of registration.
 
     Example:
-        >>> names()
-        ['ken', 'grid', 'density', 'random', 'magnitude', 'update', 'della', 'changed']
+        >>> names()  # doctest: +ELLIPSIS
+        ['ken', 'grid', 'density', 'random', 'magnitude', 'update', 'dare', 'della', 'changed', ...]
     """
     return list(_RULES)
 
@@ -181,6 +129,49 @@ def check_k(rule: str, k: object) -> None:
     raise BudgetError(f"rule {rule!r} has no k: what it retains of a row follows from the row, got {k!r}")
 
 
+def check_rescale(rule: str, rescale: str | None) -> str:
+    """What is done to the updates of entries that a rule retains.
+
+    Args:
+        rule: Name of a rule.
+        rescale: One of `RESCALES`; None for what the rule itself says: "share" for `dare`, "none" for all others here.
+
+    Returns:
+        One of `RESCALES`.
+
+    Raises:
+        RuleError: It is none of them, or the rule drops nothing that rescaling could make up for.
+
+    Example:
+        >>> check_rescale("dare", None), check_rescale("random", None), check_rescale("random", "share")
+        ('share', 'none', 'share')
+    """
+    known = get(rule)
+    if rescale is None:
+        return known.rescale
+    if rescale not in RESCALES:
+        raise RuleError(f"rescale must be one of {', '.join(RESCALES)}, got {rescale!r}")
+    if rescale == "share" and known.counts:
+        raise RuleError(f"rule {rule!r} retains all of the update: there is nothing that rescaling could make up for")
+    return rescale
+
+
+def usual_rescale(rule: str) -> str:
+    """What is done to the updates of retained entries if nothing is said.
+
+    Args:
+        rule: A name; one that is not registered here is taken for a rule that says nothing.
+
+    Returns:
+        One of `RESCALES`.
+
+    Example:
+        >>> usual_rescale("dare"), usual_rescale("ken"), usual_rescale("somebody's")
+        ('share', 'none', 'none')
+    """
+    return _RULES[rule].rescale if rule in _RULES else "none"
+
+
 def mask_block(rule: str, block: RowBlock, k: int | None) -> Mask:
     """Apply a rule to a block of rows and check the mask that comes back.
 
@@ -236,6 +227,7 @@ def retain(
     on: str = "weights",
     bandwidth: str | float = NORMAL_REFERENCE,
     kernel: str = "gaussian",
+    dtype: str | None = None,
     stood_in: list[int] | None = None,
 ) -> Mask:
     """Mask of one row or of many: the small sibling of `ken.prune`, for arrays at hand.
@@ -246,13 +238,14 @@ def retain(
         fine_tuned: One row (n,) or many (rows, n), of any floating dtype that numpy knows, finite.
         k: Entries to retain in each row, at least 1; None for the rule `changed`, which has none.
         rule: One of `names()`.
-        pretrained: The pretrained values in the same shape. What looks at the update needs them.
+        pretrained: The pretrained values in the same shape. What looks at them or at the update needs them.
         tensor: As in `RowBlock`.
         first_row: As in `RowBlock`.
         seed: As in `RowBlock`.
         on: As in `Settings`.
         bandwidth: As in `Settings`.
         kernel: As in `Settings`.
+        dtype: As in `RowBlock`; by default that of fine_tuned.
         stood_in: A list that takes in the rows for which the bandwidth rule finds none. Without it a `KenWarning` says
             how many there are.
 
@@ -277,6 +270,7 @@ def retain(
         tensor=tensor,
         first_row=first_row,
         seed=seed,
+        dtype=dtype,
         stood_in=stood_in,
     )
     mask = mask_block(rule, block, k).reshape(np.shape(fine_tuned))
@@ -294,6 +288,7 @@ def checked_block(
     tensor: str,
     first_row: int,
     seed: int,
+    dtype: str | None = None,
     stood_in: list[int] | None = None,
 ) -> RowBlock:
     """The rows that `retain` and `ken.explain_row` ask a rule about; arguments and errors are those of `retain`.
@@ -307,7 +302,7 @@ def checked_block(
     check_finite(rows)
     seed = checked_seed(seed)
     check_settings(rule, settings)
-    if pretrained is None and (rule in _OF_UPDATES or settings.on == "update"):
+    if pretrained is None and (get(rule).paired or settings.on != "weights"):
         raise RuleError(f"rule {rule!r} on {settings.on} needs the pretrained values, too")
     other = rows if pretrained is None else np.atleast_2d(np.asarray(pretrained, dtype=np.float64))
     if other.shape != rows.shape:
@@ -320,6 +315,7 @@ def checked_block(
         seed=seed,
         settings=settings,
         stood_in=[] if stood_in is None else stood_in,
+        dtype=dtype or (values.dtype.name if values.dtype.name.startswith(("float", "bfloat")) else "float64"),
     )
 
 

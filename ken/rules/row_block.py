@@ -14,13 +14,37 @@ from ken.models.scalars import plain
 
 Mask = NDArray[np.bool_]
 
+#: What `Settings.on` may be: the values whose density is estimated.
+VALUES = ("weights", "update", "pretrained")
+
+
+def values_on(on: str, fine_tuned: NDArray[np.float64], pretrained: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The values that a rule with a density looks at.
+
+    Args:
+        on: One of `VALUES`.
+        fine_tuned: The fine-tuned values, of any shape, float64.
+        pretrained: The pretrained values, likewise.
+
+    Returns:
+        The fine-tuned values ("weights"), the update, or the pretrained values, in the same shape.
+
+    Example:
+        >>> values_on("update", np.array([1.0, 2.0]), np.array([0.5, 2.5])).tolist()
+        [0.5, -0.5]
+    """
+    if on == "weights":
+        return fine_tuned
+    return pretrained if on == "pretrained" else fine_tuned - pretrained
+
 
 @dataclass(frozen=True, slots=True)
 class Settings:
     """The settings of rules that estimate a density; the defaults are those of "Less is KEN" (arXiv 2402.03142).
 
     Args:
-        on: The values that such a rule looks at: "weights" (fine-tuned) or "update" (fine-tuned minus pretrained).
+        on: The values that such a rule looks at: "weights" (fine-tuned), "update" (fine-tuned minus pretrained), or
+            "pretrained", by which every model of one pretrained model gets the same mask, whatever its task.
         bandwidth: One of `ken.density.BANDWIDTHS`, or a number above 0 in units of the values.
         kernel: One of `ken.density.KERNELS`.
 
@@ -37,8 +61,8 @@ class Settings:
     kernel: str = "gaussian"
 
     def __post_init__(self) -> None:
-        if self.on not in ("weights", "update"):
-            raise RuleError(f"on must be weights or update, got {self.on!r}")
+        if self.on not in VALUES:
+            raise RuleError(f"on must be one of {', '.join(VALUES)}, got {self.on!r}")
         object.__setattr__(self, "bandwidth", plain(self.bandwidth))
         check_bandwidth(self.bandwidth)
         check_kernel(self.kernel)
@@ -59,6 +83,7 @@ class RowBlock:
         settings: Settings of rules that estimate a density.
         stood_in: Takes in the number of each row for which the bandwidth rule found none, so that the normal reference
             stands in (`ken.density.widths`).
+        dtype: Name of the dtype in which the fine-tuned tensor is stored, whose values these are: "bfloat16".
 
     Example:
         >>> block = RowBlock(np.array([[1.0, 2.0]]), np.array([[0.5, 2.5]]), settings=Settings(on="update"))
@@ -73,11 +98,12 @@ class RowBlock:
     seed: int = 0
     settings: Settings = Settings()
     stood_in: list[int] = field(default_factory=list)
+    dtype: str = "float64"
 
     @property
     def values(self) -> NDArray[np.float64]:
-        """The values whose density is estimated, (rows, n): the fine-tuned ones or, with on="update", the updates."""
-        return self.fine_tuned if self.settings.on == "weights" else self.fine_tuned - self.pretrained
+        """The values whose density is estimated, (rows, n): fine-tuned, updates or pretrained, by `Settings.on`."""
+        return values_on(self.settings.on, self.fine_tuned, self.pretrained)
 
 
 Rule = Callable[[RowBlock, int], Mask]

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from ken.errors import ResultsError
+from ken.rules import usual_rescale
 from ken.subnetwork.subnetwork import Recipe, SubnetworkData
 
 if TYPE_CHECKING:
@@ -53,13 +54,14 @@ def own_results(table: pd.DataFrame, recipe: Recipe) -> pd.DataFrame:
         raise ResultsError(f"the results have no column {missing[0]!r}, as those of ken.sweep do")
     pruned = table[(table["model"] == "pruned") & (table["rule"] == recipe.rule)]
     pruned = pruned[pruned["on"].isin(["", recipe.on])]
-    own = pruned[[_same(k, recipe.k) for k in pruned["k"]]]
+    as_swept = recipe.rescale == usual_rescale(recipe.rule)  # a sweep rescales as the rule's source does
+    own = pruned[[as_swept and _same(k, recipe.k) for k in pruned["k"]]]
     if "seed" in own:
         own = own[own["seed"].isin([-1, recipe.seed])]
     if own.empty:
         raise ResultsError(
             f"the results have no line of this subnetwork: rule {recipe.rule!r}, on {recipe.on!r}, k = {recipe.k!r}, "
-            f"seed {recipe.seed}"
+            f"seed {recipe.seed}, rescale {recipe.rescale!r}"
         )
     return own
 

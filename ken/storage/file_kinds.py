@@ -12,6 +12,8 @@ PAGE = "an HTML page"
 TABLE = "the table of a sweep"
 RESULTS = "a file of results"
 EFFECTS = "a file of effects"
+ABLATION = "the table of an ablation"
+ATTRIBUTION = "an attribution"
 REPORT_DATA = "the data of a report"
 FOLDER = "a checkpoint folder"
 
@@ -28,6 +30,11 @@ _EFFECTS = b'{"format": "ken effects"'
 _REPORT_DATA = b'{"schema_id":"urn:kenviz:report:'
 #: How the table of `ken.sweep` begins, with or without pandas' column of numbers in front.
 _TABLE = (b"model,rule,on,k,seed,retained,entries,share,", b",model,rule,on,k,seed,retained,entries,share,")
+
+#: How the table of `ken.ablate` begins, likewise.
+_ABLATION = (b"way,group,seed,entries,share,metric,", b",way,group,seed,entries,share,metric,")
+#: What the header of a file of `ken.Attribution` has.
+ATTRIBUTION_KEY = "ken.attribution"
 
 
 def kind_of(path: Path) -> str:
@@ -60,6 +67,8 @@ def kind_of(path: Path) -> str:
         return REPORT_DATA
     if head.startswith(_TABLE):
         return TABLE
+    if head.startswith(_ABLATION):
+        return ABLATION
     if head.startswith(_PACKED):
         return "weights, or what else is packed so"
     return "bytes of some other kind" if b"\0" in head else "text"
@@ -70,4 +79,6 @@ def _of_safetensors(header: bytes) -> str:
         metadata = json.loads(header).get("__metadata__")
     except (ValueError, AttributeError, RecursionError):
         return "bytes of some other kind"
-    return SUBNETWORK if isinstance(metadata, dict) and FORMAT in metadata else "weights"
+    if not isinstance(metadata, dict):
+        return "weights"
+    return SUBNETWORK if FORMAT in metadata else ATTRIBUTION if ATTRIBUTION_KEY in metadata else "weights"

@@ -40,6 +40,7 @@ def describe(path: Named) -> dict[str, Any]:
             "on": recipe.on,
             "bandwidth": recipe.bandwidth,
             "kernel": recipe.kernel,
+            "rescale": recipe.rescale,
             "seed": recipe.seed,
             "include": list(recipe.include),
             "exclude": list(recipe.exclude),
@@ -73,6 +74,7 @@ def text(described: dict[str, Any]) -> str:
     recipe, size = described["recipe"], described["size"]
     seed = f", seed {recipe['seed']}" if recipe["seed"] else ""
     patterns = "".join(f", {kind} {' '.join(recipe[kind])}" for kind in ("include", "exclude") if recipe[kind])
+    patterns += ", retained updates divided by the share retained" if recipe["rescale"] == "share" else ""
     patterns += ", layers only" if recipe["layers_only"] else ""
     patterns += "".join(f", rows of {pattern}: {cut}" for pattern, cut in recipe["rows"].items())
     share = "" if described["share"] is None else f" ({100 * described['share']:.1f} %)"

@@ -27,6 +27,9 @@ LIBRARY = "ken-pruning"
 RELATION = "adapter"
 _OURS = ("base_model", "base_model_relation", "license", "library_name", "tags", "model-index", "eval_results")
 
+# What is said of retained values that are not the fine-tuned ones.
+_RESCALED = "not the fine-tuned ones: updates are divided by the share that is retained"
+
 
 def model_card(
     net: SubnetworkData,
@@ -104,6 +107,7 @@ def _text(net: SubnetworkData, repository: str, *, file: str, base: str, page: s
         ("tensors", f"{len(net.pruned())} pruned, {len(net) - len(net.pruned())} carried whole"),
         ("rule looks at", code(recipe.on)),
         ("bandwidth, kernel", f"{code(str(recipe.bandwidth))}, {code(recipe.kernel)}"),
+        *([("retained values", _RESCALED)] if recipe.rescale == "share" else []),
         ("seed", str(recipe.seed)),
         ("included", ", ".join(map(code, recipe.include)) or "everything"),
         ("carried by pattern", ", ".join(map(code, recipe.exclude)) or "nothing"),

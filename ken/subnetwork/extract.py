@@ -74,6 +74,11 @@ class Fingerprints(NamedTuple):
 Decide = Callable[[int, "torch.Tensor", "torch.Tensor"], NDArray[np.bool_]]
 
 
+#: From the place of a stretch, its fine-tuned and pretrained entries as for `Decide`, and its mask, to what is stored
+#: of retained entries in place of the fine-tuned ones: a flat tensor of the fine-tuned length and dtype.
+Rescale = Callable[[int, "torch.Tensor", "torch.Tensor", NDArray[np.bool_]], "torch.Tensor"]
+
+
 class _Stretch(NamedTuple):
     """What is retained of some entries, and the bytes that go into the three fingerprints."""
 
@@ -91,13 +96,14 @@ def take(
     sink: Sink,
     *,
     raw: bool = False,
+    rescale: Rescale | None = None,
     done: Callable[[int], object] = lambda _: None,
 ) -> Fingerprints:
     """Decide on all rows, each whole, and bring what is retained into the sink.
 
     rows is (rows, row length). Several threads work on the stretches, which arrive in order; done is called with the
-    number of entries that have arrived. Raises what decide raises, and `ValuesError` for a pretrained value that the
-    fine-tuned dtype cannot hold.
+    number of entries that have arrived. Raises what decide and rescale raise, and `ValuesError` for a pretrained
+    value that the fine-tuned dtype cannot hold.
 
     >>> import torch
     >>> a, b, sink = torch.tensor([1.0, 2.0]), torch.zeros(2), InMemory(2, 4, 1)
@@ -119,9 +125,10 @@ def take(
         if pretrained.dtype != fine_tuned.dtype:
             _check_cast(original, fine_tuned.dtype, start=start, shape=pretrained.shape)
         bits = np.packbits(mask)
+        kept = bits_of(tuned if rescale is None else rescale(start, tuned, original, mask))
         origin, count = np.zeros_like(base) if raw else base, ulp_distances.marked_in(bits)
-        distances = ulp_distances.take(bits_of(tuned), origin, bits, retained=count)
-        hashed = bytes_of(original), bytes_of(tuned), np.where(mask, bits_of(tuned), base).data
+        distances = ulp_distances.take(kept, origin, bits, retained=count)
+        hashed = bytes_of(original), bytes_of(tuned), np.where(mask, kept, base).data
         return _Stretch(bits, distances, hashed, entries=len(tuned))
 
     hashes = [new_digest() for _ in range(3)]

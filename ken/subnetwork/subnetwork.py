@@ -30,6 +30,10 @@ if TYPE_CHECKING:
 _MUCH = 0.05
 
 
+# The reason in a table of a pruned tensor whose retained entries do not have their fine-tuned value.
+_RESCALED = "retained values are rescaled"
+
+
 def k_text(k: Any) -> str:
     """A k in words; None, where the rule itself says how many entries of a row are retained, included."""
     return "k by row as it comes" if k is None else f"k = {k}"
@@ -49,7 +53,7 @@ class Recipe:
         layers_only: Whether all outside the layers is carried.
         rows: Name patterns of tensors that were cut into rows in another way than by their shape, and how.
         versions: Those of what computed it, by package.
-        on: Which values the rule looked at: "weights" or "update".
+        on: Which values the rule looked at: "weights" (fine-tuned), "update" or "pretrained".
         bandwidth: How its density was smoothed: a name, or a number.
         kernel: The kernel of its density.
         scope: Over what k is counted: "row", "tensor" or "model".
@@ -222,14 +226,16 @@ class SubnetworkData(Mapping[str, "RetainedTensor | CarriedTensor"]):
         Returns:
             Columns: tensor (index), status, reason, shape, dtype, rows, row_length, entries, retained, share. The
             status is pruned, unchanged (pruned, too, but fine-tuning left every entry as it was), carried, tied, from
-            pretrained (the fine-tuned checkpoint lacks it), or only in pretrained. Entries of the last three count as
+            pretrained (the fine-tuned checkpoint lacks it), or only in pretrained. Of pruned ones the reason is empty,
+            or says that retained values are rescaled. Entries of the last three count as
             0, so that the column adds up to the fine-tuned checkpoint; their share is NaN.
         """
         import pandas as pd
 
         lines: list[tuple[object, ...]] = []
         for name, outline in self.outlines.items():
-            head = name, outline.status, outline.reason or "", outline.shape, outline.dtype
+            why = outline.reason or ("" if outline.reason is not None or self.recipe.rescale == "none" else _RESCALED)
+            head = name, outline.status, why, outline.shape, outline.dtype
             lines.append((*head, outline.entries, outline.retained))
         for alias, name in self.tied.items():
             outline = self.outlines[name]
@@ -257,9 +263,10 @@ class SubnetworkData(Mapping[str, "RetainedTensor | CarriedTensor"]):
 
     def __repr__(self) -> str:
         pruned = len(self.pruned())
+        rescaled = "" if self.recipe.rescale == "none" else f", rescale={self.recipe.rescale!r}"
         how_many = "" if self.recipe.k is None else f", k={self.recipe.k!r}"
         return (
-            f"Subnetwork(rule={self.recipe.rule!r}{how_many}: {self.retained:,} of {self.entries:,} "
+            f"Subnetwork(rule={self.recipe.rule!r}{how_many}{rescaled}: {self.retained:,} of {self.entries:,} "
             f"entries retained; {pruned} tensors pruned, {len(self) - pruned} carried"
             f"{'; the models do not differ in what was pruned' if self.unchanged else ''}{self._much()})"
             + "".join(

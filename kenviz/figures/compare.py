@@ -1,4 +1,7 @@
-"""Two subnetworks: a measure of what they have in common by kind and layer, beside the value that chance would give."""
+"""Two subnetworks: a measure of what they have in common by kind and layer, beside the value that chance would give.
+
+The measure "budget" shows both, side by side: the share that each retains of a tensor, beside that of all together.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +9,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
+from bokeh.core.properties import value
 from bokeh.layouts import column
 from bokeh.models import ColumnDataSource, CustomJSTickFormatter, FixedTicker, HoverTool, Plot, Range1d
-from bokeh.models.annotations import Title
+from bokeh.models.annotations import LegendItem, Title
 from bokeh.plotting import figure
 from numpy.typing import NDArray
 
@@ -21,6 +25,10 @@ from kenviz.text.labels import label
 ONE_DRAW = "both are the same draw:\nwhat they share is no finding"
 _RANDOM = "two random masks with as many entries in each row"
 _BLIND = "a mask that has nothing to do with the update"
+
+
+#: The measure of both at once: how the budget of each is spread over the tensors.
+BUDGET = "budget"
 
 
 class Measure(NamedTuple):
@@ -48,6 +56,7 @@ MEASURES = {
     "update_share_b": Measure("share of the update's energy\nthat b retains", "share_b"),
     "update_share_both": Measure("share of the update's energy\nthat both retain", "share_both"),
     "update_share_difference": Measure("share of the update's energy\nretained: a less b", "share_difference"),
+    BUDGET: Measure("budget: share of a tensor's\nentries that each retains", "", "a budget that is spread evenly"),
 }
 _OUTSIDE = "–"
 # What is measured of both at once, and says nothing if both are one draw.
@@ -60,11 +69,19 @@ def title(table: pd.DataFrame, measure: str) -> str:
     return f"{words}\n{ONE_DRAW}" if measure in _OF_BOTH and table["same_draw"].any() else words
 
 
+def values(table: pd.DataFrame, measure: str) -> pd.Series:
+    """A measure, tensor by tensor; of the budget, that of a."""
+    shown: pd.Series = table["share_a" if measure == BUDGET else measure]
+    return shown
+
+
 def by_chance(table: pd.DataFrame, measure: str) -> NDArray[np.float64]:
     """What chance would give of a measure, tensor by tensor, (tensors,); NaN where the measure is not known.
 
-    Of the share of the update it is the share of the entries.
+    Of the share of the update it is the share of the entries; of a budget, the share of all tensors together.
     """
+    if measure == BUDGET:
+        return np.full(len(table), _evenly(table, "a"))
     share_a, share_b = (table[f"retained_{which}"] / table["paired"] for which in "ab")
     of_both = table["both_expected"] / table["paired"]
     shares = {"share_a": share_a, "share_b": share_b, "share_both": of_both, "share_difference": share_a - share_b}
@@ -72,11 +89,27 @@ def by_chance(table: pd.DataFrame, measure: str) -> NDArray[np.float64]:
     return expected.where(table[measure].notna()).to_numpy(dtype=float)
 
 
+def _evenly(table: pd.DataFrame, which: str) -> float:
+    """The share of every tensor that a or b would retain if its budget were spread evenly."""
+    return float(table[f"retained_{which}"].sum() / table["paired"].sum())
+
+
 def columns(table: pd.DataFrame, measure: str) -> dict[str, Any]:
-    """The columns of source "dots", one entry a tensor: value, by chance, and where it stands."""
+    """The columns of source "dots", one entry a tensor: value, by chance, and where it stands.
+
+    Of the budget, value and chance are of a, second and second_chance of b; else these are NaN. A tie goes from value
+    to what it is compared with.
+    """
+    both, nothing, chance = measure == BUDGET, np.full(len(table), np.nan), by_chance(table, measure)
+    second = table["share_b"].to_numpy(dtype=float) if both else nothing
     return {
-        "value": table[measure].to_numpy(dtype=float),
-        "chance": by_chance(table, measure),
+        "value": values(table, measure).to_numpy(dtype=float),
+        "chance": chance,
+        "second": second,
+        "second_chance": np.full(len(table), _evenly(table, "b")) if both else nothing,
+        "tie": second if both else chance,
+        "share_a": table["share_a"].to_numpy(dtype=float),
+        "share_b": table["share_b"].to_numpy(dtype=float),
         "y": places(table),
         "tensor": [label(str(name)) for name in table.index],
         "layer": [_OUTSIDE if pd.isna(layer) else str(layer) for layer in table["layer"]],
@@ -98,11 +131,11 @@ def places(table: pd.DataFrame) -> NDArray[np.float64]:
 
 def limits(data: dict[str, Any], measure: str) -> tuple[float, float]:
     """The ends of the axis: all values and what chance gives, with some room; 0 to 1 if nothing is known."""
-    values = np.concatenate([data["value"], data["chance"]])
-    values = values[np.isfinite(values)]
-    if not len(values):
+    drawn = np.concatenate([data[name] for name in ("value", "chance", "second", "second_chance")])
+    drawn = drawn[np.isfinite(drawn)]
+    if not len(drawn):
         return 0.0, 1.0
-    low, high = float(values.min()), float(values.max())
+    low, high = float(drawn.min()), float(drawn.max())
     room = 0.06 * (high - low) or (0.02 if MEASURES[measure].percent else 0.5)
     return low - room, high + room
 
@@ -116,7 +149,8 @@ def ring(data: dict[str, Any], at: int | None) -> dict[str, Any]:
 def build(table: pd.DataFrame, measure: str, at: int | None = None, theme: str = "light", masks: Any = None) -> Any:
     """The dots of a table of a `Comparison`, and below them the plots of its masks, if there are any.
 
-    Named models: sources dots and ring, range values, title title, figure dots, formatter unit.
+    Named models: sources dots and ring, range values, title title, figure dots, formatter unit; legend items found, a,
+    b, chance, even, chosen.
     """
     plot = dots(table, measure, at)
     root = plot if masks is None else column(plot, *masks, sizing_mode="stretch_width")
@@ -148,30 +182,50 @@ def dots(table: pd.DataFrame, measure: str, at: int | None = None) -> Plot:
     # The same formatter for all measures: shares in percent.
     plot.xaxis.formatter = unit(measure)
     source, chosen = ColumnDataSource(data, name="dots"), ColumnDataSource(ring(data, at), name="ring")
-    ties = plot.segment("chance", "y", "value", "y", source=source, color=themes.RESET, line_width=1.2)
+    ties = plot.segment("tie", "y", "value", "y", source=source, color=themes.RESET, line_width=1.2)
     tick = {"marker": "dash", "angle": np.pi / 2, "size": 11, "line_width": 2}
     chance = plot.scatter("chance", "y", source=source, color=themes.GRID, **tick)
-    values = plot.scatter("value", "y", source=source, size=7, color=themes.RETAINED)
-    for renderer in (ties, chance, values):
+    even_b = plot.scatter("second_chance", "y", source=source, color=themes.CLAIMED, line_alpha=0.8, **tick)
+    first = plot.scatter("value", "y", source=source, size=7, color=themes.RETAINED)
+    hollow: dict[str, Any] = {"fill_alpha": 0, "line_width": 2}  # where both have one share, both are to be seen
+    second = plot.scatter("second", "y", source=source, size=13, marker="diamond", color=themes.CLAIMED, **hollow)
+    for renderer in (ties, chance, even_b, first, second):
         renderer.nonselection_glyph = renderer.glyph
     mark = {"marker": "circle", "size": 15, "fill_alpha": 0, "line_width": 2.5, "line_color": themes.CHOSEN}
     marked = plot.scatter("value", "y", source=chosen, **mark)
-    items = [("found", [ties, values]), ("by chance", [chance]), ("chosen", [marked])]
+    explained: dict[str, tuple[str, list[Any]]] = {
+        "found": ("found", [ties, first]),
+        "a": ("a", [first]),
+        "b": ("b", [second]),
+        "chance": ("by chance", [chance]),
+        "even": ("spread evenly", [chance]),
+        "chosen": ("chosen", [marked]),
+    }
+    seen = legend_shown(measure)
+    items = [
+        LegendItem(name=name, label=value(words), renderers=renderers, visible=seen.get(name, True))
+        for name, (words, renderers) in explained.items()
+    ]
     plot.add_layout(lettering.legend(items), "above")
     plot.add_tools(
         HoverTool(
-            renderers=[values, chance],
+            renderers=[first, second, chance],
             tooltips=[
                 ("tensor", "@tensor"),
                 ("found", "@value{0.0000}"),
                 ("by chance", "@chance{0.0000}"),
-                ("retained by a", "@a{0,0} of @paired{0,0}"),
-                ("by b", "@b{0,0}"),
+                ("retained by a", "@a{0,0} of @paired{0,0} (@share_a{0.0 %})"),
+                ("by b", "@b{0,0} (@share_b{0.0 %})"),
                 ("by both", "@both{0,0}"),
             ],
         )
     )
     return plot
+
+
+def legend_shown(measure: str) -> dict[str, bool]:
+    """Which items of the legend a measure has, by name."""
+    return {name: (measure == BUDGET) == (name in ("a", "b", "even")) for name in ("found", "a", "b", "chance", "even")}
 
 
 def unit(measure: str) -> CustomJSTickFormatter:

@@ -35,6 +35,7 @@ class Panel(NamedTuple):
 
     title says what it is and what its marks mean, unit stands at the axis. sure: a mark is full, else hollow. other is
     what it is compared with, an upright line: a control, or chance. stems: marks stand on a bar that begins at 0.
+    whole: the axis is of shares. seen: it is shown; not before anything is known.
     """
 
     name: str
@@ -50,6 +51,7 @@ class Panel(NamedTuple):
     other_high: Values | None = None
     stems: bool = False
     whole: bool = False
+    seen: bool = True
 
 
 class Block(NamedTuple):
@@ -121,7 +123,7 @@ def redrawn(block: Block) -> dict[str, dict[str, Any]]:
     for panel in panels:
         start, end = ends(panel)
         tall = height(len(names))
-        shown[f"panel_{panel.name}"] = {"height": tall, "min_height": tall}
+        shown[f"panel_{panel.name}"] = {"height": tall, "min_height": tall, "visible": panel.seen}
         shown[f"x_{panel.name}"] = {"start": start, "end": end, "reset_start": start, "reset_end": end}
         shown[f"title_{panel.name}"] = {"text": "\n" * (most - panel.title.count("\n")) + panel.title}
         shown[f"unit_{panel.name}"] = {"axis_label": panel.unit}

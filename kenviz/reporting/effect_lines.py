@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import ken
 from kenviz.reporting.fields import Number, Part, Text, columns, said
@@ -19,17 +19,72 @@ _NO_MAP = "no attribution was given, or there is nothing to divide by"
 _EITHER = "nats, or units of the metric"
 
 
-def _way(name: str, words: str) -> dict[str, tuple[Any, Any]]:
+class Column(NamedTuple):
+    """A column of the groups: its type, meaning, unit and why it is null in the data; its title and form in the page.
+
+    What has no title is in the data alone. In a title {measured} and {unit} stand for what is compared.
+    """
+
+    kind: Any
+    says: str
+    unit: str = ""
+    null: str = ""
+    title: str = ""
+    form: str = ""
+
+
+def _way(name: str, words: str, title: str) -> dict[str, Column]:
+    low, high = "low end of its interval; those of all groups hold at once", "high end of its interval"
+    p, change = "its p-value, judged together with all groups (Holm)", f"{{measured}} {title}, change in {{unit}}"
     return {
-        name: (Number, said(words, _EITHER, _NOT_MADE)),
-        f"{name}_low": (
-            Number,
-            said("low end of its interval; those of all groups hold at once", _EITHER, _NOT_MADE),
-        ),
-        f"{name}_high": (Number, said("high end of its interval", _EITHER, _NOT_MADE)),
-        f"{name}_p_holm": (Number, said("its p-value, judged together with all groups (Holm)", "", _NOT_MADE)),
+        name: Column(Number, words, _EITHER, null=_NOT_MADE, title=change, form="digits"),
+        f"{name}_low": Column(Number, low, _EITHER, null=_NOT_MADE, title="from", form="digits"),
+        f"{name}_high": Column(Number, high, _EITHER, null=_NOT_MADE, title="to", form="digits"),
+        f"{name}_p_holm": Column(Number, p, null=_NOT_MADE, title="p, judged together", form="digits"),
     }
 
+
+def _shared(says: str, unit: str = "nats", title: str = "", form: str = "") -> Column:
+    return Column(Number, says, unit, null=_NO_MAP, title=title, form=form)
+
+
+#: All that is told of a group, in the data and in the page.
+COLUMNS = {
+    "group": Column(Text, "name of the group", title="group"),
+    "entries": Column(int, "entries in it", "entries", title="entries", form="count"),
+    "share": Column(Number, "entries / entries of all that is pruned", "share"),
+    **_way(
+        "without", "change from the fine-tuned model if the group is reset and the rest stays fine-tuned", "without it"
+    ),
+    "control": Column(
+        Number,
+        "change if as many entries drawn elsewhere are reset, mean over the draws",
+        _EITHER,
+        null=_NO_CONTROL,
+        title="control, as many entries elsewhere",
+        form="digits",
+    ),
+    "control_low": Column(Number, "the smallest of these", _EITHER, null=_NO_CONTROL),
+    "control_high": Column(Number, "the largest of these", _EITHER, null=_NO_CONTROL),
+    "controls": Column(int, "how many draws", "draws"),
+    **_way("only", "change from the pretrained model if the group alone is fine-tuned", "with it alone"),
+    "attribution": _shared(
+        "sum of its entries' shares of the change of the loss", title="attribution, nats", form="digits"
+    ),
+    "attribution_share": _shared("attribution / attribution_change", "share"),
+    "absolute": _shared("sum of the absolute values of the shares"),
+    "lowering": _shared("sum of the negative shares"),
+    "raising": _shared("sum of the positive shares"),
+    "retained": _shared("sum of the shares of retained entries"),
+    "retained_share": _shared("retained / attribution", "ratio"),
+    "retained_absolute": _shared(
+        "share of absolute that lies at retained entries",
+        "share",
+        title="attribution retained (absolute)",
+        form="percent",
+    ),
+    "chance": _shared("share of its entries that are retained", "share", title="by chance", form="percent"),
+}
 
 if TYPE_CHECKING:
     GroupEffect: TypeAlias = Any
@@ -37,29 +92,7 @@ else:
     GroupEffect = columns(
         "GroupEffect",
         "What a group of entries does to the model, and what attribution says of it.",
-        {
-            "group": (Text, said("name of the group")),
-            "entries": (int, said("entries in it", "entries")),
-            "share": (Number, said("entries / entries of all that is pruned", "share")),
-            **_way("without", "change from the fine-tuned model if the group is reset and the rest stays fine-tuned"),
-            **_way("only", "change from the pretrained model if the group alone is fine-tuned"),
-            "control": (
-                Number,
-                said("change if as many entries drawn elsewhere are reset, mean over the draws", _EITHER, _NO_CONTROL),
-            ),
-            "control_low": (Number, said("the smallest of these", _EITHER, _NO_CONTROL)),
-            "control_high": (Number, said("the largest of these", _EITHER, _NO_CONTROL)),
-            "controls": (int, said("how many draws", "draws")),
-            "attribution": (Number, said("sum of its entries' shares of the change of the loss", "nats", _NO_MAP)),
-            "attribution_share": (Number, said("attribution / attribution_change", "share", _NO_MAP)),
-            "absolute": (Number, said("sum of the absolute values of the shares", "nats", _NO_MAP)),
-            "lowering": (Number, said("sum of the negative shares", "nats", _NO_MAP)),
-            "raising": (Number, said("sum of the positive shares", "nats", _NO_MAP)),
-            "retained": (Number, said("sum of the shares of retained entries", "nats", _NO_MAP)),
-            "retained_share": (Number, said("retained / attribution", "ratio", _NO_MAP)),
-            "retained_absolute": (Number, said("share of absolute that lies at retained entries", "share", _NO_MAP)),
-            "chance": (Number, said("share of its entries that are retained", "share", _NO_MAP)),
-        },
+        {name: (column.kind, said(column.says, column.unit, column.null)) for name, column in COLUMNS.items()},
     )
 
 

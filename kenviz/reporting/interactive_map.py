@@ -32,6 +32,7 @@ from kenviz.figures import retention as retention_figure
 from kenviz.figures import row as row_figure
 from kenviz.reporting.sampling import SampledRow
 from kenviz.reporting.tiles import MaskTiles
+from kenviz.study.row_density import AXIS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -111,7 +112,7 @@ def _row_plot(on: str) -> tuple[Plot, Mapping[str, Any]]:
         height=280,
         x_range=values,
         y_range=densities,
-        x_axis_label="update: fine-tuned less pretrained value" if on == "update" else "fine-tuned value",
+        x_axis_label=AXIS[on],
         y_axis_label="density (1 / unit of weight)",
         title=title,
         **_FIXED,

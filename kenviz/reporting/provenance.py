@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import ken
+from ken.rules import usual_rescale
 from kenviz.reporting.sentences import RULES
 from kenviz.text.labels import recipe_in_words, visible
 
@@ -60,6 +61,7 @@ def python(net: ken.Subnetwork, arguments: Mapping[str, Any]) -> str:
     recipe = net.recipe
     rule = "" if recipe.rule == "ken" else f", {recipe.rule!r}"
     more = "".join(f", {name}={getattr(recipe, name)!r}" for name in _USUAL if getattr(recipe, name) != _USUAL[name])
+    more += f", rescale={recipe.rescale!r}" if recipe.rescale != usual_rescale(recipe.rule) else ""
     more += "".join(
         f", {name}={list(getattr(recipe, name))!r}" for name in ("include", "exclude") if getattr(recipe, name)
     )
@@ -87,6 +89,7 @@ def command(net: ken.Subnetwork, arguments: Mapping[str, Any]) -> str:
     words += [] if recipe.rule == "ken" else ["--rule", recipe.rule]
     for name in ("seed", "on", "bandwidth", "kernel"):
         words += [] if getattr(recipe, name) == _USUAL[name] else [f"--{name}", str(getattr(recipe, name))]
+    words += ["--rescale", recipe.rescale] if recipe.rescale != usual_rescale(recipe.rule) else []
     for name in ("include", "exclude"):
         words += [word for pattern in getattr(recipe, name) for word in (f"--{name}", pattern)]
     words += ["--layers-only"] if recipe.layers_only else []

@@ -12,7 +12,7 @@ import pandas as pd
 
 import ken
 from kenviz.reporting.table_lines import EvaluationLine
-from kenviz.study.sweep_data import Level, Sweep, read_table
+from kenviz.study.sweep_data import Level, Sweep, read_table, whole
 
 #: Columns that a table needs to be read as that of `ken.sweep`; any other table is shown as it is.
 NEEDED = ("model", "rule", "on", "k", "seed", "retained", "entries", "share", "metric", "standard_error")
@@ -48,7 +48,7 @@ class Results:
         return {name: list(lines) for name, lines in groupby(self.lines, lambda line: line.name)}
 
     def own(self, net: ken.Subnetwork) -> EvaluationLine | None:
-        """The line that was measured of this subnetwork: of its rule and k, retaining as many entries."""
+        """The line that was measured of this subnetwork: of its rule, k and scope, retaining as many entries."""
         return self._line(net, net.recipe.rule)
 
     def drawn(self, net: ken.Subnetwork) -> EvaluationLine | None:
@@ -57,8 +57,10 @@ class Results:
 
     def _line(self, net: ken.Subnetwork, rule: str) -> EvaluationLine | None:
         recipe = net.recipe
+        if rule == recipe.rule and recipe.rescale != ken.rules.usual_rescale(rule):
+            return None  # a sweep rescales as the rule's source does
         for line in self.lines:
-            same = (line.rule, line.retained, line.k) == (rule, net.retained, recipe.k)
+            same = (line.rule, line.scope, line.retained, line.k) == (rule, recipe.scope, net.retained, recipe.k)
             if same and type(line.k) is type(recipe.k) and line.on in ("", recipe.on):
                 return line
         return None
@@ -86,14 +88,16 @@ def read(results: pd.DataFrame | str | Path, net: ken.Subnetwork, metric: str = 
     pruned = sweep.pruned.assign(loss_error=_paired_errors(sweep))
     lines: list[EvaluationLine] = []
     further = sweep.metrics[1:]
-    for (rule, on), at in sweep.groups:
+    for series, at in sweep.groups:
+        rule, on, scope = whole(series)
         group = pruned.loc[at]
         share, value, error, loss_error = group[["share", "metric", "standard_error", "loss_error"]].mean()
         lines.append(
             EvaluationLine(
-                name=sweep.names[rule, on],
+                name=sweep.names[series],
                 rule=rule,
                 on=on,
+                scope=scope,
                 k=group["k"].iloc[0],
                 share=float(share),
                 retained=int(group["retained"].iloc[0]),

@@ -60,6 +60,7 @@ class Recipe(Part):
         null="the rule itself says how many",
     )
     seed: int = said("seed of rules that draw at random")
+    rescale: Text = said("share: retained updates were divided by the share that is retained; none: they were not")
     include: list[Text] = said("name patterns of the tensors that were pruned; empty: all")
     exclude: list[Text] = said("name patterns of those that were carried")
     versions: dict[str, Text] = said("versions of the packages that computed it")

@@ -26,14 +26,39 @@ RULES = {
     "highest are retained. This is how the prose of the paper reads, and not what the published code does.",
     "magnitude": "In every row of every pruned tensor, the k largest absolute fine-tuned values are retained.",
     "update": "In every row of every pruned tensor, the k entries that fine-tuning changed most are retained.",
+    "dare": "In every row of every pruned tensor, k entries are drawn uniformly at random, as DARE drops all others.",
     "della": "In every row of every pruned tensor, k entries are drawn at random, those that fine-tuning changed more "
     "with a higher probability.",
+    "smallest_magnitude": "In every row of every pruned tensor, the k smallest absolute fine-tuned values are "
+    "retained. This is a negative control: a rule that works should be far better.",
+    "smallest_update": "In every row of every pruned tensor, the k entries that fine-tuning changed least are "
+    "retained. This is a negative control: a rule that works should be far better.",
+    "pretrained_magnitude": "In every row of every pruned tensor, the k largest absolute pretrained values are "
+    "retained, whatever fine-tuning made of them.",
+    "relative": "In every row of every pruned tensor, the k entries are retained that fine-tuning changed most in "
+    "units in the last place of their pretrained value, that is, relative to its size.",
+    "breadcrumbs": "In every row of every pruned tensor, both tails are dropped: the 1 % of entries that fine-tuning "
+    "changed most, as outliers, and of the others all but the k that it changed most.",
+    "cabs": "In every row of every pruned tensor, every 32 neighbours keep their share of the k entries, those that "
+    "fine-tuning changed most.",
+    "arcee_fusion": "In every row of every pruned tensor, the k entries of highest importance as Arcee Fusion has it "
+    "are retained: the absolute update times the divergence of the row, which in a row is the order of the update.",
     "changed": "Of every pruned tensor the entries are retained that differ from the pretrained ones by so much as a "
     "bit, as many of each row as there are. What is reset was equal before: injection gives the fine-tuned "
     "model itself.",
 }
+# What is said of a rule that looks at other values than the fine-tuned ones.
+_ON = {
+    "update": " The values it looks at are not the fine-tuned ones but what fine-tuning changed.",
+    "pretrained": " The values it looks at are not the fine-tuned ones but the pretrained ones: every model that was "
+    "fine-tuned from the same pretrained one gets the same mask.",
+}
+_RESCALED = (
+    " Retained entries do not have their fine-tuned value: their update was divided by the share of the row that is "
+    "retained, so that what was dropped is made up for in expectation."
+)
 # Rules that never look at the update, unless on="update".
-_BLIND = ("ken", "grid", "density", "random", "magnitude")
+_BLIND = ("ken", "grid", "density", "random", "magnitude", "smallest_magnitude", "pretrained_magnitude")
 # The share of the update's energy is called about the share of entries if no further away than this.
 _ABOUT = 0.05
 # A difference of more standard errors than this counts as one.
@@ -44,20 +69,20 @@ def the_rule(net: ken.Subnetwork) -> str:
     """How the retained entries were chosen, in words."""
     recipe = net.recipe
     words = RULES.get(recipe.rule, f"The rule “{visible(recipe.rule)}”, registered by the user, chose the entries.")
-    on = " The values it looks at are not the fine-tuned ones but what fine-tuning changed."
-    return words + (on if recipe.on == "update" else "")
+    return words + _ON.get(recipe.on, "") + (_RESCALED if recipe.rescale == "share" else "")
 
 
-def what_was_pruned(summary: Summary) -> Markup:
+def what_was_pruned(net: ken.Subnetwork, summary: Summary) -> Markup:
     """How many entries and tensors are retained, reset, pruned, carried."""
     tied = Markup("; {} names are aliases of tied tensors").format(_count(summary, "names_tied"))
     return Markup(
-        "Of the {} entries of the fine-tuned model, {} ({}) keep their fine-tuned value and {} are reset to their "
+        "Of the {} entries of the fine-tuned model, {} ({}) {} and {} are reset to their "
         "pretrained value. {} tensors were pruned, {} carried whole{}."
     ).format(
         _count(summary, "entries"),
         _count(summary, "entries_retained"),
         _percent(summary, "share_retained"),
+        "keep their fine-tuned value" if net.recipe.rescale == "none" else "are retained, with their update rescaled,",
         _count(summary, "entries_reset"),
         _count(summary, "tensors_pruned"),
         _count(summary, "tensors_carried"),
@@ -206,7 +231,7 @@ def statements(
 ) -> list[Markup]:
     """All that is said in the summary."""
     lines = [
-        what_was_pruned(summary),
+        what_was_pruned(net, summary),
         what_it_kept_of_the_update(net, summary),
         what_it_kept_of_the_tails(summary),
         *how_good_it_is(net, summary, results),
@@ -233,7 +258,7 @@ def caveats(net: ken.Subnetwork, summary: Summary) -> list[Markup]:
         lines.append(
             Markup("The rule does not retain the densest entries: those in the middle of a row are thinned out most.")
         )
-    if net.recipe.rule in ("random", "della"):
+    if net.recipe.rule in ken.rules.names() and ken.rules.get(net.recipe.rule).seeded:
         lines.append(Markup("Another seed would draw other entries: judge the rule by several."))
     lines.append(
         Markup("Shares of energy and of entries say what was kept, not how well the model works: only evaluation does.")

@@ -28,7 +28,10 @@ class Summary(Part):
     """The numbers in the summary of the report. Thresholds (`--fail-if`) name them."""
 
     entries: int = said("entries of the fine-tuned model, tied tensors counted once", "entries")
-    entries_retained: int = said("of these, those that keep their fine-tuned value, bit for bit", "entries")
+    entries_retained: int = said(
+        "of these, those that are retained, at their fine-tuned value unless it is rescaled",
+        "entries",
+    )
     share_retained: Number = said("entries_retained / entries", "share", "the model has no entries")
     entries_reset: int = said("entries that get back their pretrained value", "entries")
     tensors_pruned: int = said("tensors of which some entries were retained and the others reset", "tensors")

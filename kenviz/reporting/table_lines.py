@@ -85,7 +85,7 @@ else:
                 int,
                 said("entries; 0 for those that do not count: tied, or of the pretrained model", "entries"),
             ),
-            "retained": (int, said("entries that keep their fine-tuned value", "entries")),
+            "retained": (int, said("entries that are retained", "entries")),
             "share": (Number, said("retained / entries", "share", "it has no entries that count")),
             "kind": (Text | None, said("its name without the number of the layer", "", _NO_MODELS)),
             **_OF_TENSOR,
@@ -114,8 +114,9 @@ class EvaluationLine(Part):
 
     name: Text = said("rule and values that it looked at, in words")
     rule: Text = said("the rule")
-    on: Text = said("the values that it looked at: weights or update; empty if it does not heed that")
-    k: Json = said("how many entries of every row are retained, as in the recipe", null="the rule itself says how many")
+    on: Text = said("the values that it looked at: weights, update or pretrained; empty if it does not heed that")
+    scope: Text = said("over what k is counted: row, tensor or model; row where the results do not tell it")
+    k: Json = said("how many entries are retained, as in the recipe", null="the rule itself says how many")
     share: Number = said("share of all entries that are retained", "share")
     retained: int = said("how many entries that is", "entries")
     metric: Number = said("mean of the metric", "metric", "the results do not tell it")

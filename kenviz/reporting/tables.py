@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from kenviz.reporting.effect_lines import COLUMNS
+from kenviz.study.effect_words import unit
 from kenviz.text.labels import visible
 from kenviz.text.numbers import in_digits, in_percent
 
@@ -49,36 +51,6 @@ _OVERLAP = {
     "update_share_a": "percent",
     "update_share_b": "percent",
 }
-_EFFECTS = {
-    "group": "",
-    "entries": "count",
-    "without": "digits",
-    "without_low": "digits",
-    "without_high": "digits",
-    "without_p_holm": "digits",
-    "control": "digits",
-    "only": "digits",
-    "only_low": "digits",
-    "only_high": "digits",
-    "only_p_holm": "digits",
-    "attribution": "digits",
-    "retained_absolute": "percent",
-    "chance": "percent",
-}
-_EFFECT_TITLES = {
-    "without": "{measured} without it, change in {unit}",
-    "without_low": "from",
-    "without_high": "to",
-    "without_p_holm": "p, judged together",
-    "control": "control, as many entries elsewhere",
-    "only": "{measured} with it alone, change in {unit}",
-    "only_low": "from ",
-    "only_high": "to ",
-    "only_p_holm": "p, judged together ",
-    "attribution": "attribution, nats",
-    "retained_absolute": "attribution retained (absolute)",
-    "chance": "by chance",
-}
 _METRICS = ("metric", "standard_error", "difference", "difference_error")
 _TITLES = {
     "update_rms": "RMS of the update",
@@ -103,10 +75,10 @@ def overlap(by_role: pd.DataFrame) -> Table:
 
 def effects(table: pd.DataFrame, measured: str) -> Table:
     """Groups, and what they do: a row for each. measured: "loss" or "metric"."""
-    forms = {name: form for name, form in _EFFECTS.items() if name in table or name == "group"}
-    unit = "nats" if measured == "loss" else "units of the metric"
-    titles = {name: title.format(measured=measured, unit=unit) for name, title in _EFFECT_TITLES.items()}
-    return _table(table.reset_index(names="group"), forms, titles)
+    shown = {name: column for name, column in COLUMNS.items() if column.title and (name in table or name == "group")}
+    words = {"measured": measured, "unit": unit(measured)}
+    titles = {name: column.title.format(**words) for name, column in shown.items()}
+    return _table(table.reset_index(names="group"), {name: column.form for name, column in shown.items()}, titles)
 
 
 def results(table: pd.DataFrame, metric: str, percentages: bool) -> Table:

@@ -15,6 +15,9 @@ from kenviz.study.study import Study
 from kenviz.text.labels import label, recipe_in_words, visible
 from kenviz.tiles.overlap_tiles import Overlap
 
+_EVEN = 5e-4  # shares of tensors that read as the same percentage
+_SCOPES = {"row": "", "tensor": " counted over each tensor", "model": " counted over the whole model"}
+
 
 class Comparison:
     """Subnetworks a and b of one pretrained model, and the pair of each; pair_b only if b is of another fine-tuning.
@@ -84,7 +87,8 @@ class Comparison:
     def table(self) -> pd.DataFrame:
         """`ken.retention.compare` of the tensors that are compared; reads both masks, and the models, once.
 
-        Besides: update_share_difference, that of a less that of b. The update that a share is of is the subnetwork's
+        Besides: share_a and share_b, the shares of the compared entries that each retains, and
+        update_share_difference, that of a less that of b. The update that a share is of is the subnetwork's
         own: of another fine-tuned model, update_share_b is that of its own pair, or NaN without; what both retain of
         the update, and so update_share_both, has no meaning then and is NaN.
         """
@@ -95,7 +99,30 @@ class Comparison:
             if self._pair_b is not None:
                 table["update_share_b"] = in_common(self.a, self.b, self._pair_b)["update_share_b"]
         table["update_share_difference"] = table["update_share_a"] - table["update_share_b"]
+        for which in "ab":
+            table[f"share_{which}"] = table[f"retained_{which}"] / table["paired"]
         return table.loc[self.tensors]
+
+    @cached_property
+    def flat(self) -> bool:
+        """Whether both retain the same share of every tensor, up to whole entries: there is no spread to show."""
+        by_share = [isinstance(net.recipe.k, float) and net.recipe.scope != "model" for net in (self.a, self.b)]
+        shares = self.table[["share_a", "share_b"]]
+        return bool(np.all(by_share | (shares.max() - shares.min() < _EVEN).to_numpy()))
+
+    @property
+    def budgets(self) -> str:
+        """How the budget of each is spread over the tensors, in a sentence."""
+        table = self.table
+        said = []
+        for which in "ab":
+            shares, whole = table[f"share_{which}"], table[f"retained_{which}"].sum() / table["paired"].sum()
+            even = self.flat or shares.max() - shares.min() < _EVEN
+            spread = " of each" if even else f" in all, {shares.min():.1%} to {shares.max():.1%} of a tensor"
+            said.append(f"{which} retains {whole:.1%}{spread}")
+        if self.flat:
+            return f"The budgets are spread evenly over the tensors, up to whole entries: {'; '.join(said)}."
+        return f"The budgets over the tensors: {'; '.join(said)}."
 
     @cached_property
     def alike(self) -> str:
@@ -130,14 +157,14 @@ class Comparison:
 
 
 def net_in_words(net: ken.Subnetwork) -> str:
-    """How a subnetwork was made: rule, k, and the seed if the rule draws at random.
+    """How a subnetwork was made: rule, k, over what k is counted if not by row, and the seed if the rule draws.
 
     >>> import torch
     >>> net_in_words(ken.prune({"w": torch.eye(2)}, {"w": torch.zeros(2, 2)}, k=1, rule="random", seed=3))
     'rule random, k = 1, seed 3'
     """
     recipe = net.recipe
-    words = f"rule {recipe_in_words(recipe)}, {visible(recipe.k_text)}"
+    words = f"rule {recipe_in_words(recipe)}, {visible(recipe.k_text)}{_SCOPES[recipe.scope]}"
     return words + (f", seed {recipe.seed}" if _seeded(recipe.rule) else "")
 
 

@@ -91,7 +91,7 @@ def _controls(shown: pd.DataFrame) -> str:
     if not drawn.any():
         return "No control was made."
     missing = int((drawn == 0).sum())
-    gaps = f"; {missing:,} groups have none" if missing else ""
+    gaps = f"; {missing:,} {'group has' if missing == 1 else 'groups have'} none" if missing else ""
     times = "once" if drawn.max() == 1 else f"{int(drawn.max())} times"
     return f"Controls: as many entries, drawn elsewhere, are reset, {times} a group{gaps}."
 

@@ -39,6 +39,7 @@ class Decision:
     these settings, or empty; the mask is the stored one then, too. settings is None if no bandwidth can be found.
     k means nothing to a rule that counts for itself.
     The last `added` entries have no pretrained value: no rule decides about them, and they are retained whole.
+    stored: what injection gives, (n,), if that is another value than the fine-tuned one: the subnetwork is rescaled.
     answer: what the rule decides now about the others, or in words why it cannot; computed once, when first asked for.
     """
 
@@ -55,6 +56,7 @@ class Decision:
     added: int
     answer: Callable[[], tuple[RowExplanation | None, str]]
     problem: str = ""
+    stored: Array | None = None
 
     @property
     def n(self) -> int:
@@ -75,7 +77,8 @@ class Decision:
         if other:
             return None, f"of other models: here the rule decides otherwise about {other:,} entries"
         if self.own:
-            why = replace(why, python=f"ken.explain(net, pair, {self.tensor!r}, {self.row})")
+            python = f"ken.explain(net, pair, {self.tensor!r}, {self.row})"
+            why = replace(why, python=python, stored=self.stored)
         if self.added:
             why = replace(
                 why,
@@ -134,7 +137,8 @@ def decide(
     same = (rule, on, kernel, factor) == (recipe.rule, recipe.on, recipe.kernel, 1)
     counts = ken.rules.counts(rule)
     own = common == 0 or (same and (counts or k == int(stored[:common].sum())))
-    values = (fine_tuned - pretrained)[:common] if on == "update" else fine_tuned[: common or None]
+    paired = fine_tuned[:common], pretrained[:common]
+    values = ken.rules.values_on(on, *paired) if common else fine_tuned
     usual = Settings(on, recipe.bandwidth, kernel)
     settings, problem = attempt(lambda: _settings(values, usual, factor))
 
@@ -153,9 +157,11 @@ def decide(
                 tensor=tensor,
                 row=row,
                 seed=recipe.seed,
+                dtype=study.net.outlines[tensor].dtype,
             )
         )
 
+    values_stored = study.stored(tensor, slice(row, row + 1))
     decision = Decision(
         tensor=tensor,
         row=row,
@@ -170,6 +176,7 @@ def decide(
         added=len(stored) - common,
         answer=answer,
         problem=problem,
+        stored=values_stored[0] if own and values_stored is not None else None,
     )
     if own or problem:
         return decision

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ken import density as kde
-from ken.rules import Settings
+from ken.rules import Settings, values_on
 
 Array = NDArray[np.float64]
 
@@ -21,7 +21,12 @@ _MOST_KERNELS = 1 << 24
 BARS = (10, 80)
 #: Above the highest bar and the curve there is room.
 _ROOM = 1.08
-_AXIS = {"weights": "fine-tuned value", "update": "update: fine-tuned less pretrained value"}
+#: What the values of a row are, by `Settings.on`.
+AXIS = {
+    "weights": "fine-tuned value",
+    "update": "update: fine-tuned less pretrained value",
+    "pretrained": "pretrained value",
+}
 _DEFAULT = Settings()
 
 
@@ -91,15 +96,15 @@ def row_density(
         mask: (n,) bool, True where an entry is retained.
         pretrained: (n,) float64, NaN at entries at the end that were added: no rule decided about them, and they are
             not drawn. A row of nothing else is, by its fine-tuned values.
-        settings: Of the rule; with on="update" the values are the update. Without settings there is no curve.
+        settings: Of the rule; its `on` says which values are drawn. Without settings there is no curve.
         claiming: Whether the rule has a grid.
     """
     values, on = fine_tuned, "weights"
     paired = len(values) if pretrained is None else len(values) - int(np.isnan(pretrained).sum())
     if paired and pretrained is not None:
         values = fine_tuned[:paired]
-        if settings is not None and settings.on == "update":
-            values, on = values - pretrained[:paired], "update"
+        if settings is not None:
+            values, on = values_on(settings.on, values, pretrained[:paired]), settings.on
     mask = mask[: len(values)]
     n, k = len(values), int(mask.sum())
     low, high = float(values.min()), float(values.max())
@@ -115,7 +120,7 @@ def row_density(
     edges = np.unique(np.linspace(low, high, _bars(values, h > 0) + 1))  # float64 may not tell them apart
     edges = edges if len(edges) > 1 else np.linspace(*ends, 12)
     return RowDensity(
-        axis=_AXIS[on],
+        axis=AXIS[on],
         values=values,
         mask=mask,
         bandwidth=h,

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 import ken
 from ken.retention import PairOfModels
 from ken.storage import models_of
-from ken.subnetwork import check_tensor, open_for
+from ken.subnetwork import check_tensor, injected_rows, open_for
 from kenviz.study.entry_effects import EntryEffects
 from kenviz.tiles.mask_tiles import Pyramid
 from kenviz.tiles.neighbour_tiles import Neighbours
@@ -132,7 +132,8 @@ class Study:
         if show == "pretrained":
             return pretrained
         if show == "retained":
-            return np.where(self.mask(tensor, rows), fine_tuned, np.nan)
+            stored = self.stored(tensor, rows)
+            return np.where(self.mask(tensor, rows), fine_tuned if stored is None else stored, np.nan)
         with np.errstate(over="ignore"):
             update = fine_tuned - pretrained
         return np.sign(update) if show == "sign" else update
@@ -147,6 +148,12 @@ class Study:
         """Fine-tuned and pretrained rows, each (rows, n) float64; NaN where there is no pretrained value."""
         self.recognise(tensor)
         return self.models.rows(self.check(tensor), wanted)
+
+    def stored(self, tensor: str, wanted: slice) -> NDArray[Any] | None:
+        """Rows as injection gives them, (rows, n) float64; None if retained entries have their fine-tuned values."""
+        if self.net.recipe.rescale == "none":
+            return None
+        return injected_rows(self.tensor(tensor), self.rows(tensor, wanted)[1], wanted)
 
     def recognise(self, tensor: str) -> None:
         """Raise `ValueError` if a tensor of the pair is not, bit for bit, the one that was pruned. It is read once."""

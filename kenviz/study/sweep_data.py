@@ -1,4 +1,4 @@
-"""The results of a sweep, read from a table or a file, checked, completed, and as one series a rule."""
+"""The results of a sweep, read from a table or a file, checked, completed, and as one series a rule and scope."""
 
 from __future__ import annotations
 
@@ -19,12 +19,15 @@ _NEEDED = ["model", "rule", "on", "k", "seed", "share", "metric"]
 #: Columns that are no metrics, though they may be numbers.
 _OTHER = {
     *(*_NEEDED, "repeat", "retained", "entries", "standard_error"),
-    *("difference", "difference_error", "paired", "outcomes"),
+    *("difference", "difference_error", "paired", "outcomes", "scope"),
 }
 MODELS = ("fine-tuned", "pretrained", "pruned")
 QUANTITIES = ("metric", "difference")
+#: Over what k is counted, and how that is said behind a rule; tables without a column `scope` are older than any other.
+SCOPES = {"row": "per row", "tensor": "per tensor", "model": "per model"}
 
-Series = tuple[str, str]
+#: Rule and on of a series; behind them its scope, unless that is "row".
+Series = tuple[str, ...]
 
 
 class Level(NamedTuple):
@@ -70,8 +73,8 @@ class Sweep:
 
     @cached_property
     def series(self) -> list[Series]:
-        """Rule and on of each series, in the order of the table."""
-        return list(dict.fromkeys(zip(self.pruned["rule"], self.pruned["on"], strict=True)))
+        """The series, in the order of the table."""
+        return list(dict.fromkeys(series_of(self.pruned)))
 
     @cached_property
     def names(self) -> dict[Series, str]:
@@ -80,10 +83,11 @@ class Sweep:
 
     @cached_property
     def groups(self) -> list[tuple[Series, pd.Index]]:
-        """Which lines of `pruned` are of one rule, on and k: series by series, by share within each."""
+        """Which lines of `pruned` are of one series and k: series by series, by share within each."""
         # repr tells 1 entry from 1.0, all of them, and a mapping from another.
-        keys = [self.pruned["rule"], self.pruned["on"], self.pruned["k"].map(repr)]
-        groups = [((str(rule), str(on)), lines) for (rule, on, _), lines in self.pruned.groupby(keys, sort=False)]
+        series = pd.Series(series_of(self.pruned), self.pruned.index, dtype=object)
+        by_k: Any = self.pruned.groupby([series, self.pruned["k"].map(repr)], sort=False)
+        groups: list[tuple[Any, pd.DataFrame]] = [(key[0], lines) for key, lines in by_k]
         place = {series: at for at, series in enumerate(self.series)}
         groups.sort(key=lambda group: (place[group[0]], group[1]["share"].mean()))
         return [(series, lines.index) for series, lines in groups]
@@ -107,6 +111,11 @@ class Sweep:
             answers = [_by_items(line) and _by_items(self.base) for _, line in self.pruned.iterrows()]
         return pd.Series(answers, self.pruned.index, dtype=object)
 
+    @cached_property
+    def counted(self) -> bool:
+        """Whether the table says of every evaluation how many entries are retained."""
+        return "retained" in self.pruned and bool(pd.to_numeric(self.pruned["retained"], errors="coerce").gt(0).all())
+
     def level(self, model: str, metric: str, quantity: str) -> Level:
         """What the fine-tuned or the pretrained model reaches; NaN where the table does not say."""
         lines = self._table[self._table["model"] == model]
@@ -116,12 +125,14 @@ class Sweep:
         return Level(float(values.mean()), float(errors.mean()))
 
     def evaluations(self, metric: str, quantity: str) -> pd.DataFrame:
-        """One line for each of `pruned`: rule, on, k, seed, share, value, error (NaN if unknown)."""
+        """One line for each of `pruned`: rule, on, scope, k, seed, share, retained, value, error (NaN if unknown)."""
         values, errors = self._values(self.pruned, metric, quantity)
-        return self.pruned[["rule", "on", "k", "seed", "share"]].assign(value=values, error=errors)
+        lines = self.pruned[["rule", "on", "scope", "k", "seed", "share"]]
+        retained = self.pruned["retained"].astype(float) if self.counted else np.nan
+        return lines.assign(retained=retained, value=values, error=errors)
 
     def lines(self, metric: str, quantity: str, shown: Sequence[Series] | None = None) -> pd.DataFrame:
-        """One line for each of `groups`: rule, on, k, share, seeds, mean, lowest, highest, error.
+        """One line for each of `groups`: rule, on, scope, k, share, retained, seeds, mean, lowest, highest, error.
 
         seeds is how many evaluations there are, error the mean of their standard errors, NaN if unknown.
         """
@@ -132,10 +143,11 @@ class Sweep:
                 group = table.loc[at]
                 value, k = group["value"], group["k"].iloc[0]
                 spread = value.mean(), value.min(), value.max()
-                rows.append((*series, k, group["share"].mean(), len(group), *spread, group["error"].mean()))
-        names = ["rule", "on", "k", "share", "seeds", "mean", "lowest", "highest", "error"]
+                sizes = group["share"].mean(), group["retained"].mean(), len(group)
+                rows.append((*whole(series), k, *sizes, *spread, group["error"].mean()))
+        names = ["rule", "on", "scope", "k", "share", "retained", "seeds", "mean", "lowest", "highest", "error"]
         lines = pd.DataFrame(rows, columns=names)
-        lines["k"] = pd.Series([row[2] for row in rows], lines.index, dtype=object)
+        lines["k"] = pd.Series([row[3] for row in rows], lines.index, dtype=object)
         return lines
 
     def _values(self, lines: pd.DataFrame, metric: str, quantity: str) -> tuple[pd.Series, pd.Series]:
@@ -180,7 +192,7 @@ def read_table(source: Any) -> pd.DataFrame:
         table = pd.read_csv(path, encoding="utf-8", dtype={"k": str})
     except ValueError as error:  # also of a file that is no text, or is empty
         raise ValueError(f"{path} cannot be read as CSV in UTF-8: {error}") from error
-    for name in {"rule", "on", "k"} & set(table.columns):
+    for name in {"rule", "on", "k", "scope"} & set(table.columns):
         table[name] = table[name].fillna("").astype(str)
     if "k" in table:
         table["k"] = pd.Series([_k(text) for text in table["k"]], index=table.index, dtype=object)
@@ -212,13 +224,30 @@ def _by_items(line: pd.Series) -> bool:
     return outcomes is not None and math.isclose(line["metric"], outcomes.mean(), abs_tol=1e-9)
 
 
-def series_name(rule: str, on: str) -> str:
-    """What a series is called, as `ken sweep` writes it.
+def series_of(table: pd.DataFrame) -> list[Series]:
+    """The series of each line, of its columns rule, on and scope."""
+    columns: Any = zip(table["rule"], table["on"], table["scope"], strict=True)
+    return [(rule, on) if scope == "row" else (rule, on, scope) for rule, on, scope in columns]
 
-    >>> series_name("ken", "update"), series_name("random", "")
-    ('ken on update', 'random')
+
+def whole(series: Series) -> tuple[str, str, str]:
+    """Rule, on and scope of a series.
+
+    >>> whole(("ken", "weights")), whole(("ken", "weights", "model"))
+    (('ken', 'weights', 'row'), ('ken', 'weights', 'model'))
     """
-    return label(f"{rule} on {on}" if on == "update" else rule, 40)
+    rule, on, *scope = series
+    return rule, on, scope[0] if scope else "row"
+
+
+def series_name(rule: str, on: str, scope: str = "row") -> str:
+    """What a series is called: the rule, and of its settings what is not the usual.
+
+    >>> series_name("ken", "update"), series_name("random", ""), series_name("magnitude", "", "model")
+    ('ken on update', 'random', 'magnitude, per model')
+    """
+    words = f"{rule} on {on}" if on not in ("", "weights") else rule
+    return label(words if scope == "row" else f"{words}, {SCOPES[scope]}", 40)
 
 
 def _checked(table: pd.DataFrame) -> pd.DataFrame:
@@ -245,7 +274,16 @@ def _checked(table: pd.DataFrame) -> pd.DataFrame:
         for i, value in enumerate(table[name]):
             if not isinstance(value, str):
                 raise ValueError(f"{name} must be text, got {value!r} in line {i}")
-    return table
+    return table.assign(scope=_scopes(table, pruned))
+
+
+def _scopes(table: pd.DataFrame, pruned: pd.Series) -> pd.Series:
+    """The scope of each line; of lines that say nothing, as all did before there was a choice, "row"."""
+    scopes = table["scope"] if "scope" in table else pd.Series("", table.index)
+    scopes = scopes.astype(object).where(scopes.notna() & (scopes != ""), "row")
+    for i in table.index[pruned & ~scopes.isin(list(SCOPES))]:
+        raise ValueError(f"scope must be {', '.join(SCOPES)} or empty, got {scopes[i]!r} in line {i}")
+    return scopes.where(pruned, "")
 
 
 def in_words(k: Any) -> str:

@@ -11,12 +11,14 @@ import pandas as pd
 
 from kenviz.study.effect_words import signed
 from kenviz.text.labels import label, visible
-from kenviz.text.numbers import in_digits
+from kenviz.text.numbers import in_digits, in_percent
 
 MODELS = {"pretrained": "pretrained", "fine_tuned": "fine-tuned", "pruned": "pruned"}
 _HEAD = ("pretrained_loss", "fine_tuned_loss", "error")
 _ANSWERS = {True: "right", False: "wrong", None: "no right or wrong"}
 _MOST_NAMED = 6
+#: Of so many classes the probabilities are shown, those that any model finds likeliest; the right one is always there.
+_MOST_CLASSES = 4
 
 
 class Texts:
@@ -37,6 +39,9 @@ class Texts:
         self.answers = answers.reset_index(drop=True)
         self.attribution = None if attribution is None else self._checked(attribution)
         self.models = [model for model in MODELS if f"{model}_loss" in answers]
+        start = "fine_tuned_probability_"
+        #: What the classes are called, if the table tells their probabilities.
+        self.classes = [str(name).removeprefix(start) for name in answers if str(name).startswith(start)]
 
     def _checked(self, attribution: pd.DataFrame) -> pd.DataFrame:
         missing = [name for name in _HEAD if name not in attribution]
@@ -85,11 +90,32 @@ class Texts:
         answer = self.answers[f"{model}_correct"].to_numpy()[item]
         return None if pd.isna(answer) else bool(answer)
 
+    def probabilities(self, item: int, model: str) -> pd.Series:
+        """The probability of each class (index) by a model; empty where the table does not tell."""
+        columns = {name: self.answers[f"{model}_probability_{name}"].to_numpy() for name in self.classes}
+        return pd.Series({name: float(values[item]) for name, values in columns.items()}, dtype=float)
+
+    def wanted(self, item: int) -> str | None:
+        """The right class; None where the table does not tell."""
+        return str(self.answers.loc[item, "label"]) if self.classes and "label" in self.answers else None
+
+    def likeliest(self, item: int) -> list[str]:
+        """The classes that are shown, those of the highest probability by any model first."""
+        highest = pd.concat([self.probabilities(item, model) for model in self.models], axis=1).max(axis=1)
+        names = [str(name) for name in highest.sort_values(ascending=False, kind="stable").index]
+        chosen, wanted = names[:_MOST_CLASSES], self.wanted(item)
+        return chosen if wanted is None or wanted in chosen else [*chosen[:-1], wanted]
+
     def answer(self, item: int, model: str) -> str:
         """What a model makes of a text, in words."""
         loss, correct = self.loss(item, model), self.correct(item, model)
-        chance = "" if correct is None else f", e^−loss {math.exp(-loss):.1%}"
-        return f"{_ANSWERS[correct]}, loss {in_digits(loss)} nats{chance}"
+        said = "" if correct is None else f", e^−loss {math.exp(-loss):.1%}"
+        if self.classes:
+            shares, wanted = self.probabilities(item, model), self.wanted(item)
+            first = str(shares.idxmax())
+            said = f", {label(first, 40)} {in_percent(shares[first])}"
+            said += "" if wanted in (None, first) else f" ({label(str(wanted), 40)} {in_percent(shares[wanted])})"
+        return f"{_ANSWERS[correct]}{said}, loss {in_digits(loss)} nats"
 
     def groups(self, item: int, flips: pd.DataFrame | None) -> pd.DataFrame:
         """One line a group (index): loss_difference, flips, attribution; those that do most first.
@@ -130,7 +156,10 @@ def caption(texts: Texts, item: int, groups: pd.DataFrame, *, shown: int, asked:
 
 def _interventions(groups: pd.DataFrame, asked: bool) -> str:
     if not asked:
-        return "Which groups flip it was not asked: that takes one forward pass a group."
+        return (
+            "Which groups flip it was not asked: the button “what flips it”, or find_flips(), does, with one forward "
+            "pass a group."
+        )
     if all(flip is None for flip in groups["flips"]):
         return f"By interventions, {len(groups):,} groups were reset one at a time; there is no right or wrong to flip."
     names = [str(name) for name, flip in groups["flips"].items() if flip is True]
@@ -147,7 +176,9 @@ def card(texts: Texts, item: int) -> str:
     for model in texts.models:
         head = " (with what is carried, such as a new head)" if model == "pretrained" else ""
         lines.append(f"{MODELS[model]}{head}: {texts.answer(item, model)}")
-    if texts.judged or any(texts.correct(item, model) is not None for model in texts.models):
+    if texts.classes:
+        lines.append("Percentages are probabilities of a class by that model; in brackets, that of the right one.")
+    elif texts.judged or any(texts.correct(item, model) is not None for model in texts.models):
         lines.append("e^−loss is the probability of the right answer, where the loss is a cross entropy.")
     return "\n".join(lines)
 

@@ -34,14 +34,15 @@ def rule_in_words(rule: str, on: str, bandwidth: object, kernel: str) -> str:
     >>> rule_in_words("ken", "update", bandwidth=0.01, kernel="linear")
     'ken on the update, bandwidth 0.01, kernel linear'
     """
-    words = rule + (" on the update" if on == "update" else "")
+    words = rule + {"update": " on the update", "pretrained": " on the pretrained weights"}.get(on, "")
     words += f", bandwidth {bandwidth}" if bandwidth != "normal reference" else ""
     return visible(words + (f", kernel {kernel}" if kernel != "gaussian" else ""))
 
 
 def recipe_in_words(recipe: Any) -> str:
     """The rule of a subnetwork's recipe, as `rule_in_words` says it."""
-    return rule_in_words(recipe.rule, recipe.on, bandwidth=recipe.bandwidth, kernel=recipe.kernel)
+    words = rule_in_words(recipe.rule, recipe.on, bandwidth=recipe.bandwidth, kernel=recipe.kernel)
+    return words + (", rescaled" if recipe.rescale == "share" else "")
 
 
 def row_count(k: int, n: int, rule: str) -> str:

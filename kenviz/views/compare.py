@@ -31,15 +31,17 @@ _NEAR = 0.05  # of the plot's width; half a kind in height
 class CompareView(PartView):
     """Two subnetworks of one pretrained model, tensor by tensor, and the two masks of one tensor entry by entry.
 
-    They may differ in rule, k, seed, or in what they were fine-tuned for. Masks compare in any case, the shares of the
-    update that they retain only where the update of both is known. measure, tensor, rows and columns are the state.
+    They may differ in rule, k, scope, seed, or in what they were fine-tuned for. Masks compare in any case, the shares
+    of the update that they retain only where the update of both is known. measure, tensor, rows and columns are the
+    state.
 
     Args:
         a: A subnetwork.
         b: Another.
         pair: The models of a.
         pair_b: Those of b, if it is of another fine-tuned model; by default its update is then unknown.
-        measure: A column of `ken.retention.compare`, or "update_share_difference": that of a less that of b.
+        measure: A column of `ken.retention.compare`, "update_share_difference", that of a less that of b, or "budget":
+            the share that each retains of a tensor, where that is not the same for all tensors.
         tensor: Name of the tensor whose masks are shown; by default the first.
         rows: The part that is shown of them, (from, to) in entries; by default all. Zooming and panning set it, too.
         columns: The same of the columns.
@@ -89,7 +91,8 @@ class CompareView(PartView):
         self.set_trait("tensor", tensors[0] if tensor is None else self._comparison.check(tensor))
         self._open()
         self._assign(rows=rows, columns=columns)
-        self._measures = choice("shown", [(shown.words, name) for name, shown in figures.MEASURES.items()], pixels=560)
+        measures = [name for name in figures.MEASURES if name != figures.BUDGET or not self._comparison.flat]
+        self._measures = choice("shown", [(figures.MEASURES[name].words, name) for name in measures], pixels=560)
         self._picker = picker("tensor", tensors)
         self._parts = {
             name: ipywidgets.IntRangeSlider(description=name, min=0, layout=width(360), continuous_update=False)
@@ -102,6 +105,12 @@ class CompareView(PartView):
             slider.observe(lambda change, name=name: self._slid(name, change["new"]), "value")
 
     # ---- the state
+
+    @traitlets.validate("measure")
+    def _valid_measure(self, proposal: dict[str, Any]) -> str:
+        if proposal["value"] == figures.BUDGET and self._comparison.flat:
+            raise traitlets.TraitError(f"measure 'budget' would show two straight lines: {self._comparison.budgets}")
+        return str(proposal["value"])
 
     @traitlets.validate("tensor")
     def _valid_tensor(self, proposal: dict[str, Any]) -> str:
@@ -136,15 +145,16 @@ class CompareView(PartView):
     def _describe(self) -> None:
         table, shown = self._comparison.table, figures.MEASURES[self.measure]
         names = self._comparison.names
-        defined = table[self.measure].dropna()
+        defined = figures.values(table, self.measure).dropna()
         written = "{:.1%}".format if shown.percent else "{:,.1f}".format
         if len(defined):
             chance = figures.by_chance(table.loc[defined.index], self.measure)
             spread = _span(written(defined.min()), written(defined.max()))
             if not np.isnan(chance).all():
                 spread += f"; chance ({shown.meaning}) would give {_span(written(chance.min()), written(chance.max()))}"
+            spread = ", beside that of an even spread" if self.measure == figures.BUDGET else f": {spread}"
         else:
-            spread = "not known" if self.measure.startswith("update") else "not defined"
+            spread = ": not known" if self.measure.startswith("update") else ": not defined"
         line = table.loc[self.tensor]
         by_chance = "the same draw" if self._comparison.same_draw else f"by chance {line['both_expected']:,.0f}"
         self.caption = " ".join(
@@ -153,7 +163,8 @@ class CompareView(PartView):
                 [
                     f"Two subnetworks: a is {names[0]}; b is {names[1]}.",
                     self._comparison.alike,
-                    f"In {_counted(len(table), 'tensor')}, {shown.words}: {spread}.",
+                    f"In {_counted(len(table), 'tensor')}, {shown.words}{spread}.",
+                    self._comparison.budgets,
                     self._left_out(),
                     self._whose_update(),
                     f"Masks of {label(self.tensor)}: a retains {line['retained_a']:,}, b {line['retained_b']:,} of "
@@ -202,6 +213,8 @@ class CompareView(PartView):
         low, high = figures.limits(data, self.measure)
         self.pane.set("values", start=low, end=high, reset_start=low, reset_end=high)
         self.pane.set("unit", args={"percent": figures.MEASURES[self.measure].percent})
+        for name, visible in figures.legend_shown(self.measure).items():
+            self.pane.set(name, visible=visible)
         self.pane.set("title", text=figures.title(self._comparison.table, self.measure))
         self.pane.patch("dots", **data)
         self._draw_ring(data)
@@ -224,7 +237,8 @@ class CompareView(PartView):
             data = figures.columns(self._comparison.table, self.measure)
             shown: Any = self.figure.select_one({"name": "values"})
             # In parts of the plot's width, and in kinds: a dot is pressed if it is near in both.
-            across = (data["value"] - event["x"]) / (shown.end - shown.start)
+            aside = np.fmin(abs(data["value"] - event["x"]), abs(data["second"] - event["x"]))
+            across = aside / (shown.end - shown.start)
             far = np.nan_to_num(np.hypot(across, 0.1 * (data["y"] - event["y"])), nan=np.inf)
             if far.min() < _NEAR:
                 self.tensor = self._comparison.tensors[int(far.argmin())]
@@ -257,7 +271,8 @@ class CompareView(PartView):
         """Give all measures of all tensors that are compared.
 
         Returns:
-            One line a tensor: the columns of `ken.retention.compare`, and update_share_difference.
+            One line a tensor: the columns of `ken.retention.compare`, update_share_difference, share_a and share_b (of
+            the compared entries).
         """
         return self._comparison.table.copy()
 

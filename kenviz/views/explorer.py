@@ -65,6 +65,9 @@ class Explorer(Exported):
     row = traitlets.Int(0, help="Row of the tensor, from 0.")
     column = traitlets.Int(-1, help="Column of the entry that is looked at; -1 if none is.")
 
+    #: The view of effects whose groups open here; None if there is none.
+    effects: View | None = None
+
     def __init__(self, net: ken.Subnetwork, pair: PairOfModels | Study | None = None, *, theme: str = "auto") -> None:
         self._study = Study.open(net, pair)
         super().__init__(self._study.lock, theme=theme)
@@ -106,8 +109,23 @@ class Explorer(Exported):
 
     @property
     def views(self) -> list[View]:
-        """The views that there are: map, matrix, row."""
-        return [part for part in self._parts.values() if isinstance(part, View)]
+        """The views that there are: map, matrix, row, effects."""
+        views = [part for part in self._parts.values() if isinstance(part, View)]
+        return views if self.effects is None else [*views, self.effects]
+
+    def attach(self, effects: View) -> None:
+        """Show a view of effects below, which was made with this explorer: its groups open here.
+
+        Args:
+            effects: The view. What it shows is no step to undo, the tensor that it opens is.
+
+        Example:
+            ```python
+            explorer.attach(kenviz.EffectView(ablation, net=net, explorer=explorer))
+            ```
+        """
+        self.effects = effects
+        self.children = [*self.children, effects]
 
     # ---- links
 
@@ -254,9 +272,10 @@ class Explorer(Exported):
         """Give the numbers that the views show.
 
         Returns:
-            A table a view: "map", "matrix" and "row_view", as far as they are there.
+            A table a view: "map", "matrix", "row_view" and "effects", as far as they are there.
         """
-        return {name: part.numbers() for name, part in self._parts.items() if isinstance(part, View)}
+        numbers = {name: part.numbers() for name, part in self._parts.items() if isinstance(part, View)}
+        return numbers if self.effects is None else {**numbers, "effects": self.effects.numbers()}
 
     def _reads(self) -> Mapping[str, Any]:
         return self._study.reads()

@@ -39,7 +39,7 @@ class RowView(RowState):
         row: Which of its rows, from 0.
         k: How many entries of the row the rule retains, 1 to all.
         rule: Any registered rule, as for `ken.prune`.
-        on: "weights" or "update": the values that rules with a density look at.
+        on: "weights", "update" or "pretrained": the values that rules with a density look at.
         kernel: Kernel of the density estimate, as for `ken.prune`.
         bandwidth: A factor, 1/8 to 8, on the bandwidth that the subnetwork's own setting finds for the row.
         step: The claim that is shown, from 1; 0 shows the whole mask.
@@ -116,7 +116,7 @@ class RowView(RowState):
         self._row_slider = ipywidgets.IntSlider(description="row", min=0, layout=width(360))
         self._k_slider = ipywidgets.IntSlider(description="k", min=1, layout=width(360))
         self._rules = choice("rule")
-        self._on = choice("on", ["weights", "update"])
+        self._on = choice("on", ken.rules.VALUES)
         self._kernels = choice("kernel", KERNELS)
         self._factor = ipywidgets.FloatLogSlider(
             description="bandwidth ×",

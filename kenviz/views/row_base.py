@@ -23,7 +23,7 @@ class RowState(TensorView):
     row = traitlets.Int(0, help="Row of the tensor, from 0.")
     k = traitlets.Int(1, help="Entries that the rule retains.")
     rule = traitlets.Unicode("ken", help="Name of a registered rule.")
-    on = traitlets.Enum(["weights", "update"], "weights", help="The values that rules with a density look at.")
+    on = traitlets.Enum(list(ken.rules.VALUES), "weights", help="The values that rules with a density look at.")
     kernel = traitlets.Enum(list(KERNELS), "gaussian", help="Kernel of the density estimate.")
     bandwidth = traitlets.Float(1.0, help="Factor on the bandwidth of the subnetwork's own setting.")
     step = traitlets.Int(0, help="Claim that is shown, from 1; 0 for all.")
@@ -68,7 +68,7 @@ class RowState(TensorView):
 
     @traitlets.validate("on")
     def _valid_on(self, proposal: dict[str, Any]) -> str:
-        if proposal["value"] == "update" and not self._heeds_on():
+        if proposal["value"] != "weights" and not self._heeds_on():
             raise traitlets.TraitError(f"on must be weights for rule {self.rule}, which looks at no density")
         return str(proposal["value"])
 

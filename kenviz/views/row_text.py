@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from ken.density import NORMAL_REFERENCE
-from ken.explanation import WITHOUT_BANDWIDTH
+from ken.explanation import heeds_bandwidth
 from kenviz.study.row_decision import Decision
 from kenviz.text.labels import label, rule_in_words, visible
 
@@ -28,14 +28,12 @@ def _row(decision: Decision, bandwidth: str | float, factor: float) -> str:
         bandwidth = f"{factor:.3g} × {bandwidth}"
     settings = decision.settings
     rule = visible(decision.rule)
-    if settings and decision.rule not in WITHOUT_BANDWIDTH:
+    if settings and heeds_bandwidth(decision.rule):
         rule = rule_in_words(decision.rule, settings.on, bandwidth=bandwidth, kernel=settings.kernel)
     elif settings:
         rule = rule_in_words(decision.rule, settings.on, bandwidth=NORMAL_REFERENCE, kernel="gaussian")
-    outcome = (
-        f"retains {k:,} of {n:,} entries ({k / n:.1%}) at their fine-tuned value and resets {n - k:,} to their "
-        "pretrained value"
-    )
+    at = "at their fine-tuned value" if decision.stored is None else "with their update rescaled"
+    outcome = f"retains {k:,} of {n:,} entries ({k / n:.1%}) {at} and resets {n - k:,} to their pretrained value"
     if not decision.own and decision.problem:
         problem = f"At these settings there is none: {visible(decision.problem)}."
         return f"{place}: the subnetwork's own mask {outcome}. {problem}"

@@ -1,4 +1,4 @@
-"""SweepView: what pruning costs, rule by rule, against the share that is retained."""
+"""SweepView: what pruning costs, rule by rule and scope by scope, against what is retained."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ import traitlets
 from bokeh.models import Plot
 
 from kenviz.figures import sweep as figures
-from kenviz.study.sweep_data import QUANTITIES, Series, Sweep, in_words
+from kenviz.figures.budget_axis import BUDGETS, SCALES, position, ticks
+from kenviz.study.sweep_data import QUANTITIES, Series, Sweep, in_words, series_of, whole
 from kenviz.text.labels import apart, label
 from kenviz.views import sweep_text
 from kenviz.views.base import View
@@ -25,22 +26,25 @@ _INVITATION = "Tap a mark, or choose an evaluation, to read what it is and how t
 
 
 class SweepView(View):
-    """A metric against the share of entries retained, one line a rule, of a table of `ken.sweep` or a results file.
+    """A metric against what is retained, one line a rule and scope, of a table of `ken.sweep` or a results file.
 
     The line goes through the mean over seeds, with all evaluations as smaller marks and the band they span; bars are
-    ± 1 standard error. The fine-tuned and the pretrained model are levels, with a band of ± 1 standard error, too.
+    ± 1 standard error. The fine-tuned and the pretrained model are levels, with a band of ± 1 standard error, too. Each
+    rule has a colour and a marker; of several scopes each has a dash, and marks that are full, pale or hollow.
 
-    metric, quantity, scale, shown and point are the state, which can be assigned to and moved with the controls.
+    metric, quantity, scale, shown, point, budget are the state, which can be assigned to and moved with the controls.
 
     Args:
         table: The table of `ken.sweep` or `ken.results.read`, or the path of one as CSV or of a results file.
         metric: "metric", or any other column of numbers. Add a column to the table, and it can be shown; one of its
             name with "_error" behind it is its standard error.
         quantity: "metric", or "difference" from the fine-tuned model.
-        scale: Of the shares, "linear" or "log".
-        shown: The series that are shown, (rule, on) each; the name of a rule stands for all of its series. By default
-            all of them.
-        point: The evaluation that is described, (rule, on, k, seed), or () for none.
+        scale: Of what is retained, "linear" or "log".
+        shown: The series that are shown, (rule, on) each, or (rule, on, scope) of a scope that is not "row"; the name
+            of a rule stands for all of its series. By default all of them.
+        point: The evaluation that is described, (rule, on, k, seed), or (rule, on, k, seed, scope) of a scope that is
+            not "row"; () for none.
+        budget: What is retained as a "share", or as a number of "entries".
         theme: The colours, "auto" (as the page), "light" or "dark".
 
     Raises:
@@ -59,15 +63,16 @@ class SweepView(View):
         "ken.prune(pair.fine_tuned, pair.pretrained, 0.5, 'ken')"
     """
 
-    STATE = ("metric", "quantity", "scale", "shown", "point")
+    STATE = ("metric", "quantity", "scale", "shown", "point", "budget")
 
     metric = traitlets.Unicode("metric", help="Column of the table that is shown.")
     quantity = traitlets.Enum(
         QUANTITIES, "metric", help="The metric itself, or its difference from the unpruned model."
     )
-    scale = traitlets.Enum(figures.SCALES, "linear", help="Scale of the shares.")
-    shown = traitlets.Tuple(help="The series that are shown, (rule, on) each.")
-    point = traitlets.Tuple(help="The evaluation that is described: (rule, on, k, seed), or () for none.")
+    scale = traitlets.Enum(SCALES, "linear", help="Scale of what is retained.")
+    shown = traitlets.Tuple(help="The series that are shown, (rule, on) or (rule, on, scope) each.")
+    point = traitlets.Tuple(help="The evaluation that is described: (rule, on, k, seed), perhaps a scope; () for none.")
+    budget = traitlets.Enum(list(BUDGETS), "share", help="How it is told what is retained.")
 
     def __init__(
         self,
@@ -78,6 +83,7 @@ class SweepView(View):
         shown: tuple[Series | str, ...] | None = None,
         point: Point = (),
         *,
+        budget: str = "share",
         theme: str = "auto",
     ) -> None:
         self._sweep = Sweep(table)
@@ -88,7 +94,8 @@ class SweepView(View):
         self.set_trait("scale", scale)
         self.set_trait("shown", tuple(self._sweep.series) if shown is None else tuple(shown))
         self.set_trait("point", tuple(point))
-        controls = [self._metrics, self._quantities, self._scales, self._rules, self._points]
+        self.set_trait("budget", budget)
+        controls = [self._metrics, self._quantities, self._scales, self._rules, self._points, self._budgets]
         self._start(dict(zip(controls, self.STATE, strict=True)), self._card)
 
     def _make_controls(self) -> None:
@@ -103,7 +110,12 @@ class SweepView(View):
             description="value",
             layout={"width": "min(320px, 100%)"} | ({} if sweep.base is not None else {"display": "none"}),
         )
-        self._scales = ipywidgets.Dropdown(options=list(figures.SCALES), description="shares", layout=_NARROW)
+        self._scales = ipywidgets.Dropdown(options=list(SCALES), description="scale", layout=_NARROW)
+        self._budgets = ipywidgets.Dropdown(
+            options=[(shown.words, name) for name, shown in BUDGETS.items()],
+            description="budget",
+            layout={"width": "min(320px, 100%)"} | ({} if sweep.counted else {"display": "none"}),
+        )
         self._rules = ipywidgets.SelectMultiple(
             options=[(name, series) for series, name in sweep.names.items()],
             description="rules",
@@ -119,15 +131,17 @@ class SweepView(View):
     def _evaluations(self) -> list[tuple[str, Point]]:
         points = list({repr(point): point for point in self._pruned()}.values())  # a k may be a mapping
         words = [
-            f"{self._sweep.names[rule, on]}, k = {in_words(k)}" + (f", seed {seed}" if seed != -1 else "")
-            for rule, on, k, seed in points
+            f"{self._sweep.names[sweep_text.series_of_point(point)]}, k = {in_words(point[2])}"
+            + (f", seed {point[3]}" if point[3] != -1 else "")
+            for point in points
         ]
         return list(zip(apart(words), points, strict=True))
 
     def _pruned(self) -> list[Point]:
         """The evaluations of pruned models, in the order of the table."""
         table = self._sweep.pruned
-        return list(zip(table["rule"], table["on"], table["k"], table["seed"], strict=True))
+        evaluations = zip(series_of(table), table["k"], table["seed"], strict=True)
+        return [(*series[:2], k, seed, *series[2:]) for series, k, seed in evaluations]
 
     # ---- the state
 
@@ -149,7 +163,7 @@ class SweepView(View):
         series = self._sweep.series
         wanted: set[Series] = set()
         for one in proposal["value"]:
-            matches = [(rule, on) for rule, on in series if one in (rule, (rule, on))]
+            matches = [other for other in series if one in (other[0], other, whole(other))]
             if not matches:
                 choices = ", ".join(map(repr, series[:5])) + (", …" if len(series) > 5 else "")
                 raise traitlets.TraitError(f"shown must be of the table's {len(series)} series, {choices}; got {one!r}")
@@ -158,11 +172,21 @@ class SweepView(View):
 
     @traitlets.validate("point")
     def _valid_point(self, proposal: dict[str, Any]) -> Point:
-        if proposal["value"] and self._at(proposal["value"]) is None:
+        point = tuple(proposal["value"])
+        if point[4:] == ("row",):
+            point = point[:4]
+        if point and self._at(point) is None:
             raise traitlets.TraitError(
-                f"point must be (rule, on, k, seed) of an evaluation in the table, got {proposal['value']!r}"
+                "point must be (rule, on, k, seed), and behind these a scope other than 'row', of an evaluation in the "
+                f"table, got {proposal['value']!r}"
             )
-        return tuple(proposal["value"])
+        return point
+
+    @traitlets.validate("budget")
+    def _valid_budget(self, proposal: dict[str, Any]) -> str:
+        if proposal["value"] == "entries" and not self._sweep.counted:
+            raise traitlets.TraitError("budget must be 'share': the table does not say how many entries are retained")
+        return str(proposal["value"])
 
     def _at(self, point: Point) -> int | None:
         """The line of an evaluation, among those of pruned models; 1 entry is not 1.0, all of them."""
@@ -181,12 +205,15 @@ class SweepView(View):
         self._lines = sweep.lines(metric, quantity, self.shown)
         self._single = sweep.evaluations(metric, quantity)
         self._levels = {model: sweep.level(model, metric, quantity) for model in figures.LEVELS}
-        self._data = figures.columns(self._lines, self._single, sweep.names, scale=self.scale)
-        self._ends = figures.extent(self._data, self._levels, sweep.pruned["share"], scale=self.scale)
+        along = {"scale": self.scale, "budget": self.budget}
+        self._data = figures.columns(self._lines, self._single, sweep.names, **along)
+        self._ends = figures.extent(self._data, self._levels, self._single, **along)
         at = self._at(self.point) if self.point else None
         self._card.show(None if at is None else sweep_text.evaluation(sweep, metric, self.point, at=at))
         levels = list(self._levels.values())
-        self.caption = sweep_text.caption(sweep, self._axis, self._lines, levels=levels, shown=self.shown)
+        self.caption = sweep_text.caption(
+            sweep, self._axis, self._lines, levels=levels, shown=self.shown, budget=self.budget
+        )
 
     @property
     def python(self) -> str:
@@ -199,10 +226,11 @@ class SweepView(View):
 
     def _ring(self) -> dict[str, Any]:
         at = self._at(self.point) if self.point else None
-        if at is None or self.point[:2] not in self.shown:
+        if at is None or sweep_text.series_of_point(self.point) not in self.shown:
             return {"x": np.empty(0), "y": np.empty(0)}
         line = self._single.iloc[at]
-        return {"x": np.array([figures.position(line["share"], self.scale)]), "y": np.array([line["value"]])}
+        x = position(line[BUDGETS[self.budget].column], self.scale)
+        return {"x": np.array([x]), "y": np.array([line["value"]])}
 
     def _reads(self) -> dict[str, Any]:
         return {"the file of results": self._sweep.source}
@@ -212,9 +240,10 @@ class SweepView(View):
             self._data,
             self._ends,
             self._levels,
-            names=list(self._sweep.names.values()),
-            shown=[series in self.shown for series in self._sweep.series],
+            names=self._sweep.names,
+            shown=self.shown,
             scale=self.scale,
+            budget=self.budget,
             words=self._axis,
             ring=self._ring(),
             theme=self.colours,
@@ -225,9 +254,9 @@ class SweepView(View):
             self.pane.patch(source, **columns)
         for name, (start, end) in self._ends.items():
             self.pane.set(name, start=start, end=end, reset_start=start, reset_end=end)
-        marks = figures.ticks(self._ends["shares"], self.scale)
+        marks = ticks(self._ends["shares"], scale=self.scale, budget=self.budget)
         self.pane.set("share_ticks", ticks=list(marks))
-        self.pane.set("share_axis", major_label_overrides=marks)
+        self.pane.set("share_axis", major_label_overrides=marks, axis_label=BUDGETS[self.budget].words)
         self.pane.set("value_axis", axis_label=self._axis)
         for name, properties in figures.levels_drawn(self._levels).items():
             self.pane.set(name, **properties)
@@ -243,8 +272,8 @@ class SweepView(View):
         with self._lock:
             plot: Any = self.figure
             wide, high = (abs(axis.end - axis.start) for axis in (plot.x_range, plot.y_range))
-            shown = [series in self.shown for series in zip(self._single["rule"], self._single["on"], strict=True)]
-            x = figures.position(self._single["share"], self.scale)
+            shown = [series in self.shown for series in series_of(self._single)]
+            x = position(self._single[BUDGETS[self.budget].column], self.scale)
             far = np.hypot((x - event["x"]) / wide, (self._single["value"] - event["y"]) / high)
             far = np.where(np.asarray(shown) & np.isfinite(far), far, np.inf)
             self.point = self._pruned()[int(far.argmin())] if far.min() < _NEAR else ()
@@ -267,8 +296,8 @@ class SweepView(View):
         """Give the numbers that the figure shows.
 
         Returns:
-            One line for each rule, on and k that is shown: rule, on, k, share, seeds (how many evaluations), mean,
-            lowest, highest, error (standard error, NaN if unknown).
+            One line for each rule, on, scope and k that is shown: rule, on, scope, k, share, retained (entries, NaN if
+            unknown), seeds (how many evaluations), mean, lowest, highest, error (standard error, NaN if unknown).
 
         Example:
             >>> line = {"model": "pruned", "rule": "ken", "on": "weights", "k": 0.5, "seed": -1}

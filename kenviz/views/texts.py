@@ -22,7 +22,7 @@ from kenviz.study.effect_words import signed
 from kenviz.study.effects import MOST_DRAWN, By
 from kenviz.study.texts import MODELS, Texts
 from kenviz.text.labels import apart, label, last
-from kenviz.text.numbers import in_digits
+from kenviz.text.numbers import in_digits, in_percent
 from kenviz.views.base import View
 from kenviz.views.cards import CardBox
 from kenviz.views.controls import choice, width
@@ -30,7 +30,12 @@ from kenviz.views.search import matcher
 
 _MOST_LISTED = 500
 _LONGEST = 26
+_INVITATION = (
+    "Which groups of entries this answer hangs on was not asked yet. Press “what flips it”: every group is reset alone "
+    "in the fine-tuned model, one forward pass each. A plot of the groups is then shown here."
+)
 _TITLES = {
+    "classes": "probability of each class\n● what the model answers, ○ others\n✓ the right class",
     "models": "loss at this text\n● right, ○ wrong",
     "flips": "without the group: change of the loss\n● flips its answer, ○ does not",
     "attribution": "attribution of this text\n(negative: lowers its loss); a map,\nno intervention",
@@ -113,8 +118,9 @@ class TextView(View):
         self._assign(text=text, pattern=pattern, only=only, top=top)
         self._make_controls()
         controls = {self._patterns: "pattern", self._onlys: "only", self._tops: "top", self._ask: None}
-        self._start({**controls, self._bar: None}, self._card)
-        self.children = [self._list, self._words, *self.children]
+        self._start({**controls, self._bar: None}, self._invitation, self._card)
+        controls_of_it, pane, note, invitation, card = self.children
+        self.children = [self._list, self._words, controls_of_it, pane, invitation, note, card]
         self._ask.on_click(lambda _: self.find_flips())
         self._list.observe(self._picked, "value")
         self._show_list()
@@ -130,6 +136,9 @@ class TextView(View):
         )
         self._ask = ipywidgets.Button(
             description="what flips it", layout={"width": "110px"}, tooltip="Reset one group at a time for this text"
+        )
+        self._invitation = ipywidgets.HTML(
+            f'<div role="status" style="line-height: 1.4; font-weight: bold">{html.escape(_INVITATION)}</div>'
         )
         self._bar = ipywidgets.IntProgress(min=0, max=1, description="groups", layout={"display": "none"})
         self._list = ipywidgets.Select(description="texts", options=[], rows=10, layout={"width": "auto"})
@@ -198,6 +207,7 @@ class TextView(View):
             self._texts, self.text, table, shown=len(self._shown), asked=self.text in self._flips
         )
         self._card.show(words.card(self._texts, self.text))
+        self._invitation.layout.display = "none" if self.text in self._flips else None
 
     def _show_list(self) -> None:
         items = self.texts
@@ -220,23 +230,45 @@ class TextView(View):
 
     @property
     def _blocks(self) -> list[figures.Block]:
-        texts, item, shown = self._texts, self.text, self._shown
+        return [self._classes if self._texts.classes else self._losses, self._groups]
+
+    @property
+    def _losses(self) -> figures.Block:
+        texts, item = self._texts, self.text
         losses = np.array([texts.loss(item, model) for model in texts.models])
         right = np.array([texts.correct(item, model) is not False for model in texts.models])
         said = [f"{in_digits(loss)} nats" for loss in losses]
         models = _panel("models", losses, said, sure=right, stems=True)
+        return figures.Block([models], [MODELS[model] for model in texts.models])
+
+    @property
+    def _classes(self) -> figures.Block:
+        texts, item = self._texts, self.text
+        shown, wanted = texts.likeliest(item), texts.wanted(item)
+        by_model = {model: texts.probabilities(item, model) for model in texts.models}
+        values = np.array([shares[name] for shares in by_model.values() for name in shown])
+        first = np.array([name == shares.idxmax() for shares in by_model.values() for name in shown])
+        called = apart([label(name, _LONGEST - 12) for name in shown])
+        marked = [f"{words} ✓" if name == wanted else words for words, name in zip(called, shown, strict=True)]
+        names = [f"{MODELS[model]}: {words}" for model in by_model for words in marked]
+        panel = _panel("classes", values, [in_percent(value) for value in values], sure=first, stems=True)
+        rest = len(texts.classes) - len(shown)
+        title = panel.title + (f"\nless likely and not shown: {rest:,} more" if rest else "")
+        return figures.Block([panel._replace(title=title, unit="probability", whole=True)], names)
+
+    @property
+    def _groups(self) -> figures.Block:
+        texts, shown = self._texts, self._shown
         differences = shown["loss_difference"].to_numpy(dtype=float)
         flips = np.array([flip is True for flip in shown["flips"]], dtype=bool)
-        panels = [_panel("flips", differences, words.differences_said(shown), sure=flips)]
+        by_flips = _panel("flips", differences, words.differences_said(shown), sure=flips)
+        panels = [by_flips._replace(seen=self.text in self._flips)]
         if texts.attribution is not None:
             shares = shown["attribution"].to_numpy(dtype=float)
             said = [f"{signed(share)} nats" for share in shares]
             panels.append(_panel("attribution", shares, said, sure=np.ones(len(shares), bool), stems=True))
         names = apart([last(str(name), _LONGEST) for name in shown.index])
-        return [
-            figures.Block([models], [MODELS[model] for model in texts.models]),
-            figures.Block(panels, names, name="of_"),
-        ]
+        return figures.Block(panels, names, name="of_")
 
     def _figure(self) -> LayoutDOM:
         return figures.build(*self._blocks, theme=self.colours)

@@ -28,9 +28,11 @@ labels = models.fine_tuned(x).argmax(dim=1)
 
 def ask(model, batch):
     logits = model(batch[0])
-    return torch.nn.functional.cross_entropy(logits, batch[1], reduction="none"), logits.argmax(dim=1) == batch[1]
+    losses = torch.nn.functional.cross_entropy(logits, batch[1], reduction="none")
+    return losses, logits.argmax(dim=1) == batch[1], logits.detach().softmax(dim=1)
 
-task = ken.Task([(x, labels)], ask, names=[HOSTILE, *[f"text {i}" for i in range(1, 12)]])
+names = [HOSTILE, *[f"text {i}" for i in range(1, 12)]]
+task = ken.Task([(x, labels)], ask, names=names, classes=["red", HOSTILE, "blue"], labels=labels.numpy())
 view = kenviz.TextView(models, ken.prune(*models, 0.4, progress=False), task, by="tensor")
 """
 )
@@ -65,6 +67,21 @@ def test_groups_are_sorted_searched_and_chosen_in_the_page(quiet_notebook):
     in_step(one, 2)
 
 
+def test_a_group_tapped_in_the_page_opens_in_the_matrix_of_its_explorer(quiet_notebook):
+    make = "view = kenviz.explore(net, pair, attribution=attributed(pair, worth), ablation=table)"
+    one = quiet_notebook([EFFECTS + f"\n{make}\nview"])
+    one.run()
+    in_step(one, 1)
+    at = one.value("view.effects.numbers().index.tolist().index('layer 1 query')")
+    one.click("panel_only", one.column("marks_only", "value")[at], at)
+    one.wait_in_kernel("view.effects.group == 'layer 1 query' and view.matrix.tensor == 'layer.1.query.weight'")
+    in_step(one, 1)
+    titles = one.page.evaluate(
+        "Bokeh.documents.flatMap((doc) => [...doc.all_models]).filter((m) => m.name === 'name').map((m) => m.text)"
+    )
+    assert "layer.1.query.weight" in titles
+
+
 def test_a_text_is_chosen_and_what_flips_it_is_found_in_the_page(quiet_notebook):
     one = quiet_notebook([TEXTS + "\nview", "view"])
     dialogs = []
@@ -73,10 +90,17 @@ def test_a_text_is_chosen_and_what_flips_it_is_found_in_the_page(quiet_notebook)
     in_step(one, 2)
     one.page.locator("select[size]").first.select_option(index=3)
     one.wait_in_kernel("view.text == 3")
+    assert one.model_property("panel_flips", "visible") is False
+    invitation = one.page.get_by_text("Press “what flips it”", exact=False).first
+    assert invitation.is_visible()
     one.page.get_by_role("button", name="what flips it").first.click()
     one.wait_in_kernel("3 in view._flips")
     in_step(one, 2)
     assert len(one.column("marks_flips", "y")) == 4
+    one.wait_for_property("panel_flips", "visible", True)
+    assert not invitation.is_visible()
+    drawn = "Bokeh.index.find_one(lab.model('panel_flips')).bbox"
+    one.wait(f"() => {drawn}.width > 200 && {drawn}.height > 100")
     one.page.get_by_label("listed", exact=True).first.select_option("that pruning flips")
     one.wait_in_kernel("view.only == 'flipped'")
     controls, lost = reached_by_tab(one)

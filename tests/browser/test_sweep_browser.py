@@ -42,7 +42,7 @@ def test_controls_and_taps_change_what_the_page_holds(front):
     one.wait_for_property("fine_tuned", "location", 0)
     holds("difference", "ken", "random")
 
-    one.page.get_by_label("shares", exact=True).select_option("log")
+    one.page.get_by_label("scale", exact=True).select_option("log")
     one.wait_for_property("share_ticks", "ticks", one.value("view.figure.select_one({'name': 'share_ticks'}).ticks"))
     one.wait("() => lab.model('shares', 0, 'start').end < 1")
     np.testing.assert_allclose(one.column("means", "x"), [math.log10(x) for x in one.column("means", "share")])

@@ -22,7 +22,23 @@ import numpy as np, torch
 import ken, kenviz
 from bokeh.models import ColumnDataSource
 from kenviz_models import HOSTILE, small_pair
+from effect_tables import made_up as effects
 from sweep_tables import made_up
+
+def texts():
+    torch.manual_seed(0)
+    pair = ken.Pair(torch.nn.Linear(6, 3), torch.nn.Linear(6, 3))
+    x = torch.randn(12, 6)
+    labels = pair.fine_tuned(x).argmax(dim=1)
+
+    def ask(model, batch):
+        logits = model(batch[0])
+        losses = torch.nn.functional.cross_entropy(logits, batch[1], reduction="none")
+        return losses, logits.argmax(dim=1) == batch[1], logits.detach().softmax(dim=1)
+
+    names, classes = [HOSTILE, *(f"text {{at}}" for at in range(1, 12))], ["red", HOSTILE, "blue"]
+    task = ken.Task([(x, labels)], ask, names=names, classes=classes, labels=labels.numpy())
+    return pair, ken.prune(*pair, 0.4, progress=False), task
 
 def models(extra=()):
     pair = small_pair(extra=extra)
@@ -68,6 +84,14 @@ VIEWS = {
     "SweepView": (
         "kenviz.SweepView(made_up(rule=HOSTILE), point=(HOSTILE, 'weights', 0.5, -1))",
         "view.quantity, view.scale, view.shown = 'difference', 'log', ('random',)",
+    ),
+    "EffectView": (
+        "kenviz.EffectView(effects((HOSTILE, 'layer 0 query', 'layer 0 out', 'layer 1 query')), net=net)",
+        "view.sort, view.top, view.group = 'entries', 3, 'layer 1 query'",
+    ),
+    "TextView": (
+        "kenviz.TextView(*texts(), by='tensor')",
+        "view.text = 3; view.find_flips(); view.pattern = 'text'",
     ),
     "Explorer": ("kenviz.explore(net, pair)", "view.tensor = 'layer.1.query.weight'; view.row = 3; view.column = 5"),
 }

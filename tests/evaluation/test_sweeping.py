@@ -200,7 +200,7 @@ def test_an_unknown_rule_or_no_seed_is_refused_before_anything_is_evaluated(pair
         ken.sweep(pair, [0.5], evaluate=lambda _: pytest.fail("evaluated"), seeds=[0.5])
     with pytest.raises(RuleError, match="rules must name at least one rule, got none"):
         ken.sweep(pair, [0.5], [], evaluate=lambda _: pytest.fail("evaluated"))
-    with pytest.raises(RuleError, match="on must be weights or update, got 'both'"):
+    with pytest.raises(RuleError, match="on must be one of weights, update, pretrained, got 'both'"):
         ken.sweep(pair, [0.5], ["random"], evaluate=lambda _: pytest.fail("evaluated"), on=["weights", "both"])
     with pytest.raises(RuleError, match="kernel must be"):
         ken.sweep(pair, [0.5], evaluate=lambda _: pytest.fail("evaluated"), kernel="round")

@@ -14,7 +14,7 @@ from ken import rules
 from ken.errors import SubnetworkError, ValuesError
 from ken.rules import registry
 
-ALL = ["ken", "grid", "density", "random", "magnitude", "update", "della"]
+ALL = [name for name in ken.rules.names() if not ken.rules.counts(name)]
 
 
 def replayed(why):
@@ -144,6 +144,15 @@ def test_reasons_are_told_in_words():
     assert "of highest density: rank" in ken.explain_row(values, 2, rule="density").entry(0).text
     for rule, what in (("magnitude", "largest absolute value: rank 1"), ("update", "largest absolute update: rank 1")):
         assert what in ken.explain_row(values, 2, values * 0, rule=rule).entry(-1).text
+    ranked = {
+        "smallest_update": "among the 2 entries of smallest absolute update: rank 5",
+        "relative": "among the 2 entries of largest update in ulps of the pretrained value: rank 1",
+        "breadcrumbs": "among the 2 entries of largest absolute update below the top 1% of the row: rank 1",
+    }
+    for rule, what in ranked.items():
+        assert what in ken.explain_row(values, 2, values * 0, rule=rule).entry(-1).text
+    grouped = ken.explain_row(values, 2, values * 0, rule="cabs").entry(0)
+    assert "It is not among the 2 entries of largest absolute update of their 32 neighbours." in grouped.text
     for rule in ("random", "della"):
         why = ken.explain_row(values, 2, values * 0, rule=rule, seed=7)
         texts = {why.entry(i).text.splitlines()[1] for i in range(5)}

@@ -15,7 +15,7 @@ from ken.errors import RuleError, ValuesError
 from ken.rules.fast_density import point_at, row_levels
 from ken.rules.prefix_sums import EXPONENTIAL, density_at
 
-ALL = ["ken", "grid", "density", "random", "magnitude", "update", "della"]
+ALL = [name for name in rules.names() if not rules.counts(name)]
 
 
 @st.composite
@@ -31,11 +31,11 @@ def cases(draw):
     st.sampled_from(ALL),
     st.sampled_from(["normal reference", "scott", "silverman", 0.1]),
     st.sampled_from([*KERNELS]),
-    st.booleans(),
+    st.sampled_from(rules.VALUES),
 )
-def test_every_rule_retains_exactly_k_whatever_it_is_told(case, rule, width, kernel, update):
+def test_every_rule_retains_exactly_k_whatever_it_is_told(case, rule, width, kernel, on):
     row, other, k = case
-    on = "update" if update and rule in ("ken", "grid", "density") else "weights"
+    on = on if rule in ("ken", "grid", "density") else "weights"
     options = {"pretrained": other, "on": on, "bandwidth": width, "kernel": kernel}
     mask = rules.retain(row, k, rule, **options)
     assert mask.sum() == k
@@ -132,6 +132,16 @@ def test_on_update_the_rule_sees_what_fine_tuning_changed(case):
         np.testing.assert_array_equal(got, rules.retain(row - other, k, rule))
 
 
+@given(cases(), st.integers(0, 9))
+def test_on_pretrained_the_rule_sees_nothing_of_fine_tuning(case, seed):
+    row, other, k = case
+    shuffled = np.random.default_rng(seed).permutation(row)
+    for rule in ("ken", "grid", "density"):
+        got = rules.retain(row, k, rule, pretrained=other, on="pretrained")
+        np.testing.assert_array_equal(got, rules.retain(other, k, rule))
+        np.testing.assert_array_equal(got, rules.retain(shuffled, k, rule, pretrained=other, on="pretrained"))
+
+
 def test_on_update_the_tails_of_the_update_are_retained():
     rng = np.random.default_rng(0)
     pretrained = rng.normal(size=(200, 400))
@@ -177,7 +187,7 @@ def test_random_and_della_draw_from_streams_of_their_own():
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
-        ({"on": "both"}, RuleError, "on must be weights or update, got 'both'"),
+        ({"on": "both"}, RuleError, "on must be one of weights, update, pretrained, got 'both'"),
         (
             {"kernel": "triangle"},
             RuleError,
@@ -192,6 +202,7 @@ def test_random_and_della_draw_from_streams_of_their_own():
         ),
         ({"rule": "update"}, RuleError, "rule 'update' on weights needs the pretrained values, too"),
         ({"on": "update"}, RuleError, "rule 'ken' on update needs the pretrained values, too"),
+        ({"on": "pretrained"}, RuleError, "rule 'ken' on pretrained needs the pretrained values, too"),
         ({"pretrained": np.zeros(4)}, ValuesError, r"fine-tuned values have shape \(1, 5\), pretrained \(1, 4\)"),
     ],
 )
@@ -219,20 +230,38 @@ def test_prune_passes_on_what_it_is_told_and_the_file_remembers(tmp_path):
         assert (ken.prune(fine_tuned, pretrained, 7, rule="density", **{**options, **other})["w"].mask() != want).any()
 
 
-def test_a_view_shows_the_values_that_the_rule_saw():
+@pytest.mark.parametrize(
+    ("on", "label"), [("update", "update: fine-tuned less pretrained value"), ("pretrained", "pretrained value")]
+)
+def test_a_view_shows_the_values_that_the_rule_saw(on, label):
     import kenviz
 
     torch.manual_seed(0)
     pretrained = {"w": torch.randn(3, 50)}
     pair = ken.Pair({"w": pretrained["w"] + 0.01 * torch.randn(3, 50)}, pretrained)
-    view = kenviz.RowView(ken.prune(*pair, 7, on="update", kernel="cosine"), pair)
-    update = (pair.fine_tuned["w"][0].double() - pretrained["w"][0].double()).numpy()
+    view = kenviz.RowView(ken.prune(*pair, 7, on=on, kernel="cosine"), pair)
+    tuned, base = pair.fine_tuned["w"][0].double().numpy(), pretrained["w"][0].double().numpy()
+    seen = tuned - base if on == "update" else base
     shown = view.figure.select_one({"name": "retained"}).data["x"]
-    assert set(shown) <= set(update)
-    assert view.figure.select_one({"name": "axis"}).axis_label == "update: fine-tuned less pretrained value"
+    assert len(shown) == 7
+    assert set(shown) <= set(seen)
+    assert view.figure.select_one({"name": "axis"}).axis_label == label
     view.k = 9
-    want = rules.retain(update, 9, kernel="cosine")
-    np.testing.assert_array_equal(view.numbers()["retained"], want)
+    np.testing.assert_array_equal(view.numbers()["retained"], rules.retain(seen, 9, kernel="cosine"))
+    view.on = "weights"
+    np.testing.assert_array_equal(view.numbers()["retained"], rules.retain(tuned, 9, kernel="cosine"))
+
+
+def test_two_tasks_of_one_pretrained_model_share_the_mask_on_pretrained():
+    import kenviz
+
+    torch.manual_seed(0)
+    pretrained = {"w": torch.randn(3, 50)}
+    pairs = [ken.Pair({"w": pretrained["w"] + 0.01 * torch.randn(3, 50)}, pretrained) for _ in range(2)]
+    nets = [ken.prune(*pair, 0.3, on="pretrained") for pair in pairs]
+    np.testing.assert_array_equal(nets[0]["w"].mask(), nets[1]["w"].mask())
+    assert ken.explain(nets[0], pairs[0], "w", 1).entry(4).text.count("on pretrained") == 1
+    assert "ken on the pretrained weights" in kenviz.RowView(nets[0], pairs[0]).caption
 
 
 def test_caption_and_report_say_what_the_rule_was_told(tmp_path):
@@ -247,6 +276,10 @@ def test_caption_and_report_say_what_the_rule_was_told(tmp_path):
     text = kenviz.report(net, pair, tmp_path / "report.html").read_text(encoding="utf-8")
     assert words in text
     assert "not the fine-tuned ones but what fine-tuning changed" in text
+    other = ken.prune(*pair, 7, on="pretrained")
+    text = kenviz.report(other, pair, tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "not the fine-tuned ones but the pretrained ones" in text
+    assert "pretrained value" in text
     assert "registered by the user" not in kenviz.report(
         ken.prune(*pair, 7, "della"), pair, tmp_path / "report.html"
     ).read_text(encoding="utf-8")

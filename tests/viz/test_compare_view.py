@@ -1,3 +1,4 @@
+import dataclasses
 import re
 
 import numpy as np
@@ -98,6 +99,53 @@ class TestDots:
     def test_vectors_on_request(self, net, other, pair, view):
         assert "Left out: 2 vectors." in view.caption
         assert len(CompareView(net, other, pair, vectors=True).numbers()) == 7
+
+
+class TestBudget:
+    """How the entries that are retained are spread over the tensors."""
+
+    @pytest.fixture
+    def spread(self, pair):
+        """As if chosen over the model: tensors have shares of their own."""
+        net = ken.prune(*pair, {"embed*": 0.1, "*query*": 0.75, "*": 0.25}, "update", progress=False)
+        return dataclasses.replace(net, recipe=dataclasses.replace(net.recipe, k=0.25, scope="model"))
+
+    def test_shares_of_both_stand_side_by_side(self, net, spread, pair):
+        view = CompareView(spread, net, pair, measure="budget")
+        masks = [(spread[name].mask(), net[name].mask()) for name in MATRICES]
+        np.testing.assert_allclose(view.pane.column("dots", "value"), [a.mean() for a, _ in masks])
+        np.testing.assert_allclose(view.pane.column("dots", "second"), [b.mean() for _, b in masks])
+        evenly = sum(a.sum() for a, _ in masks) / sum(a.size for a, _ in masks)
+        np.testing.assert_allclose(view.pane.column("dots", "chance"), evenly)
+        np.testing.assert_allclose(view.pane.column("dots", "second_chance"), 0.5)
+        np.testing.assert_array_equal(view.pane.column("dots", "tie"), view.pane.column("dots", "second"))
+        np.testing.assert_array_equal(view.numbers()["share_a"], view.pane.column("dots", "value"))
+        assert "a is rule update, k = 0.25 counted over the whole model; b is rule ken, k = 0.5." in view.caption
+        least, most = (f"{bound([a.mean() for a, _ in masks]):.1%}" for bound in (min, max))
+        assert f"a retains {evenly:.1%} in all, {least} to {most} of a tensor; b retains 50.0% of each." in view.caption
+        items = {name: view.figure.select_one({"name": name}).visible for name in figures.legend_shown("budget")}
+        assert items == {"found": False, "a": True, "b": True, "chance": False, "even": True}
+        shown = view.figure.select_one({"name": "values"})
+        assert shown.start < least_of(masks) <= 0.75 < shown.end
+        view._heard({"kind": "tap", "figure": "dots", "x": 0.5, "y": view.pane.column("dots", "y")[2]})
+        assert view.tensor == MATRICES[2]
+        view.measure = "jaccard"
+        assert np.isnan(view.pane.column("dots", "second")).all()
+        assert not view.figure.select_one({"name": "even"}).visible
+
+    def test_where_both_are_even_words_say_so_and_nothing_is_drawn(self, view, net, pair):
+        said = "spread evenly over the tensors, up to whole entries: a retains 50.0% of each; b retains 25.0% of each."
+        assert said in view.caption
+        assert "budget" not in [name for _, name in view._measures.options]
+        with pytest.raises(traitlets.TraitError, match="two straight lines: The budgets are spread evenly"):
+            view.measure = "budget"
+        assert view.measure == "jaccard"
+        # 7 of every row is another share of a row of 24 than of one of 48
+        assert not CompareView(net, ken.prune(*pair, 7, progress=False), pair)._comparison.flat
+
+
+def least_of(masks):
+    return min(a.mean() for a, _ in masks)
 
 
 class TestMasks:
@@ -244,7 +292,9 @@ def test_names_of_strangers_are_text_and_the_page_asks_for_nothing(tmp_path):
 
 
 def test_two_threads_leave_a_whole_state(net, other, view):
-    set_at_once(view, ("tensor", MATRICES * 3), ("measure", list(figures.MEASURES) * 3))
+    set_at_once(
+        view, ("tensor", MATRICES * 3), ("measure", [name for name in figures.MEASURES if name != "budget"] * 3)
+    )
     name = MATRICES[-1]
     assert view.tensor == name
     np.testing.assert_array_equal(view.pane.column("tiles", "a"), 100 * net[name].mask())

@@ -41,8 +41,29 @@ def test_cards_of_matrix_and_row_tell_the_same_of_an_entry(known):
     )
     assert again.code().splitlines()[0] == explorer.code().splitlines()[0]
     plain = kenviz.explore(net, pair)
+    assert plain.effects is None
     plain.tensor, plain.row, plain.column = QUERY, 3, 5
     assert "attribution" not in plain.matrix._card.value
+
+
+def test_a_group_that_is_tapped_opens_in_the_explorer_it_was_made_with(known, tmp_path):
+    net, pair, attribution, table = known
+    explorer = kenviz.explore(net, pair, attribution=attribution, ablation=table)
+    assert explorer.effects in explorer.children
+    at = explorer.effects.numbers().index.tolist().index("layer 1 query")
+    explorer.effects._heard({"kind": "tap", "figure": "panel_only", "x": 0.0, "y": at + 0.2})
+    assert (explorer.tensor, explorer.matrix.tensor, explorer.row_view.tensor) == (QUERY, QUERY, QUERY)
+    assert "explorer.tensor = 'layer.1.query.weight'" in explorer.code()
+    explorer.undo()
+    assert explorer.matrix.tensor == explorer.tensor == "embed.weight"
+    assert list(explorer.numbers()) == ["map", "matrix", "row_view", "effects"]
+    explorer.theme = "dark"
+    assert explorer.effects.theme == "dark"
+    page = explorer.to_html(tmp_path / "explorer.html").read_text(encoding="utf-8")
+    assert "without the group" in page
+    shared = kenviz.explore(net, ablation=table)
+    shared.effects.group = "layer 1 query"
+    assert shared.tensor == QUERY
 
 
 def test_a_poor_map_is_told_before_the_share(known):

@@ -13,6 +13,7 @@ import ken
 import kenviz
 from kenviz import SweepView
 from kenviz.figures import sweep as figures
+from kenviz.figures.budget_axis import SCALES, position
 from kenviz.study.sweep_data import Sweep
 
 SERIES = (("ken", "weights"), ("ken", "update"), ("random", ""))
@@ -100,7 +101,7 @@ class TestWhatIsShown:
         view._rules.value = SERIES[:2]
         assert view.shown == SERIES[:2]
         assert set(view.numbers()["rule"]) == {"ken"}
-        for view.scale in figures.SCALES:
+        for view.scale in SCALES:
             view.shown = ()
             assert len(view.pane.column("means", "y")) == 0
             assert "No rule is shown." in view.caption
@@ -119,14 +120,99 @@ class TestWhatIsShown:
         assert np.isnan(view.pane.column("means", "low")).all()
 
     def test_styles_differ_in_more_than_colour(self):
-        styles = [figures.style(at) for at in range(24)]
-        assert len(set(styles)) == 24
-        assert len({style[1:] for style in styles[:8]}) == 8
+        rules = [(f"rule {at}", "weights") for at in range(24)]
+        drawn = list(figures.styles(rules).values())
+        assert len(set(drawn)) == 24
+        assert len({look[1:] for look in drawn[:8]}) == 8
+        scoped = [(*rule, *scope) for rule in rules for scope in ((), ("tensor",), ("model",))]
+        looks = figures.styles(scoped)
+        assert len(set(looks.values())) == 72
+        for rule in rules:
+            of_rule = [looks[rule], looks[*rule, "tensor"], looks[*rule, "model"]]
+            assert len({look[:2] for look in of_rule}) == 1
+            assert [look.dash for look in of_rule] == ["solid", "12 5", "dotted"]
+            assert [look.fill for look in of_rule] == [1, 0.45, 0]
 
     def test_names_that_are_cut_to_the_same_stay_apart(self):
         long = [f"{'y' * 60}{i}{'y' * 60}" for i in range(2)]
         view = SweepView(made_up(*long))
         assert len(set(view.pane.column("means", "name"))) == 3
+
+
+class TestScope:
+    """Lines of one rule that count k over other ranges."""
+
+    @pytest.fixture
+    def scoped(self):
+        table = made_up(seeds=2)
+        over = [table[table["model"] == "pruned"].assign(scope=scope) for scope in ("tensor", "model")]
+        for i, lines in enumerate(over, 1):
+            lines["metric"] += 0.02 * i
+        return pd.concat([table.assign(scope=""), *over], ignore_index=True)
+
+    def test_scopes_are_series_of_their_own_and_none_is_row(self, scoped, table):
+        view = SweepView(scoped)
+        assert view.shown == (*SERIES, *((*one, scope) for scope in ("tensor", "model") for one in SERIES))
+        means = shown(view, "means")
+        alone = shown(SweepView(made_up(seeds=2)), "means")
+        of_rows = means[means["k"].str.endswith("per row")].reset_index(drop=True)
+        np.testing.assert_array_equal(of_rows["y"], alone["y"])
+        for i, scope in enumerate(("tensor", "model"), 1):
+            lines = means[means["k"].str.endswith(f"per {scope}")]
+            np.testing.assert_allclose(lines["y"], alone["y"] + 0.02 * i)
+            assert lines["name"].str.endswith(f", per {scope}").all()
+            assert set(lines["colour"]) == set(alone["colour"])
+        assert "hollow" in view.figure.title.text
+        assert "hollow" not in SweepView(table).figure.title.text
+        assert "anywhere in the model" in view.caption
+        assert "anywhere" not in SweepView(table).caption
+        assert view.numbers()["scope"].value_counts().to_dict() == {"row": 12, "tensor": 12, "model": 12}
+
+    def test_a_scope_is_shown_chosen_and_reproduced(self, scoped):
+        view = SweepView(scoped, shown=("random", ("ken", "weights", "model"), ("ken", "update", "row")))
+        series = (("ken", "update"), ("random", ""), ("random", "", "tensor"), ("ken", "weights", "model"))
+        assert view.shown == (*series, ("random", "", "model"))
+        at = 0.3 + 0.4 * 0.5 + 0.04
+        view._heard({"kind": "tap", "figure": "sweep", "x": 0.5, "y": at})
+        assert view.point == ("ken", "weights", 0.5, -1, "model")
+        assert view.python == "ken.prune(pair.fine_tuned, pair.pretrained, 0.5, 'ken', scope='model')"
+        assert "Rule ken, per model, k = 0.5: retains 50.00%" in view._card.value
+        assert view.pane.column("ring", "y") == pytest.approx(at)
+        again = eval(view.code(), {"kenviz": kenviz, "table": scoped})
+        assert again.state == view.state
+        view.point = ("ken", "update", 0.5, -1, "row")
+        assert view.point == ("ken", "update", 0.5, -1)
+
+    def test_a_file_keeps_scopes(self, scoped, tmp_path):
+        scoped.to_csv(tmp_path / "sweep.csv", index=False)
+        pd.testing.assert_frame_equal(SweepView(tmp_path / "sweep.csv").numbers(), SweepView(scoped).numbers())
+
+    def test_what_is_retained_is_a_share_or_a_number_of_entries(self, table):
+        for scale in SCALES:
+            view = SweepView(table, scale=scale)
+            shares, ends = view.pane.column("means", "share"), view.figure.x_range
+            view._budgets.value = "entries"
+            assert view.budget == "entries"
+            np.testing.assert_allclose(view.pane.column("means", "x"), position(1000 * shares, scale))
+            for xs in view.pane.column("curves", "xs"):
+                np.testing.assert_allclose(xs, position([20, 250, 500, 1000], scale))
+            assert all(ends.start < x < ends.end for x in view.pane.column("means", "x"))
+            axis = view.figure.select_one({"name": "share_axis"})
+            assert axis.axis_label == "entries retained (the budget)"
+            marks = {"linear": ["0", "500", "1 k"], "log": ["20", "50", "100", "200", "500", "1 k"]}[scale]
+            assert list(axis.major_label_overrides.values()) == marks
+            view.point = ("ken", "weights", 0.25, -1)
+            assert view.pane.column("ring", "x") == position(250, scale)
+            assert "at 20 entries to 0.7 at 1,000 entries" in view.caption
+            assert set(view.pane.column("means", "retained")) == {"20", "250", "500", "1,000"}
+
+    def test_without_numbers_of_entries_there_are_shares_alone(self, table):
+        for change in (table.drop(columns="retained"), table.assign(retained=np.nan)):
+            view = SweepView(change)
+            assert view._budgets.layout.display == "none"
+            assert set(view.pane.column("means", "retained")) == {"not told"}
+            with pytest.raises(traitlets.TraitError, match="does not say how many entries"):
+                view.budget = "entries"
 
 
 class TestPoint:
@@ -224,6 +310,7 @@ def test_a_table_that_was_written_as_csv_shows_the_same(table, tmp_path):
         (lambda t: t.assign(share=0.0), "share must be above 0 and at most 1, got 0.0 in line 2"),
         (lambda t: t.assign(share=np.nan), "share must be above 0 and at most 1, got nan in line 2"),
         (lambda t: t.assign(metric="good"), "column 'metric' must be of numbers"),
+        (lambda t: t.assign(scope="layer"), "scope must be row, tensor, model or empty, got 'layer' in line 2"),
         (lambda t: t.assign(rule=3), "rule must be text, got 3 in line 0"),
         (lambda t: pd.concat([t, t["share"]], axis=1), "more than one column 'share'"),
     ],

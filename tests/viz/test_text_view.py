@@ -1,5 +1,6 @@
 """TextView: what is listed, said and drawn of texts is what ken gives; flips are found once, and only if asked."""
 
+import copy
 import re
 
 import numpy as np
@@ -120,6 +121,72 @@ def test_attribution_is_that_of_the_text_and_the_top_is_counted(view, world):
     np.testing.assert_allclose(column(view, "attribution", "value"), attribution.iloc[3][list(names)].astype(float))
     assert "Of 4 groups, 1 are not shown: these are the top 3." in view.caption
     assert "a map, no intervention" in view.caption
+
+
+def classified(world, names):
+    """The same task, which tells the probabilities of its classes and which is right."""
+    task = world[2]
+
+    def ask(model, batch):
+        return *asked(model, batch), model(batch[0]).detach().softmax(dim=1)
+
+    labels = np.concatenate([labels.numpy() for _, labels in task.batches])
+    return ken.Task(task.batches, ask, names=NAMES, classes=names, labels=labels)
+
+
+def test_of_a_classification_the_probabilities_of_all_models_are_shown(world):
+    pair, net, _, _ = world
+    task = classified(world, ["red", "green", "blue"])
+    view = TextView(pair, net, task, by="tensor", text=5)
+    models = (copy.deepcopy(pair.fine_tuned), pair.fine_tuned, ken.inject(net, pair.pretrained))
+    models[0].load_state_dict(pair.pretrained.state_dict())
+    x, labels = (torch.cat(parts) for parts in zip(*task.batches, strict=True))
+    for item in (5, 0):
+        view.text = item
+        wanted = ["red", "green", "blue"][labels[item]]
+        names, shares = column(view, "classes", "name"), column(view, "classes", "value")
+        by_name = dict(zip(names, zip(shares, column(view, "classes", "full"), strict=True), strict=True))
+        for called, model in zip(("pretrained", "fine-tuned", "pruned"), models, strict=True):
+            with torch.no_grad():
+                exact = model(x[item : item + 1])[0].softmax(dim=0)
+            for at, name in enumerate(["red", "green", "blue"]):
+                share, first = by_name[f"{called}: {name}" + " ✓" * (name == wanted)]
+                assert share == pytest.approx(exact[at].item(), abs=1e-6)
+                assert first == (at == exact.argmax())
+    first = ["red", "green", "blue"][models[1](x[:1]).argmax()]
+    assert f"Fine-tuned: wrong, {first} " in view.caption
+    assert f"({wanted} " in view.caption
+    assert "e^" not in view.caption + view._card.value
+    assert view.figure.select_one({"name": "x_classes"}).end > 1
+    again = TextView(pair, net, task, answers=view.answers(), by="tensor")
+    assert "Fine-tuned: wrong" in again.caption
+
+
+def test_of_many_classes_the_likeliest_and_the_right_one_are_shown():
+    table = pd.DataFrame({"name": ["a"], "label": ["c9"], "fine_tuned_loss": [4.0], "fine_tuned_correct": [False]})
+    for at in range(10):
+        table[f"fine_tuned_probability_c{at}"] = (10 - at) / 55
+    texts = Texts(table)
+    assert texts.likeliest(0) == ["c0", "c1", "c2", "c9"]
+    assert texts.answer(0, "fine_tuned") == "wrong, c0 18.2\xa0% (c9 1.8\xa0%), loss 4 nats"
+    assert Texts(table.assign(label="c1")).likeliest(0) == ["c0", "c1", "c2", "c3"]
+
+
+def test_before_groups_are_asked_for_words_say_what_to_do_and_nothing_empty_is_drawn(view, world):
+    pair, net, task, _ = world
+    bare = TextView(pair, net, task, by="tensor")
+    for one, other in ((bare, None), (view, "panel_attribution")):
+        assert not one.figure.select_one({"name": "panel_flips"}).visible
+        assert other is None or one.figure.select_one({"name": other}).visible
+        assert "Press “what flips it”" in one._invitation.value
+        assert one._invitation.layout.display is None
+        assert "find_flips()" in one.caption
+        one.find_flips()
+        assert one.figure.select_one({"name": "panel_flips"}).visible
+        assert one._invitation.layout.display == "none"
+        one.text = 1
+        assert not one.figure.select_one({"name": "panel_flips"}).visible
+        assert one._invitation.layout.display is None
 
 
 def test_without_right_and_wrong_or_a_subnetwork_less_is_told():

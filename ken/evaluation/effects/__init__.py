@@ -7,5 +7,6 @@ ablation     groups reset one by one, and retained one by one; `outcomes` keeps 
 items        what becomes of single items: `answers` of all models, and which groups flip one (`flips`)
 path         gradients on the straight line between both models
 attribution  each entry's share of the change of the loss; `attribute` makes it
+gradient_scores  what moving each entry by itself would do, to first order: scores for a rule
 agreement    whether the map is true: its rank correlation with the interventions
 """

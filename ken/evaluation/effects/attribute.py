@@ -94,7 +94,7 @@ def attribute(
     notes = [f"the model was brought from {', '.join(line.widened)} to float32"] if line.widened else []
     if not live.slots:
         raise EffectsError("nothing is pruned of this pair, so there is nothing to be shared out")
-    arrays, kept = _room(live, scratch)
+    arrays, kept = room(live, scratch)
     while True:
         for array in arrays.values():
             array[...] = 0
@@ -202,7 +202,7 @@ def attribute_items(
     return table
 
 
-def _room(live: LiveModel, scratch: str | Path | None) -> tuple[dict[str, NDArray[np.float32]], list[Any]]:
+def room(live: LiveModel, scratch: str | Path | None) -> tuple[dict[str, NDArray[np.float32]], list[Any]]:
     """An array for every tensor, and what must outlive them: of a large model a file that is mapped into memory."""
     total = 4 * sum(math.prod(shape) for shape in live.shapes.values())
     if total <= _IN_MEMORY and scratch is None:

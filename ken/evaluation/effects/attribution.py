@@ -201,11 +201,12 @@ class Attribution(Mapping[str, "NDArray[np.float32]"]):
         sums = {"attribution": rows.sum(axis=axis, dtype=np.float64), "absolute": _absolute(rows, axis)}
         return pd.DataFrame(sums).rename_axis(name)
 
-    def save(self, path: str | Path) -> Path:
+    def save(self, path: str | Path, *, overwrite: bool = False) -> Path:
         """Write it into a safetensors file, whole or not at all.
 
         Args:
             path: The file; one that is there is replaced if it is an attribution itself.
+            overwrite: It is replaced whatever it is.
 
         Returns:
             The path.
@@ -223,7 +224,8 @@ class Attribution(Mapping[str, "NDArray[np.float32]"]):
         """
         from ken.evaluation.effects import attribution_file
 
-        return attribution_file.save(self.arrays, {name: getattr(self, name) for name in attribution_file.FIELDS}, path)
+        about = {name: getattr(self, name) for name in attribution_file.FIELDS}
+        return attribution_file.save(self.arrays, about, path, overwrite=overwrite)
 
     @classmethod
     def load(cls, path: str | Path) -> Attribution:

@@ -13,19 +13,21 @@ from numpy.typing import NDArray
 from ken.errors import EffectsError, FormatError
 from ken.models.checkpoints.safetensors_file import Reader, Writer
 from ken.storage.atomic_files import replacing
+from ken.storage.file_kinds import ATTRIBUTION_KEY
 
-_FORMAT = "ken.attribution"
 _VERSION = "1"
 #: What is known of an attribution besides its arrays.
 FIELDS = ("pretrained_loss", "fine_tuned_loss", "steps", "item_count", "fingerprint", "config", "notes")
 
 
-def save(arrays: Mapping[str, NDArray[np.float32]], about: Mapping[str, Any], path: str | Path) -> Path:
+def save(
+    arrays: Mapping[str, NDArray[np.float32]], about: Mapping[str, Any], path: str | Path, *, overwrite: bool
+) -> Path:
     """Write arrays, and what is to be known of them. See `ken.Attribution.save`."""
     path = Path(path)
-    if path.exists() and path.stat().st_size and not _is_one(path):
+    if not overwrite and path.exists() and path.stat().st_size and not _is_one(path):
         raise EffectsError(f"{path} holds something else than an attribution; give another name, or remove it")
-    metadata = {_FORMAT: _VERSION, "about": json.dumps({name: about[name] for name in FIELDS})}
+    metadata = {ATTRIBUTION_KEY: _VERSION, "about": json.dumps({name: about[name] for name in FIELDS})}
     shapes = {name: array.shape for name, array in arrays.items()}
     with replacing(path) as file:
         writer = Writer(file, shapes, metadata)
@@ -39,7 +41,7 @@ def save(arrays: Mapping[str, NDArray[np.float32]], about: Mapping[str, Any], pa
 def load(path: str | Path) -> dict[str, Any]:
     """The fields of a `ken.Attribution`. Raises `FormatError` if the file is none."""
     reader = Reader(path)
-    if reader.metadata.get(_FORMAT) != _VERSION:
+    if reader.metadata.get(ATTRIBUTION_KEY) != _VERSION:
         raise FormatError(f"{path} is no attribution that this version can read")
     try:
         about = json.loads(reader.metadata["about"])
@@ -55,6 +57,6 @@ def load(path: str | Path) -> dict[str, Any]:
 
 def _is_one(path: Path) -> bool:
     try:
-        return _FORMAT in Reader(path).metadata
+        return ATTRIBUTION_KEY in Reader(path).metadata
     except FormatError:
         return False

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -40,12 +40,14 @@ def answers(
     Returns:
         One line an item: item (index, its number in the order that was given), name, then for each model
         pretrained_loss, fine_tuned_loss and, with net, pruned_loss, in nats, and pretrained_correct and so on, None
-        where there is no right or wrong. The pretrained model has what is carried, such as a new head.
+        where there is no right or wrong. Of a classification besides: label (the right class, where the task tells
+        it), and for each model and class its probability, such as fine_tuned_probability_positive. The pretrained
+        model has what is carried, such as a new head.
 
     Raises:
         SubnetworkError: There is no live model, or net is of another pair.
         TrainingError: A loss is NaN or infinite.
-        EffectsError: The task has not a name for each item.
+        EffectsError: The task has not a name, or a label, for each item.
 
     Example:
         >>> import torch, ken
@@ -65,12 +67,29 @@ def answers(
     count = len(given["fine_tuned"].losses)
     if task.names and len(task.names) != count:
         raise EffectsError(f"the task has {len(task.names)} names for {count} items")
+    if task.labels is not None and len(task.labels) != count:
+        raise EffectsError(f"the task has {len(task.labels)} labels for {count} items")
     table: dict[str, Any] = {"name": [str(name) for name in task.names] or [str(item) for item in range(count)]}
     for model, one in given.items():
         table[f"{model}_loss"] = one.losses
         outcomes = [None] * count if one.outcomes is None else one.outcomes.tolist()
         table[f"{model}_correct"] = pd.Series(outcomes, dtype=object)
-    return pd.DataFrame(table).rename_axis("item")
+    return pd.DataFrame(table | _classified(task, given)).rename_axis("item")
+
+
+def _classified(task: Task, given: Mapping[str, Answers]) -> dict[str, Any]:
+    """The columns that a classification has besides."""
+    known = {model: one.probabilities for model, one in given.items() if one.probabilities is not None}
+    if not known:
+        return {}
+    count = next(iter(known.values())).shape[1]
+    classes = [str(name) for name in task.classes]
+    if len(set(classes)) != count:  # none were given, or two are called the same
+        classes = [str(number) for number in range(count)]
+    columns: dict[str, Any] = {} if task.labels is None else {"label": [classes[at] for at in task.labels]}
+    for model, probabilities in known.items():
+        columns |= {f"{model}_probability_{name}": probabilities[:, at] for at, name in enumerate(classes)}
+    return columns
 
 
 def flips(

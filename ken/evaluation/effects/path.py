@@ -82,15 +82,21 @@ class Path:
 
         done is called after every batch.
         """
-        items = self.items or self._count()
         for at, weight in self._points(steps):
-            self._move(at)
-            with self._asking():
-                for batch in self._task.batches:
-                    losses, _ = self._task.ask_batch(self._live.module, batch)
-                    (losses.sum() / items).backward()
-                    done()
-            self._give(take, weight)
+            self.gradient(at, take, weight=weight, done=done)
+
+    def gradient(
+        self, at: float, take: Take, *, weight: float = 1.0, done: Callable[[], object] = lambda: None
+    ) -> None:
+        """The same at one point, so far along the line."""
+        self.items = self.items or self._count()
+        self._move(at)
+        with self._asking():
+            for batch in self._task.batches:
+                losses, _ = self._task.ask_batch(self._live.module, batch)
+                (losses.sum() / self.items).backward()
+                done()
+        self._give(take, weight)
 
     def integrate_batch(self, batch: Any, steps: int, take: Take) -> None:
         """The same for one batch by itself, of which the mean is taken."""

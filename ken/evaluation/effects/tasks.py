@@ -6,7 +6,6 @@ import math
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -31,6 +30,7 @@ class Answers:
         losses: (items,) float64: the loss at each item, in nats.
         outcomes: (items,) bool: whether each was answered correctly; None where there is no right or wrong.
         scores: (items,) float64: what the metric is the mean of.
+        probabilities: (items, classes) float64: what the model gives each class; None where the task does not tell.
 
     Example:
         >>> answers = Answers(np.array([0.5, 1.5]), np.array([True, False]), np.array([1.0, 0.0]))
@@ -41,6 +41,7 @@ class Answers:
     losses: NDArray[np.float64]
     outcomes: NDArray[np.bool_] | None
     scores: NDArray[np.float64]
+    probabilities: NDArray[np.float64] | None = None
 
     def __float__(self) -> float:
         return float(self.scores.mean())
@@ -77,10 +78,14 @@ class Task:
         batches: What `ask` is given, one after the other, each time anew.
         ask: Takes a model and a batch. Returns the loss at each item of the batch, (items,) with gradients; or two
             tensors, the losses and the scores, (items,): bool for right and wrong, else a number. The metric is the
-            mean of the scores; without any it is the loss.
+            mean of the scores; without any it is the loss. A third tensor may be the probabilities, (items, classes).
         order: The number of each item, batch by batch, in the order that was given; None: as the batches have them.
         names: What items are called, in the order that was given; empty: by their number.
         padding: The token that texts are padded with, which the model's configuration must name; None: it need not.
+        check: Called with the model before it is asked; it raises an error if that would mean nothing. None: nothing is
+            checked.
+        classes: What the classes are called whose probabilities `ask` gives; empty: by their number.
+        labels: The number of the right class of each item, in the order that was given; None if that is not told.
 
     Example:
         >>> import torch
@@ -94,6 +99,9 @@ class Task:
     order: NDArray[np.int64] | None = None
     names: Sequence[str] = ()
     padding: int | None = None
+    check: Callable[[Any], None] | None = None
+    classes: Sequence[str] = ()
+    labels: NDArray[np.int64] | None = None
 
     @classmethod
     def classification(
@@ -106,7 +114,7 @@ class Task:
         max_length: int = 32,
         batch_size: int = 50,
     ) -> Task:
-        """Texts to be classified: cross entropy, and whether the label is the right one.
+        """Texts to be classified: cross entropy, whether the label is the right one, and the probabilities of all.
 
         Args:
             model: A sequence classifier; any of the pair that has the head.
@@ -137,7 +145,16 @@ class Task:
         order, batches = asking.by_length(taking, texts, batch_size)
 
         pairs = [(encoded, numbers[items]) for items, encoded in batches]
-        return cls(pairs, asking.of_labels, order=order, names=tuple(texts), padding=taking.padding)
+        names = getattr(config, "id2label", None) or {}
+        return cls(
+            pairs,
+            asking.of_labels,
+            order=order,
+            names=tuple(texts),
+            padding=taking.padding,
+            classes=tuple(str(names.get(at, at)) for at in range(config.num_labels)),
+            labels=numbers.numpy(),
+        )
 
     @classmethod
     def causal(
@@ -193,7 +210,8 @@ class Task:
 
         Args:
             reference: The unpruned model, a sequence classifier or a causal language model. It is asked anew each time,
-                and must stay as it is.
+                and must stay as it is: it cannot be the live model that is pruned in place, but may be a model of the
+                pair, of which `ken.sweep` and `ken.ablate` make copies.
             tokenizer: Its own.
             texts: Any; of two tokens at least for a language model.
             max_length: How many tokens of a text are taken.
@@ -205,7 +223,8 @@ class Task:
             of a text.
 
         Raises:
-            TrainingError: A text is empty, or has a token that the model does not know.
+            TrainingError: A text is empty, or has a token that the model does not know. `evaluate` raises it if the
+                reference has changed.
 
         Example:
             ```python
@@ -218,8 +237,15 @@ class Task:
         order, batches = asking.by_length(taking, texts, batch_size)
 
         encoded = [encoded for _, encoded in batches]
-        ask = partial(asking.of_another, reference, taking.padding)
-        return cls(encoded, ask, order=order, names=tuple(texts), padding=taking.padding)
+        unpruned = asking.Reference(reference, taking.padding)
+        return cls(
+            encoded,
+            unpruned.ask,
+            order=order,
+            names=tuple(texts),
+            padding=taking.padding,
+            check=unpruned.check,
+        )
 
     def evaluate(self, model: torch.nn.Module, *, progress: bool = False) -> Answers:
         """What a model makes of the task: an evaluation for `ken.ablate`, `ken.sweep` and `ken.smallest_k`.
@@ -229,10 +255,10 @@ class Task:
             progress: Whether to show a bar.
 
         Returns:
-            Losses and outcomes, in the order in which the items were given.
+            Losses, outcomes and probabilities, in the order in which the items were given.
 
         Raises:
-            TrainingError: A loss is NaN or infinite.
+            TrainingError: A loss is NaN or infinite, or the model is a state dict.
 
         Example:
             >>> import torch
@@ -244,20 +270,27 @@ class Task:
         import torch
         from tqdm.auto import tqdm
 
+        asking.check_live(model)
+        if self.check is not None:
+            self.check(model)
         losses: list[NDArray[np.float64]] = []
         scores: list[NDArray[Any]] = []
+        shares: list[NDArray[Any]] = []
         bar = tqdm(self.batches, desc="evaluating", unit="batch", disable=not progress, leave=False)
         with evaluating(model), self.knowing(model), torch.no_grad(), bar:
             for batch in bar:
-                loss, score = self.ask_batch(model, batch)
+                loss, score, probabilities = self._ask(model, batch)
                 losses.append(loss.double().cpu().numpy())
                 scores.append(losses[-1] if score is None else score.cpu().numpy())
+                if probabilities is not None:
+                    shares.append(probabilities.double().cpu().numpy())
         all_losses, all_scores = self._in_order(losses), self._in_order(scores)
         if not np.isfinite(all_losses).all():
             item = int(np.flatnonzero(~np.isfinite(all_losses))[0])
             raise TrainingError(f"the loss at item {item} is {all_losses[item]}")
         outcomes = all_scores if all_scores.dtype == np.bool_ else None
-        return Answers(all_losses, outcomes, all_scores.astype(np.float64))
+        known = self._in_order(shares) if shares else None
+        return Answers(all_losses, outcomes, all_scores.astype(np.float64), probabilities=known)
 
     def ask_batch(self, model: Any, batch: Any) -> tuple[torch.Tensor, torch.Tensor | None]:
         """Losses (items,) and scores of one batch; None where the task has none.
@@ -270,7 +303,7 @@ class Task:
             Both, with the gradients that the losses have.
 
         Raises:
-            TrainingError: `ask` gives anything but one loss for each item.
+            TrainingError: `ask` gives anything but one loss for each item, or probabilities of other items or classes.
 
         Example:
             >>> import torch
@@ -279,13 +312,20 @@ class Task:
             >>> losses.shape, scores
             (torch.Size([3]), None)
         """
+        return self._ask(model, batch)[:2]
+
+    def _ask(self, model: Any, batch: Any) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tensor | None]:
         answer = self.ask(model, batch)
-        losses, scores = answer if isinstance(answer, tuple) else (answer, None)
+        losses, scores, probabilities = (*answer, None, None)[:3] if isinstance(answer, tuple) else (answer, None, None)
         losses = losses.reshape(1) if losses.ndim == 0 else losses
         if losses.ndim != 1 or (scores is not None and scores.shape != losses.shape):
             shapes = tuple(losses.shape), None if scores is None else tuple(scores.shape)
             raise TrainingError(f"a task must give one loss, and one score, for each item, got shapes {shapes}")
-        return losses, scores
+        if probabilities is not None:
+            shape, classes = tuple(probabilities.shape), len(self.classes) or "any number of"
+            if len(shape) != 2 or shape[0] != len(losses) or (self.classes and shape[1] != classes):
+                raise TrainingError(f"probabilities must be of {len(losses)} items and {classes} classes, got {shape}")
+        return losses, scores, probabilities
 
     def knowing(self, model: Any) -> AbstractContextManager[None]:
         """A block in which the model's configuration names the token that texts are padded with.
