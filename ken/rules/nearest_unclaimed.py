@@ -68,7 +68,7 @@ def _place(value, groups, k, low, high, step, place):
                 g += 1
             place[j] = g
         return
-    # The grid is even, so a group knows its cell, to within a rounding error; a merge of both would guess at every step.
+    # The grid is even, so a group knows its cell, to within a rounding error; to merge both is to guess at every step.
     for j in range(k):
         place[j] = 0
     last = k - 1

@@ -53,13 +53,17 @@ def _free_bits(keys: NDArray[np.int32]) -> int:
 def first_lowest(scores: NDArray[Any], k: int) -> NDArray[np.bool_]:
     """A mask of the k lowest of each row; of equal ones those that come first. Rows are parted, not sorted.
 
-    scores: (m, n), no NaN; 1 <= k <= n. The same as the first k of a stable sort.
+    scores: (m, n); 1 <= k <= n. The same as the first k of a stable sort, which has NaN last.
 
     >>> first_lowest(np.array([[2.0, 1.0, 2.0, 0.0]]), 3)
     array([[ True,  True, False,  True]])
     """
     threshold = np.partition(scores, k - 1, axis=1)[:, k - 1 : k]
-    mask: NDArray[np.bool_] = scores <= threshold
+    if scores.dtype.kind == "f" and np.isnan(threshold).any():
+        mask = np.zeros(scores.shape, dtype=bool)
+        np.put_along_axis(mask, np.argsort(scores, axis=1, kind="stable")[:, :k], True, axis=1)
+        return mask
+    mask = np.asarray(scores <= threshold)
     over = np.flatnonzero(np.count_nonzero(mask, axis=1) > k)
     if over.size:  # of those that are equal to the threshold only some
         lower, equal = scores[over] < threshold[over], scores[over] == threshold[over]

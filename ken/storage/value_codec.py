@@ -20,7 +20,6 @@ from ken.models.tensors.tensor_reader import Entries
 from ken.storage import zstd_codec
 from ken.storage.spools import Spool
 
-
 #: Bytes of a plane that is compressed at once.
 _SHORT = 1 << 16
 

@@ -188,13 +188,10 @@ def _sign(name: str, dtype: str, neighbours: Mapping[str, set[str]]) -> tuple[st
 
 
 @lru_cache(maxsize=1024)  # a model has few last names, and many tensors of each
-def _named_like(leaf: str, dtype: str) -> tuple[tuple[Scheme, re.Match[str]], ...]:
+def _named_like(leaf: str, dtype: str) -> list[tuple[Scheme, re.Match[str]]]:
     """The schemes that have tensors of that dtype whose last name is like this one, and how it matches."""
-    return tuple(
-        (scheme, match)
-        for scheme in SCHEMES
-        if (not scheme.dtypes or dtype in scheme.dtypes) and (match := re.fullmatch(scheme.sign, leaf))
-    )
+    fitting = [scheme for scheme in SCHEMES if not scheme.dtypes or dtype in scheme.dtypes]
+    return [(scheme, match) for scheme in fitting if (match := re.fullmatch(scheme.sign, leaf))]
 
 
 def _beside(pattern: str, own: str, neighbours: set[str]) -> str:
