@@ -156,7 +156,12 @@ def masks_table(wanted: int) -> None:
     rng, seen, different = np.random.default_rng(2), 0, 0
     pair = ken.demo.pair()
     weights = np.concatenate(
-        [p.detach().numpy().reshape(-1) for model in pair for p in model.parameters() if p.ndim == 2]
+        [
+            p.detach().numpy().reshape(-1)
+            for model in (pair.fine_tuned, pair.pretrained)
+            for p in model.parameters()
+            if p.ndim == 2
+        ]
     )
     per_source: dict[str, int] = {}
     while seen < wanted:
