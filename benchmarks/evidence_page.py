@@ -70,7 +70,7 @@ def markdown(table: pd.DataFrame) -> str:
     heads = [f"{k:.2f}" for k in ks]
     largest = table[["fine_tunings", "seeds", "texts"]].max()
     comparisons = int((table["quantity"] == "comparison").sum())
-    bounds = {rule: _one(table, "accuracy", rule, k) for rule, k in ((UNPRUNED, 1.0), (PRETRAINED, 0.0))}
+    bounds = {rule: line_of(table, "accuracy", rule, k) for rule, k in ((UNPRUNED, 1.0), (PRETRAINED, 0.0))}
 
     lines = [
         "![Accuracy by the share retained, one line a rule, with 95 % bands](evidence.png)",
@@ -84,7 +84,7 @@ def markdown(table: pd.DataFrame) -> str:
         *_head("rule", heads),
     ]
     for rule in RULES:
-        lines.append(_row(f"`{rule.label}`", [_accuracy(_one(table, "accuracy", rule, k)) for k in ks]))
+        lines.append(_row(f"`{rule.label}`", [_accuracy(line_of(table, "accuracy", rule, k)) for k in ks]))
     lines += [
         "",
         f"**Differences in points**, paired, with 95 % intervals. Bold: not 0 even when all {comparisons} of them are "
@@ -93,7 +93,7 @@ def markdown(table: pd.DataFrame) -> str:
         *_head("", heads),
     ]
     for (rule, against), question in COMPARISONS.items():
-        cells = [_points(_one(table, "comparison", rule, k, against)) for k in ks]
+        cells = [_points(line_of(table, "comparison", rule, k, against)) for k in ks]
         lines.append(_row(f"`{rule.label}` − `{against.label}`: {question}", cells))
     lines += [
         "",
@@ -106,8 +106,8 @@ def markdown(table: pd.DataFrame) -> str:
         smallest = smallest_match(table, rule)
         below = [k for k in ks if smallest is None or k < smallest]
         at = "none" if smallest is None else f"{smallest:.2f}"
-        cells = [at, "" if smallest is None else _range(_one(table, "loss", rule, smallest))]
-        cells += [f"{below[0]:.2f}", _range(_one(table, "loss", rule, below[0]))] if below else ["", ""]
+        cells = [at, "" if smallest is None else _range(line_of(table, "loss", rule, smallest))]
+        cells += [f"{below[0]:.2f}", _range(line_of(table, "loss", rule, below[0]))] if below else ["", ""]
         lines.append(_row(f"`{rule.label}`", cells))
     return "\n".join(lines) + "\n"
 
@@ -140,7 +140,7 @@ def figure(table: pd.DataFrame):
         plot.xgrid.visible = False
         items = []
         for rule in rules:
-            lines = [_one(table, "accuracy", rule, k) for k in ks]
+            lines = [line_of(table, "accuracy", rule, k) for k in ks]
             low, mean, high = ([100 * line[name] for line in lines] for name in ("low", "estimate", "high"))
             colour, dash = _STYLES[rule]
             plot.varea(ks, low, high, fill_color=colour, fill_alpha=0.12)
@@ -148,7 +148,7 @@ def figure(table: pd.DataFrame):
             points = plot.scatter(ks, mean, size=5, fill_color=colour, line_color=None)
             items.append(LegendItem(label=rule.label, renderers=[drawn, points]))
         for bound, k in ((UNPRUNED, 1.0), (PRETRAINED, 0.0)):
-            height = 100 * _one(table, "accuracy", bound, k)["estimate"]
+            height = 100 * line_of(table, "accuracy", bound, k)["estimate"]
             plot.add_layout(Span(location=height, dimension="width", line_width=1, line_dash="4 4"))
             plot.text([min(ks) / 1.1], [height], [bound.name], y_offset=-3, text_font_size="11px", text_color="#222222")
         plot.add_layout(
@@ -187,7 +187,7 @@ def write_png(layout, path: Path) -> None:
         file.write(picture)
 
 
-def _one(table: pd.DataFrame, quantity: str, rule: Rule, k: float, against: Rule | None = None) -> pd.Series:
+def line_of(table: pd.DataFrame, quantity: str, rule: Rule, k: float, against: Rule | None = None) -> pd.Series:
     chosen = (table["quantity"] == quantity) & (table["rule"] == rule.name) & (table["on"] == rule.on)
     chosen &= table["k"] == k
     if against is not None:

@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from ken.evaluation.effects.items import answers as answers
     from ken.evaluation.effects.items import flips as flips
     from ken.evaluation.effects.tasks import Task as Task
+    from ken.evaluation.harness import Harness as Harness
     from ken.evaluation.smallest_k import SmallestK as SmallestK
     from ken.evaluation.smallest_k import smallest_k as smallest_k
     from ken.evaluation.sweep import sweep as sweep

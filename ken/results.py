@@ -31,7 +31,10 @@ if TYPE_CHECKING:
     import pandas as pd
 
 #: The columns of every table of results, before those of further metrics.
-COLUMNS = ["model", "rule", "on", "k", "seed", "repeat", "retained", "entries", "share", "metric", "standard_error"]
+COLUMNS = [
+    *("model", "rule", "on", "k", "seed", "repeat", "scope"),
+    *("retained", "entries", "share", "metric", "standard_error"),
+]
 
 
 class Key(NamedTuple):
@@ -44,10 +47,13 @@ class Key(NamedTuple):
         k: Entries or share of a row, or a mapping from name pattern to either; None for the two models.
         seed: -1 for a rule that does not draw.
         repeat: Counts evaluations of the same model, from 0.
+        scope: As in `ken.prune`; "row" for the two models, too.
 
     Example:
         >>> Key("pruned", "ken", "weights", k=0.5).text
         '["pruned", "ken", "weights", 0.5, -1, 0]'
+        >>> Key("pruned", "update", k=0.5, scope="model").text
+        '["pruned", "update", "", 0.5, -1, 0, "model"]'
     """
 
     model: str
@@ -56,11 +62,13 @@ class Key(NamedTuple):
     k: int | float | Mapping[str, int | float] | None = None
     seed: int = -1
     repeat: int = 0
+    scope: str = "row"
 
     @property
     def text(self) -> str:
         """The key as one text, which tells 1 from 1.0 and heeds the order of patterns."""
-        return json.dumps(self)
+        # As it was before there were scopes, where rows share nothing.
+        return json.dumps(self[:-1] if self.scope == "row" else self)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -298,7 +306,7 @@ def frame(records: Iterable[Record]) -> pd.DataFrame:
     names = list(dict.fromkeys(name for record in records for name in record.metrics))
     lines = [
         (
-            *record.key,
+            *(record.key if record.key.model == "pruned" else record.key._replace(scope="")),
             *(record.retained, record.entries, record.share, record.metric, record.standard_error),
             *(record.metrics.get(name, math.nan) for name in names),
         )

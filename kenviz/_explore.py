@@ -36,7 +36,7 @@ def explore(
         pretrained: The pretrained model, as a path or hub id; only where `pair` is the fine-tuned one's.
         attribution: What `ken.attribute` gives of the same models: the decision cards then tell of each entry's share.
         ablation: The table of `ken.ablate`, or the path of one as CSV: they tell what the entry's group does, and an
-            `EffectView` is shown below, as `explorer.effects`: a group that is tapped there opens its largest tensor.
+            `EffectView` has a tab, as `explorer.effects`: a group that is tapped there opens its largest tensor.
         by: The groups of the ablation.
         theme: "light", "dark", or "auto", which follows the page.
 

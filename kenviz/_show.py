@@ -112,7 +112,7 @@ def _explanation(why: RowExplanation, theme: str = "auto") -> BokehPane:
     from kenviz.pane.bokeh_pane import BokehPane
     from kenviz.text.labels import label, rule_in_words
 
-    settings = why.settings
+    settings, scope = why.settings, "row" if why.shared is None else why.shared.scope
     picture = row.picture(
         why.fine_tuned,
         why.mask,
@@ -120,8 +120,9 @@ def _explanation(why: RowExplanation, theme: str = "auto") -> BokehPane:
         settings=settings,
         claiming=why.rule in CLAIMING,
         rule=why.rule,
+        scope=scope if why.shared and why.shared.threshold else "row",
     )
-    rule = rule_in_words(why.rule, settings.on, bandwidth=settings.bandwidth, kernel=settings.kernel)
+    rule = rule_in_words(why.rule, settings.on, bandwidth=settings.bandwidth, kernel=settings.kernel, scope=scope)
     name = f"row {why.row} of {why.tensor}" if why.tensor else "a row"
     words = f"{name[0].upper()}{label(name[1:])}: rule {rule} retains {int(why.mask.sum()):,} of {why.n:,} entries."
     return BokehPane(row.build(picture, name), words, theme=theme)

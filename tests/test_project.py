@@ -13,6 +13,8 @@ import pytest
 import yaml
 from packaging.requirements import Requirement
 
+import ken
+
 ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 PINS = dict(line.lower().split("==") for line in (ROOT / "constraints.txt").read_text().splitlines() if "==" in line)
@@ -110,6 +112,7 @@ ROOMS = [
     "density",
     "models.scalars",
     "models.user_cache",
+    "models.named_tables",
     "models.tensors",
     "models.checkpoints",
     "models.adapters",
@@ -246,3 +249,10 @@ def test_every_public_name_resolves_and_is_documented():
         assert set(package.__all__) <= set(dir(package))
         with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
             package.nothing  # noqa: B018
+
+
+def test_every_public_name_is_there_for_those_who_read_types():
+    """Type checkers and the documentation read the imports under TYPE_CHECKING, Python the table below them."""
+    text = (ROOT / "ken/__init__.py").read_text(encoding="utf-8")
+    imported = set(re.findall(r"^    from ken[\w.]* import (\w+) as \1$", text, re.M))
+    assert imported == set(ken._PUBLIC)

@@ -86,6 +86,7 @@ def prune(
     on: options.On = "weights",
     bandwidth: options.Bandwidth = "normal reference",
     kernel: options.Kernel = "gaussian",
+    scope: options.Scope = "row",
     rescale: options.Rescale = None,
     include: options.Include = None,
     exclude: options.Exclude = None,
@@ -111,6 +112,7 @@ def prune(
         on=on,
         bandwidth=bandwidth_of(bandwidth),
         kernel=kernel,
+        scope=scope,
         rescale=rescale,
         include=include or (),
         exclude=exclude or (),
@@ -120,7 +122,8 @@ def prune(
         out=out,
         overwrite=force,
     )
-    taken = "" if entries is None else f"k = {k} was taken for {budget_text(entries)}.\n"
+    shared = {"row": "", "tensor": ", shared by those of a tensor", "model": ", shared by those of all tensors"}[scope]
+    taken = "" if entries is None else f"k = {k} was taken for {budget_text(entries)}{shared}.\n"
     print(f"{net}\n{taken}{shown(out)}: {size_of(target(out)):,} bytes")
 
 
@@ -136,6 +139,7 @@ def plan(
     exclude: options.Exclude = None,
     layers_only: options.LayersOnly = False,
     rows: options.Rows = None,
+    scope: options.Scope = "row",
     tensors: Annotated[bool, typer.Option("--tensors", help="A line for every tensor, too.")] = False,
 ) -> None:
     """Say what a k would retain of MODEL, or which k retains a wanted total. Only shapes are read."""
@@ -149,12 +153,14 @@ def plan(
         exclude=exclude or (),
         layers_only=layers_only,
         rows=_cuts(rows),
+        scope=scope,
         model_class=model_class,
     )
     if tensors:
         for tensor in planned.tensors:
             why = f" ({tensor.reason})" if tensor.reason else ""
-            print(f"{tensor.retained:>13,} of {tensor.entries:>13,}  {tensor.name!r} {list(tensor.shape)}{why}")
+            retained = "?" if scope == "model" and not tensor.reason else f"{tensor.retained:,}"
+            print(f"{retained:>13} of {tensor.entries:>13,}  {tensor.name!r} {list(tensor.shape)}{why}")
     print(planned)
 
 

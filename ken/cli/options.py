@@ -35,6 +35,9 @@ Pretrained: TypeAlias = Annotated[str, typer.Argument(help="The model that it ca
 Rule: TypeAlias = Annotated[str, typer.Option(help=f"How entries are chosen: {', '.join(rules.names())}.")]
 On: TypeAlias = Annotated[str, typer.Option(help=f"What a density is estimated of: {', '.join(rules.VALUES)}.")]
 Bandwidth: TypeAlias = Annotated[str, typer.Option(help="normal reference, scott, silverman, isj, or a number.")]
+Scope: TypeAlias = Annotated[
+    str, typer.Option(help="Over what k is counted: row, or as many entries over each tensor, or the model.")
+]
 Kernel: TypeAlias = Annotated[str, typer.Option(help="gaussian, tophat, epanechnikov, exponential, linear or cosine.")]
 Rescale: TypeAlias = Annotated[
     str | None,

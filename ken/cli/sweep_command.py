@@ -25,6 +25,9 @@ def sweep(
     ] = None,
     rule: Annotated[list[str] | None, typer.Option(help="How entries are chosen; may be repeated.")] = None,
     on: Annotated[list[str] | None, typer.Option(help="weights, update or pretrained; may be repeated.")] = None,
+    scope: Annotated[
+        list[str] | None, typer.Option(help="Over what k is counted: row, tensor or model; may be repeated.")
+    ] = None,
     seeds: Annotated[int, typer.Option(min=1, help="Draws of each rule that draws at random.")] = 1,
     text_column: options.TextColumn = "text",
     label_column: options.LabelColumn = "label",
@@ -72,7 +75,7 @@ def sweep(
     check_outputs([(out, TABLE), (results, RESULTS)], question.inputs(fine_tuned, pretrained), overwrite=force)
     ks = [budget(text) for text in k or ("0.75", "0.5", "0.25")]
     most_lost = None if tolerance is None else tolerance_of(tolerance)
-    rules, values = rule or ["ken", "random"], on or ["weights"]
+    rules, values, scopes = rule or ["ken", "random"], on or ["weights"], scope or ["row"]
     print(f"k was taken for {', '.join(budget_text(number) for number in ks)}.")
     asking = opened(question, fine_tuned, pretrained)
     if most_lost is not None and not asking.rises:
@@ -88,7 +91,7 @@ def sweep(
             # In any case a file: what the sweep has measured is not measured again for the tolerance.
             "results": results or Path(folder) / "results.jsonl",
         }
-        table = sweep(asking.pair, ks, rules, on=values, **settings)
+        table = sweep(asking.pair, ks, rules, on=values, scope=scopes, **settings)
         if out is not None:
             write_text(out, table.to_csv(index=False))
         draws = f" Of random rules the mean of {seeds} draws." if seeds > 1 else ""
@@ -99,4 +102,5 @@ def sweep(
             print()
             for name in dict.fromkeys(rules):
                 for value in dict.fromkeys(["weights"] if registry.get(name).fixed else values):
-                    print(smallest_k(asking.pair, most_lost, rule=name, on=value, **settings))
+                    for range_of_k in dict.fromkeys(scopes):
+                        print(smallest_k(asking.pair, most_lost, rule=name, on=value, scope=range_of_k, **settings))

@@ -27,13 +27,14 @@ def summary(results: pd.DataFrame, column: str = "metric", *, percent: bool = Tr
     """
     shown = partial(_number, column=column, percent=percent)
     pruned = results[results["model"] == "pruned"]
-    rules = list(dict.fromkeys(zip(pruned["rule"], pruned["on"], strict=True)))
-    heads = [f"{rule} on {on}" if on not in ("", "weights") else rule for rule, on in rules]
+    series = list(dict.fromkeys(zip(pruned["rule"], pruned["on"], pruned["scope"], strict=True)))
+    heads = [series_text(*names) for names in series]
     width = max(15, *(len(head) + 2 for head in heads))
     lines = [f"{'':18}{'share':>8} {'retained':>10}" + "".join(f"{head:>{width}}" for head in heads)]
     for _, of_k in pruned.groupby(pruned["k"].map(repr), sort=False):  # which tells 1 from 1.0
         k = of_k["k"].iloc[0]
-        cells = [shown(of_k[(of_k["rule"] == rule) & (of_k["on"] == on)]) for rule, on in rules]
+        names = of_k[["rule", "on", "scope"]].apply(tuple, axis=1)
+        cells = [shown(of_k[names == one]) for one in series]
         share = f"{k:>8.2f}" if isinstance(k, float) else f"{k!s:>8}"
         lines.append(f"{'':18}{share} {of_k['retained'].iloc[0]:>10,}" + "".join(f"{cell:>{width}}" for cell in cells))
     for model, label in (("fine-tuned", "fine-tuned model"), ("pretrained", "pretrained body")):
@@ -41,6 +42,16 @@ def summary(results: pd.DataFrame, column: str = "metric", *, percent: bool = Tr
         share, retained = line["share"].iloc[0], line["retained"].iloc[0]
         lines.append(f"{label:18}{share:>8.2f} {retained:>10,}{shown(line):>{width}}")
     return "\n".join(lines)
+
+
+def series_text(rule: str, on: str, scope: str) -> str:
+    """What a column is called.
+
+    >>> series_text("ken", "update", "row"), series_text("update", "", "model")
+    ('ken on update', 'update, per model')
+    """
+    words = f"{rule} on {on}" if on not in ("", "weights") else rule
+    return words if scope in ("row", "") else f"{words}, per {scope}"
 
 
 def _number(lines: pd.DataFrame, column: str, *, percent: bool) -> str:

@@ -40,20 +40,27 @@ if TYPE_CHECKING:
 Evaluate: TypeAlias = Callable[[Any], Any]
 
 
-def jobs(rules: Sequence[str] | str, on: Sequence[str] | str, ks: Iterable[K], seeds: Iterable[int]) -> list[Key]:
-    """What there is to evaluate, each once: k by k, rule by rule, value by value, seed by seed.
+def jobs(
+    rules: Sequence[str] | str,
+    on: Sequence[str] | str,
+    ks: Iterable[K],
+    *,
+    seeds: Iterable[int],
+    scope: Sequence[str] | str = "row",
+) -> list[Key]:
+    """What there is to evaluate, each once: k by k, rule by rule, value by value, scope by scope, seed by seed.
 
     A rule that does not draw at random has one seed, -1; one to which `on` makes no difference has it empty. Raises
-    `BudgetError` for a k, and `RuleError` for a rule, a value of `on` or a seed, that `prune` would not take, and for a
-    rule without a k.
+    `BudgetError` for a k, and `RuleError` for a rule, a value of `on`, a scope or a seed, that `prune` would not take,
+    and for a rule without a k.
     """
-    rules, on = ([names] if isinstance(names, str) else list(names) for names in (rules, on))
+    rules, on, scope = ([names] if isinstance(names, str) else list(names) for names in (rules, on, scope))
     if isinstance(seeds, str) or not isinstance(seeds, Iterable):
         raise RuleError(f"seeds must be a sequence of whole numbers, such as range(5), got {seeds!r}")
     if isinstance(ks, str | Mapping) or not isinstance(ks, Iterable):
         raise BudgetError(f"ks must be a sequence, got {ks!r}; for one k write [{ks!r}]")
     seeds = [checked_seed(seed, least=0) for seed in seeds]
-    for option, values in (("rules", rules), ("on", on), ("seeds", seeds)):
+    for option, values in (("rules", rules), ("on", on), ("scope", scope), ("seeds", seeds)):
         if not values:
             raise RuleError(f"{option} must name at least one {option.removesuffix('s')}, got none")
     ks = [plain_k(k) for k in ks]
@@ -65,11 +72,14 @@ def jobs(rules: Sequence[str] | str, on: Sequence[str] | str, ks: Iterable[K], s
             raise RuleError(
                 f"rule {rule!r} has no k to try: what it retains gives the fine-tuned model, which is measured anyway"
             )
+        for value in scope:
+            registry.check_scope(rule, value)
     keys = [
-        Key("pruned", rule, value, k=k, seed=seed)
+        Key("pruned", rule, value, k=k, seed=seed, scope=range_of_k)
         for k in ks
         for rule, traits in registered.items()
         for value in ([""] if traits.fixed else on)
+        for range_of_k in scope
         for seed in (seeds if traits.seeded else [-1])
     ]
     return list({key.text: key for key in keys}.values())
@@ -114,6 +124,7 @@ class Trials:
             on=recipe.on,
             bandwidth=recipe.bandwidth,
             kernel=recipe.kernel,
+            scope=key.scope,
             exclude=recipe.exclude,
             progress=False,
         )

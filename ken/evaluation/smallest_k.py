@@ -46,6 +46,7 @@ class SmallestK:
         table: One line a share that was evaluated, from the smallest to 1.0 (the fine-tuned model), with the columns k,
             evaluations, metric (their mean), difference, difference_error, paired (whether its sampling error was
             taken item by item), lower and upper (the limits of the difference) and within (the tolerance).
+        scope: Over what k is counted, as in `ken.prune`.
 
     Example:
         >>> import torch, ken
@@ -68,9 +69,11 @@ class SmallestK:
     resolution: float
     monotone: bool
     table: pd.DataFrame = field(repr=False)
+    scope: str = "row"
 
     def __str__(self) -> str:
         rule = f"{self.rule} on {self.on}" if self.on not in ("", "weights") else self.rule
+        over = {"row": "every row", "tensor": "every tensor", "model": "all pruned tensors together"}[self.scope]
         if self.k == 1:
             text = (
                 f"{rule}: no share below 1 keeps the metric within {self.tolerance:g} of the unpruned model's "
@@ -78,7 +81,7 @@ class SmallestK:
             )
         else:
             text = (
-                f"{rule}: {self.k:g} of every row is the smallest share whose metric, {self.metric:.4g}, is no more "
+                f"{rule}: {self.k:g} of {over} is the smallest share whose metric, {self.metric:.4g}, is no more "
                 f"than {self.tolerance:g} below the unpruned model's {self.baseline:.4g}"
             )
         if math.isnan(self.low):
@@ -98,6 +101,7 @@ def smallest_k(
     evaluate: Evaluate,
     rule: str = "ken",
     on: str = "weights",
+    scope: str = "row",
     seeds: Iterable[int] = (0,),
     repeats: int = 1,
     resolution: float = 0.01,
@@ -130,6 +134,7 @@ def smallest_k(
             results may be the same, and nothing is evaluated twice.
         rule: Its name.
         on: As in `ken.prune`.
+        scope: As in `ken.prune`.
         seeds: Of a rule that draws at random. One tells nothing of the spread over seeds: give several.
         repeats: How often each model is evaluated, for an evaluation that is itself random.
         resolution: Step of the shares.
@@ -164,7 +169,7 @@ def smallest_k(
 
     _check(tolerance=tolerance, resolution=resolution, confidence=confidence, repeats=repeats)
     shares = [share for i in range(1, math.ceil(1 / resolution) + 1) if (share := round(i * resolution, 12)) < 1]
-    keys = jobs([rule], [on], [1.0], seeds=seeds)
+    keys = jobs([rule], [on], [1.0], seeds=seeds, scope=scope)
     with trials(
         pair,
         evaluate,
@@ -225,6 +230,7 @@ def smallest_k(
         resolution=float(resolution),
         monotone=_monotone(sorted(lines.values()), confidence),
         table=pd.DataFrame(sorted(lines.values())),
+        scope=scope,
     )
 
 

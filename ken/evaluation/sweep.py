@@ -1,4 +1,4 @@
-"""sweep: k × rule × on × seed against an evaluation, beside the two models that bound it."""
+"""sweep: k × rule × on × scope × seed against an evaluation, beside the two models that bound it."""
 
 from __future__ import annotations
 
@@ -31,6 +31,7 @@ def sweep(
     *,
     evaluate: Evaluate,
     on: Sequence[str] | str = ("weights",),
+    scope: Sequence[str] | str = ("row",),
     seeds: Iterable[int] = (0,),
     exclude: Sequence[str] = (),
     bandwidth: str | float = NORMAL_REFERENCE,
@@ -39,7 +40,7 @@ def sweep(
     results: str | Path | None = None,
     progress: bool = True,
 ) -> pd.DataFrame:
-    """Prune the pair with every k, rule, `on` and seed, evaluate; one line for each, and two to compare with.
+    """Prune the pair with every k, rule, `on`, scope and seed, evaluate; one line for each, and two to compare with.
 
     If pair.pretrained is a module, evaluate is given one and the same module each time, a new one of the kind that
     `ken.inject` makes, which goes from one subnetwork to the next (`ken.swap`) and ends on the pretrained weights; it
@@ -55,6 +56,7 @@ def sweep(
             bool, one an evaluated item, such as whether a text was labelled correctly, for the same items in the same
             order whatever the model. `ken.training.Evaluation` is one.
         on: Values of `ken.prune`'s `on`, for the rules that heed it (`ken.rules.register`).
+        scope: Values of `ken.prune`'s `scope`, for every rule.
         seeds: For the rules that draw at random.
         exclude: As in `ken.prune`, and so bandwidth and kernel.
         bandwidth: A rule's name, or a number in units of the values.
@@ -70,7 +72,8 @@ def sweep(
         Columns:
 
         - model ("fine-tuned", "pretrained" with all that is carried, or "pruned"), rule, on (empty for rules that do
-          not heed it), k, seed (-1 for rules that do not draw); the lines of the two models have no rule, and no k
+          not heed it), k, seed (-1 for rules that do not draw), scope; the lines of the two models have no rule, no
+          k and no scope
         - retained, entries, share (retained / entries)
         - metric, standard_error (NaN if the evaluation gives none)
         - difference: metric less that of the fine-tuned model, and difference_error, its standard error. Where both
@@ -94,7 +97,7 @@ def sweep(
         >>> table[["model", "metric", "difference"]].values.tolist()
         [['fine-tuned', 1.0, 0.0], ['pretrained', 0.0, -1.0], ['pruned', 0.5, -0.5]]
     """
-    keys = [Key("fine-tuned"), Key("pretrained"), *jobs(rules, on, ks, seeds=seeds)]
+    keys = [Key("fine-tuned"), Key("pretrained"), *jobs(rules, on, ks, seeds=seeds, scope=scope)]
     with trials(
         pair,
         evaluate,

@@ -15,12 +15,15 @@ from numpy.typing import NDArray
 
 from ken import rules
 from ken.density import KERNEL_CODES, NORMAL_REFERENCE, density, grid, levels, widths
-from ken.errors import SubnetworkError, ValuesError
+from ken.errors import RuleError, SubnetworkError, ValuesError
+from ken.explanation.claims import claims_in_order
 from ken.explanation.row_explanation import RowExplanation
+from ken.explanation.shared_budget import SharedBudget
 from ken.models.pairing.pairing import Pairing
 from ken.models.scalars import plain
 from ken.models.tensors.tensor_bytes import dtype_name
 from ken.rules.registry import checked_block
+from ken.rules.thresholds import sortable
 from ken.subnetwork.belonging import check_tensor, open_for
 from ken.subnetwork.injected_rows import injected_rows
 
@@ -135,19 +138,6 @@ def _levels(x: Array, k: int, bandwidth: float, kernel: str) -> Array:
     return np.asarray(row_levels(x, k, bandwidth, KERNEL_CODES[kernel]))
 
 
-def claims_in_order(values: Array, order: NDArray[np.intp]) -> NDArray[np.intp]:
-    """What each of the k grid points of a row (n,) claims when they are visited in that order (k,); k < n.
-
-    >>> claims_in_order(np.array([0.0, 0.4, 0.5, 0.6, 1.0]), np.array([2, 1, 0])).tolist()
-    [0, 2, 4]
-    """
-    from ken.rules.nearest_unclaimed import claim_row  # numba takes a second to import: only where it is used
-
-    claimed = np.empty(len(order), np.int64)
-    claim_row(np.ascontiguousarray(values), np.argsort(values), order.astype(np.int64), claimed)
-    return claimed.astype(np.intp)
-
-
 @overload
 def explain(net: Subnetwork, pair: PairOfModels, tensor: str, row: int) -> RowExplanation: ...
 @overload
@@ -161,7 +151,8 @@ def explain(
         net: The subnetwork.
         pair: The two models that it was made from.
         tensor: Name of a pruned tensor.
-        row: Number of the row, from 0 (from the end, if below); without it all rows are explained.
+        row: Number of the row, from 0 (from the end, if below); without it all rows are explained. Of a subnetwork
+            with scope "tensor" and a rule without a score, the whole tensor is row 0.
 
     Returns:
         The explanation of the row, or a sequence of those of all rows, each made when it is asked for.
@@ -169,7 +160,9 @@ def explain(
     Raises:
         KeyError: That is no pruned tensor.
         IndexError: The tensor has no such row.
-        SubnetworkError: The models are not those that the subnetwork was made from.
+        RuleError: The rule has no score, and all tensors together were one row to it (scope "model").
+        SubnetworkError: The models are not those that the subnetwork was made from. Where rows share a budget, the
+            row is decided again by its scores and the threshold that the subnetwork has of its tensor.
 
     Example:
         >>> import torch, ken
@@ -187,24 +180,35 @@ def explain(
 
 
 class TensorExplanation(Sequence[RowExplanation]):
-    """The explanations of all rows of a tensor; each is computed when it is asked for."""
+    """The explanations of all rows of a tensor; each is computed when it is asked for.
+
+    Where rows share a budget, the tensor's own threshold decides about each. To a rule without a score the whole tensor
+    was one row, and is here; all tensors of a model as one row are refused with `RuleError`.
+    """
 
     def __init__(self, recipe: Recipe, pairing: Pairing, tensor: str, stored: RetainedTensor) -> None:
         self._recipe, self._pairing, self._name, self._stored = recipe, pairing, tensor, stored
+        self._whole = recipe.scope != "row" and stored.threshold is None
+        if self._whole and recipe.scope == "model":
+            raise RuleError(
+                f"rule {recipe.rule!r} has no score: with scope='model' all pruned tensors were one row to it, which "
+                "is not explained; what was pruned with scope='tensor', or by a rule with a score, is"
+            )
 
     def __len__(self) -> int:
-        return self._stored.row_shape[0]
+        return 1 if self._whole else self._stored.row_shape[0]
 
     def __getitem__(self, row: Any) -> Any:
         if isinstance(row, slice):
             return [self[i] for i in range(*row.indices(len(self)))]
         if not -len(self) <= row < len(self):
-            raise IndexError(f"row must be from {-len(self)} to {len(self) - 1} in {self._name}, got {row}")
+            one = ": to this rule the whole tensor was one row" if self._whole else ""
+            raise IndexError(f"row must be from {-len(self)} to {len(self) - 1} in {self._name}, got {row}{one}")
         row = int(row) % len(self)
-        one = slice(row, row + 1)
-        recipe, mask = self._recipe, self._stored.row_mask(one)[0]
-        fine_tuned, pretrained = self._pairing.rows(self._name, one)
-        # Entries without a pretrained value were not decided about; they are the last of a vector, or a whole row.
+        wanted = slice(None) if self._whole else slice(row, row + 1)
+        recipe, mask = self._recipe, self._stored.row_mask(wanted).reshape(-1)
+        fine_tuned, pretrained = (values.reshape(1, -1) for values in self._pairing.rows(self._name, wanted))
+        # Entries without a pretrained value were not decided about; they are the last of a vector, or whole rows.
         common = len(mask) - int(np.isnan(pretrained).sum())
         block = rules.RowBlock(
             fine_tuned[:, :common],
@@ -215,9 +219,12 @@ class TensorExplanation(Sequence[RowExplanation]):
             settings=recipe.settings,
             dtype=dtype_name(self._stored.dtype),
         )
+        shared = self._shared(block, row * len(mask))
         k = int(mask[:common].sum())
         again = np.ones(len(mask), bool)
-        if common:
+        if common and shared is not None and shared.threshold is not None:
+            again[:common] = shared.threshold.mask(sortable(shared.scores), shared.start)
+        elif common:
             asked = None if recipe.k is None else k
             again[:common] = rules.mask_block(recipe.rule, block, asked)[0]
         if (again != mask).any():
@@ -228,5 +235,17 @@ class TensorExplanation(Sequence[RowExplanation]):
         python = f"ken.explain(net, pair, {self._name!r}, {row})"
         why = _explained(block, k, recipe.rule, mask=mask[:common], python=python)
         if recipe.rescale != "none":
-            why = replace(why, stored=injected_rows(self._stored, pretrained, one)[0])
+            why = replace(why, stored=injected_rows(self._stored, pretrained, wanted).reshape(-1))
+        why = replace(why, shared=shared)
         return why.with_added(fine_tuned[0], pretrained[0], mask) if common < len(mask) else why
+
+    def _shared(self, block: rules.RowBlock, start: int) -> SharedBudget | None:
+        """What decided about a row that has no budget of its own; None of one that has."""
+        if self._recipe.scope == "row":
+            return None
+        if self._whole:
+            return SharedBudget(self._recipe.scope)
+        score = rules.get(self._recipe.rule).score
+        if score is None:
+            raise RuleError(f"rule {self._recipe.rule!r} had a score when it pruned, and here it has none")
+        return SharedBudget(self._recipe.scope, self._stored.threshold, score(block)[0], start=start)

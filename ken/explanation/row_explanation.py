@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ken import rules
 from ken.density import density
+from ken.explanation.claims import Claim
+from ken.explanation.shared_budget import SharedBudget
 from ken.rules.registered import highest_first
 
 if TYPE_CHECKING:
@@ -20,17 +22,6 @@ Array = NDArray[np.float64]
 
 # Nearer entries that a card names; more are counted.
 _NAMED = 5
-
-
-class Claim(NamedTuple):
-    """What one grid point did when its turn came: step counts from 1, point and entry from 0."""
-
-    step: int
-    point: int
-    at: float
-    entry: int
-    distance: float
-    taken: tuple[int, ...]  #: nearer entries, which earlier points had claimed, nearest first
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,6 +47,7 @@ class RowExplanation:
         python: The line of Python that makes this again.
         stood_in: The bandwidth rule found none for this row: it has that of the normal reference.
         stored: What injection gives, (n,) float64, if retained entries were rescaled; None if they are fine-tuned.
+        shared: What decided if the row had no budget of its own (`Recipe.scope`); k is what came of it.
     """
 
     fine_tuned: Array
@@ -74,6 +66,7 @@ class RowExplanation:
     python: str = ""
     stood_in: bool = False
     stored: Array | None = None
+    shared: SharedBudget | None = None
 
     def with_added(self, fine_tuned: Array, pretrained: Array, mask: NDArray[np.bool_]) -> RowExplanation:
         """The same with the whole row: the entries at its end that have no pretrained value (NaN), too."""
@@ -257,6 +250,7 @@ class Card:
             "k": row.k,
             "n": row.n,
             "on": row.settings.on,
+            **({"scope": "row", "score": None, "threshold": None} if row.shared is None else row.shared.facts(i)),
             "fine_tuned": fine_tuned,
             "pretrained": pretrained,
             "update": None if pretrained is None else fine_tuned - pretrained,
@@ -289,6 +283,7 @@ class Card:
         how_many = (
             f"{card['k']} of {card['n']} retained" if rules.counts(card["rule"]) else f"k = {card['k']} of {card['n']}"
         )
+        how_many = how_many if self._row.shared is None else self._row.shared.count(card["k"], card["n"])
         lines.append(f"rule {card['rule']}, {how_many}, on {card['on']}")
         if self._row.stood_in:
             rule = self._row.settings.bandwidth
@@ -304,6 +299,8 @@ def reason(row: RowExplanation, i: int) -> str:
     """Why an entry was retained or reset, in a clause."""
     if i >= row.n - row.added:
         return "it has no pretrained value to be reset to: it was added"
+    if row.shared is not None and row.shared.threshold is not None:
+        return row.shared.reason(i, row.rule)
     if row.rule == "changed":
         return "fine-tuning changed it" if row.mask[i] else "fine-tuning left it as it was, bit for bit"
     if row.k >= row.n - row.added:

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from ken import rules
 from ken.density import NORMAL_REFERENCE, bandwidth
-from ken.explanation.explain import claims_in_order, explain_row
+from ken.explanation.claims import claims_in_order
+from ken.explanation.explain import explain_row
 from ken.explanation.row_explanation import RowExplanation
 
 _LIMITS = np.finfo(np.float64)
@@ -93,7 +94,8 @@ def stability(
 def stability_of(why: RowExplanation) -> Stability:
     """The same of a row that is explained already, and that has no added entries."""
     nothing = Flips(float("nan"), np.empty(0, np.intp))
-    if why.n == 0 or why.k >= why.n or np.ptp(why.values) == 0:
+    shared = why.shared is not None and why.shared.threshold is not None
+    if shared or why.n == 0 or why.k >= why.n or np.ptp(why.values) == 0:
         return Stability(nothing, nothing, nothing)
 
     def flips(mask: NDArray[np.bool_]) -> Flips:

@@ -48,4 +48,5 @@ class TensorCollector(InMemory):
             result=result,
             raw=subject.raw,
             cut=subject.cut,
+            threshold=subject.threshold,
         )

@@ -15,7 +15,9 @@ from ken.models.pairing.pairing import Pairing
 from ken.models.pairing.relation import WIDEST, Sums
 from ken.models.tensors.tensor_bytes import Reference, dtype_name, of_model
 from ken.models.tensors.tensor_reader import Entries
+from ken.rules import get
 from ken.rules.bandwidth_notes import bandwidth_note, longest_bandwidth_note
+from ken.rules.thresholds import Threshold
 from ken.storage.model_files import FilesOnDisk
 from ken.subnetwork.outline import Outline
 from ken.subnetwork.subnetwork import Provenance, Recipe
@@ -96,11 +98,19 @@ def _provenance(model: Checkpoint, seen: Mapping[str, Reference] | None) -> Prov
     return Provenance(model.source, len(tensors), count, fingerprint=of_model(whole), **asdict(model.origin))
 
 
-def planned(pairing: Pairing, name: str, reason: str) -> tuple[Outline, Reference | None]:
+def planned(pairing: Pairing, name: str, reason: str, *, recipe: Recipe) -> tuple[Outline, Reference | None]:
     """What is known of a tensor before it is read."""
     tensor, other = pairing.fine_tuned.tensors[name], pairing.names[name]
     shape, cut = tuple(tensor.shape), pairing.cuts.get(name, "")
-    outline = Outline(shape, dtype_name(tensor.dtype), tensor.numel(), reason=reason or None, cut=cut)
+    shared = not reason and recipe.scope != "row" and get(recipe.rule).score is not None
+    outline = Outline(
+        shape,
+        dtype_name(tensor.dtype),
+        tensor.numel(),
+        reason=reason or None,
+        cut=cut,
+        threshold=Threshold(0, tensor.numel()) if shared else None,
+    )
     return outline, None if other is None else _unread(pairing.pretrained, other)
 
 

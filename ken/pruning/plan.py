@@ -21,10 +21,12 @@ from ken.models.checkpoints.hub import config_of, locate
 from ken.models.checkpoints.location import Location, place_of
 from ken.models.checkpoints.remote.remote_reader import open_reader
 from ken.models.checkpoints.state_dicts import arrays_as_tensors
+from ken.models.named_tables import named_table
 from ken.models.pairing.rows import K, row_budget, row_shape
 from ken.models.tensors.tensor_bytes import dtype_name
 from ken.pruning.patterns import check_patterns
 from ken.pruning.selection import Selection
+from ken.rules import SCOPES, check_scope
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -71,10 +73,13 @@ class Plan:
     Attributes:
         k: Entries of every row, a share of the row, or a mapping from name pattern to either.
         tensors: The tensors in model order.
+        scope: Over what k is counted. With "model" it is known how many entries are retained of all tensors, and not
+            how many of each: those of a pruned tensor are what its rows bring into the shared budget.
     """
 
     k: K
     tensors: tuple[PlannedTensor, ...]
+    scope: str = "row"
 
     @property
     def entries(self) -> int:
@@ -90,10 +95,9 @@ class Plan:
         """The plan as a table.
 
         Returns:
-            One row for every tensor: status, reason, shape, dtype, rows, row_length, entries, retained, share.
+            One row for every tensor: status, reason, shape, dtype, rows, row_length, entries, retained, share. With
+            scope "model" retained and share of pruned tensors are NaN, as the values decide.
         """
-        import pandas as pd
-
         lines = [
             (
                 tensor.name,
@@ -103,17 +107,19 @@ class Plan:
                 tensor.dtype,
                 *row_shape(tensor.shape, tensor.cut),
                 tensor.entries,
-                tensor.retained,
-                tensor.retained / tensor.entries if tensor.entries else float("nan"),
+                retained := float("nan") if self.scope == "model" and not tensor.reason else tensor.retained,
+                retained / tensor.entries if tensor.entries else float("nan"),
             )
             for tensor in self.tensors
         ]
         columns = ["tensor", "status", "reason", "shape", "dtype", "rows", "row_length", "entries", "retained", "share"]
-        return pd.DataFrame(lines, columns=columns).set_index("tensor")
+        return named_table(lines, columns).set_index("tensor")
 
     def __str__(self) -> str:
         share = f" ({100 * self.retained / self.entries:.1f} %)" if self.entries else ""
-        return f"k = {self.k} retains {self.retained:,} of {self.entries:,} entries{share}"
+        over = "" if self.scope == "row" else f", counted over {SCOPES[self.scope]},"
+        unknown = "; how many of each tensor, the values decide" if self.scope == "model" else ""
+        return f"k = {self.k}{over} retains {self.retained:,} of {self.entries:,} entries{share}{unknown}"
 
 
 def plan(
@@ -125,6 +131,7 @@ def plan(
     exclude: Sequence[str] = (),
     layers_only: bool = False,
     rows: Mapping[str, str] | None = None,
+    scope: str = "row",
     model_class: str | None = None,
 ) -> Plan:
     """What `ken.prune` with that k would retain; or which k per row comes closest to retaining a total.
@@ -142,6 +149,7 @@ def plan(
         exclude: As in `ken.prune`.
         layers_only: As in `ken.prune`.
         rows: As in `ken.prune`.
+        scope: As in `ken.prune`. It makes no difference to the total, nor with "tensor" to any tensor.
         model_class: Name of the transformers class to build a configuration as; by default the one that it names, or
             the bare model.
 
@@ -150,6 +158,7 @@ def plan(
 
     Raises:
         BudgetError: k or total is out of range, both or neither are given, or a pattern matches no tensor.
+        RuleError: There is no such scope.
         PairingError: That is no model.
 
     Example:
@@ -160,6 +169,7 @@ def plan(
         >>> plan(layer, total=508).k
         50
     """
+    check_scope("ken", scope)
     if (k is None) == (total is None):
         raise BudgetError("a plan needs either k or total")
     selection = Selection(
@@ -172,7 +182,7 @@ def plan(
     if total is not None:
         selection = replace(selection, k=_k_for(total, tensors, selection))
     assert selection.k is not None  # it was 1 at least
-    return Plan(selection.k, tuple(_planned(tensors, selection)))
+    return Plan(selection.k, tuple(_planned(tensors, selection)), scope)
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,20 +20,21 @@ from ken.models.pairing import weight_names
 from ken.models.pairing.mixups import unrelated
 from ken.models.pairing.pairing import Pairing, open_pair
 from ken.models.pairing.pairs import Pair
-from ken.models.pairing.rows import K, row_shape
+from ken.models.pairing.rows import K
 from ken.models.scalars import checked_seed
-from ken.models.tensors.tensor_bytes import Reference, dtype_name
+from ken.models.tensors.tensor_bytes import Reference
 from ken.pruning.collector import Collector
 from ken.pruning.head import Seen, head, planned, versions
+from ken.pruning.paired_rows import PairedRows
 from ken.pruning.patterns import check_patterns
-from ken.pruning.remarks import kept_of_row, remarks
+from ken.pruning.ranges import deciding
+from ken.pruning.remarks import remarks
 from ken.pruning.rescaling import Rescaling, note
 from ken.pruning.selection import Selection
 from ken.rules.bandwidth_notes import bandwidth_note
-from ken.rules.row_block import check_finite
 from ken.storage.file_kinds import SUBNETWORK
 from ken.storage.outputs import check_outputs, models_of
-from ken.subnetwork.extract import Subject, take, whole_rows
+from ken.subnetwork.extract import Subject, take
 from ken.subnetwork.subnetwork import Recipe
 
 if TYPE_CHECKING:
@@ -52,6 +53,7 @@ def prune(
     on: str = "weights",
     bandwidth: str | float = NORMAL_REFERENCE,
     kernel: str = "gaussian",
+    scope: str = "row",
     rescale: str | None = None,
     include: Sequence[str] = (),
     exclude: Sequence[str] = (),
@@ -88,10 +90,15 @@ def prune(
         bandwidth: One of `ken.density.BANDWIDTHS`, or a number above 0 in units of the values. Where a bandwidth rule
             finds none for a row, the normal reference stands in; the notes of the subnetwork say for how many.
         kernel: One of `ken.density.KERNELS`.
+        scope: Over what k is counted. "row": every row has a budget of its own. "tensor" and "model": as many entries
+            as these budgets add up to are retained wherever they lie in the tensor, or in all pruned tensors. A rule
+            that ranks entries by a score (`random`, `magnitude`, `update`) retains those of highest score, of equal
+            ones the first by name and place, and models are read a few times more, some rows at a time. To the others
+            the whole range is one row, which is in memory as float64.
         rescale: "share" divides the update of every retained entry by the share of its row that is retained (k / n; for
-            `della` by the entry's own probability), so that the update is kept in expectation: the stored value is no
-            longer the fine-tuned one. "none" does not. By default what the rule's source does: "share" for `dare`
-            alone.
+            `della` by the entry's own probability; with another scope of the tensor, or of all pruned tensors), so that
+            the update is kept in expectation: the stored value is no longer the fine-tuned one. "none" does not. By
+            default what the rule's source does: "share" for `dare` alone.
         include: Name patterns; tensors that match none are carried whole. By default all are pruned.
         exclude: Name patterns; tensors that match one are carried whole.
         layers_only: Carry tensors whose name has no layer number.
@@ -133,6 +140,7 @@ def prune(
     settings = rules.Settings(on=on, bandwidth=bandwidth, kernel=kernel)
     rules.check_settings(rule, settings)
     rescale = rules.check_rescale(rule, rescale)
+    rules.check_scope(rule, scope)
     check_outputs([(out, SUBNETWORK)], models_of(Pair(fine_tuned, pretrained)), overwrite=overwrite)
     pairing = open_pair(fine_tuned, pretrained, selection.rows)
     other_files.check(pairing.fine_tuned.files)
@@ -146,15 +154,16 @@ def prune(
         rescale=rescale,
         rows=dict(selection.rows),
         versions=versions(),
+        scope=scope,
         **asdict(settings),
     )
-    return _Pruning(pairing, selection, recipe, raw=raw).run(out, progress)
+    return _Pruning(pairing, selection, recipe, raw=raw, progress=progress).run(out)
 
 
 class _Pruning:
     """A pair of models, what is asked for, and what has been seen of them so far."""
 
-    def __init__(self, pairing: Pairing, selection: Selection, recipe: Recipe, raw: bool) -> None:
+    def __init__(self, pairing: Pairing, selection: Selection, recipe: Recipe, *, raw: bool, progress: bool) -> None:
         """Raises what can be known before any value is read."""
         tied = pairing.fine_tuned.tied
         check_patterns(selection, pairing.fine_tuned.tensors, tied=tied, elsewhere=pairing.pretrained.tensors)
@@ -166,11 +175,18 @@ class _Pruning:
             for name, reason in self._reasons.items():
                 if not reason:
                     check(name, tuple(pairing.fine_tuned.tensors[name].shape))
-        self._selection, self._recipe, self._raw = selection, recipe, raw
+        self._selection, self._recipe, self._raw, self._progress = selection, recipe, raw, progress
         notes = remarks(self._pairing, selection, self._reasons)
-        self._seen = Seen(notes=(*notes, note(recipe.rule)) if recipe.rescale == "share" else notes)
+        rescaled = (note(recipe.rule, recipe.scope),) if recipe.rescale == "share" else ()
+        self._seen = Seen(notes=(*notes, *rescaled))
+        self._tensors = {
+            name: PairedRows.of_pair(self._pairing, name, selection, recipe=recipe)
+            for name, reason in self._reasons.items()
+            if not reason
+        }
+        self._deciding = deciding(self._tensors, recipe, progress, stood_in=self._seen.stood_in)
 
-    def run(self, out: str | Path | None, progress: bool) -> Subnetwork:
+    def run(self, out: str | Path | None) -> Subnetwork:
         """The subnetwork, in memory or opened from the file that it was written to."""
         from tqdm.auto import tqdm
 
@@ -180,7 +196,7 @@ class _Pruning:
             desc="prune",
             unit="entry",
             unit_scale=True,
-            disable=not progress,
+            disable=not self._progress,
             delay=1.0,  # it stays away from short work
             leave=False,
         ) as bar:
@@ -192,7 +208,10 @@ class _Pruning:
             else:
                 from ken.storage.writer import SubnetworkWriter
 
-                plan = {name: planned(self._pairing, name, reason) for name, reason in self._reasons.items()}
+                plan = {
+                    name: planned(self._pairing, name, reason, recipe=self._recipe)
+                    for name, reason in self._reasons.items()
+                }
                 with SubnetworkWriter(out, head(self._pairing, self._recipe, self._seen, draft=True), plan) as writer:
                     self._fill(writer, bar)
                     writer.finish(head(self._pairing, self._recipe, self._seen))
@@ -206,12 +225,15 @@ class _Pruning:
     def _fill(self, sink: Collector | SubnetworkWriter, bar: Any) -> None:
         for name, reason in self._reasons.items():
             bar.set_postfix_str(name, refresh=False)
+            if not reason:
+                tensor = self._tensors[name]
+                retained = self._deciding.retained(tensor)  # of a scope, another tensor may be the one in error
+                with at_tensor(name):
+                    self._prune(tensor, retained, sink, bar=bar)
+                continue
             with at_tensor(name):
-                if reason:
-                    self._carry(name, reason, sink)
-                    bar.update(self._pairing.fine_tuned.entries(name).count)
-                else:
-                    self._prune(name, sink, bar)
+                self._carry(name, reason, sink)
+            bar.update(self._pairing.fine_tuned.entries(name).count)
 
     def _carry(self, name: str, reason: str, sink: Collector | SubnetworkWriter) -> None:
         entries, other = self._pairing.fine_tuned.entries(name), self._pairing.names[name]
@@ -219,68 +241,43 @@ class _Pruning:
         fingerprint = sink.carried(name, entries, reason, pretrained=counterpart)
         self._seen.add(name, entries, fingerprint, counterpart=counterpart)
 
-    def _prune(self, name: str, sink: Collector | SubnetworkWriter, bar: Any) -> None:
-        import torch
-
-        recipe, other = self._recipe, self._pairing.names[name]
-        assert other is not None
-        fine_tuned, pretrained = self._pairing.fine_tuned.entries(name), self._pairing.pretrained.entries(other)
-        rows, n = self._pairing.row_shape(name)
-        # The rule sees the common part alone: the common rows, and of a grown vector the common entries.
-        cut = self._selection.cut_of(name)
-        common_rows, _ = row_shape(pretrained.shape, cut)
-        budget, common_n = kept_of_row(self._pairing, name, self._selection)
-        settings = recipe.settings
-        dtype, stood_in = fine_tuned.dtype, list[int]()
-        counted = False  # what is decided once more than it is taken is summed up once
+    def _prune(self, tensor: PairedRows, retained: int, sink: Collector | SubnetworkWriter, *, bar: Any) -> None:
+        fine_tuned, pretrained = tensor.fine_tuned, tensor.pretrained
+        name = tensor.name
+        stood_in: list[int] = []
 
         def decide(start: int, fine_tuned_part: torch.Tensor, pretrained_part: torch.Tensor) -> NDArray[np.bool_]:
             mask, common = np.ones(len(fine_tuned_part), bool), len(pretrained_part)
             if common:
-                parts = fine_tuned_part[:common], pretrained_part
-                tuned, base = (part.to(torch.float64).numpy().reshape(-1, common_n) for part in parts)
-                check_finite(tuned, "fine-tuned ", start // n)
-                check_finite(base, "pretrained ", start // n)
-                if not counted:
-                    self._seen.sums.add(name, len(pretrained.shape) > 1, fine_tuned=tuned, pretrained=base)
-                block = rules.RowBlock(
-                    tuned,
-                    base,
-                    tensor=name,
-                    first_row=start // n,
-                    seed=recipe.seed,
-                    settings=settings,
-                    stood_in=stood_in,
-                    dtype=dtype_name(dtype),
-                )
-                mask[:common] = rules.mask_block(recipe.rule, block, budget).reshape(-1)
+                tuned = fine_tuned_part[:common]
+                block = tensor.block(start, tuned, pretrained=pretrained_part, stood_in=stood_in)
+                matrix = len(pretrained.shape) > 1
+                self._seen.sums.add(name, matrix, fine_tuned=block.fine_tuned, pretrained=block.pretrained)
+                mask[:common] = self._deciding.mask(tensor, start, block)
             return mask
 
-        if budget is None:  # a sink has to know how many there will be: they are counted first, and nothing is kept
-            retained = 0
-            for start, stop in whole_rows(rows, n):
-                parts = (
-                    fine_tuned.read(start, stop),
-                    pretrained.read(*(min(at, pretrained.count) for at in (start, stop))),
-                )
-                retained += int(np.count_nonzero(decide(start, *parts)))
-            counted = True
-        else:
-            retained = common_rows * budget + fine_tuned.count - pretrained.count
-        subject = Subject(name, fine_tuned.shape, fine_tuned.dtype, retained=retained, raw=self._raw, cut=cut)
-        tensor = sink.pruned(subject)
-        # Rows know nothing of each other, so stretches may be decided at the same time: the loops release the GIL.
-        rescale = Rescaling(recipe.rule, common_n, fine_tuned.shape) if recipe.rescale == "share" else None
-        prints = take(
-            *(fine_tuned, pretrained, (rows, n)),
-            decide=decide,
-            sink=tensor,
+        subject = Subject(
+            name,
+            fine_tuned.shape,
+            fine_tuned.dtype,
+            retained=retained + tensor.added,
             raw=self._raw,
-            rescale=rescale,
+            cut=self._selection.cut_of(name),
+            threshold=self._deciding.threshold(tensor),
+        )
+        taking = sink.pruned(subject)
+        # Stretches may be decided at the same time, in any order: the loops release the GIL.
+        prints = take(
+            *(fine_tuned, pretrained, tensor.rows),
+            decide=decide,
+            sink=taking,
+            raw=self._raw,
+            rescale=Rescaling(tensor, self._deciding.shares) if self._recipe.rescale == "share" else None,
             done=bar.update,
         )
-        counterpart = Reference(other, pretrained.shape, pretrained.dtype, fingerprint=prints.pretrained)
-        tensor.finish(counterpart, prints.fine_tuned, prints.result)
+        self._deciding.done(tensor)
+        counterpart = Reference(tensor.other, pretrained.shape, pretrained.dtype, fingerprint=prints.pretrained)
+        taking.finish(counterpart, prints.fine_tuned, prints.result)
         self._seen.add(name, fine_tuned, prints.fine_tuned, counterpart=counterpart)
         if stood_in:
             self._seen.stood_in[name] = len(stood_in)

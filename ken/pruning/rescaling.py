@@ -2,12 +2,14 @@
 
     stored = pretrained + update / share
 
-The share of a row is k / n, or of a rule that draws with unequal probabilities that of each entry. So the update is
-retained in expectation: Yu et al., DARE, arXiv 2311.03099, sec. 3.2; Deep et al., DELLA, arXiv 2406.11617, sec. 3.1.
+The share is k / n of the row, or of the range over which k is counted; of a rule that draws with unequal probabilities
+it is that of each entry. So the update is retained in expectation: Yu et al., DARE, arXiv 2311.03099, sec. 3.2; Deep et
+al., DELLA, arXiv 2406.11617, sec. 3.1.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,34 +18,32 @@ from numpy.typing import NDArray
 from ken import rules
 from ken.errors import ValuesError
 from ken.models.tensors.tensor_bytes import dtype_name
+from ken.pruning.paired_rows import PairedRows
 
 if TYPE_CHECKING:
     import torch
 
 
-def note(rule: str) -> str:
+#: From a tensor, the place of some common rows and the rows, to the divisors of their updates, (rows, n).
+Shares = Callable[[PairedRows, int, rules.RowBlock], NDArray[np.float64]]
+
+
+def note(rule: str, scope: str = "row") -> str:
     """What a subnetwork notes of it.
 
     >>> note("random")
     'retained values are rescaled, and not the fine-tuned ones: updates are divided by the share retained of their row'
     """
     own = rules.get(rule).probability is not None
-    divisor = "the probability that the entry is retained" if own else "the share retained of their row"
+    divisor = "the probability that the entry is retained" if own else f"the share retained of {rules.SHARED[scope]}"
     return f"retained values are rescaled, and not the fine-tuned ones: updates are divided by {divisor}"
 
 
 class Rescaling:
-    """Of one tensor: its rule, the length of the rows that the rule decides about, and its shape.
+    """Of one tensor: what is stored of a stretch of it, a `ken.subnetwork.extract.Rescale`."""
 
-    >>> import torch
-    >>> stored = Rescaling("update", n=4, shape=(1, 4))
-    >>> tuned, base = torch.tensor([1.0, 2.0, 3.0, 4.0]), torch.ones(4)
-    >>> stored(0, tuned, base, np.array([False, False, True, True])).tolist()
-    [1.0, 2.0, 5.0, 7.0]
-    """
-
-    def __init__(self, rule: str, n: int, shape: tuple[int, ...]) -> None:
-        self._probability, self._n, self._shape = rules.get(rule).probability, n, shape
+    def __init__(self, tensor: PairedRows, shares: Shares) -> None:
+        self._tensor, self._shares = tensor, shares
 
     def __call__(
         self, start: int, fine_tuned: torch.Tensor, pretrained: torch.Tensor, mask: NDArray[np.bool_]
@@ -58,12 +58,10 @@ class Rescaling:
         common = len(pretrained)
         if not common:
             return stored
-        tuned, base = (
-            part.to(torch.float64).numpy().reshape(-1, self._n) for part in (fine_tuned[:common], pretrained)
-        )
-        retained = mask[:common].reshape(tuned.shape)
-        share = self._shares(tuned, base, retained)
-        update = tuned - base
+        block = self._tensor.block(start, fine_tuned[:common], pretrained=pretrained)
+        base, update = block.pretrained, block.fine_tuned - block.pretrained
+        retained = mask[:common].reshape(base.shape)
+        share = self._shares(self._tensor, start, block)
         moved = retained & (share < 1) & (update != 0)
         with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
             values = (base + update / share)[moved]
@@ -71,21 +69,13 @@ class Rescaling:
         rounded = rounded_once(values, fine_tuned.dtype)
         if not (fits := torch.isfinite(rounded.to(torch.float64)).numpy()).all():
             first = int(fits.argmin())
-            where = [int(i) for i in np.unravel_index(start + at[first], self._shape)]
+            where = [int(i) for i in np.unravel_index(start + at[first], self._tensor.fine_tuned.shape)]
             raise ValuesError(
                 f"the rescaled value {values[first]:g} at {where} does not fit into {dtype_name(fine_tuned.dtype)}: "
                 "retain a larger share, or do without rescale"
             )
         stored[torch.from_numpy(at)] = rounded
         return stored
-
-    def _shares(
-        self, tuned: NDArray[np.float64], base: NDArray[np.float64], retained: NDArray[np.bool_]
-    ) -> NDArray[np.float64]:
-        counts = np.count_nonzero(retained, axis=1, keepdims=True)
-        if self._probability is None or not len(counts) or counts[0, 0] == self._n:
-            return np.broadcast_to(counts / self._n, retained.shape)
-        return self._probability(rules.RowBlock(tuned, base), int(counts[0, 0]))
 
 
 def rounded_once(values: NDArray[np.float64], dtype: torch.dtype) -> torch.Tensor:

@@ -13,6 +13,7 @@ import numpy as np
 from ken import rules
 from ken.api import Subnetwork
 from ken.errors import RuleError, SubnetworkError, at_tensor, warn
+from ken.models.named_tables import named_table
 from ken.models.pairing.pairing import Pairing
 from ken.models.pairing.pairs import PairOfModels
 from ken.models.tensors.tensor_roles import place, role
@@ -67,7 +68,8 @@ def compare(a: Subnetwork, b: Subnetwork, pair: PairOfModels) -> pd.DataFrame:
         Columns: tensor (index), layer, kind, role, as in `ken.retention.table`; paired (entries that have a pretrained
         value: only these are counted); retained_a, retained_b, both (retained by each, and by both); both_expected and
         both_z (its mean if both masks were drawn at random, row by row with the counts they have, and how many standard
-        deviations it is away from that; NaN if chance has no choice); jaccard (both / retained by either), overlap
+        deviations it is away from that; NaN if chance has no choice; if in both rows share their budget, with the
+        counts that the tensor has instead); jaccard (both / retained by either), overlap
         (both / the smaller of the two); the same two with both_expected for both; energy (sum of squares of the
         update), and the shares of it that a, b and both retain; same_draw. Shares of nothing are NaN.
 
@@ -110,7 +112,14 @@ def same_draw(a: Subnetwork, b: Subnetwork) -> bool:
         >>> same_draw(a, b), same_draw(a, c)
         (True, False)
     """
-    return (a.recipe.rule, a.recipe.seed) == (b.recipe.rule, b.recipe.seed) and _draws(a)
+    same = (a.recipe.rule, a.recipe.seed) == (b.recipe.rule, b.recipe.seed) and _draws(a)
+    # What a rule with a score draws for an entry is the same whatever is compared with it; any other draws by its rows.
+    return same and (a.recipe.scope == b.recipe.scope or _scored(a.recipe.rule))
+
+
+def _scored(rule: str) -> bool:
+    """Whether a rule is registered here and has a score."""
+    return rule in rules.names() and rules.get(rule).score is not None
 
 
 def _draws(net: Subnetwork) -> bool:
@@ -174,8 +183,6 @@ def in_common(a: Subnetwork, b: Subnetwork, pair: PairOfModels) -> pd.DataFrame:
         >>> in_common(net, net, pair)["jaccard"].tolist()
         [1.0]
     """
-    import pandas as pd
-
     pairing = _opened(a, b, pair)
     tensors_of_a, tensors_of_b, cuts_of_b = a.pruned(), b.pruned(), b.cuts
     names_in_b = counterparts(tensors_of_a, tensors_of_b)
@@ -195,11 +202,12 @@ def in_common(a: Subnetwork, b: Subnetwork, pair: PairOfModels) -> pd.DataFrame:
             check_tensor(name, first, pairing, also=[second.fine_tuned])
             yield from blocks(name, first, second, pairing=pairing)
 
+    by_tensor = "row" not in (a.recipe.scope, b.recipe.scope)
     totals = dict.fromkeys(names, _Sums())
     for name, sums in in_order(_sums, parts()):
         totals[name] = _Sums._make(x + y for x, y in zip(totals[name], sums, strict=True))
-    lines = [_line(names[name], sums) for name, sums in totals.items()]
-    table = pd.DataFrame(lines, columns=_COLUMNS).astype({"layer": "Int64"}).set_index("tensor")
+    lines = [_line(names[name], _over_tensor(sums) if by_tensor else sums) for name, sums in totals.items()]
+    table = named_table(lines, _COLUMNS).astype({"layer": "Int64"}).set_index("tensor")
     table["same_draw"] = same_draw(a, b)
     if same_draw(a, b):
         table[_BY_CHANCE] = math.nan
@@ -253,6 +261,14 @@ def _sums(block: Block) -> tuple[str, _Sums]:
     counts = [int(mask.sum()) for mask in masks]
     energies = [float(squares.sum()), *(float(squares[mask].sum()) for mask in masks[1:])]
     return block.name, _Sums._make([*counts, float(mean.sum()), float(variance.sum()), *energies])
+
+
+def _over_tensor(sums: _Sums) -> _Sums:
+    """The same, with what chance gives where no row of either has a number of entries to keep to."""
+    n, of_a, of_b = float(sums.paired), float(sums.retained_a), float(sums.retained_b)
+    mean = of_a * of_b / max(n, 1)
+    variance = mean * (n - of_a) * (n - of_b) / max(n, 1) / max(n - 1, 1)  # hypergeometric
+    return sums._replace(both_expected=mean, variance=variance)
 
 
 def _line(name: str, sums: _Sums) -> dict[str, object]:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from ken.models.named_tables import index_as_column, named_table
 from ken.models.tensors.tensor_roles import place, role, stack
 from ken.retention.difference_lines import HeadDifference, TensorDifference
 
@@ -15,15 +16,13 @@ if TYPE_CHECKING:
 
 def tensor_table(tensors: Sequence[TensorDifference]) -> pd.DataFrame:
     """A row for every tensor of either model."""
-    import pandas as pd
-
     lines = [line(tensor) for tensor in tensors]
     columns = [
         *("tensor", "status", "reason", "layer", "stack", "role", "counterpart", "shape", "dtype", "pretrained_shape"),
         *("pretrained_dtype", "entries", "compared", "changed", "share", "not_finite", "norm", "relative", "largest"),
         *("row", "column"),
     ]
-    return pd.DataFrame(lines, columns=columns).astype({"layer": "Int64"}).set_index("tensor")
+    return named_table(lines, columns).astype({"layer": "Int64"}).set_index("tensor")
 
 
 def line(tensor: TensorDifference) -> dict[str, Any]:
@@ -50,8 +49,6 @@ def place_table(table: pd.DataFrame, by: list[str]) -> pd.DataFrame:
 
 def head_table(heads: Sequence[HeadDifference]) -> pd.DataFrame:
     """A row for every attention head of every tensor that changed and has any."""
-    import pandas as pd
-
     lines = [
         {
             "tensor": head.tensor,
@@ -68,7 +65,7 @@ def head_table(heads: Sequence[HeadDifference]) -> pd.DataFrame:
         for head in heads
     ]
     columns = ["tensor", "layer", "stack", "role", "head", "axis", "compared", "changed", "share", "norm"]
-    return pd.DataFrame(lines, columns=columns).astype({"layer": "Int64"})
+    return named_table(lines, columns).astype({"layer": "Int64"})
 
 
 def tensor_lines(table: pd.DataFrame) -> list[str]:
@@ -76,7 +73,7 @@ def tensor_lines(table: pd.DataFrame) -> list[str]:
     if table.empty:
         return []
     lines = [f"{'status':<9}{'changed':>12}{'of':>13}{'share':>9}{'norm':>11}{'relative':>11}  largest, tensor"]
-    for record in table.reset_index().to_dict("records"):
+    for record in index_as_column(table).to_dict("records"):
         largest = f"{record['largest']:.3g} at ({record['row']}, {record['column']})  " if record["row"] >= 0 else ""
         shape = record["pretrained_shape"] if record["status"] == "missing" else record["shape"]
         dtype = record["pretrained_dtype"] if record["status"] == "missing" else record["dtype"]
@@ -98,7 +95,7 @@ def sum_lines(table: pd.DataFrame, by: str) -> list[str]:
     if table.empty:
         return []
     lines = [f"{'changed':>12}{'of':>13}{'share':>9}{'norm':>11}  {by}"]
-    for record in table.reset_index().to_dict("records"):
+    for record in index_as_column(table).to_dict("records"):
         layer = record["layer"]
         where = "outside of layers" if layer is None or layer != layer or str(layer) == "<NA>" else f"layer {layer}"
         if by == "head":

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ken.api import Subnetwork
+from ken.models.named_tables import named_table
 from ken.models.pairing.pairs import PairOfModels
 from ken.retention.attention_heads import heads_of
 from ken.retention.summary_columns import COLUMNS, SUMS, divided, head_lines, line, with_ratios
@@ -69,10 +70,8 @@ class Retention:
         Returns:
             What `ken.retention.table` describes.
         """
-        import pandas as pd
-
         lines = [line(tally, self._heads.get(name)) for name, tally in self._tallies.items()]
-        table = pd.DataFrame(lines, columns=COLUMNS).astype({"layer": "Int64"})
+        table = named_table(lines, COLUMNS).astype({"layer": "Int64"})
         return with_ratios(table).set_index("tensor")
 
     def heads(self) -> pd.DataFrame:
@@ -81,10 +80,8 @@ class Retention:
         Returns:
             What `ken.retention.heads` describes.
         """
-        import pandas as pd
-
         lines = [line for name, heads in self._heads.items() for line in head_lines(self._tallies[name], heads)]
-        table = pd.DataFrame(lines, columns=[*_WHERE, "entries", *SUMS]).astype({"layer": "Int64"})
+        table = named_table(lines, [*_WHERE, "entries", *SUMS]).astype({"layer": "Int64"})
         return with_ratios(table)[[*_WHERE, *_SHARES]]
 
     def rows(self, tensor: str) -> pd.DataFrame:

@@ -4,6 +4,8 @@ row_block            the rows and settings that a rule is given
 registered           a rule with what is known of it
 registry             the names, and the checks of what a rule gives
 registering          a rule of one's own, and its trial
+scopes               over what k is counted
+thresholds           the entries of highest score of a range that is larger than memory
 builtin              the rules that come with ken, by name
 density_rules        those that estimate a density; `fast_density` is the compiled density at many points,
                      `nearest_unclaimed` and `top_density` are what is made of it
@@ -36,3 +38,6 @@ from ken.rules.row_block import RowBlock as RowBlock
 from ken.rules.row_block import Rule as Rule
 from ken.rules.row_block import Settings as Settings
 from ken.rules.row_block import values_on as values_on
+from ken.rules.scopes import SCOPES as SCOPES
+from ken.rules.scopes import SHARED as SHARED
+from ken.rules.scopes import check_scope as check_scope

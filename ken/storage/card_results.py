@@ -54,6 +54,10 @@ def own_results(table: pd.DataFrame, recipe: Recipe) -> pd.DataFrame:
         raise ResultsError(f"the results have no column {missing[0]!r}, as those of ken.sweep do")
     pruned = table[(table["model"] == "pruned") & (table["rule"] == recipe.rule)]
     pruned = pruned[pruned["on"].isin(["", recipe.on])]
+    if "scope" in pruned:
+        pruned = pruned[pruned["scope"].isin(["", recipe.scope])]
+    elif recipe.scope != "row":
+        pruned = pruned.iloc[:0]  # a table that knows of no scopes is about rows
     as_swept = recipe.rescale == usual_rescale(recipe.rule)  # a sweep rescales as the rule's source does
     own = pruned[[as_swept and _same(k, recipe.k) for k in pruned["k"]]]
     if "seed" in own:
@@ -61,7 +65,7 @@ def own_results(table: pd.DataFrame, recipe: Recipe) -> pd.DataFrame:
     if own.empty:
         raise ResultsError(
             f"the results have no line of this subnetwork: rule {recipe.rule!r}, on {recipe.on!r}, k = {recipe.k!r}, "
-            f"seed {recipe.seed}, rescale {recipe.rescale!r}"
+            f"seed {recipe.seed}, rescale {recipe.rescale!r}, scope {recipe.scope!r}"
         )
     return own
 
@@ -98,6 +102,7 @@ def table_of(results: pd.DataFrame, own: pd.DataFrame, *, metric: str) -> str:
         value = f"{float(line['metric']):.4g}" + (f" ± {error:.2g}" if math.isfinite(error) else "")
         share = float(line["share"]) if "share" in line else math.nan
         rule = f"{line['rule']} on {line['on']}" if line["on"] else str(line["rule"])
+        rule += f", per {line['scope']}" if line.get("scope", "") not in ("", "row") else ""
         k = "" if line["model"] != "pruned" else budget_text(line["k"])
         cells = [line["model"], rule, k, f"{share:.3f}" if math.isfinite(share) else "", value]
         texts = [plain_text(str(cell)) for cell in cells]

@@ -28,8 +28,12 @@ _RESULTS = b'{"format": "ken results"'
 _EFFECTS = b'{"format": "ken effects"'
 #: How the data of a report begins, without the blanks.
 _REPORT_DATA = b'{"schema_id":"urn:kenviz:report:'
-#: How the table of `ken.sweep` begins, with or without pandas' column of numbers in front.
-_TABLE = (b"model,rule,on,k,seed,retained,entries,share,", b",model,rule,on,k,seed,retained,entries,share,")
+#: How the table of `ken.sweep` begins, with or without pandas' column of numbers in front, and before it had scopes.
+_TABLE = tuple(
+    front + b"model,rule,on,k,seed," + scope + b"retained,entries,share,"
+    for front in (b"", b",")
+    for scope in (b"scope,", b"")
+)
 
 #: How the table of `ken.ablate` begins, likewise.
 _ABLATION = (b"way,group,seed,entries,share,metric,", b",way,group,seed,entries,share,metric,")

@@ -40,6 +40,7 @@ def describe(path: Named) -> dict[str, Any]:
             "on": recipe.on,
             "bandwidth": recipe.bandwidth,
             "kernel": recipe.kernel,
+            "scope": recipe.scope,
             "rescale": recipe.rescale,
             "seed": recipe.seed,
             "include": list(recipe.include),
@@ -81,7 +82,8 @@ def text(described: dict[str, Any]) -> str:
     whole = described["size_dense"]
     dense = f", {100 * size / whole:.1f} % of the dense model" if whole else ""
     rule = (
-        f"{recipe['rule']}, {k_text(recipe['k'])}, on {recipe['on']}, bandwidth {recipe['bandwidth']}{seed}{patterns}"
+        f"{recipe['rule']}, {k_text(recipe['k'], recipe['scope'])}, on {recipe['on']}, "
+        f"bandwidth {recipe['bandwidth']}{seed}{patterns}"
     )
     sizes = ", ".join(f"{kind} {_size(described[f'size_{kind}'])}" for kind in ("values", "masks", "carried"))
     facts = [

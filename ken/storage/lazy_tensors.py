@@ -16,6 +16,7 @@ from ken.errors import FormatError, at_tensor
 from ken.models.checkpoints.safetensors_file import Reader
 from ken.models.tensors.tensor_bytes import Reference, bits_of, bytes_of, digest, dtype_named, new_digest
 from ken.models.tensors.tensor_reader import in_turn
+from ken.rules.thresholds import Threshold
 from ken.storage import mask_codec, value_codec, zstd_codec
 from ken.storage.schema import CarriedRecord, FileRecord, PrunedRecord, ReferenceRecord
 from ken.subnetwork.carried_tensor import CarriedTensor
@@ -43,6 +44,7 @@ class StoredTensor(RetainedTensor):
         self.pretrained = to_reference(record.pretrained)
         self.fine_tuned, self.result = record.fine_tuned, record.result
         self.raw = record.values.coding == "raw"
+        self.threshold = to_threshold(record)
 
     @property
     def retained(self) -> int:
@@ -202,7 +204,12 @@ def outline(record: PrunedRecord | CarriedRecord) -> Outline:
     base = record.pretrained
     unchanged = (record.shape, record.dtype, record.fine_tuned) == (base.shape, base.dtype, base.fingerprint)
     whole = Outline(record.shape, record.dtype, retained=record.retained, reason=None)
-    return whole._replace(unchanged=unchanged, cut=record.cut)
+    return whole._replace(unchanged=unchanged, cut=record.cut, threshold=to_threshold(record))
+
+
+def to_threshold(record: PrunedRecord) -> Threshold | None:
+    """The threshold that a record describes."""
+    return None if record.threshold is None else Threshold(int(record.threshold.key, 16), record.threshold.ties)
 
 
 def to_reference(record: ReferenceRecord) -> Reference:

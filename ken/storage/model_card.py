@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from ken.errors import HubError
 from ken.models.checkpoints.location import an_id
+from ken.rules import SCOPES
 from ken.storage.card_results import budget_text, evaluations, own_results, table_of, task_of
 from ken.storage.card_text import block, code, plain_text
 from ken.subnetwork.subnetwork import Provenance, SubnetworkData
@@ -103,6 +104,7 @@ def _text(net: SubnetworkData, repository: str, *, file: str, base: str, page: s
     facts = [
         ("rule", code(recipe.rule)),
         ("k", plain_text(budget_text(recipe.k))),
+        ("k is counted over", SCOPES[recipe.scope]),
         ("retained", f"{net.retained:,} of {net.entries:,} entries{share}"),
         ("tensors", f"{len(net.pruned())} pruned, {len(net) - len(net.pruned())} carried whole"),
         ("rule looks at", code(recipe.on)),

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from ken.errors import FormatError, at_tensor
 from ken.models.checkpoints.safetensors_file import stored_dtype
 from ken.models.tensors.tensor_bytes import Reference, dtype_name, dtype_named
+from ken.rules.thresholds import Threshold
 from ken.storage.model_files import shard_name
 from ken.storage.schema import (
     ArchitectureRecord,
@@ -24,6 +25,7 @@ from ken.storage.schema import (
     Record,
     ReferenceRecord,
     RelationRecord,
+    ThresholdRecord,
     ValuesRecord,
 )
 from ken.subnetwork.outline import Outline
@@ -62,6 +64,7 @@ def draft(name: str, outline: Outline, pretrained: Reference | None) -> PrunedRe
                 result=NO_HASH,
                 mask=MaskRecord(coding="all", length=_WIDEST, checksum=NO_HASH),
                 values=ValuesRecord(coding="ulps", lengths=(_WIDEST,) * 8, checksum=NO_HASH),
+                threshold=threshold_record(outline.threshold and outline.threshold._replace(ties=_WIDEST)),
             )
         except ValidationError as error:
             raise FormatError(f"the tensor cannot be described in a file: {error.errors()[0]['msg']}") from None
@@ -97,6 +100,11 @@ def to_record(
         first = error.errors(include_url=False)[0]
         place = ".".join(map(str, first["loc"]))
         raise FormatError(f"the subnetwork cannot be stored: {place}: {first['msg']}, got {first['input']!r}") from None
+
+
+def threshold_record(threshold: Threshold | None) -> ThresholdRecord | None:
+    """The record of a threshold."""
+    return None if threshold is None else ThresholdRecord(key=f"{threshold.key:016x}", ties=threshold.ties)
 
 
 def reference(tensor: Reference) -> ReferenceRecord:

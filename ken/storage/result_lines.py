@@ -71,6 +71,7 @@ class Line(Part):
     k: int | float | dict[str, int | float] | None
     seed: int
     repeat: Count
+    scope: Literal["row", "tensor", "model"] = "row"
     retained: Count
     entries: Count
     metric: Number

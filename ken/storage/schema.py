@@ -56,6 +56,13 @@ class ValuesRecord(_Part):
     checksum: Hash
 
 
+class ThresholdRecord(_Part):
+    """What decided about each entry where rows shared a budget: `ken.rules.thresholds.Threshold`."""
+
+    key: Annotated[str, Field(pattern=r"^[0-9a-f]{16}$")]
+    ties: Count
+
+
 class PrunedRecord(_Part):
     """A pruned tensor."""
 
@@ -70,6 +77,7 @@ class PrunedRecord(_Part):
     result: Hash
     mask: MaskRecord
     values: ValuesRecord
+    threshold: ThresholdRecord | None = None
 
     @model_validator(mode="after")
     def _fits(self) -> PrunedRecord:

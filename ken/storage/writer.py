@@ -27,7 +27,7 @@ from ken.storage import mask_codec, value_codec, zstd_codec
 from ken.storage.atomic_files import replacing
 from ken.storage.lazy_tensors import blob_name
 from ken.storage.model_files import names_of, parts_of
-from ken.storage.records import NO_HASH, draft, plausible, reference, to_record
+from ken.storage.records import NO_HASH, draft, plausible, reference, threshold_record, to_record
 from ken.storage.schema import (
     LONGEST_PART,
     CarriedRecord,
@@ -193,6 +193,7 @@ class TensorWriter:
                 values=ValuesRecord(
                     coding="raw" if subject.raw else "ulps", lengths=lengths, checksum=running.hexdigest()
                 ),
+                threshold=threshold_record(subject.threshold),
             )
         )
 

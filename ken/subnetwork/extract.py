@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from ken.errors import SubnetworkError, ValuesError
 from ken.models.tensors.tensor_bytes import bits_of, bytes_of, dtype_name, new_digest
 from ken.models.tensors.tensor_reader import Entries
+from ken.rules.thresholds import Threshold
 from ken.subnetwork import ulp_distances
 from ken.subnetwork.threads import in_order
 
@@ -43,6 +44,7 @@ class Subject(NamedTuple):
     retained: int
     raw: bool
     cut: str
+    threshold: Threshold | None = None
 
 
 class InMemory:

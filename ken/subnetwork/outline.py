@@ -6,6 +6,7 @@ import math
 from typing import NamedTuple
 
 from ken.models.tensors.tensor_bytes import dtype_name
+from ken.rules.thresholds import Threshold
 from ken.subnetwork.carried_tensor import CarriedTensor
 from ken.subnetwork.retained_tensor import RetainedTensor
 
@@ -14,7 +15,7 @@ class Outline(NamedTuple):
     """What is known of a stored tensor without its values.
 
     reason says why it is carried, None if it is pruned. unchanged: it is pruned, but fine-tuning did not change it.
-    cut: how it was cut into rows.
+    cut: how it was cut into rows. threshold: what decided about each entry where rows shared a budget.
     """
 
     shape: tuple[int, ...]
@@ -23,6 +24,7 @@ class Outline(NamedTuple):
     reason: str | None
     unchanged: bool = False
     cut: str = ""
+    threshold: Threshold | None = None
 
     @property
     def entries(self) -> int:
@@ -40,4 +42,4 @@ class Outline(NamedTuple):
         whole = cls(tensor.shape, dtype_name(tensor.dtype), retained=tensor.retained, reason=None)
         if isinstance(tensor, CarriedTensor):
             return whole._replace(reason=tensor.reason)
-        return whole._replace(unchanged=tensor.unchanged, cut=tensor.cut)
+        return whole._replace(unchanged=tensor.unchanged, cut=tensor.cut, threshold=tensor.threshold)

@@ -14,6 +14,7 @@ from ken.errors import SubnetworkError
 from ken.models.pairing.rows import row_shape
 from ken.models.tensors.tensor_bytes import Reference, bits_of, bytes_of, digest, dtype_name, fingerprint, new_digest
 from ken.models.tensors.tensor_reader import STRETCH, Entries, in_turn
+from ken.rules.thresholds import Threshold
 
 if TYPE_CHECKING:
     import torch
@@ -36,6 +37,7 @@ class RetainedTensor:
         result: The fingerprint of the tensor that injection gives.
         raw: Whether ulps are distances from 0.0.
         cut: How the tensor was cut into rows (`ken.models.pairing.rows.CUTS`); empty: by its shape.
+        threshold: The score that decided about each entry, where rows shared a budget and the rule has a score.
 
     Raises:
         SubnetworkError: The parts contradict each other.
@@ -65,6 +67,7 @@ class RetainedTensor:
     result: str
     raw: bool = False
     cut: str = ""
+    threshold: Threshold | None = None
     proven: bool = field(default=False, init=False, repr=False)
 
     def __post_init__(self) -> None:

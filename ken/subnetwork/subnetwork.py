@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from ken.errors import printable
+from ken.models.named_tables import named_table
 from ken.models.pairing.rows import row_shape
 from ken.models.tensors.tensor_bytes import Reference, dtype_name
-from ken.rules import Settings
+from ken.rules import SCOPES, Settings
 from ken.subnetwork.carried_tensor import CarriedTensor
 from ken.subnetwork.outline import Outline
 from ken.subnetwork.retained_tensor import RetainedTensor
@@ -34,9 +35,10 @@ _MUCH = 0.05
 _RESCALED = "retained values are rescaled"
 
 
-def k_text(k: Any) -> str:
-    """A k in words; None, where the rule itself says how many entries of a row are retained, included."""
-    return "k by row as it comes" if k is None else f"k = {k}"
+def k_text(k: Any, scope: str = "row") -> str:
+    """A k in words, and over what it is counted; None, where the rule itself says how many entries, included."""
+    shared = "" if scope == "row" else f" of every row, shared over {SCOPES.get(scope, scope)}"
+    return "k by row as it comes" if k is None else f"k = {k}{shared}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +82,10 @@ class Recipe:
 
         >>> Recipe("ken", 100).k_text, Recipe("changed", None).k_text
         ('k = 100', 'k by row as it comes')
+        >>> Recipe("update", 0.5, scope="model").k_text
+        'k = 0.5 of every row, shared over all pruned tensors'
         """
-        return k_text(self.k)
+        return k_text(self.k, self.scope)
 
     @property
     def settings(self) -> Settings:
@@ -230,8 +234,6 @@ class SubnetworkData(Mapping[str, "RetainedTensor | CarriedTensor"]):
             or says that retained values are rescaled. Entries of the last three count as
             0, so that the column adds up to the fine-tuned checkpoint; their share is NaN.
         """
-        import pandas as pd
-
         lines: list[tuple[object, ...]] = []
         for name, outline in self.outlines.items():
             why = outline.reason or ("" if outline.reason is not None or self.recipe.rescale == "none" else _RESCALED)
@@ -246,7 +248,7 @@ class SubnetworkData(Mapping[str, "RetainedTensor | CarriedTensor"]):
             why = f"not in the fine-tuned checkpoint: {lent.name} stands in"
             lines.append((name, "from pretrained", why, lent.shape, dtype_name(lent.dtype), 0, 0))
         columns = ["tensor", "status", "reason", "shape", "dtype", "entries", "retained"]
-        table = pd.DataFrame(lines, columns=columns).set_index("tensor")
+        table = named_table(lines, columns).set_index("tensor")
         cuts = self.cuts
         cut = [row_shape(shape, cuts.get(name, "")) for name, shape in zip(table.index, table["shape"], strict=True)]
         table.insert(4, "rows", [rows for rows, _ in cut])
@@ -265,6 +267,7 @@ class SubnetworkData(Mapping[str, "RetainedTensor | CarriedTensor"]):
         pruned = len(self.pruned())
         rescaled = "" if self.recipe.rescale == "none" else f", rescale={self.recipe.rescale!r}"
         how_many = "" if self.recipe.k is None else f", k={self.recipe.k!r}"
+        how_many += "" if self.recipe.scope == "row" else f", scope={self.recipe.scope!r}"
         return (
             f"Subnetwork(rule={self.recipe.rule!r}{how_many}{rescaled}: {self.retained:,} of {self.entries:,} "
             f"entries retained; {pruned} tensors pruned, {len(self) - pruned} carried"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -32,20 +32,89 @@ from kenviz.text.measures import MEASURES, Measure
 
 _OUTSIDE = "–"
 _MOST_WRITTEN = 16  # more layers than this, and the numbers no longer fit into their cells
-_MOST_PIXELS = 24_000  # browsers draw no canvas of more than 32,767 pixels a side
-_TALLEST = 640  # what is taller is scrolled through
 
+
+class Size(NamedTuple):
+    """How much of a map is on one sheet: so many kinds and layers at most, each kind so many pixels high.
+
+    bar: where the colour bar is, "above" or "right". What is on other sheets a `sheet` says in words.
+    """
+
+    kinds: int
+    layers: int
+    pixels: int
+    bar: str
+
+
+FULL, COMPACT = Size(20, 64, pixels=24, bar="above"), Size(11, 64, pixels=14, bar="right")
+
+
+class Sheet(NamedTuple):
+    """A sheet of a map: the tensors on it, by kinds and layers, its number from 1, and how many sheets there are."""
+
+    table: pd.DataFrame
+    number: int
+    sheets: int
+    words: str
+
+
+def sheet(table: pd.DataFrame, number: int, size: Size) -> Sheet:
+    """A sheet of the map of a retention table, and in words what it shows of it; empty words if it shows all.
+
+    >>> table = pd.DataFrame({"layer": [0, 0, 1, 1], "kind": ["a", "b", "a", "b"]}, index=list("pqrs"))
+    >>> one = sheet(table, 2, Size(1, 64, pixels=24, bar="above"))
+    >>> list(one.table.index), one.sheets, one.words
+    (['q', 's'], 2, 'sheet 2 of 2: kind 2 of 2')
+    """
+    kinds = list(dict.fromkeys(table["kind"]))
+    order = sorted({int(layer) for layer in table["layer"].dropna()})
+    down, across = (max(1, -(-len(all) // most)) for all, most in ((kinds, size.kinds), (order, size.layers)))
+    number = min(max(number, 1), down * across)
+    downward: int = (number - 1) // across
+    sideways: int = (number - 1) % across
+    first, start = downward * size.kinds, sideways * size.layers
+    some, those = kinds[first : first + size.kinds], set(order[start : start + size.layers])
+    # What is outside of layers stands on the first sheet of its kinds.
+    fits = table["kind"].isin(some) & (table["layer"].isin(those) | (table["layer"].isna() & (sideways == 0)))
+    parts = []
+    if down > 1:
+        parts.append(_span("kind", first + 1, first + len(some), count=len(kinds)))
+    if across > 1:
+        parts.append(f"layers {min(those)} to {max(those)}, {len(those):,} of {len(order):,}")
+    words = f"sheet {number} of {down * across}: {'; '.join(parts)}" if parts else ""
+    return Sheet(table[fits], number, down * across, words=words)
+
+
+def sheet_of(table: pd.DataFrame, tensor: str, size: Size) -> int:
+    """On which sheet a tensor is, from 1."""
+    kinds = list(dict.fromkeys(table["kind"]))
+    order = sorted({int(layer) for layer in table["layer"].dropna()})
+    line = table.loc[tensor]
+    across = max(1, -(-len(order) // size.layers))
+    sideways: int = 0 if pd.isna(line["layer"]) else order.index(int(line["layer"])) // size.layers
+    return kinds.index(line["kind"]) // size.kinds * across + sideways + 1
+
+
+def _span(noun: str, first: int, last: int, *, count: int) -> str:
+    return f"{noun} {first} of {count:,}" if first == last else f"{noun}s {first} to {last} of {count:,}"
+
+
+_BARS: dict[str, dict[str, Any]] = {
+    "above": {"orientation": "horizontal", "width": 220, "height": 12, "padding": 6},
+    "right": {"orientation": "vertical", "width": 12, "padding": 2, "margin": 0},
+}
 _HATCH = {True: "/", False: " "}
 
 
-def columns(table: pd.DataFrame, measure: str) -> dict[str, Any]:
-    """The columns of source "cells", one entry a tensor: place, value, how it is written, and in which ink.
+def columns(whole: pd.DataFrame, measure: str, number: int = 1, size: Size = FULL) -> dict[str, Any]:
+    """The columns of source "cells", an entry a tensor on that sheet: place, value, how it is written, in which ink.
 
-    It is hatched where there is no value.
+    It is hatched where there is no value. The colours are those of the whole table, on each sheet.
     """
+    table, ends = sheet(whole, number, size).table, limits(whole[measure].to_numpy(dtype=float), measure)
     shown, values = MEASURES[measure], table[measure].to_numpy(dtype=float)
     labels = short_kinds(list(dict.fromkeys(table["kind"])))
-    few = table["layer"].nunique() <= _MOST_WRITTEN
+    few = whole["layer"].nunique() <= _MOST_WRITTEN
     return {
         "layer": layers(table),
         "kind": [labels[kind] for kind in table["kind"]],
@@ -54,7 +123,7 @@ def columns(table: pd.DataFrame, measure: str) -> dict[str, Any]:
         "value": values,
         "text": [shown.brief(v) if few else _sign(shown, v) for v in values],
         "written": [f"{shown.written(v)} {'' if shown.style == 'share' else shown.unit}".strip() for v in values],
-        "ink": _inks(values, measure),
+        "ink": _inks(values, measure, ends),
         "hatch": [_HATCH[bool(missing)] for missing in np.isnan(values)],
         "retained": table["retained"].to_numpy(),
         "entries": table["entries"].to_numpy(),
@@ -91,10 +160,10 @@ def scale(values: NDArray[np.float64], measure: str) -> dict[str, dict[str, Any]
     }
 
 
-def _inks(values: NDArray[np.float64], measure: str) -> list[str]:
+def _inks(values: NDArray[np.float64], measure: str, ends: tuple[float, float]) -> list[str]:
     """Dark ink on bright cells, light ink on dark ones, by the luminance of their colour."""
     palette = _palette(MEASURES[measure])
-    low, high = limits(values, measure)
+    low, high = ends
     at = np.nan_to_num((values - low) / (high - low) * len(palette)).clip(0, len(palette) - 1).astype(int)
     bright = np.array([0.2126 * r + 0.7152 * g + 0.0722 * b > 110 for r, g, b in map(_rgb, palette)])
     return ["#000000" if bright[i] or np.isnan(v) else "#ffffff" for i, v in zip(at, values, strict=True)]
@@ -140,47 +209,64 @@ def build(
     theme: str = "light",
     chosen: str = "",
     strip: strips.StripPicture | None = None,
+    number: int = 1,
+    size: Size = FULL,
 ) -> Column:
-    """The map of a retention table (at least one row), the cell of the tensor `chosen` outlined; below it a strip.
+    """A sheet of the map of a retention table (at least one row), the cell of `chosen` outlined; below it a strip.
 
-    What does not fit is scrolled through. Named models: plot map; source cells, its selection picked; mapper colours,
+    Named models: ranges across and down; plot map; source cells, its selection picked; mapper colours,
     its bar and ticks; title title; and those of `kenviz.figures.strips.build`.
     """
-    plot = _map(table, measure, chosen)
-    box = ScrollBox(child=plot, sizing_mode="stretch_width", vertical_scrollbar="auto", horizontal_scrollbar="auto")
-    if (plot.height or 0) > _TALLEST:
-        box.height = _TALLEST
+    plot = _map(table, measure, chosen, number=number, size=size)
+    box = ScrollBox(child=plot, sizing_mode="stretch_width", vertical_scrollbar="hidden", horizontal_scrollbar="auto")
     root = column(box, strips.build(strip), sizing_mode="stretch_width")
     themes.apply(root, theme)
     return root
 
 
-def _map(table: pd.DataFrame, measure: str, chosen: str) -> Plot:
-    data = columns(table, measure)
+def title(measure: str, one: Sheet) -> str:
+    """What the colours of a sheet are, and which part of the map it is."""
+    return "; ".join(filter(None, [MEASURES[measure].label, one.words]))
+
+
+def ranges(table: pd.DataFrame) -> dict[str, list[str]]:
+    """The factors of the ranges "across" (layers) and "down" (kinds) of a sheet."""
     order = sorted({int(layer) for layer in table["layer"].dropna()})
     factors = [_OUTSIDE] * bool(table["layer"].isna().any()) + [str(layer) for layer in order]
-    kinds = list(short_kinds(list(dict.fromkeys(table["kind"]))).values())
-    wide = 46 if len(order) <= _MOST_WRITTEN else 14
-    height = 140 + max(1, min(24, _MOST_PIXELS // len(kinds))) * len(kinds)
+    return {"across": factors, "down": list(reversed(short_kinds(list(dict.fromkeys(table["kind"]))).values()))}
+
+
+def height(table: pd.DataFrame, size: Size) -> int:
+    """How high the plot of a sheet is, in pixels."""
+    return (140 if size.bar == "above" else 52) + size.pixels * max(table["kind"].nunique(), 4)
+
+
+def _map(whole: pd.DataFrame, measure: str, chosen: str, *, number: int, size: Size) -> Plot:
+    one = sheet(whole, number, size)
+    table, data, factors = one.table, columns(whole, measure, number, size=size), ranges(one.table)
+    narrow = {} if size.bar == "above" else {"major_label_text_font_size": "10px", "axis_label_standoff": 0}
+    beside, letter, written = (50, 7, 46) if size.bar == "above" else (110, 5.6, 32)
+    columns_wide = written if whole["layer"].nunique() <= _MOST_WRITTEN else 8
     plot = figure(
-        height=height,
-        min_height=height,  # or the box around it would squeeze it
-        min_width=min(50 + 7 * max(map(len, kinds)) + wide * len(factors), _MOST_PIXELS),
+        height=height(table, size),
+        min_height=height(table, size),  # or the box around it would squeeze it
+        # In a narrow place the map is scrolled through: cells stay wide enough for what is written in them.
+        min_width=beside + int(letter * max(map(len, factors["down"]))) + columns_wide * len(factors["across"]),
         sizing_mode="stretch_width",
-        x_range=FactorRange(*factors),
-        y_range=FactorRange(*reversed(kinds)),
+        x_range=FactorRange(*factors["across"], name="across"),
+        y_range=FactorRange(*factors["down"], name="down"),
         x_axis_label="layer (– : outside of layers)",
-        # Of a map that is scrolled through, the beginning is seen first.
-        x_axis_location="above" if height > _TALLEST else "below",
         tools="",
         toolbar_location=None,
         name="map",
-        title=Title(text=MEASURES[measure].label, name="title", text_font_size="13px"),
+        title=Title(text=title(measure, one), name="title", text_font_size="13px"),
     )
+    for axis in plot.axis:
+        axis.update(**narrow)
     plot.grid.visible = False
     plot.xaxis.major_label_policy = NoOverlap(min_distance=3)
     plot.yaxis.major_label_policy = NoOverlap(min_distance=0)
-    scales = scale(data["value"], measure)
+    scales = scale(whole[measure].to_numpy(dtype=float), measure)
     mapper = LinearColorMapper(**scales["colours"], nan_color=themes.MISSING, name="colours")
     source = ColumnDataSource(data, name="cells")
     source.selected.name = "picked"
@@ -226,16 +312,13 @@ def _map(table: pd.DataFrame, measure: str, chosen: str) -> Plot:
         color_mapper=mapper,
         ticker=BasicTicker(desired_num_ticks=5),
         formatter=NumeralTickFormatter(name="ticks", **scales["ticks"]),
-        orientation="horizontal",
-        width=220,
-        height=12,
-        padding=6,
+        **_BARS[size.bar],
         location=(0, 0),
         title_text_font_size="12px",
         name="bar",
         **scales["bar"],
     )
-    plot.add_layout(bar, "above")
+    plot.add_layout(bar, size.bar)
     return plot
 
 

@@ -32,7 +32,8 @@ Columns = dict[str, dict[str, NDArray[Any]]]
 class RowPicture(NamedTuple):
     """All that the figure of a row shows: its density, columns by source name, and the numbers in its title.
 
-    k of the n entries of the whole row are retained by that rule, whether they are drawn or not.
+    k of the n entries of the whole row are retained by that rule, whether they are drawn or not; scope is over what
+    the rule counts.
     """
 
     density: RowDensity
@@ -40,6 +41,7 @@ class RowPicture(NamedTuple):
     k: int
     n: int
     rule: str = ""
+    scope: str = "row"
 
     @property
     def row(self) -> NDArray[np.float64]:
@@ -50,7 +52,7 @@ class RowPicture(NamedTuple):
         """What the figure shows, in numbers: short lines, which fit a narrow window."""
         width = "no density" if np.ptp(self.row) > 0 else "constant row, no density"
         width = f"bandwidth {self.density.bandwidth:.3g}" if self.density.bandwidth > 0 else width
-        lines = [f"{row_count(self.k, self.n, self.rule)} ({self.k / self.n:.1%}), {width}"]
+        lines = [f"{row_count(self.k, self.n, self.rule, scope=self.scope)} ({self.k / self.n:.1%}), {width}"]
         drawn = int(thinned(len(self.row)).sum())
         return lines if drawn == self.n else [*lines, f"{drawn:,} of {self.n:,} entries drawn as marks"]
 
@@ -72,10 +74,11 @@ def picture(
     settings: Settings | None = _DEFAULT,
     claiming: bool = True,
     rule: str = "",
+    scope: str = "row",
 ) -> RowPicture:
     """Compute everything that is shown of a row that a rule has decided about; the rest is as in `row_density`."""
     density = row_density(fine_tuned, mask, pretrained, settings=settings, claiming=claiming)
-    picture = RowPicture(density=density, columns={}, k=int(mask.sum()), n=len(mask), rule=rule)
+    picture = RowPicture(density=density, columns={}, k=int(mask.sum()), n=len(mask), rule=rule, scope=scope)
     curve, grid = {"x": density.points, "y": density.density}, density.grid
     columns = {**picture.parts(density.mask), "curve": curve, "grid": {"x": grid[thinned(len(grid))]}}
     return picture._replace(columns=columns)

@@ -87,6 +87,7 @@ class BokehPane(anywidget.AnyWidget):
     """
 
     _esm = (Path(__file__).parent / "pane.js").read_text(encoding="utf-8")
+    _css = (Path(__file__).parent / "look.css").read_text(encoding="utf-8")
 
     text = traitlets.Unicode(help="The figure in plain language.").tag(sync=True)
     theme = traitlets.Enum(

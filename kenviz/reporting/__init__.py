@@ -29,6 +29,7 @@ from kenviz.reporting.schema import ReportData
 from kenviz.reporting.thresholds import check_early
 from kenviz.reporting.thresholds import check_thresholds as check_thresholds
 from kenviz.study.effects import By, Effects
+from kenviz.study.pins import Pin
 from kenviz.study.study import Study
 
 if TYPE_CHECKING:
@@ -55,6 +56,7 @@ def report(
     tensors: Sequence[str] | None = None,
     quantiles: Sequence[float] = QUANTILES,
     sections: Sequence[str] | None = None,
+    pins: Sequence[Pin] = (),
     theme: str = "auto",
     facts: str | Path | None = None,
     fail_if: Sequence[str] = (),
@@ -91,6 +93,8 @@ def report(
         quantiles: Each from 0 to 1: of the rows of a matrix in the order of the root mean square of their update, which
             ones are shown.
         sections: Some of `SECTIONS`; by default all that there is something for.
+        pins: What was pinned in an Explorer, ``explorer.pins``: each is printed after the summary, with its sentence.
+            They are what was seen then, and are not measured again; the JSON does not have them.
         theme: The colours, "auto" (as the reader's system), "light" or "dark"; the reader may switch.
         facts: A file, TOML or JSON, with what only the provider can know, for the documentation in the JSON.
         fail_if: Thresholds, each "NAME OP NUMBER", as `kenviz.check_thresholds` takes them.
@@ -101,6 +105,7 @@ def report(
         The path.
 
     Raises:
+        TypeError: A pin is none.
         ValueError: The models (as the fingerprints of their tensors tell) or the results are not those of the
             subnetwork, a tensor is not a pruned one, or there is no such section or theme.
         ReportError: A fact or a threshold has no known name, or another form; or, after the report was written, what a
@@ -130,6 +135,9 @@ def report(
     check_outputs([(path, PAGE), (json, REPORT_DATA)], read, overwrite=overwrite)
     if theme not in THEMES:
         raise ValueError(f"theme must be one of {', '.join(THEMES)}; got {theme!r}")
+    for pin in pins:
+        if not isinstance(pin, Pin):
+            raise TypeError(f"pins must be those of an Explorer (explorer.pins), got {type(pin).__name__}")
     if facts is not None and json is None:
         raise ValueError("facts are written into the JSON: name its path, too (json)")
     unusual = _unusual(title=title, metric=metric, tensors=tensors, quantiles=quantiles, sections=sections, theme=theme)
@@ -148,7 +156,9 @@ def report(
         arguments=unusual,
         progress=progress,
     )
-    texts = {target(path): render(contents, data, theme)} | ({} if json is None else {target(json): data.text()})
+    texts = {target(path): render(contents, data, theme, pins=pins)} | (
+        {} if json is None else {target(json): data.text()}
+    )
     write_texts(texts)
     crossed = check_thresholds(data, fail_if)
     if crossed:

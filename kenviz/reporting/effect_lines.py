@@ -7,6 +7,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import ken
+from ken.models import index_as_column
 from kenviz.reporting.fields import Number, Part, Text, columns, said
 from kenviz.study import effect_words
 from kenviz.study.effects import Effects
@@ -132,7 +133,7 @@ def record(effects: Effects) -> dict[str, Any]:
     shown = min(len(table), MOST_SHOWN)
     lines = [
         {name: None if name not in line or _missing(line[name]) else line[name] for name in GroupEffect.model_fields}
-        for line in table.reset_index(names="group").to_dict("records")
+        for line in index_as_column(table, "group").to_dict("records")
     ]
     return {
         "by": effect_words.by_words(effects),

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import ken
+from ken.models import index_as_column
 from kenviz.reporting import collect, effect_lines, provenance, sentences, tables
 from kenviz.reporting.documentation import documentation
 from kenviz.reporting.fields import Part, parts_of, plain
@@ -77,7 +78,7 @@ def _texts(lines: list[Any]) -> list[str]:
 
 def _lines(table: pd.DataFrame) -> list[dict[str, Any]]:
     """A table, with its index, line by line; what is missing is None."""
-    table = table.reset_index()
+    table = index_as_column(table)
     columns = [[None if _is_missing(value) else value for value in table[name].tolist()] for name in table]
     return [dict(zip(map(str, table), line, strict=True)) for line in zip(*columns, strict=True)]
 

@@ -15,7 +15,14 @@ from kenviz.text.labels import recipe_in_words, visible
 if TYPE_CHECKING:
     from kenviz.reporting.schema import ReportData
 
-_USUAL = {"seed": 0, "on": "weights", "bandwidth": "normal reference", "kernel": "gaussian", "layers_only": False}
+_USUAL = {
+    "seed": 0,
+    "on": "weights",
+    "bandwidth": "normal reference",
+    "kernel": "gaussian",
+    "scope": "row",
+    "layers_only": False,
+}
 
 
 def facts(net: ken.Subnetwork, data: ReportData) -> list[tuple[str, str]]:
@@ -24,6 +31,7 @@ def facts(net: ken.Subnetwork, data: ReportData) -> list[tuple[str, str]]:
     return [
         ("rule", recipe_in_words(recipe)),
         ("k", visible(_k(recipe.k))),
+        ("k is counted over", ken.rules.SCOPES.get(recipe.scope, recipe.scope)),
         ("seed", str(recipe.seed)),
         ("included", visible(", ".join(recipe.include)) or "everything"),
         ("carried by pattern", visible(", ".join(recipe.exclude)) or "nothing"),
@@ -87,7 +95,7 @@ def command(net: ken.Subnetwork, arguments: Mapping[str, Any]) -> str:
         return ""
     words = ["ken", "prune", "FINE_TUNED", "PRETRAINED", *([] if recipe.k is None else ["-k", str(recipe.k)])]
     words += [] if recipe.rule == "ken" else ["--rule", recipe.rule]
-    for name in ("seed", "on", "bandwidth", "kernel"):
+    for name in ("seed", "on", "bandwidth", "kernel", "scope"):
         words += [] if getattr(recipe, name) == _USUAL[name] else [f"--{name}", str(getattr(recipe, name))]
     words += ["--rescale", recipe.rescale] if recipe.rescale != usual_rescale(recipe.rule) else []
     for name in ("include", "exclude"):

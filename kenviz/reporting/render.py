@@ -11,6 +11,7 @@ from bokeh.embed import json_item
 from bokeh.resources import Resources
 from markupsafe import Markup
 
+from ken.models import index_as_column
 from kenviz import theme as themes
 from kenviz.figures import effect_panels
 from kenviz.reporting import interactive_map, provenance, sentences, static_figures, tables
@@ -19,12 +20,14 @@ from kenviz.reporting.results import Results
 from kenviz.reporting.sampling import SampledRow
 from kenviz.reporting.schema import ReportData
 from kenviz.reporting.templating import asset, filled
+from kenviz.study.pins import Pin
 from kenviz.text.glossary import GLOSSARY
 from kenviz.text.labels import label, recipe_in_words, visible
 from kenviz.text.numbers import in_digits, in_percent
 
 _TITLES = {
     "summary": "Summary",
+    "pins": "What was pinned",
     "provenance": "Where it comes from",
     "results": "What was measured",
     "effects": "What it does to the model",
@@ -56,13 +59,17 @@ class Matrix(NamedTuple):
     rows: Sequence[Figure]
 
 
-def render(contents: Contents, report: ReportData, theme: str) -> str:
-    """The whole page as text: the numbers of report, and drawings of contents. theme: "auto", "light" or "dark"."""
+def render(contents: Contents, report: ReportData, theme: str, *, pins: Sequence[Pin] = ()) -> str:
+    """The whole page as text: the numbers of report, and drawings of contents. theme: "auto", "light" or "dark".
+
+    pins, what the user has kept, come after the summary, or first.
+    """
     data: dict[str, Any] = {}
     context: dict[str, Any] = {
         "title": visible(report.title),
         "theme": theme,
-        "titles": {name: _TITLES[name] for name in contents.sections},
+        "titles": {name: _TITLES[name] for name in _in_order(contents.sections, pins)},
+        "pins": [_pinned(pin) for pin in pins],
         "rule": report.about,
         "style": asset("report.css"),
         "script": asset("report.js"),
@@ -77,6 +84,17 @@ def render(contents: Contents, report: ReportData, theme: str) -> str:
     context["themes"] = json_in_html(themes.THEMES)
     context["bokehjs"] = _library() if context.get("map") else ""
     return filled("report.html", **context)
+
+
+def _in_order(sections: Sequence[str], pins: Sequence[Pin]) -> list[str]:
+    return sorted({*sections, *(["pins"] if pins else [])}, key=list(_TITLES).index)
+
+
+def _pinned(pin: Pin) -> dict[str, Any]:
+    """A pin whose text is as it can be read, line by line: names in it come from files of strangers."""
+    numbers = [(visible(name), visible(value)) for name, value in pin.numbers]
+    texts = {name: provenance.visible_lines(getattr(pin, name)) for name in ("subject", "sentence", "text", "code")}
+    return {**texts, "numbers": numbers}
 
 
 def json_in_html(value: Any) -> Markup:
@@ -144,7 +162,7 @@ def _effects(contents: Contents, report: ReportData, data: dict[str, Any]) -> di
     assert effects is not None
     assert record is not None
     table = effects.ordered(record.measured, effects.sorts[0])
-    data["effects"] = tables.data(table.reset_index(names="group"))
+    data["effects"] = tables.data(index_as_column(table, "group"))
     shown = table.head(record.groups_shown)
     names = [effects.names[str(name)] for name in shown.index]
     drawings = []
@@ -173,7 +191,7 @@ def _map(contents: Contents, __: ReportData, data: dict[str, Any]) -> dict[str, 
     if contents.matrices is None or contents.matrices.empty:
         return None
     columns = ["layer", "kind", "rows", "row_length", "entries", "retained", "share", "update_rms", "update_share"]
-    data["map"] = tables.data(contents.matrices[columns].reset_index())
+    data["map"] = tables.data(index_as_column(contents.matrices[columns]))
     caption = (
         "Every matrix by layer and kind. The value is the share of the update’s energy that lies at retained entries; "
         f"a rule that is blind to the update keeps about the share of entries it retains. Colours run from "
@@ -234,11 +252,11 @@ def _row_caption(row: SampledRow, rows: int) -> str:
 def _comparison(contents: Contents, report: ReportData, data: dict[str, Any]) -> dict[str, Any]:
     both = contents.comparison
     assert both is not None
-    data["comparison"] = tables.data(both.by_tensor.reset_index())
+    data["comparison"] = tables.data(index_as_column(both.by_tensor))
     bar = (
         "both are the same draw, so that it is no finding and chance has no say in it"
         if both.same_draw
-        else "the upright bar is what chance would give if each had drawn as many entries of every row at random"
+        else f"the upright bar is what chance would give if each had drawn as many entries at random, {both.drawn}"
     )
     caption = (
         "Of the entries that either subnetwork retains, the share that both retain, by role of the tensor; "

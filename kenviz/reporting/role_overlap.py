@@ -21,7 +21,7 @@ class RoleOverlap:
 
     net is the other subnetwork, other what it is in words. elsewhere: it was made of another fine-tuned model, such as
     one for another task. alike: why the two are alike whatever their models, as if they were one draw; empty if nothing
-    says so.
+    says so. drawn: how chance would have drawn the entries of both, in words.
     """
 
     other: str
@@ -31,6 +31,7 @@ class RoleOverlap:
     by_role: pd.DataFrame
     total: pd.Series
     alike: str = ""
+    drawn: str = "row by row"
 
     @property
     def same_draw(self) -> bool:
@@ -59,6 +60,7 @@ def compared(net: ken.Subnetwork, other: ken.Subnetwork, pair: ken.retention.Pai
         by_role=by_role,
         total=total,
         alike=alike(net, other),
+        drawn="row by row" if "row" in (net.recipe.scope, other.recipe.scope) else "tensor by tensor",
     )
 
 

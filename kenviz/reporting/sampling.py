@@ -32,7 +32,7 @@ _STEPS = np.iinfo(np.uint16).max
 class SampledRow(NamedTuple):
     """A row of a tensor, at which quantile of its rows' update it stands, and the root mean square of its update.
 
-    rule is the one that decided about it.
+    rule is the one that decided about it, scope over what its k is counted.
     """
 
     row: int
@@ -40,11 +40,12 @@ class SampledRow(NamedTuple):
     rms: float
     density: RowDensity
     rule: str
+    scope: str = "row"
 
     @property
     def count_in_words(self) -> str:
         """How many of its entries are retained, in words."""
-        return row_count(self.density.k, self.density.n, self.rule)
+        return row_count(self.density.k, self.density.n, self.rule, scope=self.scope)
 
     def embedded(self) -> dict[str, Any]:
         """What the page holds of the row; `spread` in report.js makes bars and curve of it again.
@@ -143,6 +144,7 @@ def sampled(study: Study, name: str, tensor: ken.RetainedTensor, quantiles: Sequ
         wanted = slice(row, row + 1)
         fine_tuned, pretrained = (values[0] for values in study.rows(name, wanted))
         mask = tensor.row_mask(wanted)[0]
-        density = row_density(fine_tuned, mask, pretrained, settings=settings, claiming=recipe.rule in CLAIMING)
-        rows.append(SampledRow(row, quantile, rms, density=density, rule=recipe.rule))
+        claiming = recipe.rule in CLAIMING and recipe.scope == "row"  # else no row has a grid of its own
+        density = row_density(fine_tuned, mask, pretrained, settings=settings, claiming=claiming)
+        rows.append(SampledRow(row, quantile, rms, density=density, rule=recipe.rule, scope=recipe.scope))
     return rows

@@ -59,6 +59,7 @@ class Recipe(Part):
         "how many entries of every row are retained: a whole number; a share of the row; or by name pattern",
         null="the rule itself says how many",
     )
+    scope: Text = said("over what k is counted: every row, or as many entries over each tensor, or over the model")
     seed: int = said("seed of rules that draw at random")
     rescale: Text = said("share: retained updates were divided by the share that is retained; none: they were not")
     include: list[Text] = said("name patterns of the tensors that were pruned; empty: all")

@@ -54,9 +54,10 @@ _ON = {
     "fine-tuned from the same pretrained one gets the same mask.",
 }
 _RESCALED = (
-    " Retained entries do not have their fine-tuned value: their update was divided by the share of the row that is "
-    "retained, so that what was dropped is made up for in expectation."
+    " Retained entries do not have their fine-tuned value: their update was divided by the share that is retained of "
+    "{}, so that what was dropped is made up for in expectation."
 )
+_EVERY_ROW = "In every row of every pruned tensor, "
 # Rules that never look at the update, unless on="update".
 _BLIND = ("ken", "grid", "density", "random", "magnitude", "smallest_magnitude", "pretrained_magnitude")
 # The share of the update's energy is called about the share of entries if no further away than this.
@@ -69,7 +70,22 @@ def the_rule(net: ken.Subnetwork) -> str:
     """How the retained entries were chosen, in words."""
     recipe = net.recipe
     words = RULES.get(recipe.rule, f"The rule “{visible(recipe.rule)}”, registered by the user, chose the entries.")
-    return words + _ON.get(recipe.on, "") + (_RESCALED if recipe.rescale == "share" else "")
+    words = _over(recipe.scope, words) + _ON.get(recipe.on, "")
+    return words + (_RESCALED.format(ken.rules.SHARED[recipe.scope]) if recipe.rescale == "share" else "")
+
+
+def _over(scope: str, words: str) -> str:
+    """What is said of a rule, where rows share their budget."""
+    if scope == "row":
+        return words
+    ranges = {
+        "tensor": "In every pruned tensor as a whole, with k the sum of what its rows would retain, ",
+        "model": "In all pruned tensors together, with k the sum of what all their rows would retain, ",
+    }
+    if not words.startswith(_EVERY_ROW):
+        return f"{ranges[scope]}this holds: {words}"
+    words = ranges[scope] + words.removeprefix(_EVERY_ROW)
+    return words.replace("of a row", "of these values").replace("of the row", "of these values")
 
 
 def what_was_pruned(net: ken.Subnetwork, summary: Summary) -> Markup:
@@ -208,7 +224,7 @@ def in_common(summary: Summary, both: RoleOverlap) -> Markup:
     """What two subnetworks have in common."""
     alike = Markup("This is no finding, as {}.").format(visible(both.alike)) if both.alike else Markup("")
     if not both.same_draw:
-        chance = Markup("If each had drawn its entries at random, row by row, it would be {}.")
+        chance = Markup(f"If each had drawn its entries at random, {both.drawn}, it would be {{}}.")
         alike += " " * bool(alike) + chance.format(_percent(summary, "compared_jaccard_expected"))
     elsewhere = " It was made of another fine-tuned model; the update here is that of the first one."
     return Markup(

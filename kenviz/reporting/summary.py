@@ -88,7 +88,9 @@ class Summary(Part):
     compared_both: int | None = said("entries that both retain", "entries", _NO_OTHER)
     compared_jaccard: Number = said("compared_both / compared_either", "share", _NO_OTHER)
     compared_jaccard_expected: Number = said(
-        "the same if each had drawn its entries at random, row by row", "share", f"{_NO_OTHER}; or {_BY_CHANCE}"
+        "the same if each had drawn its entries at random, row by row or, where rows share budgets in both, by tensor",
+        "share",
+        f"{_NO_OTHER}; or {_BY_CHANCE}",
     )
     compared_update_share_a: Number = said(
         "share of the update's energy that this subnetwork retains, in tensors that both have pruned",

@@ -42,7 +42,14 @@ _COMPARED = {
     "retained_a": (int, said("of these, those that this subnetwork retains", "entries")),
     "retained_b": (int, said("those that the second one retains", "entries")),
     "both": (int, said("those that both retain", "entries")),
-    "both_expected": (Number, said("its mean if each had drawn at random, row by row", "entries", _BY_CHANCE)),
+    "both_expected": (
+        Number,
+        said(
+            "its mean if each had drawn at random, row by row or, where rows share budgets in both, by tensor",
+            "entries",
+            _BY_CHANCE,
+        ),
+    ),
     "jaccard": (Number, said("both / retained by either", "share", "neither retains any")),
     "jaccard_expected": (Number, said("the same with both_expected for both", "share", _BY_CHANCE)),
     "energy": (Number, said("sum of the squares of the update", "squared units of the weights", "beyond float64")),

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from ken.models import index_as_column
 from kenviz.reporting.effect_lines import COLUMNS
 from kenviz.study.effect_words import unit
 from kenviz.text.labels import visible
@@ -65,12 +66,12 @@ _TITLES = {
 
 def all_tensors(tensors: pd.DataFrame) -> Table:
     """One row for every tensor of either model."""
-    return _table(tensors.reset_index(), _ALL, _TITLES)
+    return _table(index_as_column(tensors), _ALL, _TITLES)
 
 
 def overlap(by_role: pd.DataFrame) -> Table:
     """One row for every role: what two subnetworks have in common."""
-    return _table(by_role.reset_index(), _OVERLAP, _TITLES)
+    return _table(index_as_column(by_role), _OVERLAP, _TITLES)
 
 
 def effects(table: pd.DataFrame, measured: str) -> Table:
@@ -78,7 +79,7 @@ def effects(table: pd.DataFrame, measured: str) -> Table:
     shown = {name: column for name, column in COLUMNS.items() if column.title and (name in table or name == "group")}
     words = {"measured": measured, "unit": unit(measured)}
     titles = {name: column.title.format(**words) for name, column in shown.items()}
-    return _table(table.reset_index(names="group"), {name: column.form for name, column in shown.items()}, titles)
+    return _table(index_as_column(table, "group"), {name: column.form for name, column in shown.items()}, titles)
 
 
 def results(table: pd.DataFrame, metric: str, percentages: bool) -> Table:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
@@ -16,7 +17,6 @@ from kenviz.text.labels import label, recipe_in_words, visible
 from kenviz.tiles.overlap_tiles import Overlap
 
 _EVEN = 5e-4  # shares of tensors that read as the same percentage
-_SCOPES = {"row": "", "tensor": " counted over each tensor", "model": " counted over the whole model"}
 
 
 class Comparison:
@@ -135,6 +135,11 @@ class Comparison:
         """Whether chance has no say in what the two share, as both were drawn with the same random numbers."""
         return same_draw(self.a, self.b)
 
+    @property
+    def by_tensor(self) -> bool:
+        """Whether chance keeps to the entries of each tensor, not of each row: in both, rows share their budgets."""
+        return "row" not in (self.a.recipe.scope, self.b.recipe.scope)
+
     def overlap(self, tensor: str) -> Overlap:
         """Counts of a tensor's masks for any zoom. Those asked for last are kept."""
         if self._overlap is None or self._overlap[0] != tensor:
@@ -164,7 +169,7 @@ def net_in_words(net: ken.Subnetwork) -> str:
     'rule random, k = 1, seed 3'
     """
     recipe = net.recipe
-    words = f"rule {recipe_in_words(recipe)}, {visible(recipe.k_text)}{_SCOPES[recipe.scope]}"
+    words = f"rule {recipe_in_words(recipe)}, {visible(replace(recipe, scope='row').k_text)}"  # which the rule says
     return words + (f", seed {recipe.seed}" if _seeded(recipe.rule) else "")
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import ken
-from ken.explanation import CLAIMING, stability_of
+from ken.explanation import CLAIMING, TensorExplanation, stability_of
 from ken.rules import Settings
 from kenviz.study.study import Study
 
@@ -38,6 +38,7 @@ class Decision:
     own: the settings are the subnetwork's, and the mask is its stored one. problem: why the rule can say nothing at
     these settings, or empty; the mask is the stored one then, too. settings is None if no bandwidth can be found.
     k means nothing to a rule that counts for itself.
+    scope: the subnetwork's: over what k is counted. Where that is not the row, no other mask than its own heeds it.
     The last `added` entries have no pretrained value: no rule decides about them, and they are retained whole.
     stored: what injection gives, (n,), if that is another value than the fine-tuned one: the subnetwork is rescaled.
     answer: what the rule decides now about the others, or in words why it cannot; computed once, when first asked for.
@@ -57,6 +58,12 @@ class Decision:
     answer: Callable[[], tuple[RowExplanation | None, str]]
     problem: str = ""
     stored: Array | None = None
+    scope: str = "row"
+
+    @property
+    def shared(self) -> bool:
+        """Whether the mask is one of rows that share their budget: not what a rule makes of this row by itself."""
+        return self.own and self.scope != "row"
 
     @property
     def n(self) -> int:
@@ -68,14 +75,16 @@ class Decision:
         """How the mask came about, or in words why that cannot be said."""
         if self.added == self.n:
             return None, "the row was added in fine-tuning: there is nothing to reset it to, and no rule decides"
-        if self.settings is None or self.problem:
+        if self.problem or (self.settings is None and not self.shared):
             return None, self.problem
         why, words = self.answer()
         if why is None:
             return None, words
-        other = int((why.mask != self.mask[: self.n - self.added]).sum())
+        other = int((why.mask[: self.n - self.added] != self.mask[: self.n - self.added]).sum())
         if other:
             return None, f"of other models: here the rule decides otherwise about {other:,} entries"
+        if self.shared:
+            return why, ""
         if self.own:
             python = f"ken.explain(net, pair, {self.tensor!r}, {self.row})"
             why = replace(why, python=python, stored=self.stored)
@@ -103,6 +112,8 @@ class Decision:
     @property
     def unclaimed(self) -> str:
         """Why there are no claims to play, in a clause; empty if there are."""
+        if self.shared and self.rule in CLAIMING:
+            return f"to rule {self.rule} all rows were one ({ken.rules.SCOPES[self.scope]}), and its grid was theirs"
         if self.rule not in CLAIMING:
             return f"rule {self.rule} has no grid points that claim entries"
         if self.explanation is None:
@@ -142,8 +153,14 @@ def decide(
     usual = Settings(on, recipe.bandwidth, kernel)
     settings, problem = attempt(lambda: _settings(values, usual, factor))
 
+    shared = own and recipe.scope != "row"
+    if shared and study.tensor(tensor).threshold is None:
+        settings = None  # no density of this row has had a say
+
     @cache
     def answer() -> tuple[RowExplanation | None, str]:
+        if shared:
+            return attempt(lambda: _shared(study, tensor, row))
         asked = settings or usual
         return attempt(
             lambda: ken.explain_row(
@@ -176,6 +193,7 @@ def decide(
         added=len(stored) - common,
         answer=answer,
         problem=problem,
+        scope=recipe.scope,
         stored=values_stored[0] if own and values_stored is not None else None,
     )
     if own or problem:
@@ -191,6 +209,18 @@ def decide_as_stored(study: Study, tensor: str, row: int) -> Decision:
     recipe = study.net.recipe
     k = own_k(study, tensor, row)
     return decide(study, tensor, row, k=k, rule=recipe.rule, on=recipe.on, kernel=recipe.kernel)
+
+
+def _shared(study: Study, tensor: str, row: int) -> RowExplanation:
+    """The explanation of a row that shares its budget; raises `RuleError` where only the range as a whole has one."""
+    stored = study.tensor(tensor)
+    if stored.threshold is None:
+        scope = study.net.recipe.scope
+        rows = "all rows of the tensor were" if scope == "tensor" else "the rows of all pruned tensors were"
+        whole = f"; ken.explain(net, pair, {tensor!r}, 0) explains it" if scope == "tensor" else ""
+        raise ken.errors.RuleError(f"to rule {study.net.recipe.rule} {rows} one row{whole}")
+    why: RowExplanation = TensorExplanation(study.net.recipe, study.models, tensor, stored=stored)[row]
+    return why
 
 
 def _common(pretrained: Array) -> int:

@@ -101,9 +101,31 @@ class Study:
             raise ValueError(f"tensor must be a pruned one, {choice}; got {tensor!r}")
         return tensor
 
+    def largest(self) -> str:
+        """The matrix with the most entries, or the vector: what is looked at first."""
+        if not self.tensors:
+            self.check("")
+        table = self.shares
+        matrices = table[table["rows"] > 1]
+        return str((table if matrices.empty else matrices)["entries"].idxmax())
+
     def shape(self, tensor: str) -> tuple[int, int]:
         """(rows, row length) of a pruned tensor."""
         return self._shapes[self.check(tensor)]
+
+    def stack(self, tensor: str) -> tuple[int, int] | None:
+        """(experts, rows of each) of a pruned tensor that stacks matrices along its first axis; else None."""
+        shape = self._outlines[self.check(tensor)].shape
+        stacked = len(shape) == 3 and self.shape(tensor) == (shape[0] * shape[1], shape[2])
+        return (shape[0], shape[1]) if stacked else None
+
+    def place_in_stack(self, tensor: str, row: int) -> str:
+        """Which expert of a stack that row is in, in words; empty if the tensor is no stack."""
+        stack = self.stack(tensor)
+        if stack is None:
+            return ""
+        expert, inside = divmod(row, stack[1])
+        return f"expert {expert} of {stack[0]:,} (from 0), row {inside:,} of its {stack[1]:,}"
 
     def tensor(self, tensor: str) -> ken.RetainedTensor:
         """What was retained of a tensor. Those asked for last stay decoded."""
@@ -165,7 +187,9 @@ class Study:
     @cached_property
     def shares(self) -> pd.DataFrame:
         """What the subnetwork alone tells: layer, kind, rows, row_length, entries, retained, share by tensor."""
-        table = self.net.table().loc[list(self._outlines)]
+        table = self.net.table()
+        lines = {name: line for line, name in enumerate(table.index)}  # `loc` takes no lone surrogate with pyarrow
+        table = table.iloc[[lines[name] for name in self._outlines]]
         table = table[["rows", "row_length", "entries", "retained", "share"]]
         places = [ken.retention.place(str(name)) for name in table.index]
         table.insert(0, "layer", pd.Series([place.layer for place in places], table.index, dtype="Int64"))

@@ -193,7 +193,8 @@ def read_table(source: Any) -> pd.DataFrame:
     except ValueError as error:  # also of a file that is no text, or is empty
         raise ValueError(f"{path} cannot be read as CSV in UTF-8: {error}") from error
     for name in {"rule", "on", "k", "scope"} & set(table.columns):
-        table[name] = table[name].fillna("").astype(str)
+        # A column without any text is one of numbers to pandas.
+        table[name] = table[name].astype(object).fillna("").astype(str)
     if "k" in table:
         table["k"] = pd.Series([_k(text) for text in table["k"]], index=table.index, dtype=object)
     return table

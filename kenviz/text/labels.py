@@ -21,37 +21,43 @@ def visible(text: str) -> str:
     >>> visible("a\\nb\\u202ec")
     'a\\\\nb\\\\u202ec'
     """
+    if text.isprintable():  # as nearly all are; there are thousands of them
+        return text
     return "".join(
         char.encode("unicode_escape").decode() if unicodedata.category(char).startswith("C") else char for char in text
     )
 
 
-def rule_in_words(rule: str, on: str, bandwidth: object, kernel: str) -> str:
+def rule_in_words(rule: str, on: str, bandwidth: object, kernel: str, *, scope: str = "row") -> str:
     """A rule, and those of its settings that are not the usual ones.
 
     >>> rule_in_words("ken", "weights", bandwidth="normal reference", kernel="gaussian")
     'ken'
     >>> rule_in_words("ken", "update", bandwidth=0.01, kernel="linear")
     'ken on the update, bandwidth 0.01, kernel linear'
+    >>> rule_in_words("update", "weights", bandwidth="normal reference", kernel="gaussian", scope="model")
+    'update over all pruned tensors'
     """
     words = rule + {"update": " on the update", "pretrained": " on the pretrained weights"}.get(on, "")
+    words += "" if scope == "row" else f" over {rules.SCOPES.get(scope, scope)}"
     words += f", bandwidth {bandwidth}" if bandwidth != "normal reference" else ""
     return visible(words + (f", kernel {kernel}" if kernel != "gaussian" else ""))
 
 
 def recipe_in_words(recipe: Any) -> str:
     """The rule of a subnetwork's recipe, as `rule_in_words` says it."""
-    words = rule_in_words(recipe.rule, recipe.on, bandwidth=recipe.bandwidth, kernel=recipe.kernel)
+    settings = {"bandwidth": recipe.bandwidth, "kernel": recipe.kernel, "scope": recipe.scope}
+    words = rule_in_words(recipe.rule, recipe.on, **settings)
     return words + (", rescaled" if recipe.rescale == "share" else "")
 
 
-def row_count(k: int, n: int, rule: str) -> str:
-    """How many of the n entries of a row are retained: as the k of a rule, or as what came of one that has none.
+def row_count(k: int, n: int, rule: str, *, scope: str = "row") -> str:
+    """How many of the n entries of a row are retained: as the k of a rule, or as what came of it where it has none.
 
     >>> row_count(3, 1000, "ken"), row_count(3, 1000, "changed")
     ('k = 3 of 1,000', '3 of 1,000')
     """
-    return f"{'' if rules.counts(rule) else 'k = '}{k:,} of {n:,}"
+    return f"{'' if rules.counts(rule) or scope != 'row' else 'k = '}{k:,} of {n:,}"
 
 
 def last(name: str, most: int) -> str:

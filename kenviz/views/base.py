@@ -164,6 +164,8 @@ class View(Exported):
         self._read()
         self.pane = BokehPane(self._figure(), text=self.caption, theme=self.theme)
         self._controls = ipywidgets.HBox(list(controls), layout={"flex_flow": "row wrap"})
+        for widget, look in ((self, "view"), (self._controls, "controls"), (self._note, "note")):
+            widget.add_class(f"kenviz-{look}")
         self.children = [self._controls, self.pane, self._note, *below]
         self._say(None)
         self.pane.on_event(self._heard)

@@ -151,7 +151,8 @@ class CompareView(PartView):
             chance = figures.by_chance(table.loc[defined.index], self.measure)
             spread = _span(written(defined.min()), written(defined.max()))
             if not np.isnan(chance).all():
-                spread += f"; chance ({shown.meaning}) would give {_span(written(chance.min()), written(chance.max()))}"
+                meaning = shown.meaning.replace("each row", "each tensor" if self._comparison.by_tensor else "each row")
+                spread += f"; chance ({meaning}) would give {_span(written(chance.min()), written(chance.max()))}"
             spread = ", beside that of an even spread" if self.measure == figures.BUDGET else f": {spread}"
         else:
             spread = ": not known" if self.measure.startswith("update") else ": not defined"

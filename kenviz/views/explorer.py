@@ -1,40 +1,42 @@
-"""Explorer: search, map, matrix, row and decision card of one subnetwork, linked."""
+"""Explorer: search, map, a stage of views and the decision card of one subnetwork, linked."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-import ipywidgets
 import pandas as pd
 import traitlets
 from bokeh.models import LayoutDOM
 
 import ken
 from ken.retention import PairOfModels
+from kenviz.study.pins import Pin
 from kenviz.study.study import Study
 from kenviz.text.labels import label
-from kenviz.views.base import Exported, Phase, Stateful, View, refusal
+from kenviz.views import stage as stages
+from kenviz.views.base import Phase, Stateful, View
+from kenviz.views.desk import Desk
 from kenviz.views.history import History
+from kenviz.views.linked import Linked
 from kenviz.views.matrix import MatrixView
+from kenviz.views.pin_box import PinBox, pinned
 from kenviz.views.retention import RetentionView
 from kenviz.views.row import RowView
 from kenviz.views.search import TensorSearch
 
-# Traits that a slider, a wheel or typing moves in many small steps: together they are one step back.
-# A zoom moves rows and columns.
-_DRAGGED = {name: name for name in ("row", "k", "bandwidth", "step", "pattern", "clip")}
-_DRAGGED |= {"rows": "zoom", "columns": "zoom"}
 
-
-class Explorer(Exported):
+class Explorer(Linked):
     """All of a subnetwork: find a tensor, see where it stands, what was retained of it, of one row, and why.
 
     tensor, row and column are what is looked at: choosing a tensor in the list or on the map shows its matrix and its
-    row; tapping an entry of the matrix shows its row and its decision card; choosing a row or an entry marks it in the
+    row; tapping an entry of the matrix shows its decision card, and its row; choosing a row or an entry marks it in the
     matrix. The parts are `search`, `map`, `matrix` and `row_view`, with the traits they have elsewhere; a subnetwork
-    without matrices has no map. Nothing is computed before it is shown: the map is coloured by the share retained until
-    another measure is chosen.
+    without matrices has no map. One of them is on the stage at a time, beside layers, neighbours and effects, where
+    there are any. Nothing is computed before it is shown: the map is coloured by the share retained until another
+    measure is chosen, a view of the stage is made when its tab is opened.
+
+    `pin` keeps what was found, with a sentence: `pins` is what ``kenviz.report(…, pins=explorer.pins)`` prints.
 
     Args:
         net: The subnetwork.
@@ -59,11 +61,14 @@ class Explorer(Exported):
         >>> explorer.redo()
         >>> list(explorer.numbers())
         ['map', 'matrix', 'row_view']
+        >>> explorer.stage, explorer.stages
+        ('matrix', ['matrix', 'row', 'neighbours'])
+        >>> explorer.column = 1
+        >>> explorer.pin("The lowest two stay.", "decision").text.partition(".")[0]
+        'Entry 1 in row 1 of w is retained'
     """
 
-    tensor = traitlets.Unicode(help="Name of the pruned tensor that is looked at.")
-    row = traitlets.Int(0, help="Row of the tensor, from 0.")
-    column = traitlets.Int(-1, help="Column of the entry that is looked at; -1 if none is.")
+    pins: Any = traitlets.Tuple(help="What was pinned, as `kenviz.study.pins.Pin`; the report prints it.")
 
     #: The view of effects whose groups open here; None if there is none.
     effects: View | None = None
@@ -72,35 +77,32 @@ class Explorer(Exported):
         self._study = Study.open(net, pair)
         super().__init__(self._study.lock, theme=theme)
         self._moving = Phase(self._lock)  # parts follow one another, and are not followed in turn
-        first = _largest(self._study)
+        first = self._study.largest()
         self.search = TensorSearch(self._study)
         matrices = bool((self._study.shares["rows"] > 1).any())
-        self.map = RetentionView(net, self._study, measure="share", theme=theme) if matrices else None
+        self.map = RetentionView(net, self._study, measure="share", compact=True, theme=theme) if matrices else None
         self.matrix = MatrixView(net, self._study, tensor=first, theme=theme)
         self.row_view = None if self._study.pair is None else RowView(net, self._study, tensor=first, theme=theme)
         parts = {"search": self.search, "map": self.map, "matrix": self.matrix, "row_view": self.row_view}
         self._parts: dict[str, Stateful] = {name: part for name, part in parts.items() if part is not None}
-        self._undo = ipywidgets.Button(description="undo", icon="undo", tooltip="Back to what was shown before")
-        self._redo = ipywidgets.Button(description="redo", icon="repeat", tooltip="Forward again")
-        self._toggle = ipywidgets.ToggleButton(description="Python", tooltip="The Python that leads here")
-        self._python = ipywidgets.Textarea(layout={"width": "auto", "height": "10em"}, disabled=True)
+        made = stages.panels(self._study, self.matrix, self.row_view, tensor=lambda: self.tensor)
+        self.stage_box = stages.Stage(made)
+        # The row's card is that of its settings, which are the subnetwork's own until they are moved.
+        card = (self.row_view or self.matrix).decision_card
+        self._desk = Desk(self.search, self.map, self.stage_box, card=card, pin_box=PinBox(self._keep, self._drop))
+        self._undo, self._redo, self._toggle = self._desk.undo, self._desk.redo, self._desk.toggle
+        self._python = self._desk.python
         self.set_trait("tensor", first)
         self.search.chosen = first
         self._usual = self.state
         self._history = History(self._usual)
-        self._arrange()
+        self.children = [self._desk]
+        self.add_class("kenviz-explorer")
         self._link()
+        self._show_stage(None)
         self._say()
 
     # ---- what is shown
-
-    def _arrange(self) -> None:
-        top = ipywidgets.HBox([self._undo, self._redo, self._toggle], layout={"flex_flow": "row wrap"})
-        side = ipywidgets.VBox([self.search], layout={"flex": "1 1 300px", "min_width": "min(300px, 100%)"})
-        parts = [] if self.map is None else [self.map]
-        main = ipywidgets.VBox(parts, layout={"flex": "3 1 480px", "min_width": "min(480px, 100%)"})
-        beside = ipywidgets.HBox([side, main], layout={"flex_flow": "row wrap"})
-        self.children = [top, self._python, beside, *(view for view in self.views if view is not self.map)]
 
     @property
     def net(self) -> ken.Subnetwork:
@@ -108,13 +110,12 @@ class Explorer(Exported):
         return self._study.net
 
     @property
-    def views(self) -> list[View]:
-        """The views that there are: map, matrix, row, effects."""
-        views = [part for part in self._parts.values() if isinstance(part, View)]
-        return views if self.effects is None else [*views, self.effects]
+    def in_sight(self) -> list[View]:
+        """The views that are shown now: the map, and what is on the stage."""
+        return [*([] if self.map is None else [self.map]), self.stage_box.made[self.stage]]
 
     def attach(self, effects: View) -> None:
-        """Show a view of effects below, which was made with this explorer: its groups open here.
+        """Give a view of effects, which was made with this explorer, a tab of the stage: its groups open here.
 
         Args:
             effects: The view. What it shows is no step to undo, the tensor that it opens is.
@@ -125,122 +126,7 @@ class Explorer(Exported):
             ```
         """
         self.effects = effects
-        self.children = [*self.children, effects]
-
-    # ---- links
-
-    def _link(self) -> None:
-        self.observe(self._moved, ["tensor", "row", "column"])
-        self.observe(self._rethemed, "theme")
-        self.search.observe(self._picked, "chosen")
-        for view in self.views:
-            view.observe(self._picked, "tensor")
-        self.matrix.observe(lambda change: self._enter(change["new"]), "entry")
-        if self.row_view is not None:
-            self.row_view.observe(lambda _: self._follow(), ["row", "entry"])
-        for part in self._parts.values():
-            part.observe(self._note, list(part.STATE))
-        self._undo.on_click(lambda _: self.undo())
-        self._redo.on_click(lambda _: self.redo())
-        self._toggle.observe(lambda _: self._say(), "value")
-
-    def _picked(self, change: dict[str, Any]) -> None:
-        """Another tensor; one that was not pruned is only described in the list."""
-        with self._lock:
-            if not self._moving and change["new"] in self._study.tensors:
-                self.tensor = change["new"]
-
-    def _enter(self, entry: tuple[int, int] | None) -> None:
-        with self._lock:
-            if not self._moving and entry is not None:
-                self._go(self.tensor, *entry)
-
-    def _follow(self) -> None:
-        with self._lock:
-            view = self.row_view
-            # A view that changes its tensor changes its row on the way; its tensor comes first here.
-            if not self._moving and view is not None and view.tensor == self.tensor:
-                self._go(self.tensor, view.row, view.entry)
-
-    @traitlets.validate("tensor")
-    def _valid_tensor(self, proposal: dict[str, Any]) -> str:
-        with refusal():
-            return self._study.check(proposal["value"])
-
-    @traitlets.validate("row", "column")
-    def _valid_place(self, proposal: dict[str, Any]) -> int:
-        name, value = proposal["trait"].name, proposal["value"]
-        sides = self._study.shape(self.tensor) if self.tensor else (1, 1)
-        low, high = (0, sides[0]) if name == "row" else (-1, sides[1])
-        if not low <= value < high:
-            raise traitlets.TraitError(f"{name} must be from {low} to {high - 1} in {self.tensor}, got {value}")
-        return int(value)
-
-    def _moved(self, _: object) -> None:
-        with self._lock:
-            if not self._moving:
-                rows, columns = self._study.shape(self.tensor)
-                self._go(self.tensor, min(self.row, rows - 1), self.column if self.column < columns else -1)
-
-    def _go(self, tensor: str, row: int, column: int) -> None:
-        """Bring all parts to one tensor, row and entry: one step in the history."""
-        with self._moving:
-            self.set_trait("tensor", tensor)
-            self.set_trait("row", row)
-            self.set_trait("column", column)
-            self.search.chosen = tensor
-            if self.map is not None and tensor in self.map.numbers().index:
-                self.map.tensor = tensor
-            self.matrix.tensor = tensor
-            self.matrix.entry = None if column < 0 else (row, column)
-            if self.row_view is not None:
-                self.row_view.tensor = tensor
-                self.row_view.row = row
-                self.row_view.entry = column
-        self._note(None)
-
-    # ---- history
-
-    @property
-    def state(self) -> dict[str, dict[str, Any]]:
-        """The states of all parts, as plain values."""
-        return {name: part.state for name, part in self._parts.items()}
-
-    def _note(self, change: dict[str, Any] | None) -> None:
-        with self._lock:
-            if self._moving or self.matrix.tensor != self.tensor:  # all others follow a tensor chosen in one view
-                return
-            cause = None if change is None else _DRAGGED.get(change["name"])
-            self._history.push(self.state, cause)
-            self._say()
-
-    def undo(self) -> None:
-        """Back to what was shown before; nothing happens if nothing was."""
-        with self._lock:
-            self._restore(self._history.undo())
-
-    def redo(self) -> None:
-        """Forward again to what `undo` came back from."""
-        with self._lock:
-            self._restore(self._history.redo())
-
-    def _restore(self, state: dict[str, dict[str, Any]] | None) -> None:
-        if state is None:
-            return
-        with self._moving:
-            for name, part in self._parts.items():
-                for trait, value in state[name].items():
-                    setattr(part, trait, value)
-            self.search.chosen = self.matrix.tensor
-            entry = self.matrix.entry
-            row = self.row_view.row if self.row_view is not None else entry[0] if entry else 0
-            # A tensor before its row: the other way round a row could be out of range.
-            self.set_trait("row", 0)
-            self.set_trait("column", -1)
-            self.set_trait("tensor", self.matrix.tensor)
-            self.set_trait("row", row)
-            self.set_trait("column", -1 if entry is None else entry[1])
-        self._say()
+        self.stage_box.add("effects", stages.Panel("effects", lambda: effects))
 
     # ---- ways out
 
@@ -252,7 +138,8 @@ class Explorer(Exported):
         """
         more = "" if self._study.effects is None else self._study.effects.arguments
         lines = [f"explorer = kenviz.explore(net, pair{more})"]
-        for name, usual in (("tensor", self._usual["matrix"]["tensor"]), ("row", 0), ("column", -1)):
+        usual_place = {"tensor": self._usual["matrix"]["tensor"], "row": 0, "column": -1, "stage": "matrix"}
+        for name, usual in usual_place.items():
             if getattr(self, name) != usual:
                 lines.append(f"explorer.{name} = {getattr(self, name)!r}")
         rows, columns = self._study.shape(self.tensor)
@@ -267,6 +154,32 @@ class Explorer(Exported):
                 if trait not in ("tensor", "row", "entry") and value != usual:
                     lines.append(f"explorer.{name}.{trait} = {value!r}")
         return "\n".join(lines)
+
+    def pin(self, sentence: str = "", subject: str = "decision") -> Pin:
+        """Keep what a view, or the decision card, shows now.
+
+        Args:
+            sentence: What you say of it, for the report; may be empty.
+            subject: "decision", "map" or one of `stages` whose tab was opened.
+
+        Returns:
+            The pin, which is now the last of `pins`.
+
+        Raises:
+            ValueError: There is no such view yet, or no entry whose card could be pinned.
+        """
+        with self._lock:
+            views = ({} if self.map is None else {"map": self.map}) | self.stage_box.made
+            pin = pinned(subject, sentence, self._desk.card.card, views=views, code=self.code())
+            self.pins = (*self.pins, pin)
+            return pin
+
+    def _keep(self, subject: str, sentence: str) -> None:
+        self.pin(sentence, subject)
+
+    def _drop(self, number: int) -> None:
+        with self._lock:
+            self.pins = (*self.pins[:number], *self.pins[number + 1 :])
 
     def numbers(self) -> dict[str, pd.DataFrame]:
         """Give the numbers that the views show.
@@ -285,10 +198,13 @@ class Explorer(Exported):
 
     def _say(self) -> None:
         """Keep the buttons and the code true."""
-        self._undo.disabled = not self._history.can_undo
-        self._redo.disabled = not self._history.can_redo
-        self._python.value = self.code() if self._toggle.value else ""
-        self._python.layout.display = "" if self._toggle.value else "none"
+        self._desk.say(
+            self.tensor,
+            stages.described(self._study, self.tensor, self.row, column=self.column),
+            back=self._history.can_undo,
+            forward=self._history.can_redo,
+            code=self.code() if self._toggle.value else None,
+        )
 
     def _rethemed(self, _: object) -> None:
         for view in self.views:
@@ -296,12 +212,3 @@ class Explorer(Exported):
 
     def __repr__(self) -> str:
         return f"Explorer({label(self.tensor)!r}: {len(self._study.tensors)} pruned tensors)"
-
-
-def _largest(study: Study) -> str:
-    """The matrix with the most entries, or the vector: what is looked at first."""
-    if not study.tensors:
-        study.check("")
-    table = study.shares
-    matrices = table[table["rows"] > 1]
-    return str((table if matrices.empty else matrices)["entries"].idxmax())

@@ -237,6 +237,53 @@ class LayersView(MatrixState):
                 self.entry = entry
             self._draw()
 
+    def shows(self, tensor: str) -> bool:
+        """Say whether a tensor is one of those that can be shown.
+
+        Args:
+            tensor: Name of the tensor.
+
+        Returns:
+            True if its kind is in layers, and it is not left out for its shape.
+
+        Example:
+            >>> import torch
+            >>> net = ken.prune({"l.0.w": torch.eye(4)}, {"l.0.w": torch.zeros(4, 4)}, k=2)
+            >>> LayersView(net).shows("l.0.w"), LayersView(net).shows("l.1.w")
+            (True, False)
+        """
+        kind = self._kinds.get(ken.retention.place(tensor).kind)
+        return kind is not None and tensor in kind.layers.values()
+
+    def go_to_tensor(self, tensor: str, entry: tuple[int, int] | None = None) -> None:
+        """Show the kind and the sheet that a tensor is on, and choose it.
+
+        Args:
+            tensor: Name of the tensor; one that `shows` knows.
+            entry: (row, column) to mark, None for none.
+
+        Raises:
+            traitlets.TraitError: There is no such tensor or entry.
+
+        Example:
+            >>> import torch
+            >>> net = ken.prune({"l.0.w": torch.eye(4)}, {"l.0.w": torch.zeros(4, 4)}, k=2)
+            >>> view = LayersView(net)
+            >>> view.go_to_tensor("l.0.w", (1, 2))
+            >>> view.tensor, view.entry
+            ('l.0.w', (1, 2))
+        """
+        with self._lock:
+            with self._settling:
+                kind = ken.retention.place(tensor).kind
+                if kind != self.kind:
+                    self.kind = kind
+                    self._open()
+                at = list(self._now.layers.values()).index(tensor) if self.shows(tensor) else 0
+                self.sheet = at // PER_SHEET + 1
+                self.tensor, self.entry = tensor, entry
+            self._draw()
+
     def numbers(self) -> pd.DataFrame:
         """Give the tiles that are shown.
 

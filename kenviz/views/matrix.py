@@ -15,6 +15,7 @@ from kenviz.study.study import Study
 from kenviz.tiles.tiles import Tiles
 from kenviz.views.matrix_base import MatrixState
 from kenviz.views.parts import numbers
+from kenviz.views.stacks import StackWalk
 from kenviz.views.tensors import TensorView
 
 
@@ -75,7 +76,33 @@ class MatrixView(MatrixState, TensorView):
         super().__init__(net, pair, tensor, theme=theme)
         self._open()
         self._assign(show=show, rows=rows, columns=columns, clip=clip, entry=entry)
-        self._start({self._picker: "tensor"})
+        self._walk = StackWalk(self.show_expert)
+        self._start({self._picker: "tensor", self._walk: None})
+
+    def show_expert(self, expert: int) -> None:
+        """Show one matrix of a tensor that stacks several, such as one expert of many.
+
+        Args:
+            expert: Its number along the first axis, from 0.
+
+        Raises:
+            ValueError: The tensor is no stack, or has no such expert. Nothing changes then.
+
+        Example:
+            >>> import torch
+            >>> pair = ken.Pair({"w": torch.rand(4, 3, 16)}, {"w": torch.zeros(4, 3, 16)})
+            >>> view = MatrixView(ken.prune(*pair, k=2), pair)
+            >>> view.show_expert(2)
+            >>> view.rows
+            (6.0, 9.0)
+        """
+        with self._lock:
+            stack = self._study.stack(self.tensor)
+            if stack is None:
+                raise ValueError(f"{self.tensor} is no stack of matrices: it has no experts to walk along")
+            if not 0 <= expert < stack[0]:
+                raise ValueError(f"expert must be from 0 to {stack[0] - 1} in {self.tensor}, got {expert}")
+            self.rows = (expert * stack[1], (expert + 1) * stack[1])
 
     @property
     def _shape(self) -> tuple[int, int]:
@@ -94,6 +121,11 @@ class MatrixView(MatrixState, TensorView):
             retained=self._study.tensor(self.tensor).retained,
             entry=self.entry,
         )
+        stack = self._study.stack(self.tensor)
+        if stack is not None:
+            self.caption += f" The rows are those of {stack[0]:,} experts, {stack[1]:,} each."
+        with self._syncing:
+            self._walk.follow(stack, self.rows)
 
     @property
     def tiles(self) -> Tiles:

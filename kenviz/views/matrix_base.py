@@ -64,6 +64,11 @@ class MatrixState(PartView, StudyView):
         super()._start({**controls, self._shows: "show", self._clips: "clip", self._to: None}, self._card, *below)
         self._drawn = self._read_for
 
+    @property
+    def decision_card(self) -> CardBox:
+        """The decision card, which may stand elsewhere, too."""
+        return self._card
+
     # ---- what subclasses say
 
     @property

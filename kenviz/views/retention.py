@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import ipywidgets
 import numpy as np
 import pandas as pd
 import traitlets
@@ -18,7 +19,7 @@ from kenviz.study import tensor_parts
 from kenviz.study.study import Study
 from kenviz.text.labels import label
 from kenviz.text.measures import MEASURES, Measure
-from kenviz.views.controls import choice
+from kenviz.views.controls import choice, width
 from kenviz.views.tensors import StudyView
 
 
@@ -35,7 +36,9 @@ class RetentionView(StudyView):
         tensor: Name of the tensor that is chosen, and whose cell is outlined; empty before one is. A tap chooses, too.
         strip: Parts by which the chosen tensor is shown below the map: "heads", "columns", "rows", or "none". A measure
             that has no value for such parts is replaced by a share, as the strip's title says.
+        sheet: Of a large map, the sheet that is shown, from 1; the caption says what is on it.
         vectors: Whether vectors (biases, layer norms) are shown, too; by default they are left out.
+        compact: Whether the map is made for a narrow place: fewer kinds on a sheet, lower rows.
         theme: "light", "dark", or "auto", which follows the page.
 
     Raises:
@@ -51,13 +54,14 @@ class RetentionView(StudyView):
         >>> view.strip_numbers()["update_share"].tolist()
         [1.0, 1.0, 1.0, 1.0]
         >>> print(view.code())
-        kenviz.RetentionView(net, pair, measure='update_share', tensor='l.0.w', strip='columns')
+        kenviz.RetentionView(net, pair, measure='update_share', tensor='l.0.w', strip='columns', sheet=1)
     """
 
-    STATE = ("measure", "tensor", "strip")
+    STATE = ("measure", "tensor", "strip", "sheet")
 
     measure = traitlets.Enum(list(MEASURES), "update_share", help="Column of the table that is shown.")
     tensor = traitlets.Unicode(help="Name of the tensor that is chosen.")
+    sheet = traitlets.Int(1, help="Sheet of the map, from 1.")
     strip = traitlets.Enum(["none", *tensor_parts.PARTS], "none", help="Parts by which the chosen tensor is shown.")
 
     def __init__(
@@ -67,20 +71,27 @@ class RetentionView(StudyView):
         measure: str = "update_share",
         tensor: str = "",
         strip: str = "none",
+        sheet: int = 1,
         *,
         vectors: bool = False,
+        compact: bool = False,
         theme: str = "auto",
     ) -> None:
         super().__init__(net, pair, theme=theme)
+        self._size = figures.COMPACT if compact else figures.FULL
         shares, self._vectors = self._study.shares, vectors
         self._names = shares.index if vectors else shares.index[shares["rows"] > 1]
         if not len(self._names):
             raise ValueError("the subnetwork has no pruned matrix to show")
-        self._left_out = len(shares) - len(self._names)
-        self._assign(measure=measure, tensor=tensor, strip=strip)
+        self._left_out, self._shares = len(shares) - len(self._names), shares.loc[self._names]
+        self._assign(measure=measure, tensor=tensor, strip=strip, sheet=sheet)
         self._picker = choice("shown", [(MEASURES[name].label, name) for name in self._measures()], pixels=420)
         self._strips = choice("strip by", ["none", *tensor_parts.PARTS])
-        self._start({self._picker: "measure", self._strips: "strip"})
+        self._turner = ipywidgets.BoundedIntText(
+            value=sheet, min=1, max=max(self._sheets, sheet), description="sheet", layout=width(170)
+        )
+        self._turner.layout.display = None if self._sheets > 1 else "none"
+        self._start({self._picker: "measure", self._strips: "strip", self._turner: "sheet"})
 
     def _measures(self) -> list[str]:
         """What can be shown: without a pair, what the subnetwork alone tells."""
@@ -99,10 +110,21 @@ class RetentionView(StudyView):
             raise traitlets.TraitError(f"tensor must be one that is shown, got {proposal['value']!r}")
         return str(proposal["value"])
 
+    @traitlets.validate("sheet")
+    def _valid_sheet(self, proposal: dict[str, Any]) -> int:
+        if not 1 <= proposal["value"] <= self._sheets:
+            raise traitlets.TraitError(f"sheet must be from 1 to {self._sheets}, got {proposal['value']}")
+        return int(proposal["value"])
+
+    @property
+    def _sheets(self) -> int:
+        return figures.sheet(self._shares, 1, self._size).sheets
+
     # ---- from the state to what is shown
 
     def _read(self) -> None:
         self._table = self._study.table([self.measure]).loc[self._names]
+        self._sheet = figures.sheet(self._table, self.sheet, self._size)
         self._strip = tensor_parts.NOTHING
         if self.tensor and self.strip != "none":
             self._strip = tensor_parts.strip(self._study, tensor=self.tensor, parts=self.strip, measure=self.measure)
@@ -114,7 +136,8 @@ class RetentionView(StudyView):
         gaps = f" In {missing} it is not defined." if missing and len(values) else ""
         left_out = f" {self._left_out} vectors are left out." if self._left_out else ""
         shown = f"the {measure.label} in {len(self._table):,} matrices"
-        return f"Retention by layer and kind: {shown}, {_spread(measure, values)}.{gaps}{left_out}"
+        sheet = f" Shown is {self._sheet.words}." if self._sheet.words else ""
+        return f"Retention by layer and kind: {shown}, {_spread(measure, values)}.{sheet}{gaps}{left_out}"
 
     def _of_one(self) -> str:
         """The chosen tensor, and what its strip shows."""
@@ -138,23 +161,40 @@ class RetentionView(StudyView):
 
     def _figure(self) -> Column:
         return figures.build(
-            self._table, self.measure, theme=self.colours, chosen=self.tensor, strip=self._strip_picture()
+            self._table,
+            self.measure,
+            theme=self.colours,
+            chosen=self.tensor,
+            strip=self._strip_picture(),
+            number=self.sheet,
+            size=self._size,
         )
 
     def _update(self, name: str) -> None:
+        if name == "tensor" and self.tensor:
+            with self._settling:  # the sheet that the tensor is on
+                self.set_trait("sheet", figures.sheet_of(self._shares, self.tensor, self._size))
+        before = self._sheet.number
         self._read()
-        if name == "measure":
-            data = figures.columns(self._table, self.measure)
-            for model, properties in figures.scale(data["value"], self.measure).items():
+        turned = self._sheet.number != before
+        if name == "measure" or turned:
+            data = figures.columns(self._table, self.measure, self.sheet, size=self._size)
+            values = self._table[self.measure].to_numpy(dtype=float)
+            for model, properties in figures.scale(values, self.measure).items():
                 self.pane.set(model, **properties)
+            if turned:
+                for model, factors in figures.ranges(self._sheet.table).items():
+                    self.pane.set(model, factors=factors)
+                tall = figures.height(self._sheet.table, self._size)
+                self.pane.set("map", height=tall, min_height=tall)
             self.pane.patch("cells", **data)
-            self.pane.set("title", text=MEASURES[self.measure].label)
+            self.pane.set("title", text=figures.title(self.measure, self._sheet))
         self._mark()
         self._redraw_strip()
 
     def _mark(self) -> None:
         """Outline the cell of the chosen tensor: it is the one that is selected."""
-        self.pane.set("picked", indices=figures.picked(self._table, self.tensor))
+        self.pane.set("picked", indices=figures.picked(self._sheet.table, self.tensor))
 
     def _redraw_strip(self) -> None:
         shown = self._strip_picture()
@@ -174,7 +214,7 @@ class RetentionView(StudyView):
             return
         if event["indices"]:
             # Without the lock: whoever follows the tensor may wait for one that another thread holds.
-            self.tensor = str(self._names[event["indices"][0]])
+            self.tensor = str(self._sheet.table.index[event["indices"][0]])
             return
         with self._lock:
             self._mark()  # a tap beside all cells has taken the outline away
@@ -187,7 +227,8 @@ class RetentionView(StudyView):
         Returns:
             One expression, of a subnetwork `net` and a pair `pair`.
         """
-        return self._call("net", "pair", **({"vectors": True} if self._vectors else {}))
+        options = {"vectors": self._vectors, "compact": self._size is figures.COMPACT}
+        return self._call("net", "pair", **{name: True for name, given in options.items() if given})
 
     def numbers(self) -> pd.DataFrame:
         """Give the table of the tensors that are shown.

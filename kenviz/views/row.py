@@ -18,8 +18,9 @@ from kenviz.figures import row as figures
 from kenviz.study.row_decision import decide, own_k
 from kenviz.study.study import Study
 from kenviz.text.labels import NARROW, label
-from kenviz.views.cards import CardBox, row_card, with_effects
+from kenviz.views.cards import CardBox, DecisionCard, row_card, with_effects
 from kenviz.views.controls import StepBox, choice, width
+from kenviz.views.entry_field import EntryField
 from kenviz.views.row_base import RowState
 from kenviz.views.row_text import caption, table
 
@@ -128,11 +129,10 @@ class RowView(RowState):
             layout=width(360),
             style={"description_width": "92px"},
         )
-        self._column = ipywidgets.BoundedIntText(
-            description="column", min=-1, value=-1, layout=width(240), tooltip="The entry to explain; -1 for none"
-        )
+        self._column = EntryField("column", "The entry to explain")
         self._steadiness = ipywidgets.Checkbox(description="mask stability", indent=False, layout=width(240))
         self._steps = StepBox(self._move)
+        self._steps.add_class("kenviz-steps")
         self._card = CardBox("Tap a mark in the strip, or give its column, to read why it was retained or reset.")
 
     # ---- from the state to what is shown
@@ -157,8 +157,8 @@ class RowView(RowState):
         if name == "rule" and not self._heeds_on():
             self.set_trait("on", "weights")
         if name == "rule":
-            self.set_trait("k", max(self.k, 0 if ken.rules.counts(self.rule) else 1))
-        elif name == "row" and ken.rules.counts(self.rule):
+            self.set_trait("k", max(self.k, self._least_k()))
+        elif name == "row" and (ken.rules.counts(self.rule) or self._decision.shared):
             self.set_trait("k", own_k(self._study, self.tensor, self.row))
         if name not in ("step", "entry", "stability"):
             self._decide()
@@ -182,15 +182,16 @@ class RowView(RowState):
             self._decision.mask,
             self._decision.pretrained,
             settings=self._decision.settings,
-            claiming=self.rule in CLAIMING,
+            claiming=self.rule in CLAIMING and not self._decision.shared,
             rule=self.rule,
+            scope=self._decision.scope if self._decision.shared else "row",
         )
 
     def _bounds(self, row: int, k: int) -> None:
         rows, n = self._study.shape(self.tensor)
         counts = ken.rules.counts(self.rule)
         self._k_slider.disabled = counts  # there is nothing to choose
-        self._k_slider.min = min(1, k) if counts else 1
+        self._k_slider.min = min(1, k, self._least_k()) if counts else self._least_k()
         for slider, value, highest in ((self._row_slider, row, rows - 1), (self._k_slider, k, n)):
             slider.value = min(slider.value, highest)
             slider.max = highest
@@ -233,7 +234,12 @@ class RowView(RowState):
     def _name(self) -> str:
         return f"row {self.row} of {self.tensor}"
 
-    def _entry_card(self) -> str:
+    @property
+    def decision_card(self) -> CardBox:
+        """The decision card, which may stand elsewhere, too."""
+        return self._card
+
+    def _entry_card(self) -> DecisionCard:
         card = row_card(self._decision, self.entry)
         return with_effects(card, self._study, self.tensor, entry=(self.row, self.entry))
 

@@ -42,8 +42,7 @@ class RowState(TensorView):
             where = f"row {self.row} of {self.tensor}" + (f": {reason}" if reason else "")
         low, high = {
             "row": lambda: (0, rows - 1),
-            # A row of which nothing was changed has a mask without entries, and no other rule can be asked for that.
-            "k": lambda: (0 if ken.rules.counts(self.rule) else 1, n),
+            "k": lambda: (self._least_k(), n),
             "step": lambda: (0, steps),
             "entry": lambda: (-1, n - 1),
         }[name]()
@@ -75,6 +74,15 @@ class RowState(TensorView):
     def _rule_names(self) -> list[str]:
         """Those registered, and the subnetwork's own, of which there is a mask even where it is not."""
         return list(dict.fromkeys([*ken.rules.names(), self._study.net.recipe.rule]))
+
+    def _least_k(self) -> int:
+        """A row of which nothing was changed, or that got nothing of a shared budget, has a mask without entries.
+
+        No rule can be asked for such a mask.
+        """
+        recipe = self._study.net.recipe
+        shared = recipe.scope != "row" and recipe.rule == self.rule
+        return 0 if ken.rules.counts(self.rule) or shared else 1
 
     def _heeds_on(self) -> bool:
         if self.rule not in ken.rules.names():

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+import ken
 from ken.density import NORMAL_REFERENCE
 from ken.explanation import heeds_bandwidth
 from kenviz.study.row_decision import Decision
@@ -38,9 +39,18 @@ def _row(decision: Decision, bandwidth: str | float, factor: float) -> str:
         problem = f"At these settings there is none: {visible(decision.problem)}."
         return f"{place}: the subnetwork's own mask {outcome}. {problem}"
     added = f" The last {decision.added:,} were added in fine-tuning and are retained whole." if decision.added else ""
-    whose = "the subnetwork's own mask" if decision.own else "not the subnetwork's own mask, but decided anew"
+    whose = _whose(decision)
     problem = f" No density is shown: {visible(decision.problem)}." if decision.problem else ""
     return f"{place}: rule {rule} {outcome}; {whose}.{added}{problem}"
+
+
+def _whose(decision: Decision) -> str:
+    """Whose mask is shown, and over what its k was counted."""
+    if decision.own:
+        shared = f", of which k is counted over {ken.rules.SCOPES[decision.scope]}: the row has no budget of its own"
+        return "the subnetwork's own mask" + (shared if decision.shared else "")
+    alone = "" if decision.scope == "row" else ", for this row by itself"
+    return f"not the subnetwork's own mask, but decided anew{alone}"
 
 
 def _claim(decision: Decision, step: int) -> str:

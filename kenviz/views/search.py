@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import fnmatch
 import html
+import math
 import re
 from collections.abc import Callable
 from typing import Any
 
 import ipywidgets
+import numpy as np
 import pandas as pd
 import traitlets
+from numpy.typing import NDArray
 
 import ken
 from kenviz.study.study import Study
-from kenviz.text.labels import apart, label
+from kenviz.text.labels import apart, label, last
 from kenviz.text.measures import MEASURES
 from kenviz.views.base import Stateful
+from kenviz.views.controls import choice
+from kenviz.views.tensor_list import TensorList
 
 _ANY = "any"
 _OUTSIDE = "outside of layers"
@@ -31,7 +36,8 @@ class TensorSearch(Stateful):
 
     pattern is a part of a name, a glob (`*`, `?`, `[…]`) of the whole name, or with regex=True an expression that is
     found anywhere; upper and lower case are the same. An invalid expression leaves the list as it was, and says so.
-    chosen is the tensor that is picked, empty before one is; it stays when the list no longer has it.
+    chosen is the tensor that is picked, empty before one is; it stays when the list no longer has it. In model order a
+    long list folds by layer; the bar of each tensor is what is sorted by.
 
     >>> import torch, ken
     >>> pair = ken.Pair({"a.1.w": torch.eye(4), "b.w": torch.ones(2, 4)}, {"a.1.w": torch.zeros(4, 4)})
@@ -68,28 +74,33 @@ class TensorSearch(Stateful):
             "status": [_ANY, *dict.fromkeys(self._all["status"])],
             "sort": [_ORDER, *_OWN, *(_READ if study.pair is not None else ())],
         }
-        wide = {"width": "auto"}
+        self._numbers = {name: i for i, name in enumerate(self._names)}
+        self._columns = {name: self._all[name].to_numpy() for name in ("kind", "layer", "status")}
         self._controls: dict[str, ipywidgets.Widget] = {
-            "pattern": ipywidgets.Text(
-                description="find", placeholder="part of a name, or *.query.*", continuous_update=True, layout=wide
+            "pattern": ipywidgets.Text(description="find", placeholder="part of a name", continuous_update=True),
+            "kind": choice("kind", _choices(self._choices["kind"])),
+            "layer": choice("layer", _choices(self._choices["layer"])),
+            "status": choice("status", _choices(self._choices["status"])),
+            "sort": choice("sort", [(_sorted_by(name), name) for name in self._choices["sort"]]),
+            "regex": ipywidgets.Checkbox(
+                description="reg. expression", indent=False, tooltip="The pattern is a regular expression"
             ),
-            "regex": ipywidgets.Checkbox(description="regular expression", indent=False, layout=wide),
-            **{
-                name: ipywidgets.Dropdown(
-                    options=[(label(choice, 60), choice) for choice in choices], description=name, layout=wide
-                )
-                for name, choices in self._choices.items()
-            },
-            "descending": ipywidgets.Checkbox(description="largest first", indent=False, layout=wide),
+            "descending": ipywidgets.Checkbox(description="largest first", indent=False),
         }
-        self._list = ipywidgets.Select(options=[], rows=12, layout=wide)
+        for name in ("pattern", "kind", "sort"):
+            self._controls[name].add_class("kenviz-wide")
+        self._list = TensorList(self._names, self._pick)
+        self._bars = ipywidgets.HTML()
         self._words = ipywidgets.HTML()
-        self.children = [*self._controls.values(), self._list, self._words]
+        grid = ipywidgets.VBox(list(self._controls.values()))
+        grid.add_class("kenviz-controls")
+        self.add_class("kenviz-side")
+        self.children = [grid, self._bars, self._list, self._words]
         for name, control in self._controls.items():
             self._bind(control, name)
-        self._list.observe(self._picked, "value")
         self.observe(self._narrow, list(self.STATE))
         self.observe(self._point, "chosen")
+        self._described = ""
         self._narrow(None)
 
     @property
@@ -115,29 +126,31 @@ class TensorSearch(Stateful):
             names, problem = self._fitting()
             if names is not None:
                 self._names = names
-                with self._syncing:  # the list is emptied and filled: nobody has picked anything
-                    self._list.value = None
-                    self._list.options = _options(names, self._statistic())
-                self._point(None)
+                self._describe()
+                with self._list.hold_sync():
+                    self._list.show([self._numbers[name] for name in names], folding=self.sort == _ORDER)
+                    self._list.point(self._numbers[self.chosen] if self.chosen in self._within else -1)
             self._say(problem)
 
     def _fitting(self) -> tuple[list[str] | None, str]:
         """Names that fit, in order; None and what is wrong if the pattern is no expression."""
-        table = self._all
-        for column in ("kind", "layer", "status"):
+        fits = np.ones(len(self._all), dtype=bool)
+        for column, values in self._columns.items():
             if getattr(self, column) != _ANY:
-                table = table[table[column] == getattr(self, column)]
+                fits &= values == getattr(self, column)
         try:
-            fits = matcher(self.pattern, self.regex)
+            matches = matcher(self.pattern, self.regex)
         except re.error as error:
             return None, f"Not a regular expression: {error}. The list is as before."
-        names = [name for name in table.index if fits(name)]
-        values = self._statistic()
-        if values is not None:
-            ordered = values.reindex(names).sort_values(
+        index = self._all.index
+        names = [name for name in index[fits] if matches(name)]
+        statistic = self._statistic()
+        if statistic is not None:
+            ordered = statistic.reindex(names).sort_values(
                 ascending=not self.descending, kind="stable", na_position="last"
             )
             names = list(ordered.index)
+        self._within = set(names)
         return names, ""
 
     def _statistic(self) -> pd.Series | None:
@@ -148,15 +161,37 @@ class TensorSearch(Stateful):
             return self._all[self.sort].astype(float)
         return self._study.table([self.sort])[self.sort].astype(float)
 
-    def _picked(self, change: dict[str, Any]) -> None:
+    def _describe(self) -> None:
+        """The bar of each tensor, of what is sorted by or else of the share retained, and its numbers beside it."""
+        shown = "share" if self.sort == _ORDER else self.sort
+        if self._described == shown:
+            return
+        self._described, measure = shown, MEASURES[shown]
+        statistic = self._statistic()
+        given = self._all["share"].astype(float) if statistic is None else statistic.reindex(self._all.index)
+        values: NDArray[Any] = given.to_numpy(dtype=float)
+        finite = np.abs(values[np.isfinite(values)])
+        longest = 1.0 if measure.style == "share" else float(finite.max(initial=0)) or 1.0
+        bars = [None if math.isnan(value) else value / longest for value in values.tolist()]
+        shares, states = self._all["share"].to_numpy(dtype=float), self._all["status"]
+        words = []
+        for value, share, status in zip(values.tolist(), shares.tolist(), states, strict=True):
+            retained = f"{share:.1%} retained"
+            measured = retained if shown == "share" else f"{measure.brief(value) or '–'} · {retained}"
+            words.append(measured if status == "pruned" else status)
+        self._list.describe(bars, words)
+        unit = f" ({measure.unit})" if measure.unit and measure.style != "count" else ""
+        self._bars.value = f'<div class="kenviz-caption">{html.escape(f"Bars: {measure.label}{unit}")}</div>'
+
+    def _pick(self, name: str) -> None:
         with self._lock:
-            if change["new"] and not self._syncing:
-                self.chosen = change["new"]
+            self.chosen = name
 
     def _point(self, _: object) -> None:
         """Mark the chosen tensor in the list, if it is there."""
         with self._lock:
-            self._list.value = self.chosen if self.chosen in self._names else None
+            with self._list.hold_sync():
+                self._list.point(self._numbers[self.chosen] if self.chosen in self._within else -1)
             self._say("")
 
     def _say(self, problem: str) -> None:
@@ -167,7 +202,8 @@ class TensorSearch(Stateful):
             shape = " × ".join(f"{side:,}" for side in line["shape"]) or "scalar"
             lines.append(f"{label(self.chosen)} is {line['status']}{why}. {line['dtype']} {shape}.")
         text = "<br>".join(html.escape(label(line, 400)) for line in lines)
-        self._words.value = f'<div role="status" style="line-height: 1.4; overflow-wrap: anywhere">{text}</div>'
+        style = "line-height: 1.4; overflow-wrap: anywhere"
+        self._words.value = f'<div class="kenviz-caption" role="status" style="{style}">{text}</div>'
 
 
 def matcher(pattern: str, regex: bool = False) -> Callable[[str], bool]:
@@ -186,13 +222,18 @@ def _as_number(layer: str) -> tuple[bool, float]:
     return (True, float(layer)) if layer.isdigit() else (False, 0.0)
 
 
-def _options(names: list[str], values: pd.Series | None) -> list[tuple[str, str]]:
-    """Names as they can be read, and apart, each with what the list is sorted by."""
-    if values is None:
-        texts = [label(name, 80) for name in names]
-    else:
-        texts = [
-            f"{'–' if pd.isna(value) else f'{value:.4g}'}   {label(str(name), 80)}"
-            for name, value in values.reindex(names).items()
-        ]
-    return list(zip(apart(texts), names, strict=True))
+def _choices(values: list[str]) -> list[tuple[str, str]]:
+    """Values as they can be read, and apart: the end of a long name says more than its beginning."""
+    return list(zip(apart([last(value, 36) for value in values]), values, strict=True))
+
+
+def _sorted_by(name: str) -> str:
+    """What can be sorted by, in words, with its unit."""
+    if name == _ORDER:
+        return name
+    measure = MEASURES[name]
+    return (
+        f"{measure.label}, {measure.unit}"
+        if measure.unit and measure.style not in ("share", "count")
+        else measure.label
+    )

@@ -103,6 +103,8 @@ def python(point: Point) -> str:
 
     >>> python(("random", "", 0.5, 3))
     "ken.prune(pair.fine_tuned, pair.pretrained, 0.5, 'random', seed=3)"
+    >>> python(("update", "", 0.5, -1, "model"))
+    "ken.prune(pair.fine_tuned, pair.pretrained, 0.5, 'update', scope='model')"
     """
     if not point:
         return ""

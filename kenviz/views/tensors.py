@@ -39,6 +39,7 @@ class TensorView(StudyView):
         names = self._study.tensors
         self.set_trait("tensor", self._study.check(next(iter(names), "") if tensor is None else tensor))
         self._picker = picker("tensor", names)
+        self._picker.add_class("kenviz-picker-beside")  # the Explorer has a list of tensors of its own
 
     @traitlets.validate("tensor")
     def _valid_tensor(self, proposal: dict[str, Any]) -> str:
@@ -48,7 +49,9 @@ class TensorView(StudyView):
 
 def picker(description: str, names: list[str]) -> ipywidgets.Dropdown:
     """A list of names to choose from. They are cut where they are long; the values are not."""
-    return choice(description, options(names), pixels=560)
+    control = choice(description, options(names), pixels=560)
+    control.add_class("kenviz-picker")
+    return control
 
 
 def options(names: list[str]) -> list[tuple[str, str]]:

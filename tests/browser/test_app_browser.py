@@ -50,7 +50,7 @@ def test_the_explorer_is_served_and_answers(visit, files):
     net, *paths = files
     with served(*paths) as (_, url):
         one = visit(url)
-        one.wait("window.Bokeh?.documents.length === 3 && Bokeh.documents.every((doc) => doc.is_idle)")
+        one.wait("window.Bokeh?.documents.length === 2 && Bokeh.documents.every((doc) => doc.is_idle)")
         query = "layer.1.query.weight"
         at = one.column("cells", "tensor").index(query)
         one.click("map", one.column("cells", "layer")[at], one.column("cells", "kind")[at])
@@ -58,12 +58,14 @@ def test_the_explorer_is_served_and_answers(visit, files):
 
         one.click("matrix", 7.5, 5.5)
         mask = net[query].mask()
-        one.wait_for_column("retained", "column", [i for i in range(24) if mask[5, i]])
         word = "retained" if mask[5, 7] else "reset"
         one.wait("text => document.body.innerText.includes(text)", f"Entry 7 in row 5 of {query} is {word}.")
 
         one.wheel("matrix", 7.5, 5.5, -500)
         one.wait("lab.model('rows', 0, 'start').start < 23")
+        one.page.get_by_role("tab", name="row", exact=True).click()
+        one.wait("window.Bokeh.documents.some((doc) => [...doc.all_models].some(({name}) => name === 'retained'))")
+        one.wait_for_column("retained", "column", [i for i in range(24) if mask[5, i]])
         one.slide("row", 2)
         one.wait_for_column("retained", "column", [i for i in range(24) if mask[7, i]])
 
@@ -99,7 +101,7 @@ def test_wide_and_narrow_no_page_scrolls_sideways(visit, files):
         one = visit(url)
         for width in (1200, 420):
             one.page.set_viewport_size({"width": width, "height": 1400})
-            one.wait("window.Bokeh?.documents.length === 3 && Bokeh.documents.every((doc) => doc.is_idle)")
+            one.wait("window.Bokeh?.documents.length === 2 && Bokeh.documents.every((doc) => doc.is_idle)")
             one.wait("document.documentElement.scrollWidth <= window.innerWidth + 1")
 
 

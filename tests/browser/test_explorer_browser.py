@@ -26,6 +26,9 @@ def test_map_matrix_row_and_card_are_linked_in_the_page(front):
     card = one.value("ken.explain(net, pair, view.tensor, 5).entry(7).text").splitlines()[0]
     one.wait("text => lab.panel().node.innerText.includes(text)", card)
 
+    one.page.get_by_role("tab", name="row", exact=True).click()
+    one.wait_in_kernel("view.stage == 'row'")
+    in_step(one, 1)
     one.slide("row", 1)
     one.wait_in_kernel(f"{PLACE} == ('layer.1.query.weight', 6, 7)")
     one.wait_in_kernel("view.matrix.entry == (6, 7)")
@@ -42,11 +45,18 @@ def test_map_matrix_row_and_card_are_linked_in_the_page(front):
 
     one.page.get_by_placeholder("part of a name").fill("*out*")
     one.wait_in_kernel("view.search.names == ['layer.0.out.weight', 'layer.1.out.weight']")
-    one.page.get_by_label("sort").select_option("update_rms")
+    one.page.get_by_label("sort").select_option("root mean square of the update, in units of the weights")
     one.wait_in_kernel("view.search.sort == 'update_rms'")
     chosen = one.value("view.search.names[0]")
-    one.page.locator("select[size]").first.select_option(index=0)
+    one.page.locator(".kenviz-line").first.click()
     one.wait_in_kernel(f"view.tensor == {chosen!r}")
+    in_step(one, 1)
+
+    one.page.get_by_role("tab", name="all layers", exact=True).click()
+    one.wait_in_kernel("view.stage == 'layers'")
+    in_step(one, 1)
+    one.click("layer_0", 3.5, 2.5)
+    one.wait_in_kernel(f"{PLACE} == ('layer.0.out.weight', 2, 3)")
     in_step(one, 1)
 
 

@@ -45,7 +45,7 @@ def models(extra=()):
     return ken.prune(*pair, 0.5, progress=False), pair
 
 def panes(view):
-    return [one.pane for one in getattr(view, "views", [view])]
+    return [one.pane for one in getattr(view, "in_sight", [view])]
 
 def plain(value):
     value = value.tolist() if hasattr(value, "tolist") else value
@@ -138,7 +138,9 @@ def reached_by_tab(one):
         """() => {
             const output = lab.panel().node.querySelector(".jp-OutputArea-output .lm-Widget");
             const controls = [...output.querySelectorAll("input, select, textarea, button, [role=slider]")]
-                .filter((control) => control.offsetParent !== null && !control.disabled);
+                .filter((control) => control.offsetParent !== null && !control.disabled)
+                // Of tabs, Tab reaches the chosen one, and arrows the others.
+                .filter((control) => control.getAttribute("aria-selected") !== "false");
             const lost = controls.filter((control) => {
                 if (control.tabIndex < 0) return true;
                 control.focus();

@@ -24,7 +24,12 @@ def keys(draw):
     k = draw(st.none() | budgets | st.dictionaries(st.sampled_from(["*", "a.*", "σ\n"]), budgets, min_size=1))
     model = draw(st.sampled_from(["fine-tuned", "pretrained", "pruned"]))
     return Key(
-        model, draw(st.text('kσ\n"\x1b')), draw(st.sampled_from(["", "update"])), k=k, seed=draw(st.integers(-1, 9))
+        model,
+        draw(st.text('kσ\n"\x1b')),
+        draw(st.sampled_from(["", "update"])),
+        k=k,
+        seed=draw(st.integers(-1, 9)),
+        scope=draw(st.sampled_from(["row", "tensor", "model"])),
     )
 
 
@@ -90,6 +95,23 @@ def test_what_is_kept_comes_back_bit_for_bit_wherever_the_file_was_cut(tmp_path_
         assert type(line["k"]) in {type(record.key.k), float}
         np.testing.assert_array_equal(line["outcomes"], record.outcomes)
         np.testing.assert_array_equal(line["metric"], record.metric)
+
+
+def test_lines_that_do_not_know_of_scopes_are_about_rows(tmp_path):
+    path = tmp_path / "r.jsonl"
+    key = Key("pruned", "update", k=0.5)
+    with collecting(path, ABOUT) as kept:
+        kept.add(Record(key, 5, 10, metric=0.5))
+        kept.add(Record(key._replace(scope="model"), 5, 10, metric=0.75))
+    first, *lines = path.read_text().splitlines()
+    old = [{name: value for name, value in json.loads(lines[0]).items() if name != "scope"}]
+    path.write_text("\n".join([first, *map(json.dumps, old), *lines[1:], ""]))
+    with collecting(path, ABOUT) as kept:
+        assert kept.get(key).metric == 0.5
+        assert kept.get(key._replace(scope="model")).metric == 0.75
+        assert kept.get(key._replace(scope="tensor")) is None
+    assert results.read(path)["scope"].tolist() == ["row", "model"]
+    assert key.text == '["pruned", "update", "", 0.5, -1, 0]'
 
 
 def test_one_entry_and_all_entries_are_two_things(tmp_path):

@@ -240,3 +240,17 @@ def test_other_resolutions_end_with_all_entries_too():
     assert result.k == 1.0
     assert result.table["k"].tolist() == [0.6, 0.9, 1.0]
     assert seen.shares == {60, 90}
+
+
+def test_another_scope_is_looked_at_if_asked_for():
+    update = torch.tensor([[8.0, 7.0, 6.0, 5.0], [1.0, 1.0, 1.0, 1.0]])
+    pair = ken.Pair({"w": update}, {"w": torch.zeros(2, 4)})
+
+    def evaluate(state):
+        return state["w"].sum() / update.sum()
+
+    arguments = {"evaluate": evaluate, "rule": "update", "resolution": 0.25}
+    by_row = ken.smallest_k(pair, 0.2, **arguments)
+    of_model = ken.smallest_k(pair, 0.2, scope="model", **arguments)
+    assert (by_row.k, of_model.k) == (0.75, 0.5)
+    assert "update: 0.5 of all pruned tensors together is the smallest share" in str(of_model)

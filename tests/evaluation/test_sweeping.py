@@ -204,3 +204,32 @@ def test_an_unknown_rule_or_no_seed_is_refused_before_anything_is_evaluated(pair
         ken.sweep(pair, [0.5], ["random"], evaluate=lambda _: pytest.fail("evaluated"), on=["weights", "both"])
     with pytest.raises(RuleError, match="kernel must be"):
         ken.sweep(pair, [0.5], evaluate=lambda _: pytest.fail("evaluated"), kernel="round")
+
+
+def test_scopes_are_an_axis_with_as_many_entries_each(pair, tmp_path):
+    path = tmp_path / "r.jsonl"
+    arguments = {"evaluate": distance(pair), "results": path}
+    table = ken.sweep(pair, [0.25], ["update", "random"], scope=("row", "model"), **arguments)
+    assert table["scope"].tolist() == ["", "", "row", "model", "row", "model"]
+    assert table["rule"].tolist() == ["", "", "update", "update", "random", "random"]
+    assert table["retained"].iloc[2:].nunique() == 1
+    again = ken.sweep(pair, [0.25], "update", scope="model", **arguments)
+    assert again["metric"].iloc[-1] == table["metric"].iloc[3] != table["metric"].iloc[2]
+    assert len(path.read_text().splitlines()) == 7
+    with pytest.raises(RuleError, match="scope must be row, tensor or model, got 'layer'"):
+        ken.sweep(pair, [0.25], scope="layer", **arguments)
+    with pytest.raises(RuleError, match="scope must name at least one scope"):
+        ken.sweep(pair, [0.25], scope=[], **arguments)
+
+
+def test_every_scope_is_what_prune_gives(pair):
+    seen = []
+
+    def evaluate(state):
+        seen.append({name: tensor.clone() for name, tensor in state.items()})
+        return 0.0
+
+    ken.sweep(pair, [0.25], "update", scope=("row", "tensor", "model"), evaluate=evaluate)
+    for scope, state in zip(("row", "tensor", "model"), seen[2:], strict=True):
+        want = ken.inject(ken.prune(*pair, 0.25, "update", scope=scope), pair.pretrained)
+        assert all(torch.equal(state[name], want[name]) for name in want)

@@ -103,3 +103,37 @@ def test_rows_that_were_cut_in_two_ways_cannot_be_compared():
     a, b = ken.prune(*pair, 1), ken.prune(*pair, 1, rows={"w": "whole"})
     with pytest.raises(SubnetworkError, match="w: rows were cut as '' in one, as 'whole' in the other"):
         compare(a, b, pair)
+
+
+def test_where_rows_share_their_budgets_chance_knows_tensors_alone():
+    generator = torch.Generator().manual_seed(5)
+    base = {"w": torch.zeros(10, 20)}
+    tuned = {"w": torch.randn(10, 20, generator=generator) * torch.arange(1.0, 11.0)[:, None]}
+    pair = ken.Pair(tuned, base)
+    a, b = (ken.prune(*pair, k, "update", scope="tensor") for k in (4, 8))
+    line = ken.retention.compare(a, b, pair).loc["w"]
+    assert line["both"] == 40
+    assert line["both_expected"] == pytest.approx(40 * 80 / 200)
+    variance = 16 * (200 - 40) * (200 - 80) / 200 / 199
+    assert line["both_z"] == pytest.approx((40 - 16) / variance**0.5)
+    # Of one with a budget a row, rows have the counts that they have.
+    c = ken.prune(*pair, 8, "update")
+    counts = a["w"].mask().sum(axis=1)
+    assert ken.retention.compare(a, c, pair).loc["w", "both_expected"] == pytest.approx((counts * 8 / 20).sum())
+
+
+def test_chance_is_what_random_masks_of_the_model_share():
+    pair = ken.Pair({n: torch.ones(8, 16) for n in "ab"}, {n: torch.zeros(8, 16) for n in "ab"})
+    nets = [ken.prune(*pair, 0.25, "random", seed=seed, scope="model") for seed in range(40)]
+    z = [ken.retention.compare(one, other, pair)["both_z"] for one, other in zip(nets[::2], nets[1::2], strict=True)]
+    flat = np.concatenate(z)
+    assert abs(flat.mean()) < 3 / len(flat) ** 0.5
+    assert 0.6 < flat.std() < 1.4
+
+
+def test_one_seed_in_two_scopes_is_the_same_draw_where_entries_have_a_score():
+    pair = {"w": torch.eye(8)}, {"w": torch.zeros(8, 8)}
+    for rule, same in (("random", True), ("della", False)):
+        a, b = (ken.prune(*pair, 2, rule, scope=scope) for scope in ("row", "tensor"))
+        assert ken.retention.same_draw(a, b) == same
+        assert ken.retention.same_draw(a, a)

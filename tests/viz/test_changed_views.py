@@ -40,8 +40,8 @@ def test_every_view_can_be_had_and_none_speaks_of_a_k(net, pair):
     both = kenviz.CompareView(net, other, pair)
     assert "a is rule changed, k by row as it comes; b is rule ken, k = 5" in both.caption
     assert net_in_words(net) == "rule changed, k by row as it comes"
-    assert "rule changed, k by row as it comes, on weights" in entry_card(Study(net), NAME, (0, 0))
-    assert "rule changed, 0 of 24 retained" in entry_card(Study(net, pair), NAME, (0, 0))
+    assert "rule changed, k by row as it comes, on weights" in entry_card(Study(net), NAME, (0, 0)).text
+    assert "rule changed, 0 of 24 retained" in entry_card(Study(net, pair), NAME, (0, 0)).text
 
 
 def test_a_row_of_which_nothing_changed(net, pair):

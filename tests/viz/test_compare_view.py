@@ -120,7 +120,7 @@ class TestBudget:
         np.testing.assert_allclose(view.pane.column("dots", "second_chance"), 0.5)
         np.testing.assert_array_equal(view.pane.column("dots", "tie"), view.pane.column("dots", "second"))
         np.testing.assert_array_equal(view.numbers()["share_a"], view.pane.column("dots", "value"))
-        assert "a is rule update, k = 0.25 counted over the whole model; b is rule ken, k = 0.5." in view.caption
+        assert "a is rule update over all pruned tensors, k = 0.25; b is rule ken, k = 0.5." in view.caption
         least, most = (f"{bound([a.mean() for a, _ in masks]):.1%}" for bound in (min, max))
         assert f"a retains {evenly:.1%} in all, {least} to {most} of a tensor; b retains 50.0% of each." in view.caption
         items = {name: view.figure.select_one({"name": name}).visible for name in figures.legend_shown("budget")}

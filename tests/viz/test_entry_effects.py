@@ -49,7 +49,8 @@ def test_cards_of_matrix_and_row_tell_the_same_of_an_entry(known):
 def test_a_group_that_is_tapped_opens_in_the_explorer_it_was_made_with(known, tmp_path):
     net, pair, attribution, table = known
     explorer = kenviz.explore(net, pair, attribution=attribution, ablation=table)
-    assert explorer.effects in explorer.children
+    explorer.stage = "effects"
+    assert explorer.in_sight[-1] is explorer.effects
     at = explorer.effects.numbers().index.tolist().index("layer 1 query")
     explorer.effects._heard({"kind": "tap", "figure": "panel_only", "x": 0.0, "y": at + 0.2})
     assert (explorer.tensor, explorer.matrix.tensor, explorer.row_view.tensor) == (QUERY, QUERY, QUERY)

@@ -6,10 +6,12 @@ import pandas as pd
 import pytest
 import traitlets
 from at_once import at_once
+from effect_tables import made_up
 from kenviz_models import HOSTILE, small_pair
 
 import ken
 import kenviz
+from ken.evaluation import members
 from kenviz import Explorer
 from kenviz.study.study import Study
 
@@ -215,7 +217,7 @@ def test_threads_leave_all_parts_at_one_place(explorer):
 
     jobs = [
         ("map", [("tensor", t) for t in (QUERY, OUT) * 8]),
-        ("search._list", [("value", t) for t in (OUT, QUERY) * 8]),
+        ("search", [("chosen", t) for t in (OUT, QUERY) * 8]),
         ("", [("row", r) for r in range(16)]),
         ("row_view", [("row", r) for r in range(16)]),
         ("matrix", [("entry", (r, r)) for r in range(16)]),
@@ -242,3 +244,62 @@ def test_explore_takes_files(net, pair, tmp_path):
         kenviz.explore(path, tmp_path / "ft.safetensors")
     with pytest.raises(ValueError, match="pretrained goes with the fine-tuned model's path"):
         kenviz.explore(net, pair, tmp_path / "pt.safetensors")
+
+
+def test_a_view_of_the_stage_is_made_when_its_tab_is_opened_and_follows_from_then_on(explorer, tmp_path):
+    explorer.tensor, explorer.row, explorer.column = QUERY, 5, 7
+    assert explorer.stages == ["matrix", "row", "layers", "neighbours"]
+    assert list(explorer.stage_box.made) == ["matrix"]
+    explorer.stage_box.tabs.value = "layers"  # as a tab in the page
+    layers = explorer.in_sight[-1]
+    assert (explorer.stage, layers.tensor, layers.entry) == ("layers", QUERY, (5, 7))
+    layers._heard({"kind": "tap", "figure": "layer_0", "x": 3.5, "y": 2.5})
+    assert (explorer.tensor, explorer.row, explorer.column) == ("layer.0.query.weight", 2, 3)
+    assert places(explorer) == ({"layer.0.query.weight"}, 2, 3, (2, 3))
+    explorer.matrix.tensor = OUT
+    assert (layers.kind, layers.tensor, layers.entry) == ("layer.*.out.weight", OUT, (2, 3))
+    explorer.stage = "neighbours"
+    neighbours = explorer.in_sight[-1]
+    assert neighbours.tensor == OUT
+    neighbours.tensor = QUERY
+    assert (explorer.tensor, layers.tensor) == (QUERY, OUT)  # what is out of sight waits
+    explorer.stage = "layers"
+    assert layers.tensor == QUERY
+    explorer.undo()
+    assert (explorer.tensor, layers.tensor) == (OUT, OUT)
+    page = explorer.to_html(tmp_path / "e.html").read_text(encoding="utf-8")
+    assert page.count('<div role="figure"') == len(explorer.views) == 5
+    with pytest.raises(traitlets.TraitError, match="stage must be one of matrix, row, layers, neighbours; got 'x'"):
+        explorer.stage = "x"
+
+
+def test_code_turns_to_the_stage(explorer, net, pair):
+    explorer.stage = "row"
+    names = {"kenviz": kenviz, "net": net, "pair": pair}
+    exec(explorer.code(), names)
+    assert (names["explorer"].stage, names["explorer"].state) == ("row", explorer.state)
+
+
+def test_effects_are_on_the_stage_where_there_is_a_table(net, pair):
+    places = members({name: tensor.shape for name, tensor in pair.pretrained.items()}, "place")
+    explorer = kenviz.explore(net, pair, ablation=made_up(tuple(places)))
+    assert explorer.stages[-1] == "effects"
+    explorer.stage = "effects"
+    view = explorer.in_sight[-1]
+    assert view.lock is explorer.lock
+    view.group = "layer 1 query"
+    assert explorer.tensor == QUERY
+    assert "effects" not in kenviz.explore(net, pair).stages
+
+
+def test_what_is_looked_at_is_told_without_a_number_for_none(explorer):
+    explorer.tensor = QUERY
+    assert explorer._desk._place.value == (
+        "<b>layer.1.query.weight</b><br>layer 1, 24 rows × 24 columns, row 0, no entry chosen"
+    )
+    explorer.row_view._column.text.value = "5"
+    assert explorer.column == 5
+    assert explorer._desk._place.value.endswith("row 0, column 5")
+    explorer.row_view._column.text.value = ""
+    assert explorer.column == -1
+    assert "-1" not in explorer._desk._place.value

@@ -1,7 +1,5 @@
 """MatrixView: what is shown against the models' own numbers, what is asked of the models, and what is refused."""
 
-import re
-
 import numpy as np
 import pytest
 import torch
@@ -42,8 +40,10 @@ def decoded(view):
     return np.where(codes > most, np.nan, scale.low + codes * (scale.high - scale.low) / most), scale
 
 
-def text_of(card):
-    return re.sub("&#x27;", "'", re.sub("&amp;", "&", card.value))
+def told(box, card):
+    """Whether a box shows that card of `ken`."""
+    shown = box.card
+    return [shown.verdict, shown.reason, shown.python] == [*card.text.splitlines()[:2], card.python]
 
 
 @pytest.mark.parametrize("show", ["mask", "retained", "update", "sign", "pretrained", "fine_tuned"])
@@ -146,7 +146,7 @@ def test_a_tap_chooses_the_entry_and_tells_why(net, pair):
     view = MatrixView(net, pair, QUERY)
     view._heard({"kind": "tap", "figure": "matrix", "x": 7.99, "y": 5.0})
     assert view.entry == (5, 7)
-    assert text_of(view._card).count(ken.explain(net, pair, QUERY, 5).entry(7).text) == 1
+    assert told(view._card, ken.explain(net, pair, QUERY, 5).entry(7))
     assert (view.pane.column("entry", "x"), view.pane.column("entry", "y")) == ([7.5], [5.5])
     assert "Marked: the entry in row 5, column 7." in view.caption
     assert (view._to.row.value, view._to.column.value) == (5, 7)
@@ -190,7 +190,8 @@ def test_without_a_pair_there_is_the_mask_and_what_the_subnetwork_knows(net):
     mask = net[QUERY].mask()
     became = "retained" if mask[5, 7] else "reset"
     assert f"Entry 7 in row 5 of {QUERY} is {became}." in view._card.value
-    assert f"Retained are 12 of 24 entries of its row, and {mask[:, 7].sum()} of 24 of its column." in view._card.value
+    assert ("retained in its row", "12 of 24 entries") in view._card.card.numbers
+    assert ("retained in its column", f"{mask[:, 7].sum()} of 24 entries") in view._card.card.numbers
 
 
 def test_what_is_not_there_is_refused_and_nothing_changes(net, pair):
@@ -263,7 +264,7 @@ def test_the_mask_asks_nothing_of_the_models(net, pair, monkeypatch):
 def test_a_vector_in_values(net, pair):
     view = MatrixView(net, pair, "layer.0.query.bias", show="update", entry=(0, 3))
     np.testing.assert_array_equal(view.numbers(), quantity(net, pair, "layer.0.query.bias", "update")[None])
-    assert ken.explain(net, pair, "layer.0.query.bias", 0).entry(3).text in text_of(view._card)
+    assert told(view._card, ken.explain(net, pair, "layer.0.query.bias", 0).entry(3))
 
 
 def test_hostile_names_and_a_card_are_text(tmp_path):
@@ -290,3 +291,26 @@ def test_threads_leave_what_is_shown_in_step_with_the_state(net, pair):
     np.testing.assert_array_equal(view.pane.column("tiles", "image"), again.pane.column("tiles", "image"))
     assert view.caption == again.caption
     assert view.figure.select_one({"name": "note"}).text == again.figure.select_one({"name": "note"}).text
+
+
+def test_a_stack_of_experts_is_walked_along():
+    pair = ken.Pair({"w": torch.randn(4, 20, 16), "v": torch.randn(8, 16)}, {})
+    pair = ken.Pair(pair.fine_tuned, {name: torch.zeros_like(tensor) for name, tensor in pair.fine_tuned.items()})
+    view = MatrixView(ken.prune(*pair, 3, progress=False), pair, "w")
+    assert view._walk.layout.display != "none"
+    assert "The rows are those of 4 experts, 20 each." in view.caption
+    view._walk.forth.click()
+    assert view.rows == (20.0, 40.0)
+    assert view._walk.number.value == 1
+    view._walk.number.value = 3
+    assert view.rows == (60.0, 80.0)
+    assert view._walk.forth.disabled
+    view._walk.back.click()
+    assert view.rows == (40.0, 60.0)
+    np.testing.assert_array_equal(view.numbers().to_numpy() / 100, view._study.mask("w")[40:60])
+    with pytest.raises(ValueError, match="expert must be from 0 to 3 in w, got 4"):
+        view.show_expert(4)
+    view.tensor = "v"
+    assert view._walk.layout.display == "none"
+    with pytest.raises(ValueError, match="v is no stack"):
+        view.show_expert(0)

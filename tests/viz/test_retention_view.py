@@ -62,7 +62,9 @@ class TestMeasures:
 
 def inks_of(values, measure):
     table = pd.DataFrame({"layer": range(len(values)), "kind": "w", "rows": 2, "row_length": 2, "retained": 1})
-    return figures.columns(table.rename(str).assign(entries=4).assign(**{measure: values}), measure)["ink"]
+    whole = figures.Size(kinds=1, layers=len(values), pixels=24, bar="above")
+    table = table.rename(str).assign(entries=4).assign(**{measure: values})
+    return figures.columns(table, measure, size=whole)["ink"]
 
 
 class TestScale:
@@ -127,18 +129,41 @@ class TestMap:
         assert source.selected.indices == []
         view._heard({"kind": "tap", "figure": "map", "x": 1, "y": 1})
 
-    def test_many_layers_and_kinds_are_scrolled_through(self):
+    def test_many_layers_and_kinds_are_on_sheets_which_are_told(self):
         names = [f"h.{layer}.mlp.e{kind}.weight" for layer in range(80) for kind in range(60)]
         fine_tuned = {name: torch.arange(6.0).reshape(2, 3) + i for i, name in enumerate(names)}
         view = RetentionView(
             ken.prune(fine_tuned, {n: torch.zeros(2, 3) for n in names}, 1, progress=False), None, "rows"
         )
-        plot = named(view, "map")
-        assert plot.min_width >= 80 * 14
-        assert plot.min_height == plot.height >= 60 * 20
-        assert plot.xaxis[0] in plot.above
-        assert view.figure.children[0].height < plot.height
-        assert set(view.pane.column("cells", "text")) == {""}
+        assert "Shown is sheet 1 of 6: kinds 1 to 20 of 60; layers 0 to 63, 64 of 80." in view.caption
+        seen = []
+        for sheet in range(1, 7):
+            view.sheet = sheet
+            seen += view.pane.column("cells", "tensor").tolist()
+            assert f"sheet {sheet} of 6" in named(view, "title").text
+            factors = named(view, "across").factors, named(view, "down").factors
+            assert set(view.pane.column("cells", "layer")) == set(factors[0])
+            assert set(view.pane.column("cells", "kind")) == set(factors[1])
+            assert set(view.pane.column("cells", "text")) == {""}
+        assert sorted(seen) == sorted(names)
+        with pytest.raises(traitlets.TraitError, match="sheet must be from 1 to 6, got 7"):
+            view.sheet = 7
+
+    def test_the_sheet_of_the_chosen_tensor_is_shown_and_a_tap_means_what_is_there(self):
+        names = [f"h.{layer}.e{kind}.weight" for layer in range(3) for kind in range(45)]
+        fine_tuned = {name: torch.arange(6.0).reshape(2, 3) + i for i, name in enumerate(names)}
+        net = ken.prune(fine_tuned, {n: torch.zeros(2, 3) for n in names}, 1, progress=False)
+        view = RetentionView(net, None, "share")
+        view.tensor = "h.2.e44.weight"
+        assert view.sheet == 3
+        shown = view.pane.column("cells", "tensor").tolist()
+        assert shown[named(view, "cells").selected.indices[0]] == view.tensor
+        view._heard({"kind": "select", "name": "cells", "indices": [0]})
+        assert view.tensor == shown[0] == "h.0.e40.weight"
+        view.sheet = 1
+        assert (view.tensor, named(view, "cells").selected.indices) == ("h.0.e40.weight", [])
+        again = eval(view.code(), {"kenviz": kenviz, "net": net, "pair": None})
+        assert again.state == view.state
 
     def test_reads_nothing_of_the_models_until_a_measure_needs_them(self, net, pair):
         study = Study(net, pair)
@@ -265,14 +290,14 @@ def test_code_makes_a_view_with_vectors_again(net, pair):
         assert (len(view.numbers()) == len(net.pruned())) == vectors
 
 
-def test_code_makes_the_same_view_again_and_its_page_is_whole(net, pair, tmp_path):
+def test_code_makes_the_same_view_again_and_its_sheet_is_whole(net, pair, tmp_path):
     view = RetentionView(net, pair, theme="dark")
     view.measure, view.tensor, view.strip = "kurtosis", QUERY, "rows"
     again = eval(view.code(), {"kenviz": kenviz, "net": net, "pair": pair})
     assert (again.state, repr(again)) == (view.state, repr(view))
     pd.testing.assert_frame_equal(again.strip_numbers(), view.strip_numbers())
-    page = view.to_html(tmp_path / "r.html").read_text(encoding="utf-8")
-    assert "excess kurtosis, mean over rows by row" in page
+    sheet = view.to_html(tmp_path / "r.html").read_text(encoding="utf-8")
+    assert "excess kurtosis, mean over rows by row" in sheet
 
 
 def test_names_of_strangers_are_text(tmp_path):

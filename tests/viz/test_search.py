@@ -1,7 +1,9 @@
 import fnmatch
+import math
 import re
 
 import pytest
+import torch
 import traitlets
 from hypothesis import given
 from hypothesis import strategies as st
@@ -18,8 +20,8 @@ def search(net, pair):
 
 
 def shown(search):
-    """The values behind the list's options, in its order."""
-    return [value for _, value in search._list.options]
+    """The tensors on the lines of the list, in its order."""
+    return [search._list.labels[line[0]] for line in search._list.lines]
 
 
 def test_all_tensors_are_listed_in_model_order_with_what_became_of_them(search, net):
@@ -110,13 +112,14 @@ def test_the_models_are_read_only_when_sorting_needs_them(net, pair):
 
 
 def test_picking_in_the_list_chooses_and_the_choice_outlives_the_list(search):
-    search._list.value = "layer.0.out.weight"
-    assert search.chosen == "layer.0.out.weight"
+    marked = list(search._all.index).index("layer.0.out.weight")
+    search._list._receive(None, {"choose": marked}, [])
+    assert (search.chosen, search._list.chosen) == ("layer.0.out.weight", marked)
     search.pattern = "query"
     assert search.chosen == "layer.0.out.weight"
-    assert search._list.value is None
+    assert search._list.chosen == -1
     search.pattern = "out"
-    assert search._list.value == "layer.0.out.weight"
+    assert search._list.chosen == marked
 
 
 def test_what_is_not_there_is_refused(search):
@@ -131,10 +134,63 @@ def test_names_of_strangers_are_text_and_stay_apart():
     names = [HOSTILE, f"{'y' * 200}1{'y' * 200}", f"{'y' * 200}2{'y' * 200}"]
     pair = small_pair(extra=names)
     search = TensorSearch(Study(ken.prune(*pair, 3), pair))
-    texts = [text for text, _ in search._list.options]
+    texts = search._list.labels
+    assert len(set(search._list.heads)) == len(texts)
     assert len(set(texts)) == len(texts)
     assert not any("\n" in text or "\u202e" in text for text in texts)
     for name in names:
         search.chosen = name
         assert "<script" not in search._words.value
-        assert search._list.value == name
+        assert search._list.chosen == list(search._all.index).index(name)
+
+
+def test_a_bar_is_what_is_sorted_by_and_the_share_is_always_told(search, net, pair):
+    table = net.table()
+    assert search._list.bars == [None if math.isnan(share) else share for share in table["share"].astype(float)]
+    assert search._list.words[0] == "50.0% retained"
+    assert search._list.words[list(table.index).index("head.weight")] == "carried"
+    search.sort = "neighbours_z"
+    z = ken.retention.table(net, pair)["neighbours_z"].reindex(table.index).astype(float)
+    longest = z.abs().max()
+    for bar, words, value in zip(search._list.bars, search._list.words, z, strict=True):
+        assert bar is None if math.isnan(value) else bar == pytest.approx(value / longest)
+        assert "retained" in words or words == "carried"
+    assert "z-score" in search._bars.value
+    assert "standard deviations from chance" in search._bars.value
+
+
+def test_long_lists_fold_by_layer_and_open_where_the_chosen_tensor_is():
+    names = ["embed", *(f"l.{i}.{part}" for i in range(9) for part in ["q", *(f"experts.{e}.w" for e in range(8))])]
+    weights = {name: torch.arange(8.0).reshape(2, 4) for name in names}
+    net = ken.prune(weights, {name: torch.zeros(2, 4) for name in names}, 2, progress=False)
+    search = TensorSearch(Study(net))
+    assert search._list.lines == [[0, 0, 0, 0], *([-1 - 2 * i, 0, 0, 9] for i in range(9))]
+    search.chosen = "l.3.experts.5.w"
+    opened = [line for line in search._list.lines if line[2]]
+    assert [search._list.groups[-1 - line[0]] for line in opened] == ["layer 3", "experts"]
+    assert [line[3] for line in opened] == [9, 8]
+    assert [search._list.labels[line[0]] for line in search._list.lines if line[1] == 2] == [
+        f"l.3.experts.{e}.w" for e in range(8)
+    ]
+    search._list._receive(None, {"toggle": -1 - opened[0][0]}, [])
+    assert all(not line[2] for line in search._list.lines)
+    search.pattern = "experts.5"
+    assert [line[0] for line in search._list.lines] == [i for i, name in enumerate(names) if "experts.5" in name]
+    search.pattern, search.sort = "", "share"
+    assert len(search._list.lines) == len(names)
+
+
+@pytest.mark.parametrize("content", [{"choose": 8}, {"choose": -1}, {"choose": "0"}, {"toggle": 99}, {}, None, "x"])
+def test_what_a_page_sends_that_means_nothing_changes_nothing(search, content):
+    before = search._list.get_state(), search.chosen
+    search._list._receive(None, content, [])
+    assert (search._list.get_state(), search.chosen) == before
+
+
+def test_a_letter_that_is_typed_sends_lines_and_no_names(search, monkeypatch):
+    sent = []
+    monkeypatch.setattr(
+        search._list, "send_state", lambda key=None: sent.extend(key if isinstance(key, set) else [key])
+    )
+    search.pattern = "query"
+    assert sent == ["lines"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
@@ -13,9 +13,10 @@ from ken.api import Subnetwork
 from ken.errors import BudgetError, ResultsError
 from ken.evaluation.effects.ablation_table import tabled
 from ken.evaluation.effects.control import drawn_elsewhere
-from ken.evaluation.effects.groups import By, Group, groups
+from ken.evaluation.effects.groups import By, Group, Part, groups
 from ken.evaluation.effects.live_model import LiveModel
 from ken.evaluation.effects.outcomes import About, Intervention, Kept, Outcome, keeping
+from ken.evaluation.effects.reuse import Reuse
 from ken.evaluation.runner import Evaluate, record_of
 from ken.models.pairing.pairs import PairOfModels
 from ken.models.scalars import checked_seed
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 WAYS = ("without", "only")
+_Change: TypeAlias = Callable[[Iterable[Part]], None]
 
 
 def ablate(
@@ -49,6 +51,7 @@ def ablate(
     Both ways are looked at because they disagree: what the model cannot do without need not be enough, and what is
     enough may be made up for. One live model is changed in place, a copy of the fine-tuned one; neither model of the
     pair is changed. What has no pretrained counterpart (a new head) and what is excluded stays fine-tuned throughout.
+    Layers below the first that a group has a part of are not run again where they would give the same bits.
     The same groups are mapped, without an evaluation of each, by `ken.attribute`.
 
     Args:
@@ -146,8 +149,8 @@ def _steps(parts: list[Group], ways: list[str], seeds: list[int]) -> list[tuple[
 def _about(live: LiveModel, net: Subnetwork | None, *, exclude: Sequence[str], evaluation: str) -> About:
     held = "" if net is None else digest("\n".join(str(getattr(net[name], "result", "")) for name in net).encode())
     return About(
-        fine_tuned=live.whole.fine_tuned.fingerprint,
-        pretrained=live.whole.pretrained.fingerprint,
+        fine_tuned=live.sparse.fine_tuned.fingerprint,
+        pretrained=live.sparse.pretrained.fingerprint,
         held=held,
         exclude=tuple(sorted(set(exclude))),
         evaluation=evaluation,
@@ -159,6 +162,7 @@ class _Ablation:
 
     def __init__(self, live: LiveModel, evaluate: Evaluate, kept: Kept) -> None:
         self._live, self._evaluate, self._kept = live, evaluate, kept
+        self._reuse = Reuse(live.module)
         self._tuned = True
         self._items: int | None = None
 
@@ -174,7 +178,7 @@ class _Ablation:
         if key.way == "control":
             return self._control(key, group)
         change, undo = (live.reset, live.retain) if key.way == "without" else (live.retain, live.reset)
-        return self._between(key, lambda: change(group.parts), lambda: undo(group.parts))
+        return self._between(key, group.parts, change, undo=undo)
 
     def _control(self, key: Intervention, group: Group) -> Outcome:
         drawn = drawn_elsewhere(self._live.shapes, group, key.seed)
@@ -182,20 +186,21 @@ class _Ablation:
             outcome = Outcome(key, math.nan)
             self._kept.add(outcome)
             return outcome
-        return self._between(key, lambda: self._live.reset(drawn), lambda: self._live.retain(drawn))
+        return self._between(key, drawn, self._live.reset, undo=self._live.retain)
 
-    def _between(self, key: Intervention, change: Callable[[], None], undo: Callable[[], None]) -> Outcome:
-        change()
+    def _between(self, key: Intervention, parts: Sequence[Part], change: _Change, *, undo: _Change) -> Outcome:
+        change(parts)
         try:
-            return self._evaluated(key)
+            return self._evaluated(key, parts)
         finally:
-            undo()
+            undo(parts)
 
-    def _evaluated(self, key: Intervention) -> Outcome:
+    def _evaluated(self, key: Intervention, changed: Sequence[Part] = ()) -> Outcome:
         versions = self._live.versions()
-        result = self._evaluate(self._live.module)
+        with self._reuse.changing(self._live.slots[part.tensor] for part in changed):
+            result = self._evaluate(self._live.module)
         self._live.check_unchanged(versions)
-        record = record_of(Key("pruned"), self._live.whole, result)
+        record = record_of(Key("pruned"), self._live.sparse, result)
         outcome = Outcome(
             key,
             record.metric,
@@ -220,6 +225,7 @@ class _Ablation:
 
     def end(self) -> None:
         """See that the model is what it was made. Raises `SubnetworkError` if an evaluation has changed it."""
+        self._reuse.forget()
         self._live.check(tuned=self._tuned)
 
 

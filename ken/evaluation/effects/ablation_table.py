@@ -11,6 +11,7 @@ import numpy as np
 from ken.evaluation.effects.groups import Group
 from ken.evaluation.effects.outcomes import Outcome
 from ken.evaluation.effects.paired import NOTHING_KNOWN, Difference, difference, holm, sign_test
+from ken.models.named_tables import named_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -31,8 +32,6 @@ def tabled(outcomes: Sequence[tuple[Outcome, Group | None]], entries: int, confi
 
     entries is how many all groups could have, confidence that of all intervals of one way at once.
     """
-    import pandas as pd
-
     bases = {outcome.of_what.way: outcome for outcome, group in outcomes if group is None}
     together = max(1, sum(outcome.of_what.way == "without" for outcome, _ in outcomes))
     together = max(together, sum(outcome.of_what.way == "only" for outcome, _ in outcomes))
@@ -49,7 +48,7 @@ def tabled(outcomes: Sequence[tuple[Outcome, Group | None]], entries: int, confi
             line |= {f"{kind}_{name}": value for name, value in zip(("error", "low", "high", "p"), rest, strict=True)}
         lines.append({**line, **outcome.metrics, "metric_p_holm": math.nan, "loss_p_holm": math.nan})
     further = list(dict.fromkeys(name for outcome, _ in outcomes for name in outcome.metrics if name not in COLUMNS))
-    table = pd.DataFrame(lines, columns=[*COLUMNS, *further])
+    table = named_table(lines, [*COLUMNS, *further])
     for way in ("without", "only"):
         chosen = table["way"] == way
         for kind in ("metric", "loss"):

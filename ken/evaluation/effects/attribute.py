@@ -20,6 +20,7 @@ from ken.evaluation.effects.groups import By, groups
 from ken.evaluation.effects.live_model import LiveModel
 from ken.evaluation.effects.path import Path as Line
 from ken.evaluation.effects.tasks import Task
+from ken.models.named_tables import named_table
 from ken.models.pairing.pairs import PairOfModels
 
 if TYPE_CHECKING:
@@ -117,7 +118,7 @@ def attribute(
             fine_tuned_loss=losses[1.0],
             steps=steps,
             item_count=line.items,
-            fingerprint=live.whole.fine_tuned.fingerprint,
+            fingerprint=live.sparse.fine_tuned.fingerprint,
             config=live.config,
             notes=tuple(notes),
             _kept=kept,
@@ -194,7 +195,7 @@ def attribute_items(
         line.integrate_batch(batch, steps, take)
         before, after = line.loss_of(batch, 0.0), line.loss_of(batch, 1.0)
         lines.append({"pretrained_loss": before, "fine_tuned_loss": after, "error": total - (after - before), **sums})
-    table = pd.DataFrame(lines)
+    table = named_table(lines)
     if task.order is not None and len(task.order) == len(lines):
         table.index = pd.Index(task.order)
         table = table.sort_index()

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from ken.errors import EffectsError
 from ken.evaluation.effects.groups import By, Group, groups
+from ken.models.named_tables import named_table
 from ken.models.pairing.rows import row_shape
 from ken.subnetwork.retained_tensor import RetainedTensor
 
@@ -115,11 +116,9 @@ class Attribution(Mapping[str, "NDArray[np.float32]"]):
             >>> attribution.table("tensor", net)[["share", "retained_share", "chance"]].round(2).values.tolist()
             [[1.0, 1.25, 0.5]]
         """
-        import pandas as pd
-
         shapes = {name: array.shape for name, array in self.arrays.items()}
         lines = [self._line(group, net) for group in groups(shapes, by, self.config)]
-        table = pd.DataFrame(lines).set_index("group")
+        table = named_table(lines).set_index("group")
         table.insert(2, "share", table["attribution"] / (self.change or math.nan))
         if net is not None:
             table["retained_share"] = table["retained"] / table["attribution"]

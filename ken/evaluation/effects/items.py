@@ -12,7 +12,9 @@ from ken.errors import EffectsError
 from ken.evaluation.effects.asking import evaluating
 from ken.evaluation.effects.groups import By, groups
 from ken.evaluation.effects.live_model import LiveModel
+from ken.evaluation.effects.reuse import Reuse
 from ken.evaluation.effects.tasks import Answers, Task
+from ken.models.named_tables import named_table
 from ken.models.pairing.pairs import PairOfModels
 
 if TYPE_CHECKING:
@@ -62,6 +64,7 @@ def answers(
     given: dict[str, Answers] = {"fine_tuned": task.evaluate(live.module, progress=progress)}
     live.hold_pretrained()
     given = {"pretrained": task.evaluate(live.module, progress=progress), **given}
+    del live  # one copy of the model at a time
     if net is not None:
         given["pruned"] = task.evaluate(LiveModel(pair, net=net, exclude=exclude).module, progress=progress)
     count = len(given["fine_tuned"].losses)
@@ -134,19 +137,21 @@ def flips(
         >>> flips(pair, task, 1, by="tensor", progress=False).index.tolist()
         ['weight', 'bias']
     """
-    import pandas as pd
     from tqdm.auto import tqdm
 
     live = LiveModel(pair, net=net, exclude=exclude)
     parts = groups(live.shapes, by, live.config)
     asked = _One(live, task, item)
-    loss, correct = asked.answer()
+    reuse = Reuse(live.module)
+    with reuse.changing(()):
+        loss, correct = asked.answer()
     lines = []
     bar = tqdm(parts, desc="flips", unit="group", disable=not progress, leave=False)
     for done, group in enumerate(bar, 1):
         live.reset(group.parts)
         try:
-            after, right = asked.answer()
+            with reuse.changing(live.slots[part.tensor] for part in group.parts):
+                after, right = asked.answer()
         finally:
             live.retain(group.parts)
         flipped = None if right is None else right != correct
@@ -154,7 +159,7 @@ def flips(
         if step is not None:
             step(done, len(parts))
     names = ["group", "entries", "loss", "loss_difference", "correct", "flips"]
-    table = pd.DataFrame(lines, columns=names).set_index("group")
+    table = named_table(lines, names).set_index("group")
     return table.astype({"correct": object, "flips": object})
 
 

@@ -39,7 +39,7 @@ class LiveModel:
 
     Attributes:
         module: The model. It is our own, and holds the fine-tuned weights at first.
-        whole: The subnetwork that retains all; it says which tensors are pruned, and which carried.
+        sparse: A subnetwork of one entry a row, which says which tensors are pruned, and which carried.
 
     Raises:
         SubnetworkError: There is no live model, or it has another layout than the pretrained one.
@@ -56,7 +56,10 @@ class LiveModel:
 
     def __init__(self, pair: PairOfModels, *, net: Subnetwork | None = None, exclude: Sequence[str] = ()) -> None:
         pair = _live(with_base(pair))
-        self.whole: Subnetwork = prune(pair.fine_tuned, pair.pretrained, 1.0, exclude=exclude, progress=False)
+        # Of one that retained all, the entries would take as much room as a model.
+        self.sparse: Subnetwork = prune(
+            pair.fine_tuned, pair.pretrained, 1, rule="update", exclude=exclude, progress=False
+        )
         self._pairing = open_pair(pair.fine_tuned, pair.pretrained)
         module: Any = unwrapped(pair.fine_tuned)  # type: ignore[arg-type]
         try:
@@ -65,7 +68,7 @@ class LiveModel:
             raise SubnetworkError(f"the model {type(module).__name__} cannot be copied ({in_brief(error)})") from error
         slots = slots_of(self.module)
         self.slots: dict[str, torch.Tensor] = {}
-        for name, tensor in self.whole.pruned().items():
+        for name, tensor in self.sparse.pruned().items():
             slot = slots.get(name)
             if slot is None or tuple(slot.shape) != tensor.shape:
                 raise SubnetworkError(
@@ -86,7 +89,7 @@ class LiveModel:
             if not isinstance(tensor, RetainedTensor):
                 continue  # carried there: fine-tuned
             with at_tensor(name):
-                if tensor.fine_tuned != self.whole[name].fine_tuned:  # type: ignore[union-attr]
+                if tensor.fine_tuned != self.sparse[name].fine_tuned:  # type: ignore[union-attr]
                     raise SubnetworkError("the subnetwork was made of another fine-tuned tensor")
                 values[name] = tensor.onto(self._pretrained(name))
         return values
@@ -99,7 +102,7 @@ class LiveModel:
     @property
     def config(self) -> Mapping[str, Any] | None:
         """The configuration of the model; None if it has none."""
-        return None if self.whole.architecture is None else self.whole.architecture.config
+        return None if self.sparse.architecture is None else self.sparse.architecture.config
 
     def tuned(self, name: str) -> torch.Tensor:
         """The fine-tuned values of a tensor, or those of the subnetwork."""

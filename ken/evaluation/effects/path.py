@@ -91,6 +91,7 @@ class Path:
         """The same at one point, so far along the line."""
         self.items = self.items or self._count()
         self._move(at)
+        self._make_room()
         with self._asking():
             for batch in self._task.batches:
                 losses, _ = self._task.ask_batch(self._live.module, batch)
@@ -113,6 +114,18 @@ class Path:
         self._move(at)
         with self._asking(), torch.no_grad():
             return self._finite(float(self._task.ask_batch(self._live.module, batch)[0].double().mean()), at)
+
+    def _make_room(self) -> None:
+        """Gradients of 0, to add to.
+
+        Made in the first backward pass they would lie scattered among its activations, and where those were would then
+        be no room for the longer ones of the next batch.
+        """
+        import torch
+
+        for slot in self._slots.values():
+            if slot.requires_grad:
+                slot.grad = torch.zeros_like(slot)
 
     def _give(self, take: Take, weight: float) -> None:
         for name, slot in self._slots.items():

@@ -82,8 +82,7 @@ class Task:
         order: The number of each item, batch by batch, in the order that was given; None: as the batches have them.
         names: What items are called, in the order that was given; empty: by their number.
         padding: The token that texts are padded with, which the model's configuration must name; None: it need not.
-        check: Called with the model before it is asked; it raises an error if that would mean nothing. None: nothing is
-            checked.
+        check: Called with the model before it is asked; it raises an error if that would mean nothing.
         classes: What the classes are called whose probabilities `ask` gives; empty: by their number.
         labels: The number of the right class of each item, in the order that was given; None if that is not told.
 

@@ -1,0 +1,111 @@
+"""The stage of the Explorer: one view at a time, made when its tab is first opened, at the place that is looked at."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import ipywidgets
+
+import ken
+from kenviz.study.study import Study
+from kenviz.views.base import View
+from kenviz.views.layers import LayersView
+from kenviz.views.neighbours import NeighbourView
+from kenviz.views.tabs import Tabs
+
+#: Heights on the stage, in pixels, by the name of the figure: what belongs to one question is seen without scrolling.
+_HEIGHTS = {"matrix": 255, "row_marginal": 255, "column_marginal": 165, "row": 200, "strip": 120, "close": 150}
+#: Views whose decision card stands in the column beside them.
+_CARD_BESIDE = ("matrix", "row", "layers")
+
+
+class Panel(NamedTuple):
+    """What a tab says, and what makes its view when it is first opened."""
+
+    title: str
+    make: Callable[[], View]
+
+
+class Stage(ipywidgets.VBox):
+    """Tabs, and the view of the one that is chosen; panels are by the name of the tab.
+
+    >>> stage = Stage({"row": Panel("one row", lambda: print("made"))})
+    >>> stage.made, stage.tabs.options
+    ({}, [('row', 'one row')])
+    """
+
+    def __init__(self, panels: Mapping[str, Panel]) -> None:
+        self.panels: dict[str, Panel] = {}
+        #: The views that there are, by tab.
+        self.made: dict[str, View] = {}
+        self.tabs = Tabs()
+        self._panel = ipywidgets.VBox()
+        self._panel.add_class("kenviz-panel")
+        super().__init__([self.tabs, self._panel])
+        self.add_class("kenviz-stage")
+        for name, panel in panels.items():
+            self.add(name, panel)
+
+    def add(self, name: str, panel: Panel) -> None:
+        """Add a tab, behind the others."""
+        self.panels[name] = panel
+        self.tabs.options = [(name, panel.title) for name, panel in self.panels.items()]
+
+    def turn_to(self, name: str) -> View:
+        """Show the view of that tab, and give it."""
+        if name not in self.made:
+            self.made[name] = _lowered(self.panels[name].make())
+        self.tabs.value = name
+        (self._panel.add_class if name in _CARD_BESIDE else self._panel.remove_class)("kenviz-carded")
+        self._panel.children = [self.made[name]]
+        return self.made[name]
+
+    def follow(self, tensor: str, row: int, column: int) -> None:
+        """Bring the view that is shown to a tensor and an entry, as far as it has them; matrix and row are there."""
+        view = self.made.get(self.tabs.value)
+        if isinstance(view, NeighbourView):
+            view.tensor = tensor
+        elif isinstance(view, LayersView) and view.shows(tensor):
+            view.go_to_tensor(tensor, None if column < 0 else (row, column))
+
+
+def panels(study: Study, matrix: View, row: View | None, *, tensor: Callable[[], str]) -> dict[str, Panel]:
+    """What the stage can show of any subnetwork; tensor gives the name of the one that is looked at."""
+    made = {"matrix": Panel("matrix", lambda: matrix)}
+    if row is not None:
+        made["row"] = Panel("row", lambda: row)
+    if study.shares["layer"].notna().any():
+        made["layers"] = Panel("all layers", lambda: LayersView(study.net, study))
+    made["neighbours"] = Panel("neighbours", lambda: NeighbourView(study.net, study, tensor()))
+    return made
+
+
+def _lowered(view: View) -> View:
+    """A view with figures as low as the stage needs them; what is exported has those it has elsewhere."""
+    for name, height in _HEIGHTS.items():
+        figures: Any = view.figure.select({"name": name})
+        for figure in figures:
+            if "height" in figure.properties():
+                figure.height = height
+                for axis in figure.yaxis:
+                    axis.axis_label_text_font_size = "10px"  # or it would be longer than the axis
+    return view
+
+
+def subjects(map_there: bool, made: Mapping[str, Any], card_there: bool) -> list[str]:
+    """What can be pinned, the likeliest first."""
+    return [*(["decision"] if card_there else []), *reversed(list(made)), *(["map"] if map_there else [])]
+
+
+def described(study: Study, tensor: str, row: int, *, column: int) -> str:
+    """What is looked at, in words."""
+    rows, n = study.shape(tensor)
+    place = ken.retention.place(tensor)
+    words = [f"{rows:,} rows × {n:,} columns", f"row {row:,}"]
+    if place.layer is not None:
+        words.insert(0, f"layer {place.layer}")
+    if study.stack(tensor) is not None:
+        words.append(study.place_in_stack(tensor, row))
+    words.append(f"column {column:,}" if column >= 0 else "no entry chosen")
+    return ", ".join(words)

@@ -1,0 +1,233 @@
+"""The Explorer's boxes, measured in the page; axe; and all of it by the keyboard alone."""
+
+import contextlib
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import TimeoutError as PlaywrightTimeout
+from test_views_browser import SETUP
+
+pytestmark = pytest.mark.browser
+
+PLACE = "view.tensor = 'layer.1.query.weight'; view.row, view.column = 5, 7"
+EXPLORE = f"{SETUP}\nview = kenviz.explore(net, pair)\n{PLACE}"
+SIZES = [(1400, 900), (1100, 800), (600, 900)]
+STAGES = ["matrix", "row", "layers", "neighbours"]
+
+#: What is wrong with the boxes in the page, in words. Figures are canvases: what is in them is not measured here.
+MEASURE = r"""() => {
+    const root = lab.panel().node.querySelector(".kenviz-explorer");
+    const seen = (element) => element.checkVisibility({visibilityProperty: true, opacityProperty: true})
+        && element.getBoundingClientRect().width > 1;
+    const told = ({tagName, className, textContent, title}) =>
+        `${tagName}.${className}: ${(textContent || title).slice(0, 60)}`;
+    // A box whose children take its place has no box of its own.
+    const clips = (element, axis) => getComputedStyle(element).display !== "contents"
+        && getComputedStyle(element)[axis] !== "visible";
+    const wrong = [];
+    // No text reaches beyond what would cut it off at its side.
+    const walker = document.createTreeWalker(root, NodeFilter.SHOW_TEXT);
+    while (walker.nextNode()) {
+        const node = walker.currentNode, parent = node.parentElement;
+        if (!node.textContent.trim() || parent.closest("select, textarea, [role=figure]") || !seen(parent)) continue;
+        const range = document.createRange();
+        range.selectNodeContents(node);
+        const text = range.getBoundingClientRect();
+        for (let box = parent; box !== root.parentElement; box = box.parentElement) {
+            if (!clips(box, "overflowX")) continue;
+            const edge = box.getBoundingClientRect();
+            if (text.right > edge.right + 1 || text.left < edge.left - 1) {
+                wrong.push(`cut by ${box.className}: ${told(parent)}`);
+                break;
+            }
+        }
+    }
+    // No control lies on another, as far as both can be seen; those of one grid have one height.
+    const controls = [...root.querySelectorAll("input, select, textarea, button, .widget-slider, .kenviz-list")]
+        .filter((control) => seen(control) && !control.closest("[role=figure]"));
+    const visible = (element) => {
+        let {left, right, top, bottom} = element.getBoundingClientRect();
+        for (let box = element.parentElement; box !== root; box = box.parentElement) {
+            if (!clips(box, "overflowY")) continue;
+            const edge = box.getBoundingClientRect();
+            [left, right] = [Math.max(left, edge.left), Math.min(right, edge.right)];
+            [top, bottom] = [Math.max(top, edge.top), Math.min(bottom, edge.bottom)];
+        }
+        return {left, right, top, bottom};
+    };
+    const boxes = controls.map((control) => [control, visible(control)]);
+    boxes.forEach(([one, a], i) => boxes.slice(i + 1).forEach(([other, b]) => {
+        const across = Math.min(a.right, b.right) - Math.max(a.left, b.left);
+        const down = Math.min(a.bottom, b.bottom) - Math.max(a.top, b.top);
+        if (across > 1 && down > 1 && !one.contains(other)) wrong.push(`${told(one)} on ${told(other)}`);
+    }));
+    const heights = new Set(controls.filter((control) => control.closest(".kenviz-controls")
+        && control.matches("select, button, input:not([type=checkbox])")).map((control) => control.offsetHeight));
+    if (heights.size > 1) wrong.push(`heights of controls: ${[...heights]}`);
+    // Nothing is wider than its place, and no panel reaches out of the Explorer.
+    const whole = root.getBoundingClientRect();
+    for (const name of ["bar", "side", "map-panel", "stage", "aside"]) {
+        const part = root.querySelector(`.kenviz-${name}`), box = part.getBoundingClientRect();
+        if (box.right > whole.right + 1 || box.left < whole.left - 1 || box.bottom > whole.bottom + 1)
+            wrong.push(`${name} reaches out`);
+        if (part.scrollWidth > part.clientWidth + 1) wrong.push(`${name} scrolls sideways`);
+    }
+    return wrong;
+}"""
+PARTS = """() => Object.fromEntries(["side", "map-panel", "stage", "aside"].map((name) => {
+    const {left, top, right, bottom} = lab.panel().node.querySelector(`.kenviz-${name}`).getBoundingClientRect();
+    return [name, {left, top, right, bottom}];
+}))"""
+
+
+def opened(quiet_notebook):
+    """The Explorer in JupyterLab, whose own bar of files is folded."""
+    one = quiet_notebook([EXPLORE, "view"])
+    one.page.evaluate("jupyterapp.shell.collapseLeft()")
+    one.run()
+    return one
+
+
+def settled(one, where):
+    """Wait until nothing is wrong: the list and the figures follow the size of the page after a moment."""
+    with contextlib.suppress(PlaywrightTimeout):  # what is wrong is told below
+        one.wait(f"({MEASURE})().length === 0", timeout=20)
+    assert one.page.evaluate(MEASURE) == [], where
+
+
+@pytest.mark.parametrize("theme", ["Light", "Dark"])
+def test_no_text_is_cut_and_no_control_lies_on_another(quiet_notebook, theme):
+    one = opened(quiet_notebook)
+    one.use_theme(theme)
+    for stage in STAGES:
+        one.execute(f"view.stage = {stage!r}")
+        for width, height in SIZES:
+            one.page.set_viewport_size({"width": width, "height": height})
+            one.wait_until_idle()
+            settled(one, f"{stage} at {width} × {height}")
+    one.page.set_viewport_size({"width": 1400, "height": 1600})
+
+
+def test_what_belongs_to_one_question_is_seen_at_once_and_folds_where_it_is_narrow(quiet_notebook):
+    one = opened(quiet_notebook)
+    one.page.set_viewport_size({"width": 1400, "height": 900})
+    one.page.evaluate("lab.panel().node.querySelector('.kenviz-explorer').scrollIntoView({block: 'start'})")
+    one.wait_until_idle()
+    parts = one.page.evaluate(PARTS)
+    room = one.page.evaluate("lab.panel().content.node.getBoundingClientRect().bottom")
+    assert all(part["bottom"] <= room + 1 for part in parts.values())
+    assert parts["side"]["right"] < parts["map-panel"]["left"]
+    assert parts["map-panel"]["bottom"] < parts["stage"]["top"]
+    assert parts["stage"]["right"] < parts["aside"]["left"]
+    # The matrix, its controls, the verdict and the line of Python are all in sight.
+    stage = parts["stage"]
+    frame = one.figure_box("matrix")
+    assert stage["top"] < frame["y"]
+    assert frame["y"] + frame["height"] < stage["bottom"]
+    for look in ("kenviz-verdict", "kenviz-copy"):
+        box = one.page.locator(f".kenviz-aside .{look}").bounding_box()
+        assert box["y"] + box["height"] < parts["aside"]["bottom"]
+
+    one.page.set_viewport_size({"width": 600, "height": 900})
+    one.page.wait_for_timeout(300)
+    parts = one.page.evaluate(PARTS)
+    assert len({round(part["left"]) for part in parts.values()}) == 1
+    tops = [parts[name]["top"] for name in ("side", "map-panel", "stage", "aside")]
+    assert tops == sorted(tops)
+    one.page.set_viewport_size({"width": 1400, "height": 1600})
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_axe_has_nothing_to_say(quiet_notebook, stage):
+    one = opened(quiet_notebook)
+    one.execute(f"view.stage = {stage!r}; view.pin('One.'); view.pin('', 'map')")
+    one.wait_until_idle()
+    for theme in ("Light", "Dark"):
+        one.use_theme(theme)
+        # What BokehJS puts into its own shadow roots is not ours.
+        found = Axe().run(one.page, context={"include": [".kenviz-explorer"], "exclude": [[".bk-Column"], [".bk-Row"]]})
+        said = [
+            f"{rule['id']}: {node['html'][:200]}" for rule in found.response["violations"] for node in rule["nodes"]
+        ]
+        assert said == [], theme
+
+
+def test_every_step_can_be_done_by_keyboard(quiet_notebook):
+    one = opened(quiet_notebook)
+    press = one.page.keyboard.press
+
+    one.page.get_by_placeholder("part of a name").focus()
+    one.page.keyboard.type("out")
+    one.wait_in_kernel("view.search.names == ['layer.0.out.weight', 'layer.1.out.weight']")
+    for _ in range(20):
+        press("Tab")
+        if one.page.evaluate("document.activeElement.getAttribute('role')") == "tree":
+            break
+    press("Home")
+    press("ArrowDown")
+    press("Enter")
+    one.wait_in_kernel("view.tensor == 'layer.1.out.weight'")
+
+    one.page.get_by_role("tab", name="matrix", exact=True).focus()
+    press("ArrowRight")
+    one.wait_in_kernel("view.stage == 'row'")
+    one.wait("document.activeElement.textContent === 'row'")  # the tabs keep the focus
+    one.wait_until_idle()
+    column = one.page.get_by_label("column", exact=True)
+    column.focus()
+    column.fill("3")
+    press("Enter")
+    one.wait_in_kernel("view.column == 3")
+    one.wait("lab.panel().node.querySelector('.kenviz-aside .kenviz-verdict').innerText.startsWith('Entry 3 in row ')")
+    column.fill("")
+    press("Enter")
+    one.wait_in_kernel("view.column == -1")
+    assert column.input_value() == ""
+    column.fill("4")
+    press("Enter")
+    one.wait_in_kernel("view.column == 4")
+
+    one.page.locator(".kenviz-aside .kenviz-copy").focus()
+    press("Enter")
+    one.wait("['copied', 'selected'].includes(lab.panel().node.querySelector('.kenviz-aside .kenviz-copy').innerText)")
+
+    one.page.get_by_placeholder("What do you say of it? (optional)").focus()
+    one.page.keyboard.type("The tails stay.")
+    press("Tab")  # what is typed is told when the field is left
+    one.page.locator(".kenviz-pins button", has_text="pin").first.focus()
+    press("Enter")
+    one.wait_in_kernel("[(pin.subject, pin.sentence) for pin in view.pins] == [('decision', 'The tails stay.')]")
+
+    full = one.page.get_by_role("button", name="full screen")
+    full.focus()
+    press("Enter")
+    one.wait("lab.panel().node.querySelector('.kenviz-explorer').getBoundingClientRect().height >= innerHeight - 1")
+    one.page.get_by_role("button", name="leave full screen").focus()
+    press("Enter")
+    one.wait("document.fullscreenElement === null")
+
+
+MANY = """
+names = [f"model.layers.{i}.mlp.experts.{e}.{part}_proj.weight" for i in range(25) for e in range(40)
+         for part in ("gate", "up", "down")]
+weights = {name: torch.arange(8.0).reshape(2, 4) for name in names}
+zeros = {name: torch.zeros(2, 4) for name in names}
+view = kenviz.explore(ken.prune(weights, zeros, 2, progress=False))
+"""
+
+
+def test_of_three_thousand_tensors_only_those_in_sight_are_in_the_page(quiet_notebook):
+    one = quiet_notebook([SETUP + MANY, "view"])
+    one.run()
+    lines = "lab.panel().node.querySelectorAll('.kenviz-line').length"
+    assert one.value("len(view.search._list.lines)") < 200  # folded
+    one.execute("view.search.sort = 'entries'")
+    one.wait("lab.panel().node.querySelector('.kenviz-line').getAttribute('aria-setsize') === '3000'")
+    assert 5 < one.page.evaluate(lines) < 60
+    one.page.locator(".kenviz-list").focus()
+    one.page.keyboard.press("End")
+    one.wait("[...lab.panel().node.querySelectorAll('.kenviz-line')].some((line) => line.ariaPosInSet === '3000')")
+    assert one.page.evaluate(lines) < 60
+    one.page.keyboard.press("Enter")
+    one.wait_in_kernel("view.tensor == view.search.names[-1]")
+    assert one.page.evaluate("lab.panel().node.querySelector('.kenviz-map-panel').innerText.includes('Shown is sheet')")
