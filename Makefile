@@ -80,6 +80,7 @@ screenshots: $(READY) chromium
 benchmark: $(READY) chromium
 	$(BIN)/python -m pip install --disable-pip-version-check --quiet -c constraints.txt -e '.[benchmark]'
 	$(BIN)/python benchmarks/pruning.py
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/rows.py
 	$(BIN)/python benchmarks/storage.py
 	$(BIN)/python benchmarks/retention.py
 	$(BIN)/python benchmarks/masks.py

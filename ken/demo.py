@@ -37,6 +37,7 @@ from ken.evaluation.docstring_task import (
 )
 from ken.evaluation.published_models import published as published
 from ken.models.scalars import LARGEST_OF_TRAINING, checked_seed
+from ken.models.user_cache import user_cache
 from ken.training import Evaluation, evaluate, fine_tune, quiet_transformers
 
 if TYPE_CHECKING:
@@ -211,10 +212,7 @@ def cache_directory(cache_dir: str | os.PathLike[str] | None = None) -> Path:
         >>> cache_directory("somewhere").as_posix()
         'somewhere'
     """
-    import platformdirs
-
-    chosen = cache_dir or os.environ.get("KEN_CACHE") or platformdirs.user_cache_dir("kenviz", appauthor=False)
-    return Path(chosen).expanduser()
+    return user_cache(cache_dir)
 
 
 def _entry(cache_dir: str | os.PathLike[str] | None, seed: int = 0, task: str = "library") -> Path:

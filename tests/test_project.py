@@ -111,6 +111,7 @@ ROOMS = [
     "errors",
     "density",
     "models.scalars",
+    "models.user_cache",
     "models.named_tables",
     "models.tensors",
     "models.checkpoints",

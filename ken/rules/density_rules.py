@@ -11,6 +11,7 @@ import numpy as np
 
 from ken.density import KERNEL_CODES, NORMAL_REFERENCE, widths
 from ken.rules.row_block import Mask, RowBlock
+from ken.rules.sorted_order import sorted_order
 
 
 def ken(block: RowBlock, k: int) -> Mask:
@@ -42,5 +43,5 @@ def _compiled(loop: Callable[..., None], block: RowBlock, k: int, kernel: int) -
     # Without a KDE the values are checked, and their bandwidths not used.
     bandwidths, stood_in = widths(rows, block.settings.bandwidth if kernel >= 0 else NORMAL_REFERENCE)
     block.stood_in.extend(block.first_row + int(row) for row in np.flatnonzero(stood_in))
-    loop(rows, np.argsort(rows, axis=1), bandwidths[:, 0], k, kernel, mask)
+    loop(rows, sorted_order(rows), bandwidths[:, 0], k, kernel, mask)
     return mask

@@ -56,6 +56,37 @@ def _group(row, order, x, index, value, start):
     return groups
 
 
+@njit(nogil=True, cache=True, error_model="numpy")
+def _place(value, groups, k, low, high, step, place):
+    """Where each grid point falls among the groups: place[j] is the first group that is not below point j."""
+    per_step = 1.0 / step
+    if k == 1 or not 0.0 < per_step < np.inf:
+        g = 1
+        for j in range(k):
+            point = point_at(j, k, low, high, step)
+            while g <= groups and value[g] < point:
+                g += 1
+            place[j] = g
+        return
+    # The grid is even, so a group knows its cell, to within a rounding error; to merge both is to guess at every step.
+    for j in range(k):
+        place[j] = 0
+    last = k - 1
+    for g in range(1, groups + 1):
+        v = value[g]
+        j = min(int((v - low) * per_step) + 1, last)
+        while j > 0 and (high if j - 1 == last else (j - 1) * step + low) > v:
+            j -= 1
+        while j < k and (high if j == last else j * step + low) <= v:
+            j += 1
+        if j < k:
+            place[j] += 1
+    g = 1
+    for j in range(k):
+        g += place[j]
+        place[j] = g
+
+
 @njit(nogil=True, cache=True)
 def _visiting_order(level, k, highest, counts, visit):
     """Grid points by level, highest first, within a level from left to right."""
@@ -133,13 +164,7 @@ def _claim_rows(rows, order, bandwidths, k, kernel, visit, claimed, mask):
             for j in range(k):
                 visit[j] = j
 
-        # Where each grid point falls among the groups: one merge, both are sorted.
-        g = 1
-        for j in range(k):
-            point = point_at(j, k, low, high, step)
-            while g <= groups and value[g] < point:
-                g += 1
-            place[j] = g
+        _place(value, groups, k, low, high, step, place)
         # Two values may be equally far from a grid point in float64 though they differ: only if this close.
         close = False
         nearly = (high - low) * 2.0**-51
@@ -154,15 +179,20 @@ def _claim_rows(rows, order, bandwidths, k, kernel, visit, claimed, mask):
         for t in range(k):
             j = visit[t]
             point = point_at(j, k, low, high, step)
-            a = _find(left, place[j] - 1)
-            b = _find(right, place[j])
+            a = place[j] - 1
+            if left[a] != a:
+                a = _find(left, a)
+            b = place[j]
+            if right[b] != b:
+                b = _find(right, b)
             best = a
             if a == 0:
                 best = b
             elif b <= groups:
                 to_left, to_right = point - value[a], value[b] - point
-                first = index[start[b] + taken[b]] < index[start[a] + taken[a]]
-                if to_right < to_left or (to_right == to_left and first):
+                if to_right < to_left or (
+                    to_right == to_left and index[start[b] + taken[b]] < index[start[a] + taken[a]]
+                ):
                     best = b
             if close:
                 distance = abs(value[best] - point)
@@ -176,10 +206,11 @@ def _claim_rows(rows, order, bandwidths, k, kernel, visit, claimed, mask):
                     if index[start[c] + taken[c]] < index[start[best] + taken[best]]:
                         best = c
                     c = _find(right, c + 1)
-            entry = index[start[best] + taken[best]]
+            first = start[best] + taken[best]
+            entry = index[first]
             mask[r, entry] = True
             claimed[j] = entry
             taken[best] += 1
-            if start[best] + taken[best] == start[best + 1]:
+            if first + 1 == start[best + 1]:
                 left[best] = best - 1
                 right[best] = best + 1

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ken.rules.row_block import Mask, RowBlock, Rule
+from ken.rules.sorted_order import first_lowest
 
 #: A function of rows to a number for every entry, (rows, n) float64 or uint64, which looks at nothing but the entry's
 #: row.
@@ -63,7 +64,11 @@ def highest_first(scores: NDArray[Any]) -> NDArray[np.intp]:
     >>> highest_first(np.array([[1.0, 3.0, 3.0]])).tolist()
     [[1, 2, 0]]
     """
-    return np.argsort(-scores if scores.dtype.kind == "f" else ~scores, axis=1, kind="stable")
+    return np.argsort(_ascending(scores), axis=1, kind="stable")
+
+
+def _ascending(scores: NDArray[Any]) -> NDArray[Any]:
+    return -scores if scores.dtype.kind == "f" else ~scores
 
 
 def by_highest(score: Score, **traits: Any) -> Registered:
@@ -75,9 +80,6 @@ def by_highest(score: Score, **traits: Any) -> Registered:
     """
 
     def decide(block: RowBlock, k: int) -> Mask:
-        order = highest_first(score(block))
-        mask = np.zeros(order.shape, dtype=bool)
-        np.put_along_axis(mask, order[:, :k], True, axis=1)
-        return mask
+        return first_lowest(_ascending(score(block)), k)
 
     return Registered(decide, score=score, **traits)

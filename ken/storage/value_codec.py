@@ -20,6 +20,9 @@ from ken.models.tensors.tensor_reader import Entries
 from ken.storage import zstd_codec
 from ken.storage.spools import Spool
 
+#: Bytes of a plane that is compressed at once.
+_SHORT = 1 << 16
+
 
 class Plane(NamedTuple):
     """A finished plane: how many bytes it takes, and these bytes, in parts."""
@@ -42,7 +45,9 @@ class Encoder:
 
     def __init__(self, width: int, retained: int, folder: Path | None = None) -> None:
         self._retained = retained
-        self._planes = [_PlaneWriter(retained, folder) for _ in range(width)]
+        self._planes: list[_PlaneWriter | _ShortPlaneWriter] = [
+            _ShortPlaneWriter() if retained <= _SHORT else _PlaneWriter(retained, folder) for _ in range(width)
+        ]
 
     def add(self, ulps: NDArray[Any]) -> None:
         """Append some."""
@@ -58,6 +63,23 @@ class Encoder:
     def plain(self) -> list[Plane]:
         """All planes as they are, whether that is shorter or not; after `finish`."""
         return [plane.plain() for plane in self._planes]
+
+
+class _ShortPlaneWriter:
+    """One plane that waits as it is, to be compressed at once: as long as it is short, that is quicker."""
+
+    def __init__(self) -> None:
+        self._data = b""
+
+    def add(self, data: NDArray[np.uint8]) -> None:
+        self._data += data.tobytes()
+
+    def finish(self) -> Plane:
+        frame = zstd_codec.compress(self._data)
+        return Plane(len(frame), iter([frame])) if len(frame) < len(self._data) else self.plain()
+
+    def plain(self) -> Plane:
+        return Plane(len(self._data), iter([self._data]))
 
 
 class _PlaneWriter:

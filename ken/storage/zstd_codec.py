@@ -6,6 +6,7 @@ nothing may follow it. So whatever bytes come in, the answer is the right number
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any, BinaryIO
 
@@ -21,13 +22,23 @@ _HEADER = 18
 _CHUNK = 1 << 18
 
 
+class _Kept(threading.local):
+    """What a thread compresses with: to make one takes as long as to compress a few thousand bytes."""
+
+    def __init__(self) -> None:
+        self.compressor = zstandard.ZstdCompressor(level=_LEVEL)
+
+
+_kept = _Kept()
+
+
 def compress(data: bytes | memoryview) -> bytes:
     """One frame.
 
     >>> decompress(memoryview(compress(b"abc")), 3)
     b'abc'
     """
-    return zstandard.ZstdCompressor(level=_LEVEL).compress(data)
+    return _kept.compressor.compress(data)
 
 
 def compressor(size: int) -> Any:

@@ -3,7 +3,8 @@
     Architecture ──┬─► build          a model on the CPU, weights not initialised
                    └─► class_named    its names, ties and renames, from a model without any memory
 
-A class is looked at once for every configuration; that takes some hundredths of a second.
+A class is looked at once for every configuration, and what it says is kept for later processes
+(`ken.models.checkpoints.class_cache`): the library's modelling code takes seconds to import.
 """
 
 from __future__ import annotations
@@ -11,14 +12,15 @@ from __future__ import annotations
 import copy
 import json
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ken.errors import SubnetworkError
+from ken.models.checkpoints import class_cache
 from ken.models.checkpoints.vocabularies import vocabularies
 
 if TYPE_CHECKING:
@@ -50,29 +52,34 @@ class Place:
 class ModelClass:
     """A class of models: the names of its module in order, and how the library gets there from names on disk.
 
-    tied maps every name that the class ties to the name it is tied to, in the words of the module.
+    tied maps every name that the class ties to the name it is tied to, in the words of the module. find_transforms asks
+    the library for the transforms, which only names need that do not fit as they are.
     """
 
     names: tuple[str, ...] = ()
     prefix: str = ""
     tied: Mapping[str, str] = field(default_factory=dict)
-    transforms: Sequence[Any] = ()
+    find_transforms: Callable[[], Sequence[Any]] = tuple
     vocabularies: frozenset[str] = frozenset()
     made_up: Sequence[str] = ()  # patterns of names that the library makes without a word if a checkpoint has none
 
     @classmethod
     def from_module(cls, module: transformers.PreTrainedModel) -> ModelClass:
         """What is known of the class of a module."""
-        from transformers.conversion_mapping import get_model_conversion_mapping
-
+        transforms = _transforms_of(module)
         return cls(
             names=tuple(module.state_dict()),
             prefix=str(module.base_model_prefix or ""),
             tied=dict(getattr(module, "all_tied_weights_keys", None) or {}),
-            transforms=get_model_conversion_mapping(module),
+            find_transforms=lambda: transforms,
             vocabularies=vocabularies(module),
             made_up=tuple(getattr(module, "_keys_to_ignore_on_load_missing", None) or ()),
         )
+
+    @property
+    def transforms(self) -> Sequence[Any]:
+        """What renames and converts tensors, as the library applies it one after the other."""
+        return self.find_transforms()
 
     def places(self, names: Iterable[str]) -> dict[str, Place]:
         """Where `from_pretrained` would put tensors of these names."""
@@ -133,10 +140,78 @@ def class_named(class_name: str, config: Mapping[str, Any]) -> ModelClass | None
     return _made(class_name, json.dumps(config, sort_keys=True))
 
 
+def prefix_named(class_name: str, config: Mapping[str, Any]) -> str:
+    """The base-model prefix of a class of transformers, empty if it has none or there is no such class.
+
+    >>> prefix_named("NoSuchModel", {})
+    ''
+    """
+    model_class = class_named(class_name, config)
+    if model_class is not None:
+        return model_class.prefix
+    import transformers
+
+    return str(getattr(getattr(transformers, class_name, None), "base_model_prefix", "") or "")
+
+
 @lru_cache(maxsize=8)
 def _made(class_name: str, config: str) -> ModelClass | None:
+    kept = class_cache.recall(class_name, config)
+    if kept is not None and (model_class := _from_facts(kept, partial(_transforms, class_name, config))):
+        return model_class
     module = unweighted(class_name, config)
-    return None if module is None else ModelClass.from_module(module)
+    if module is None:  # not kept: what it lacks may be installed by then
+        return None
+    model_class = ModelClass.from_module(module)
+    if type(module).__module__.startswith("transformers."):
+        class_cache.keep(class_name, config, _facts(model_class))
+    return model_class
+
+
+def _facts(model_class: ModelClass) -> dict[str, Any]:
+    """All of it but the transforms, as JSON can hold it."""
+    return {
+        "names": model_class.names,
+        "prefix": model_class.prefix,
+        "tied": dict(model_class.tied),
+        "vocabularies": sorted(model_class.vocabularies),
+        "made_up": list(model_class.made_up),
+    }
+
+
+def _from_facts(facts: Mapping[str, Any], find_transforms: Callable[[], Sequence[Any]]) -> ModelClass | None:
+    """The same again; None if a part is missing, or is not what it should be."""
+    with suppress(KeyError, TypeError, ValueError):
+        model_class = ModelClass(
+            names=_texts(facts["names"]),
+            prefix=_texts([facts["prefix"]])[0],
+            tied=dict(zip(_texts(facts["tied"]), _texts(facts["tied"].values()), strict=True)),
+            find_transforms=find_transforms,
+            vocabularies=frozenset(_texts(facts["vocabularies"])),
+            made_up=_texts(facts["made_up"]),
+        )
+        return model_class
+    return None
+
+
+def _texts(values: Iterable[Any]) -> tuple[str, ...]:
+    """Some texts; raises `TypeError` if one is none."""
+    texts = tuple(values)
+    if not all(isinstance(text, str) for text in texts):
+        raise TypeError("a text was expected")
+    return texts
+
+
+@lru_cache(maxsize=8)
+def _transforms(class_name: str, config: str) -> Sequence[Any]:
+    module = unweighted(class_name, config)
+    return () if module is None else _transforms_of(module)
+
+
+def _transforms_of(module: transformers.PreTrainedModel) -> Sequence[Any]:
+    from transformers.conversion_mapping import get_model_conversion_mapping
+
+    return get_model_conversion_mapping(module)
 
 
 def unweighted(class_name: str, config: str) -> transformers.PreTrainedModel | None:
@@ -170,4 +245,5 @@ def legacy() -> ModelClass:
     """Renames that are older than all classes."""
     from transformers.conversion_mapping import get_checkpoint_conversion_mapping
 
-    return ModelClass(transforms=get_checkpoint_conversion_mapping("legacy"))
+    transforms = get_checkpoint_conversion_mapping("legacy")
+    return ModelClass(find_transforms=lambda: transforms)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from ken.errors import PairingError
 from ken.models.checkpoints import quantised, unmerged
 from ken.models.checkpoints.adapter_names import Adapters
-from ken.models.checkpoints.architecture import Architecture
+from ken.models.checkpoints.architecture import Architecture, prefix_named
 from ken.models.checkpoints.checkpoint_files import entries_of, open_path, renamed
 from ken.models.checkpoints.dequantised import gguf_file, table
 from ken.models.checkpoints.hub import locate, note_of
@@ -192,10 +192,8 @@ def _read_path(source: str | Path | Location) -> Checkpoint:
     architecture, prefix = None, ""
     classes = (folder.config or {}).get("architectures") or ()
     if folder.config is not None and classes and isinstance(classes[0], str):
-        import transformers
-
         architecture = Architecture(classes[0], dict(folder.config))
-        prefix = str(getattr(getattr(transformers, classes[0], None), "base_model_prefix", "") or "")
+        prefix = prefix_named(classes[0], folder.config)
     plain = plain_names(folder.tensors)
     class_name = "" if architecture is None else architecture.class_name
     tensors, tied, ties = tie(renamed(folder.tensors, _inverse(plain)), class_name, folder.config)

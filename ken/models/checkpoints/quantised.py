@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ken.errors import PairingError
@@ -177,18 +178,20 @@ def signs(tensors: Mapping[str, Any], said: str | None = None) -> list[Sign]:
 def _sign(name: str, dtype: str, neighbours: Mapping[str, set[str]]) -> tuple[str, str, str] | None:
     """(scheme, why, remedy) if the tensor is the sign of a scheme."""
     stem, _, leaf = name.rpartition(".")
-    for scheme in SCHEMES:
-        if scheme.dtypes and dtype not in scheme.dtypes:
-            continue
-        match = re.fullmatch(scheme.sign, leaf)
-        if match is None:
-            continue
+    for scheme, match in _named_like(leaf, dtype):
         if not scheme.beside:
             return scheme.name, f"is {dtype}", scheme.remedy
         other = _beside(scheme.beside, match[1] if match.groups() else "", neighbours[stem] - {leaf})
         if other:
             return scheme.name, f"is {dtype}, with {other} beside it", scheme.remedy
     return None
+
+
+@lru_cache(maxsize=1024)  # a model has few last names, and many tensors of each
+def _named_like(leaf: str, dtype: str) -> list[tuple[Scheme, re.Match[str]]]:
+    """The schemes that have tensors of that dtype whose last name is like this one, and how it matches."""
+    fitting = [scheme for scheme in SCHEMES if not scheme.dtypes or dtype in scheme.dtypes]
+    return [(scheme, match) for scheme in fitting if (match := re.fullmatch(scheme.sign, leaf))]
 
 
 def _beside(pattern: str, own: str, neighbours: set[str]) -> str:

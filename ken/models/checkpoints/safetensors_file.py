@@ -115,6 +115,9 @@ class Reader(Store):
         # Opened once more: what is read a stretch at a time must not stay in memory, as the pages of a map do.
         self._raw = self.path.open("rb", buffering=0)
         self._reading = threading.Lock()
+        # Both are asked for a dozen times each while a model is pruned.
+        self._tensors: dict[str, torch.Tensor] = {}
+        self._entries: dict[str, Entries] = {}
         weakref.finalize(self, self._raw.close)
         try:
             self._file = safe_open(str(self.path), framework="pt").__enter__()
@@ -138,13 +141,20 @@ class Reader(Store):
         """A blob as a tensor on the CPU; its bytes are read from the disk as they are used."""
         from safetensors import SafetensorError
 
+        if name in self._tensors:
+            return self._tensors[name]
         try:
-            return self._file.get_tensor(name)
+            return self._tensors.setdefault(name, self._file.get_tensor(name))
         except (SafetensorError, RuntimeError, ValueError, OverflowError) as error:
             raise FormatError(f"{self.path}: {name} cannot be read: {error}") from None
 
     def entries(self, name: str) -> Entries:
         """A blob that is read a stretch at a time; no more of it is ever in memory."""
+        if name not in self._entries:
+            self._entries[name] = self._entries_of(name)
+        return self._entries[name]
+
+    def _entries_of(self, name: str) -> Entries:
         import torch
 
         tensor = self.tensor(name)
