@@ -99,6 +99,25 @@ def test_the_table_is_what_prune_inject_and_evaluate_give(folders, tmp_path):
     )
 
 
+def test_scopes_are_columns_of_their_own_and_have_a_smallest_share_each(folders, tmp_path):
+    folder, _, tokenizer = folders
+    words = ("-k", "0.1", "--rule", "update", "--scope", "row", "--scope", "model", "--tolerance", "0.4")
+    done = run(folder, *words, "--max-length", "8", "--out", tmp_path / "table.csv")
+    assert done.exit_code == 0, done.output
+    head = next(line for line in done.stdout.splitlines() if "retained" in line)
+    assert re.split(r"\s{2,}", head.strip()) == ["share", "retained", "update", "update, per model"]
+    table = pd.read_csv(tmp_path / "table.csv", keep_default_na=False)
+    assert table["scope"].tolist() == ["", "", "row", "model"]
+    fine_tuned, pretrained = folder / "fine_tuned", folder / "pretrained"
+    net = ken.prune(fine_tuned, pretrained, 0.1, "update", scope="model")
+    model = BertForSequenceClassification.from_pretrained(fine_tuned)
+    model.load_state_dict(ken.inject(net, pretrained))
+    assert table["retained"].tolist()[2:] == [net.retained] * 2
+    assert table["metric"][3] == float(evaluate(model, tokenizer, TEXTS, labels=LABELS, max_length=8))
+    assert done.stdout.count(" of every row is the smallest share") == 1
+    assert done.stdout.count(" of all pruned tensors together is the smallest share") == 1
+
+
 def test_a_second_call_goes_on_with_the_file_and_other_texts_are_refused(folders, tmp_path):
     folder, _, _ = folders
     results = tmp_path / "results.jsonl"
