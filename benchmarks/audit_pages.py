@@ -33,8 +33,11 @@ def against_chance(first: pd.DataFrame, scopes: pd.DataFrame) -> str:
         estimate, low, high = (signed(100 * line[name], 2) for name in ("estimate", "low", "high"))
         ps = [_p(line[name]) for name in ("p_holm", "p_equivalent_holm")]
         lines.append(row(task, [f"{line['k']:.2f}", estimate, f"{low} to {high}", *ps, words]))
-    told = ", ".join(f"{number} {words}" for words, number in sorted(counted.items(), key=lambda item: -item[1]))
-    return "\n".join([f"Of {sum(counted.values())} comparisons: {told}.", "", *lines]) + "\n"
+    verdicts = [
+        f"{number} {'differ' if words == 'differs' and number > 1 else words}"
+        for words, number in sorted(counted.items(), key=lambda item: -item[1])
+    ]
+    return "\n".join([f"Of {sum(counted.values())} comparisons: {', '.join(verdicts)}.", "", *lines]) + "\n"
 
 
 def overlap_table(table: pd.DataFrame) -> str:
