@@ -3,13 +3,16 @@
     layer 0 ──► layer 1 ──► layer 2, changed ──► layer 3
     given again             run                  run
 
-Nothing is approximated. A layer is skipped only where its parameters and buffers are untouched, every tensor that it
-is given has the same bits in the same layout as before, all else that it is given is plain and equal, and nobody looks
-into it (hooks, gradients, training mode). Else it is run, as if this were not here.
+Nothing is approximated. A layer is one of those that transformers recomputes at will (for gradient checkpointing), so
+that it keeps nothing from call to call. It is skipped only where its parameters and buffers are untouched, every tensor
+that it is given has the same bits in the same layout as before and is no view of a weight, all else that it is given is
+plain and equal, and nobody looks into it (hooks, gradients, training mode). Else it is run, as if this were not here;
+so is everything on a machine with several GPUs, where replicas of a model may share its layers.
 """
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -29,30 +32,29 @@ _PLAIN = (type(None), bool, int, float, str)
 class Reuse:
     """What the layers of one model have given, for every call of an evaluation.
 
-    Layers are the modules in its module lists, the outermost where one is in another. Entries are kept as long as the
+    Layers are those that can be recomputed, the outermost where one is in another. Entries are kept as long as the
     weights that a model comes back to between interventions are the same; then `forget`.
 
     >>> import torch
-    >>> class Stack(torch.nn.Module):
+    >>> from transformers.modeling_layers import GradientCheckpointingLayer
+    >>> class Layer(GradientCheckpointingLayer):
     ...     def __init__(self):
     ...         super().__init__()
-    ...         self.layers = torch.nn.ModuleList(torch.nn.Linear(2, 2) for _ in range(3))
+    ...         self.linear = torch.nn.Linear(2, 2)
     ...     def forward(self, x):
-    ...         for layer in self.layers:
-    ...             x = layer(x)
-    ...         return x
-    >>> model, x = Stack().eval(), torch.ones(1, 2)
+    ...         return self.linear(x)
+    >>> model, x = torch.nn.Sequential(Layer(), Layer(), Layer()).eval(), torch.ones(1, 2)
     >>> reuse = Reuse(model)
     >>> with torch.no_grad():
     ...     for _ in range(2):
-    ...         with reuse.changing([model.layers[2].weight]):
+    ...         with reuse.changing(model[2].parameters()):
     ...             y = model(x)
     >>> reuse.given_again, torch.equal(y, model(x))
     (2, True)
     """
 
     def __init__(self, module: torch.nn.Module, most: int = _MOST) -> None:
-        self._memory = _Memory(most)
+        self._module, self._memory = module, _Memory(most)
         self._layers = [_Layer(layer, self._memory) for layer in _layers(module)]
 
     @property
@@ -74,6 +76,7 @@ class Reuse:
         """
         storages = {_storage(tensor) for tensor in tensors}
         self._memory.changed_calls.clear()
+        self._memory.weights = {_storage(tensor) for tensor in _weights(self._module)}
         patched = []
         try:
             for layer in self._layers:
@@ -95,6 +98,7 @@ class _Memory:
     """How much is kept of all layers, and what they know of each other. It does not know them: no circle holds a model.
 
     changed_calls: the calls of this evaluation in which a changed layer has run: what comes after has other inputs.
+    weights: where the parameters and buffers of the model lie. Interventions write there, and no counter tells.
     """
 
     def __init__(self, most: int) -> None:
@@ -103,6 +107,7 @@ class _Memory:
         self.bytes = 0
         self.given_again = 0
         self.changed_calls: set[int] = set()
+        self.weights: set[int] = set()
 
     def clear(self) -> None:
         """Nothing is kept any more."""
@@ -166,7 +171,7 @@ class _Layer:
         """Take the place of the layer's forward; not where that of its class was replaced already."""
         if "forward" in self.layer.__dict__:
             return False
-        own = {_storage(tensor) for tensor in (*self.layer.parameters(), *self.layer.buffers())}
+        own = {_storage(tensor) for tensor in _weights(self.layer)}
         self._changed, self._calls = not storages.isdisjoint(own), 0
         self.layer.forward = self
         return True
@@ -184,17 +189,27 @@ class _Layer:
             return self._run(*args, **options)
         inputs: list[Any] = []
         form = _taken_apart((args, options), inputs)
-        if form is None:
+        if form is None or self._among_weights(inputs):
             return self._run(*args, **options)
         entry = self.kept.get(call)
         if entry is not None and entry.answers(form, inputs):
             memory.given_again += 1
             return entry.output
-        versions = [tensor._version for tensor in inputs]
+        versions, held = [tensor._version for tensor in inputs], _held(self.layer)
         output = self._run(*args, **options)
-        if (after := _versions(inputs, output)) and after[: len(inputs)] == versions:
+        after = _versions(inputs, output)
+        if (
+            after[: len(inputs)] == versions
+            and after
+            and _held(self.layer) == held
+            and _unmoved((args, options), form, inputs)
+            and not self._among_weights(_tensors(output))
+        ):
             memory.keep(self.kept, call, _Entry(form=form, inputs=inputs, output=output, versions=after))
         return output
+
+    def _among_weights(self, tensors: Iterable[torch.Tensor]) -> bool:
+        return any(_storage(tensor) in self._memory.weights for tensor in tensors)
 
     def _run(self, *args: Any, **options: Any) -> Any:
         return _own_forward(self.layer)(*args, **options)
@@ -211,14 +226,37 @@ def _own_forward(layer: Any) -> MethodType:
 def _layers(module: torch.nn.Module) -> list[Any]:
     import torch
 
-    layers: dict[int, Any] = {}
+    library = sys.modules.get("transformers.modeling_layers")  # none of its layers is anywhere before it is imported
+    if library is None or torch.cuda.device_count() > 1:
+        return []
+    layers: list[Any] = []
     inner: set[int] = set()
-    for stack in module.modules():  # the outermost come first
-        if isinstance(stack, torch.nn.ModuleList) and id(stack) not in inner:
-            for layer in stack:
-                layers[id(layer)] = layer
-                inner.update(id(part) for part in layer.modules())
-    return [*layers.values()]
+    for part in module.modules():  # the outermost come first
+        if isinstance(part, library.GradientCheckpointingLayer) and id(part) not in inner:
+            layers.append(part)
+            inner.update(map(id, part.modules()))
+    return layers
+
+
+def _weights(module: torch.nn.Module) -> Iterator[torch.Tensor]:
+    """Parameters and buffers that have a memory of their own."""
+    import torch
+
+    for tensor in (*module.parameters(), *module.buffers()):
+        if tensor.layout is torch.strided:
+            yield tensor
+
+
+def _held(layer: torch.nn.Module) -> list[tuple[str, int, int]]:
+    """Tensors that a layer or a part of it holds, and that are no parameters or buffers: state of its own."""
+    import torch
+
+    return [
+        (name, id(value), value._version)
+        for part in layer.modules()
+        for name, value in part.__dict__.items()
+        if isinstance(value, torch.Tensor) and not value.is_inference()
+    ]
 
 
 def _looked_into(layer: Any) -> bool:
@@ -227,8 +265,12 @@ def _looked_into(layer: Any) -> bool:
 
     if torch.is_grad_enabled() or torch.compiler.is_compiling():
         return True
+    everywhere = torch.nn.modules.module
+    if everywhere._global_forward_hooks or everywhere._global_forward_pre_hooks:
+        return True
     return any(
-        part.training or (part is not layer and (part._forward_hooks or part._forward_pre_hooks))
+        part.training
+        or (part is not layer and (part._forward_hooks or part._forward_pre_hooks or "forward" in part.__dict__))
         for part in layer.modules()
     )
 
@@ -237,7 +279,7 @@ def _taken_apart(given: Any, tensors: list[Any]) -> object:
     """What was given without its tensors, which go into the list; None if there is anything else in it."""
     import torch
 
-    if type(given) is torch.Tensor and not given.is_inference():
+    if type(given) is torch.Tensor and _plain(given):
         tensors.append(given)
         return torch.Tensor
     if isinstance(given, _PLAIN):
@@ -251,6 +293,19 @@ def _taken_apart(given: Any, tensors: list[Any]) -> object:
     return None
 
 
+def _plain(tensor: torch.Tensor) -> bool:
+    """Whether the bits of a tensor can be compared, and what is written into it is counted."""
+    import torch
+
+    return not tensor.is_inference() and tensor.layout is torch.strided and not tensor.is_conj() and not tensor.is_neg()
+
+
+def _unmoved(given: Any, form: object, tensors: Sequence[torch.Tensor]) -> bool:
+    """Whether lists and dictionaries that a layer was given are as they were: it may have written into them."""
+    now: list[Any] = []
+    return _taken_apart(given, now) == form and list(map(id, now)) == list(map(id, tensors))
+
+
 def _tensors(output: Any) -> list[torch.Tensor]:
     """The tensors of what a layer gave: one, or a tuple with some."""
     return [part for part in (output if isinstance(output, tuple) else (output,)) if part is not None]
@@ -261,7 +316,7 @@ def _versions(inputs: Sequence[torch.Tensor], output: Any) -> list[int]:
     import torch
 
     given = _tensors(output)
-    if not all(type(tensor) is torch.Tensor and not tensor.is_inference() for tensor in given):
+    if not all(type(tensor) is torch.Tensor and _plain(tensor) for tensor in given):
         return []
     return [tensor._version for tensor in (*inputs, *given)]
 

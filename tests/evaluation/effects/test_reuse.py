@@ -11,6 +11,7 @@ import torch
 from effects_models import TEXTS, bert, llama, moved, word_tokenizer
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from transformers.modeling_layers import GradientCheckpointingLayer
 
 import ken
 from ken.evaluation.effects import ablation, items
@@ -18,7 +19,7 @@ from ken.evaluation.effects.live_model import LiveModel
 from ken.evaluation.effects.reuse import Reuse
 
 
-class Step(torch.nn.Module):
+class Step(GradientCheckpointingLayer):
     """A layer that counts how often it runs."""
 
     def __init__(self):
