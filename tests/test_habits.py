@@ -129,3 +129,9 @@ def test_public_functions_have_an_example(name):
     text = inspect.getdoc(function) or ""
     shown = rf"\.{re.escape(method)}\(" if owner else "(?!)"
     assert re.search(r">>> |```python", text) or re.search(shown, (class_text or "").partition("Example:\n")[2])
+
+
+def test_no_two_test_files_have_one_name():
+    """pytest imports them by name, and refuses the second."""
+    names = [path.name for path in (ROOT / "tests").rglob("test_*.py")]
+    assert len(names) == len(set(names))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from logging import ERROR, getLogger
 from typing import TYPE_CHECKING, Any
 
 from ken.errors import TrainingError
@@ -16,15 +17,19 @@ if TYPE_CHECKING:
 
 @contextmanager
 def quiet_transformers() -> Iterator[None]:
-    """Silence what transformers logs and its loading bars, and leave its settings as found."""
+    """Silence what transformers and what it imports log, and its loading bars, and leave its settings as found."""
     from transformers.utils import logging
 
     verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    quantiser = getLogger("bitsandbytes")  # imported if installed; it complains of a library that is not
+    level = quantiser.level
     try:
+        quantiser.setLevel(ERROR)
         logging.set_verbosity_error()
         logging.disable_progress_bar()
         yield
     finally:
+        quantiser.setLevel(level)
         logging.set_verbosity(verbosity)
         if bars:
             logging.enable_progress_bar()

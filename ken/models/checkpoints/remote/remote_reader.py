@@ -37,6 +37,7 @@ class RemoteReader(Reader):
         # In the order of the library, so that the same tensors come in the same order.
         self.names = tuple(sorted(self.header.blobs))
         self.metadata = self.header.metadata
+        self._tensors, self._entries = {}, {}
 
     @property
     def identity(self) -> tuple[Any, Any]:
