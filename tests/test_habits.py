@@ -5,6 +5,7 @@ import inspect
 import re
 import sys
 from functools import cache
+from pathlib import Path
 
 import pytest
 from test_project import COMPILED, MODULES, imports
@@ -133,5 +134,5 @@ def test_public_functions_have_an_example(name):
 
 def test_no_two_test_files_have_one_name():
     """pytest imports them by name, and refuses the second."""
-    names = [path.name for path in (ROOT / "tests").rglob("test_*.py")]
+    names = [path.name for path in Path(__file__).parent.rglob("test_*.py")]
     assert len(names) == len(set(names))

@@ -68,6 +68,8 @@ class Question:
             raise KenError("--task harness needs --harness-task, the name of a task")
         elif self.texts is not None:
             raise KenError("--task harness has texts of its own: leave out --texts")
+        if self.texts is not None and not self.texts.is_file():
+            raise KenError(f"there is no file of texts {self.texts}")
 
     def inputs(self, fine_tuned: str, pretrained: str) -> dict[str, Any]:
         """What is read, by what it is called: nothing of it may be written over."""
@@ -77,6 +79,7 @@ class Question:
             "the tokenizer": self.tokenizer,
             "the file of texts": self.texts,
             **{f"the folder of tasks {folder}": folder for folder in self.include_path},
+            **{f"the task {name}": name for name in self.harness_task if Path(name).exists()},
         }
 
 

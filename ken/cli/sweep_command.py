@@ -52,8 +52,10 @@ def sweep(
     """Prune FINE_TUNED against PRETRAINED with several k and rules, and evaluate it: on labelled texts, or --task."""
     from ken import rules as registry
     from ken.cli.sweep_summary import summary
+    from ken.evaluation.runner import jobs
     from ken.evaluation.smallest_k import smallest_k
     from ken.evaluation.sweep import sweep
+    from ken.pruning.selection import Selection
     from ken.storage.atomic_files import write_text
     from ken.storage.file_kinds import RESULTS, TABLE
     from ken.storage.outputs import check_outputs
@@ -76,6 +78,9 @@ def sweep(
     ks = [budget(text) for text in k or ("0.75", "0.5", "0.25")]
     most_lost = None if tolerance is None else tolerance_of(tolerance)
     rules, values, scopes = rule or ["ken", "random"], on or ["weights"], scope or ["row"]
+    for key in jobs(rules, values, ks, seeds=range(seeds), scope=scopes):
+        assert key.k is not None
+        Selection(key.k)
     print(f"k was taken for {', '.join(budget_text(number) for number in ks)}.")
     asking = opened(question, fine_tuned, pretrained)
     if most_lost is not None and not asking.rises:

@@ -39,7 +39,7 @@ def alone(path: Path, text_column: str) -> list[str]:
         texts: list[str] = _table(path, (text_column,))[text_column].tolist()
         return texts
     try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
+        lines = path.read_text(encoding="utf-8-sig").split("\n")  # `splitlines` also cuts within lines, at U+2028
     except UnicodeDecodeError as error:
         raise KenError(f"{path} cannot be read as text in UTF-8: {error}") from error
     texts = [line for line in lines if line.strip()]

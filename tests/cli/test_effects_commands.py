@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 
 import ken
 from ken.cli import commands as cli
+from ken.cli.texts import alone
 from ken.evaluation.effects.tasks import Task
 
 LONG = [text for text in TEXTS if " " in text]
@@ -205,6 +206,16 @@ def test_an_attribution_is_what_the_report_takes(folder, tmp_path):
             "--task must be one of classification, fidelity, causal, harness, got 'some'",
         ),
         ("ablate", "lm", ["--task", "harness"], "--task harness needs --harness-task"),
+        (
+            "ablate",
+            "lm",
+            ["--task", "harness", "--harness-task", "{}/texts.csv", "-o", "{}/texts.csv", "--force"],
+            "it is the task",
+        ),
+        ("ablate", "none", ["--texts", "{}/none.csv"], "there is no file of texts"),
+        ("sweep", "none", ["--texts", "{}/texts.csv", "--rule", "some"], "rule must be one of"),
+        ("sweep", "none", ["--texts", "{}/texts.csv", "--scope", "some"], "scope must be row, tensor or model"),
+        ("sweep", "none", ["--texts", "{}/texts.csv", "-k", "0"], "k must be at least 1"),
         ("ablate", "lm", ["--texts", "{}/texts.txt", "--limit", "3"], "--limit is for --task harness"),
         ("ablate", "lm", ["--texts", "{}/texts.csv"], "is no fine-tuned text classifier: it has no score.weight"),
         (
@@ -263,6 +274,13 @@ def test_what_goes_wrong_is_told_in_a_line(folder, command, kind, args, message,
     assert left.value.code == 1
     assert message in capsys.readouterr().err
     assert sorted(path.name for path in folder.iterdir()) == before
+
+
+def test_a_text_goes_up_to_the_end_of_its_line(tmp_path):
+    """Other separators, which Python's `splitlines` heeds, occur within texts of the web."""
+    path = tmp_path / "texts.txt"
+    path.write_bytes("a\u2028b\x0cc\r\n\nd\x85".encode())
+    assert alone(path, "text") == ["a\u2028b\x0cc", "d\x85"]
 
 
 def test_after_ctrl_c_it_goes_on_where_it_was(folder, tmp_path):

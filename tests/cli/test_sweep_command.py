@@ -160,7 +160,7 @@ def test_with_a_tolerance_it_finds_the_smallest_share_of_each_rule(folders, tmp_
         (["--texts", "{}/fine_tuned/model.safetensors"], "cannot be read as CSV in UTF-8"),
         (["--texts", "{}/empty.csv"], "cannot be read as CSV in UTF-8: No columns"),
         (["--texts", "{}/head.csv"], "head.csv has no texts"),
-        (["--texts", "{}/none.csv"], "No such file"),
+        (["--texts", "{}/none.csv"], "there is no file of texts"),
         (["--tokenizer", "{}/pretrained"], "name one with --tokenizer"),
         (["--rule", "kenn"], "got 'kenn'"),
         (["-k", "half"], "got 'half'"),

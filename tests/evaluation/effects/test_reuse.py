@@ -269,6 +269,114 @@ def test_what_somebody_has_written_into_is_not_given_again(stack, x):
     assert torch.equal(again, stack.layers[0](before))
 
 
+# ---- layers that are not what they look like
+
+
+class Learnt(torch.nn.Module):
+    """What the layers are given is a view of a parameter."""
+
+    def __init__(self):
+        super().__init__()
+        self.latents = torch.nn.Parameter(torch.randn(1, 3))
+        self.layers = torch.nn.ModuleList(Step() for _ in range(2))
+
+    def forward(self, x):
+        y = self.latents.expand(2, 3)
+        for layer in self.layers:
+            y = layer(y)
+        return (x * y).sum(dim=1)
+
+
+class Writing(Step):
+    """Writes into a list that it is given."""
+
+    def forward(self, x, seen):
+        y = super().forward(x)
+        seen.append(y.mean())
+        return y
+
+
+class Keeping(Step):
+    """Holds what it gave last, for the model to look at."""
+
+    aux = None
+
+    def forward(self, x, seen):
+        y = super().forward(x)
+        self.aux = y.square().mean()
+        return y
+
+
+class Looking(torch.nn.Module):
+    """Looks at more than what its layers give."""
+
+    def __init__(self, kind):
+        super().__init__()
+        self.layers = torch.nn.ModuleList(kind() for _ in range(3))
+
+    def forward(self, x):
+        seen = []
+        for layer in self.layers:
+            x = layer(x, seen)
+        kept = [layer.aux for layer in self.layers if getattr(layer, "aux", None) is not None]
+        return x.sum(dim=1) + sum(seen) + sum(kept)
+
+
+class Plain(torch.nn.Module):
+    """Layers of a class that nobody says can be recomputed, and a gap among them."""
+
+    def __init__(self):
+        super().__init__()
+        self.layers = torch.nn.ModuleList([torch.nn.Linear(3, 3), None])
+
+    def forward(self, x):
+        return self.layers[0](x).sum(dim=1)
+
+
+@pytest.mark.parametrize("make", [Learnt, lambda: Looking(Writing), lambda: Looking(Keeping), Plain])
+def test_what_a_layer_shares_or_holds_makes_no_difference(make, monkeypatch):
+    torch.manual_seed(0)
+    pair = ken.Pair(make(), make())
+    task = ken.Task([torch.randn(2, 3), torch.randn(2, 3)], lambda model, batch: model(batch).square())
+
+    def table():
+        return ken.ablate(pair, evaluate=task.evaluate, by="tensor", seeds=[0, 1], progress=False)
+
+    reused = table()
+    monkeypatch.setattr(ablation, "Reuse", Never)
+    pd.testing.assert_frame_equal(reused, table())
+
+
+class Handed(Step):
+    """Is given a tensor of any kind, and does not look at it."""
+
+    def forward(self, x, other):
+        return super().forward(x)
+
+
+@pytest.mark.parametrize("odd", [torch.eye(3).to_sparse(), torch.ones(3, dtype=torch.complex64).conj()])
+def test_tensors_whose_bits_cannot_be_compared_are_handed_on(odd, x):
+    layer = Handed().eval()
+    reuse = Reuse(torch.nn.ModuleList([layer]))
+    for _ in range(2):
+        with torch.no_grad(), reuse.changing([]):
+            layer(x, odd)
+    assert layer.runs == 2
+
+
+def test_hooks_on_all_modules_see_every_layer(stack, x):
+    reuse = Reuse(stack)
+    asked(reuse, stack, x)
+    seen = []
+    handle = torch.nn.modules.module.register_module_forward_hook(lambda module, *_: seen.append(module))
+    try:
+        asked(reuse, stack, x)
+    finally:
+        handle.remove()
+    assert stack.layers[0].inner in seen
+    assert stack.runs == [2] * 4
+
+
 # ---- the model is what it was
 
 
