@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import ipywidgets
 import pandas as pd
 import traitlets
 from bokeh.models import LayoutDOM
@@ -119,7 +120,7 @@ class Explorer(Linked):
     def attach(self, effects: View, *, opened: bool = False) -> None:
         """Give a view of effects, which was made with this explorer, a tab of the stage: its groups open here.
 
-        One that was attached before gives way to it, and stays a view of its own.
+        It is closed with the explorer. One that was attached before gives way to it, and is a view of its own again.
 
         Args:
             effects: The view. What it shows is no step to undo, the tensor that it opens is.
@@ -224,6 +225,10 @@ class Explorer(Linked):
             forward=self._history.can_redo,
             code=self.code() if self._toggle.value else None,
         )
+
+    def _unseen(self) -> list[ipywidgets.Widget]:
+        """All views, whichever is on the stage."""
+        return list(self.views)
 
     def _rethemed(self, _: object) -> None:
         for view in self.views:
