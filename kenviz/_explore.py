@@ -84,5 +84,6 @@ def _explorer(
     effects = EntryEffects(net, attribution, ablation, by=by)
     explorer = Explorer(net, Study(net, pair.pair if isinstance(pair, Study) else pair, effects), theme=theme)
     if ablation is not None:
-        explorer.attach(EffectView(ablation, attribution, net, by=by, explorer=explorer, theme=theme))
+        effect_view = EffectView(ablation, attribution, net, by=by, explorer=explorer, theme=theme)
+        explorer.attach(effect_view, opened=True)
     return explorer

@@ -12,6 +12,7 @@ import pytest
 import torch
 from effects_models import TEXTS, bert, llama, moved
 from harness_tasks import beginning_tokenizer
+from safetensors.torch import save_file
 from typer.testing import CliRunner
 
 import ken
@@ -114,6 +115,21 @@ def test_the_examples_of_a_page_run(page, net, pair, tmp_path, monkeypatch):
     assert examples
     for example in examples:
         exec(compile(example, f"{page}.md", "exec"), names)
+
+
+def test_the_calls_of_explore_within_the_text_run(net, pair, tmp_path, monkeypatch):
+    """The fine-tuned model comes before the pretrained one."""
+    monkeypatch.chdir(tmp_path)
+    net.save("net.ken.safetensors")
+    for model, folder in ((pair.fine_tuned, "FINE_TUNED"), (pair.pretrained, "PRETRAINED")):
+        Path(folder).mkdir()
+        save_file({name: tensor.contiguous() for name, tensor in model.items()}, f"{folder}/model.safetensors")
+    names = {"kenviz": kenviz, "net": net, "pair": pair, "FINE_TUNED": "FINE_TUNED", "PRETRAINED": "PRETRAINED"}
+    pages = [page.read_text(encoding="utf-8") for page in (*DOCS.glob("*.md"), DOCS.parent / "README.md")]
+    calls = {call for page in pages for call in re.findall(r"`(kenviz\.explore\([^`\n]+\))`", page) if "…" not in call}
+    assert any("FINE_TUNED" in call for call in calls)
+    for call in sorted(calls):
+        assert repr(eval(call, names)).startswith("Explorer(")
 
 
 def write_capitals():

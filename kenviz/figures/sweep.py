@@ -129,7 +129,8 @@ def limits(values: Any) -> tuple[float, float]:
     if not len(finite):
         return 0.0, 1.0
     low, high = float(finite.min()), float(finite.max())
-    room = 0.06 * (high - low) or 0.05 * abs(high) or 0.05
+    apart = high - low > 1e-9 * abs(high)  # or they differ by rounding alone
+    room = 0.06 * (high - low) if apart else 0.05 * abs(high) or 0.05
     return low - room, high + room
 
 

@@ -16,6 +16,7 @@ from bokeh.models import LayoutDOM
 from ken.storage import PAGE, check_outputs
 from kenviz.figures import html_page
 from kenviz.pane.bokeh_pane import BokehPane
+from kenviz.views.closing import close_all, parts
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -80,6 +81,19 @@ class Stateful(ipywidgets.VBox):
     def state(self) -> dict[str, Any]:
         """The state as plain values: as keyword arguments of its class they make the same view again."""
         return {name: getattr(self, name) for name in self.STATE}
+
+    def close(self) -> None:
+        """Close the widget, and all that it is made of: it is shown nowhere any longer, and can be forgotten."""
+        if self.comm is None:  # closed already, or never made: the collector closes, too
+            return
+        with self._lock:
+            held = [*parts(self), *self._unseen()]
+            super().close()
+            close_all(*held)
+
+    def _unseen(self) -> list[ipywidgets.Widget]:
+        """What belongs to the widget and is not among its children, or not now."""
+        return []
 
     def _assign(self, **values: Any) -> None:
         """Set traits, one after another; what is None stays as it is."""

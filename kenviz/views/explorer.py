@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import ipywidgets
 import pandas as pd
 import traitlets
 from bokeh.models import LayoutDOM
@@ -72,6 +73,8 @@ class Explorer(Linked):
 
     #: The view of effects whose groups open here; None if there is none.
     effects: View | None = None
+    #: Its code as `kenviz.explore` made it; empty if it was attached by hand.
+    _opened = ""
 
     def __init__(self, net: ken.Subnetwork, pair: PairOfModels | Study | None = None, *, theme: str = "auto") -> None:
         self._study = Study.open(net, pair)
@@ -114,19 +117,33 @@ class Explorer(Linked):
         """The views that are shown now: the map, and what is on the stage."""
         return [*([] if self.map is None else [self.map]), self.stage_box.made[self.stage]]
 
-    def attach(self, effects: View) -> None:
+    def attach(self, effects: View, *, opened: bool = False) -> None:
         """Give a view of effects, which was made with this explorer, a tab of the stage: its groups open here.
+
+        It is closed with the explorer. One that was attached before gives way to it, and is a view of its own again.
 
         Args:
             effects: The view. What it shows is no step to undo, the tensor that it opens is.
+            opened: True if `kenviz.explore` attaches it: `code` then names it only after it has changed.
 
         Example:
             ```python
             explorer.attach(kenviz.EffectView(ablation, net=net, explorer=explorer))
             ```
         """
-        self.effects = effects
-        self.stage_box.add("effects", stages.Panel("effects", lambda: effects))
+        with self._lock:
+            if self.effects is not None and self.effects.lock is self._lock:
+                self.effects.unobserve(self._retold, list(self.effects.STATE))
+            self.effects, self._opened = effects, effects.code() if opened else ""
+            self.stage_box.add("effects", stages.Panel("effects", lambda: effects))
+            if effects.lock is self._lock:  # of two locks each could wait for the other
+                effects.observe(self._retold, list(effects.STATE))
+            self._show_stage(None)
+
+    def _retold(self, _: object) -> None:
+        """What the view of effects shows is in the code, and in no history."""
+        with self._lock:
+            self._say()
 
     # ---- ways out
 
@@ -134,10 +151,13 @@ class Explorer(Linked):
         """Write the Python that leads to what is shown.
 
         Returns:
-            A few lines, from a subnetwork `net` and a pair `pair`.
+            A few lines, from a subnetwork `net` and a pair `pair`; with effects also from the table `ablation`, and
+            from `attribution`, if they were given.
         """
         more = "" if self._study.effects is None else self._study.effects.arguments
         lines = [f"explorer = kenviz.explore(net, pair{more})"]
+        if self.effects is not None and self.effects.code() != self._opened:
+            lines.append(f"explorer.attach({self.effects.code()})")
         usual_place = {"tensor": self._usual["matrix"]["tensor"], "row": 0, "column": -1, "stage": "matrix"}
         for name, usual in usual_place.items():
             if getattr(self, name) != usual:
@@ -205,6 +225,10 @@ class Explorer(Linked):
             forward=self._history.can_redo,
             code=self.code() if self._toggle.value else None,
         )
+
+    def _unseen(self) -> list[ipywidgets.Widget]:
+        """All views, whichever is on the stage."""
+        return list(self.views)
 
     def _rethemed(self, _: object) -> None:
         for view in self.views:

@@ -11,6 +11,7 @@ from kenviz.study.pins import Pin
 from kenviz.text.labels import visible
 from kenviz.views.base import View
 from kenviz.views.cards import DecisionCard
+from kenviz.views.closing import close_all
 
 
 class PinBox(ipywidgets.VBox):
@@ -57,7 +58,9 @@ class PinBox(ipywidgets.VBox):
         """List the pins, and make room for another sentence."""
         self.sentence.value = ""
         self._heading.value = f"Pins for the report: {len(pins) or 'none yet'}"
+        before = self._list.children
         self._list.children = [self._line(number, pin) for number, pin in enumerate(pins)]
+        close_all(*before)
 
     def _line(self, number: int, pin: Pin) -> ipywidgets.Widget:
         words = html.escape(visible(pin.sentence or pin.text.partition(". ")[0]))

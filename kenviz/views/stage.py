@@ -48,9 +48,11 @@ class Stage(ipywidgets.VBox):
             self.add(name, panel)
 
     def add(self, name: str, panel: Panel) -> None:
-        """Add a tab, behind the others."""
+        """Add a tab, behind the others; or give the one of that name another view, at once if it is open."""
         self.panels[name] = panel
         self.tabs.options = [(name, panel.title) for name, panel in self.panels.items()]
+        if self.made.pop(name, None) is not None and name == self.tabs.value:
+            self.turn_to(name)
 
     def turn_to(self, name: str) -> View:
         """Show the view of that tab, and give it."""

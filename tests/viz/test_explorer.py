@@ -292,6 +292,52 @@ def test_effects_are_on_the_stage_where_there_is_a_table(net, pair):
     assert "effects" not in kenviz.explore(net, pair).stages
 
 
+@pytest.fixture
+def ablation(pair):
+    """A table of effects of the small pair, by place."""
+    return made_up(tuple(members({name: tensor.shape for name, tensor in pair.pretrained.items()}, "place")))
+
+
+@pytest.mark.parametrize("by_hand", [True, False])
+def test_the_code_makes_the_view_of_effects_again(explorer, net, pair, ablation, by_hand):
+    names = {"kenviz": kenviz, "net": net, "pair": pair, "ablation": ablation}
+    if by_hand:
+        explorer.attach(kenviz.EffectView(ablation, net=net, explorer=explorer))
+    else:
+        explorer = kenviz.explore(net, pair, ablation=ablation)
+        assert "attach" not in explorer.code()
+    explorer.stage = "effects"
+    explorer._toggle.value = True
+    explorer.effects.sort, explorer.effects.group = "model order", "layer 1 query"
+    explorer.effects.top = 3
+    assert explorer._python.value == explorer.code()
+    exec(explorer.pin(subject="effects").code, names)
+    again = names["explorer"]
+    assert (again.stage, again.tensor) == ("effects", QUERY)
+    assert again.stage_box.made["effects"] is again.effects
+    assert again.effects.state == explorer.effects.state
+    assert again.code() == explorer.code()
+
+
+@pytest.mark.parametrize("open_now", [True, False])
+def test_a_view_of_effects_that_is_attached_later_takes_the_tab(explorer, ablation, open_now):
+    first, second = (kenviz.EffectView(ablation, explorer=explorer, top=top) for top in (1, 2))
+    explorer.attach(first)
+    explorer.stage = "effects"
+    if not open_now:
+        explorer.stage = "matrix"
+        assert "effects" in explorer._desk.pin_box.subject.options
+    explorer.theme = "dark"
+    explorer.attach(second)
+    assert (explorer.stage_box.made.get("effects") is second) == open_now
+    assert ("effects" in explorer._desk.pin_box.subject.options) == open_now
+    explorer.stage = "effects"
+    assert explorer.stage_box.turn_to("effects") is explorer.stage_box._panel.children[0] is second
+    assert second.theme == "dark"
+    assert first not in explorer.views
+    assert explorer.stages.count("effects") == 1
+
+
 def test_what_is_looked_at_is_told_without_a_number_for_none(explorer):
     explorer.tensor = QUERY
     assert explorer._desk._place.value == (

@@ -6,6 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import traitlets
+from hypothesis import given
+from hypothesis import strategies as st
 from kenviz_models import HOSTILE, small_pair
 from sweep_tables import made_up
 
@@ -13,7 +15,7 @@ import ken
 import kenviz
 from kenviz import SweepView
 from kenviz.figures import sweep as figures
-from kenviz.figures.budget_axis import SCALES, position
+from kenviz.figures.budget_axis import SCALES, position, ticks
 from kenviz.study.sweep_data import Sweep
 
 SERIES = (("ken", "weights"), ("ken", "update"), ("random", ""))
@@ -402,3 +404,35 @@ def test_the_card_says_whether_a_difference_was_measured_item_by_item():
         view = kenviz.SweepView(frame, point=("ken", "weights", 0.5, -1))
         assert f"-0.2 ± 0.011{words}\n" in view._card.value.replace("<br>", "\n")
         assert "paired" not in kenviz.study.sweep_data.Sweep(frame).metrics
+
+
+@pytest.mark.parametrize(
+    ("shares", "marks"),
+    [
+        ([0.3], ["29 %", "30 %", "31 %"]),
+        ([0.3, 0.1 + 0.2], ["29 %", "30 %", "31 %"]),
+        ([0.31, 0.39], ["32 %", "34 %", "36 %", "38 %"]),
+        ([3e-8, 4e-8], ["3e-06 %", "3.5e-06 %", "4e-06 %"]),
+        ([1e-9, 1.0], ["1e-07 %", "1e-05 %", "0.001 %", "0.1 %", "10 %"]),
+    ],
+)
+def test_shares_on_a_logarithmic_axis_always_have_numbers(shares, marks):
+    line = {"model": "pruned", "rule": "ken", "on": "weights", "seed": -1, "metric": 1}
+    view = SweepView(pd.DataFrame([line | {"k": share, "share": share} for share in shares]), scale="log")
+    axis = view.figure.select_one({"name": "share_axis"})
+    assert [axis.major_label_overrides[at] for at in axis.ticker.ticks] == marks
+
+
+@given(low=st.integers(1, 10**12), width=st.integers(0, 10**6), entries=st.booleans())
+def test_marks_are_round_tell_where_they_stand_and_are_not_many(low, width, entries):
+    amounts = np.array([low, low + width], dtype=float) / (1 if entries else 10**12 + 10**6)
+    budget = "entries" if entries else "share"
+    ends = figures.limits(position(amounts, "log"))
+    marks = ticks(ends, scale="log", budget=budget)
+    assert (min(width + 1, 2) if entries else 2) <= len(marks) <= 7
+    assert len(set(marks.values())) == len(marks)
+    for at, words in marks.items():
+        assert ends[0] - 1e-6 <= at <= ends[1] + 1e-6
+        number, unit = words.partition(" ")[::2]
+        size = {"": 1, "k": 1e3, "M": 1e6, "G": 1e9, "%": 0.01}[unit]
+        assert float(number) * size == pytest.approx(10**at, rel=1e-9)

@@ -9,6 +9,7 @@ import pytest
 import torch
 import traitlets
 from at_once import at_once
+from ipywidgets.widgets import widget as open_widgets
 from kenviz_models import HOSTILE
 
 import ken
@@ -253,3 +254,12 @@ def test_two_threads_leave_a_whole_state(view):
     assert view.text == 7
     np.testing.assert_array_equal(column(view, "models", "value")[1], view.answers().loc[7, "fine_tuned_loss"])
     assert len(column(view, "flips", "y")) == len(view.numbers())
+
+
+def test_all_that_it_opened_is_closed_with_it(world):
+    pair, net, task, attribution = world
+    before = set(open_widgets._instances)
+    view = TextView(pair, net, task, attribution=attribution, by="tensor")
+    assert len(set(open_widgets._instances) - before) > 10
+    view.close()
+    assert set(open_widgets._instances) - before == set()
