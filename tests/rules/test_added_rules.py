@@ -189,6 +189,27 @@ def test_settings_that_make_no_sense_are_refused():
             rules.cabs(group)
 
 
+@pytest.mark.parametrize("whole", [lambda sizes: sizes / sizes.max(), lambda sizes: sizes * len(sizes)])
+def test_a_score_must_be_the_same_number_whatever_rows_come_with_it(monkeypatch, whole):
+    """By row the masks are the same; over wider scopes they would depend on blocks."""
+    monkeypatch.setattr(ken.rules.registry, "_RULES", dict(ken.rules.registry._RULES))
+    with pytest.raises(
+        RuleError, match="'mine' must be .* by itself; asked again, it gave other scores to the entries"
+    ):
+        rules.register("mine", score=True)(lambda block: whole(np.abs(block.fine_tuned)))
+    assert "mine" not in rules.names()
+
+
+def test_a_score_of_another_dtype_or_shape_is_refused_in_the_trial(monkeypatch):
+    monkeypatch.setattr(ken.rules.registry, "_RULES", dict(ken.rules.registry._RULES))
+    for dtype in ("float32", "int64"):
+        with pytest.raises(RuleError, match=f"the score of rule 'mine' must be float64 or uint64, got {dtype}"):
+            rules.register("mine", score=True)(lambda block, dtype=dtype: block.fine_tuned.astype(dtype))
+    with pytest.raises(RuleError, match=r"the score of rule 'mine' must have the shape of the rows, \(7, 16\), got"):
+        rules.register("mine", score=True)(lambda block: block.fine_tuned[:, 0])
+    rules.register("mine", score=True, paired=True)(lambda block: np.abs(block.fine_tuned).view(np.uint64))
+
+
 def test_a_rule_with_another_setting_is_registered_by_a_name_of_its_own(monkeypatch):
     monkeypatch.setattr(ken.rules.registry, "_RULES", dict(ken.rules.registry._RULES))
     with pytest.raises(RuleError, match="'total' must be deterministic and decide about each row by itself"):
