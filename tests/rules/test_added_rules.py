@@ -15,6 +15,7 @@ import ken.rules.registry
 from ken import rules
 from ken.errors import RuleError
 from ken.models.tensors.tensor_bytes import dtype_name
+from ken.rules.merging_rules import _exp, _log
 from ken.rules.registered import by_highest
 
 
@@ -178,6 +179,36 @@ def test_the_importance_of_arcee_fusion_is_mergekits():
     np.testing.assert_allclose(got, want, rtol=1e-9)
     huge = rules.RowBlock(np.array([[1e300, -1e300, 0.0]]), np.zeros((1, 3)))
     assert np.isfinite(rules.get("arcee_fusion").score(huge)).all()
+
+
+def test_the_functions_of_arcee_fusion_are_exp_and_log():
+    rng = np.random.default_rng(0)
+    values = -np.concatenate([[0.0, 1e-300, 1e308, 699.9], 10 ** rng.uniform(-20, 2.8, 5000)])
+    np.testing.assert_allclose(_exp(values), np.exp(values), rtol=1e-15, atol=1e-300)
+    near = 1 + rng.normal(size=5000) * 10 ** rng.uniform(-16, -1, 5000)
+    ratios = np.concatenate([10 ** rng.uniform(-8, 8, 5000), near, [1.0, 1 + 2**-52, 1 - 2**-53, 0.5, 2.0]])
+    np.testing.assert_allclose(_log(ratios), np.log(ratios), rtol=1e-15)
+
+
+def test_the_importance_of_arcee_fusion_asks_no_library_for_its_last_bits(monkeypatch):
+    """exp and log of another processor would be others in their last bits; so what is asked must be exact anyhow."""
+    rng = np.random.default_rng(0)
+    base = rng.normal(size=(4, 30))
+    block = rules.RowBlock(base + rng.normal(size=(4, 30)) * 1e-3, base)
+    want = rules.get("arcee_fusion").score(block)
+    for name in ("exp", "log", "expm1", "log1p", "exp2", "log2", "power"):
+        monkeypatch.setattr(np, name, None)
+    np.testing.assert_array_equal(rules.get("arcee_fusion").score(block), want)
+
+
+@pytest.mark.parametrize("size", [1e-300, 5e-324, 2.0**-149, 1.0])
+def test_arcee_fusion_is_update_by_row_however_small_updates_are(size):
+    update = np.random.default_rng(0).integers(1, 2**20, (3, 50)) * size
+    update[:, 7:9] = update.max(), np.nextafter(update.max(), np.inf)  # neighbours, whose products are rounded alike
+    values = {"fine_tuned": update, "pretrained": update * 0, "k": 1}
+    np.testing.assert_array_equal(rules.retain(rule="arcee_fusion", **values), rules.retain(rule="update", **values))
+    if size >= 2.0**-149:
+        assert (rules.get("arcee_fusion").score(rules.RowBlock(update, update * 0)) > 0).all()
 
 
 def test_settings_that_make_no_sense_are_refused():
