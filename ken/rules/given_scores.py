@@ -6,7 +6,6 @@ mapping, function or file ──► scores of some rows ──► highest first 
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from threading import Lock
@@ -115,7 +114,10 @@ def by_score(scores: Scores, name: str, *, absolute: bool = False, replace: bool
     if given is not None:
         forget(name)
     _GIVEN[name] = _Given(
-        scores, source, absolute, by_highest(checked, words=f"highest score by {name}", fixed=True, check=check)
+        scores,
+        source,
+        absolute,
+        by_highest(checked, words=f"highest score by {name}", fixed=True, own=True, check=check),
     )
     enter(name, _GIVEN[name].rule)
     return name
@@ -236,7 +238,7 @@ class _File:
 def _stamp(path: Path) -> tuple[int, int, int] | None:
     """What tells a file from another that took its place; None if there is none."""
     try:
-        status = os.stat(path)
+        status = path.stat()
     except OSError:
         return None
     return status.st_size, status.st_mtime_ns, status.st_ino

@@ -38,6 +38,7 @@ class Registered:
         probability: For a rule that draws entries with unequal probabilities, how likely each is to be retained: a
             function of a `RowBlock` and k to (rows, n) float64.
         rescale: What `ken.prune` does to the updates of retained entries if it is not told: one of `RESCALES`.
+        own: Whether its scores are the user's own, so that by this name there may be others by now.
         check: Called with the name and the shape of every tensor that is to be pruned, before any value is read: it
             raises `RuleError` for a tensor about which the rule cannot decide.
 
@@ -56,6 +57,7 @@ class Registered:
     words: str = ""
     probability: Callable[[RowBlock, int], NDArray[np.float64]] | None = None
     rescale: str = "none"
+    own: bool = False
     check: Callable[[str, tuple[int, ...]], None] | None = None
 
 

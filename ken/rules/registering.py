@@ -32,7 +32,7 @@ def register(
         fixed: The rule looks at the same values whatever `on` is: a sweep over `on` asks it once.
         paired: The rule cannot do without the pretrained values: `retain` and `ken.explain_row` ask for them.
         score: What is decorated is no rule but a score, a function of a block to a number for every entry, (rows, n)
-            float64 or uint64: of every row the k highest are retained, of equal ones those that come first. NaN is none.
+            float64 or uint64 without NaN: of every row the k highest are retained, of equal ones those that come first.
 
     Returns:
         What takes the rule, a function (block, k) -> mask, or the score, and gives it back.
@@ -62,7 +62,7 @@ def register(
     def add(rule: F) -> F:
         known = Registered(cast(Rule, rule))
         if score:
-            known = by_highest(checked_score(name, cast(Score, rule)), words=f"highest score by {name}")
+            known = by_highest(checked_score(name, cast(Score, rule)), words=f"highest score by {name}", own=True)
         enter(name, replace(known, seeded=seeded, fixed=fixed, paired=paired))
         try:
             _try_out(name)
