@@ -113,13 +113,9 @@ def by_score(scores: Scores, name: str, *, absolute: bool = False, replace: bool
     checked = checked_score(name, score)
     if given is not None:
         forget(name)
-    _GIVEN[name] = _Given(
-        scores,
-        source,
-        absolute,
-        by_highest(checked, words=f"highest score by {name}", fixed=True, own=True, check=check),
-    )
-    enter(name, _GIVEN[name].rule)
+    rule = by_highest(checked, words=f"highest score by {name}", fixed=True, own=True, check=check)
+    _GIVEN[name] = _Given(scores, source, absolute, rule=rule)
+    enter(name, rule)
     return name
 
 
