@@ -169,7 +169,7 @@ def smallest_k(
 
     _check(tolerance=tolerance, resolution=resolution, confidence=confidence, repeats=repeats)
     shares = [share for i in range(1, math.ceil(1 / resolution) + 1) if (share := round(i * resolution, 12)) < 1]
-    keys = jobs([rule], [on], [1.0], seeds=seeds, scope=scope)
+    keys = jobs([rule], [on], [1.0], seeds=seeds, scope=[scope])
     with trials(
         pair,
         evaluate,

@@ -228,9 +228,11 @@ class TensorExplanation(Sequence[RowExplanation]):
             asked = None if recipe.k is None else k
             again[:common] = rules.mask_block(recipe.rule, block, asked)[0]
         if (again != mask).any():
+            own = rules.get(recipe.rule).own
+            or_scores = f", or rule {recipe.rule!r} has other scores than then" if own else ""
             raise SubnetworkError(
-                f"these are not the models that the subnetwork was made from: in row {row} of {self._name} the rule "
-                f"decides otherwise about {int((again != mask).sum())} of {len(mask)} entries"
+                f"these are not the models that the subnetwork was made from{or_scores}: in row {row} of {self._name} "
+                f"the rule decides otherwise about {int((again != mask).sum())} of {len(mask)} entries"
             )
         python = f"ken.explain(net, pair, {self._name!r}, {row})"
         why = _explained(block, k, recipe.rule, mask=mask[:common], python=python)

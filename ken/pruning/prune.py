@@ -29,7 +29,7 @@ from ken.pruning.paired_rows import PairedRows
 from ken.pruning.patterns import check_patterns
 from ken.pruning.ranges import deciding
 from ken.pruning.remarks import remarks
-from ken.pruning.rescaling import Rescaling, note
+from ken.pruning.rescaling import Rescaling, check_dtype, note
 from ken.pruning.selection import Selection
 from ken.rules.bandwidth_notes import bandwidth_note
 from ken.storage.file_kinds import SUBNETWORK
@@ -171,6 +171,10 @@ class _Pruning:
         self._reasons = {name: _reason_to_carry(pairing, name, selection) for name in names}
         pairing = _without_misfits(pairing, self._reasons, selection)
         self._pairing = replace(pairing, cuts={name: cut for name in names if (cut := selection.cut_of(name))})
+        if recipe.rescale == "share":
+            for name, reason in self._reasons.items():
+                if not reason:
+                    check_dtype(name, pairing.fine_tuned.tensors[name].dtype)
         if check := rules.get(recipe.rule).check:
             for name, reason in self._reasons.items():
                 if not reason:

@@ -65,7 +65,8 @@ def deciding(
     if recipe.scope == "row":
         return ByRow(recipe.rule)
     # A module and its file have their tensors in different orders, and name them alike.
-    names = sorted(tensors)
+    # What is made of added rows alone has no part in any range.
+    names = sorted(name for name, tensor in tensors.items() if tensor.pretrained.count)
     ranges: dict[str, tuple[PairedRows, ...]] = {name: (tensors[name],) for name in names}
     if recipe.scope == "model":
         ranges = dict.fromkeys(names, tuple(tensors[name] for name in names))
@@ -140,6 +141,8 @@ class ByThreshold:
 
     def _of_tensor(self, tensor: PairedRows) -> tuple[Threshold, int]:
         """The threshold, and how many entries are retained."""
+        if tensor.name not in self._ranges:
+            return Threshold(0, ties=0), 0
         if tensor.name not in self._decided:
             self._decide(self._ranges[tensor.name])
         return self._decided[tensor.name]
@@ -197,7 +200,7 @@ class AsOneRow:
 
     def retained(self, tensor: PairedRows) -> int:
         """The mask is known then."""
-        return int(np.count_nonzero(self._mask(tensor)))
+        return int(np.count_nonzero(self._mask(tensor))) if tensor.name in self._ranges else 0
 
     def mask(self, tensor: PairedRows, start: int, block: rules.RowBlock) -> NDArray[np.bool_]:
         """A part of the mask."""

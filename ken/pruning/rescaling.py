@@ -1,6 +1,9 @@
 """Rescaling: what is stored of retained entries if their updates are divided by the share that was retained.
 
-    stored = pretrained + update / share
+    stored = base + (fine-tuned - base) / share
+
+The base is the pretrained value in the fine-tuned dtype, which reset entries have: where the two models have different
+dtypes, the rounding in between is nothing that fine-tuning did.
 
 The share is k / n of the row, or of the range over which k is counted; of a rule that draws with unequal probabilities
 it is that of each entry. So the update is retained in expectation: Yu et al., DARE, arXiv 2311.03099, sec. 3.2; Deep et
@@ -16,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ken import rules
-from ken.errors import ValuesError
+from ken.errors import RuleError, ValuesError
 from ken.models.tensors.tensor_bytes import dtype_name
 from ken.pruning.paired_rows import PairedRows
 
@@ -39,6 +42,15 @@ def note(rule: str, scope: str = "row") -> str:
     return f"retained values are rescaled, and not the fine-tuned ones: updates are divided by {divisor}"
 
 
+def check_dtype(name: str, dtype: torch.dtype) -> None:
+    """See that values of a tensor can be rescaled; raises `RuleError` for a dtype of powers of two alone."""
+    if dtype_name(dtype) == "float8_e8m0fnu":
+        raise RuleError(
+            f"{name}: rescale='share' needs a dtype that has sums and 0, and float8_e8m0fnu has powers of two alone; "
+            f"exclude=[{name!r}] carries the tensor whole, or do without rescale"
+        )
+
+
 class Rescaling:
     """Of one tensor: what is stored of a stretch of it, a `ken.subnetwork.extract.Rescale`."""
 
@@ -50,7 +62,7 @@ class Rescaling:
     ) -> torch.Tensor:
         """A stretch as it is stored where it is retained. Raises `ValuesError` for a value that the dtype cannot hold.
 
-        Entries without a pretrained value, whole rows and unchanged entries stay what they are, bit for bit.
+        Entries without a pretrained value, whole rows and entries that equal the base stay what they are, bit for bit.
         """
         import torch
 
@@ -59,7 +71,8 @@ class Rescaling:
         if not common:
             return stored
         block = self._tensor.block(start, fine_tuned[:common], pretrained=pretrained)
-        base, update = block.pretrained, block.fine_tuned - block.pretrained
+        base = pretrained.to(fine_tuned.dtype).to(torch.float64).numpy().reshape(block.fine_tuned.shape)
+        update = block.fine_tuned - base
         retained = mask[:common].reshape(base.shape)
         share = self._shares(self._tensor, start, block)
         moved = retained & (share < 1) & (update != 0)

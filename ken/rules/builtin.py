@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from ken.rules import density_rules, draws, magnitudes, merging_rules
 from ken.rules.registered import Registered, by_highest
 from ken.rules.registry import enter
@@ -38,11 +40,15 @@ for _name, _rule in {
         fixed=True,
         paired=True,
     ),
-    "arcee_fusion": by_highest(
-        merging_rules.arcee_fusion,
-        words="largest absolute update times the divergence of the row",
-        fixed=True,
-        paired=True,
+    # By row it is `update`, and so exactly: products with the row's one number are rounded, and may be 0.
+    "arcee_fusion": replace(
+        by_highest(
+            magnitudes.update,
+            words="largest absolute update times the divergence of the row",
+            fixed=True,
+            paired=True,
+        ),
+        score=merging_rules.arcee_fusion,
     ),
 }.items():
     enter(_name, _rule)

@@ -14,8 +14,8 @@ from typing import Any, NamedTuple, Protocol, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from ken.errors import RuleError, ValuesError
-from ken.rules.registered import Registered, by_highest
+from ken.errors import RuleError
+from ken.rules.registered import Registered, by_highest, checked_score
 from ken.rules.registry import enter, forget, get, names
 from ken.rules.row_block import RowBlock
 
@@ -37,6 +37,7 @@ class _Given(NamedTuple):
     """What was registered: the scores as they were given, whether absolute ones count, and the rule made of them."""
 
     scores: Scores
+    source: _Source
     absolute: bool
     rule: Registered
 
@@ -54,18 +55,19 @@ def by_score(scores: Scores, name: str, *, absolute: bool = False, replace: bool
         scores: A mapping from tensor name to an array of the tensor's shape, numpy or torch, such as a
             `ken.Attribution`; or the path of a safetensors file of such arrays, such as `ken.Attribution.save` writes;
             or a function (tensor name, start, stop) of the place of a stretch among all entries of the tensor, in C
-            order, to its scores, (stop - start,). Infinity is a score, NaN is none.
+            order, to its scores, (stop - start,). Infinity is a score, NaN is none. Of a file that has changed since
+            nothing is read until it is registered again.
         name: The name, as `ken.prune` and the others then take it as their rule. It is the name alone that a
             subnetwork remembers: let it say what the scores are.
         absolute: Whether the absolute values count. An attribution is negative where an entry lowers the loss.
-        replace: Let these scores take the place of others that were registered by this name.
+        replace: Let these scores take the place of any that were registered by this name, which are then read anew.
 
     Returns:
         The name.
 
     Raises:
         RuleError: The name is that of another rule, or of other scores; or scores is none of these. Later, when a
-            tensor is to be pruned: there are no scores of it, or their shape is not the tensor's.
+            tensor is to be pruned: there are no scores of it, their shape is not the tensor's, or their file changed.
         FormatError: The file is none of safetensors.
         OSError: The file cannot be read.
         ValuesError: Later: a score is NaN.
@@ -82,9 +84,9 @@ def by_score(scores: Scores, name: str, *, absolute: bool = False, replace: bool
         >>> forget("mine")
     """
     given = _given(name)
-    if given is not None and _same(given.scores, scores) and given.absolute == absolute:
-        return name
     if given is not None and not replace:
+        if _same(given, scores) and given.absolute == absolute:
+            return name
         raise RuleError(f"rule {name!r} has other scores already; give another name, or replace=True")
     if given is None and name in names():
         raise RuleError(f"a rule named {name!r} is registered already, and not by scores; give another name")
@@ -105,20 +107,15 @@ def by_score(scores: Scores, name: str, *, absolute: bool = False, replace: bool
                 f"rule {name!r} must be given a score for each of the entries {start} to {start + rows * n} of "
                 f"{block.tensor!r}, was given shape {values.shape}"
             )
-        if np.isnan(values).any():
-            row, column = divmod(int(np.isnan(values).argmax()), n)
-            raise ValuesError(
-                f"the score of rule {name!r} is NaN in row {block.first_row + row}, column {column} of {block.tensor!r}"
-            )
         values = values.reshape(rows, n)
         return np.abs(values) if absolute else values
 
+    checked = checked_score(name, score)
     if given is not None:
         forget(name)
-    _GIVEN[name] = _Given(
-        scores, absolute, by_highest(score, words=f"highest score by {name}", fixed=True, check=check)
-    )
-    enter(name, _GIVEN[name].rule)
+    rule = by_highest(checked, words=f"highest score by {name}", fixed=True, own=True, check=check)
+    _GIVEN[name] = _Given(scores, source, absolute, rule=rule)
+    enter(name, rule)
     return name
 
 
@@ -128,10 +125,11 @@ def _given(name: str) -> _Given | None:
     return given if given is not None and name in names() and get(name) is given.rule else None
 
 
-def _same(one: Scores, other: Scores) -> bool:
-    if isinstance(one, str | Path) and isinstance(other, str | Path):
-        return Path(one) == Path(other)
-    return one is other
+def _same(given: _Given, scores: Scores) -> bool:
+    """Whether scores are those that were given; of a file, as it was then."""
+    if isinstance(given.source, _File) and isinstance(scores, str | Path):
+        return given.source.is_at(Path(scores))
+    return given.scores is scores
 
 
 def _known(name: str, tensor: str, ask: Callable[[], Any]) -> Any:
@@ -159,24 +157,32 @@ def _float64(part: Any) -> NDArray[np.float64]:
 
 
 class _Arrays:
-    """Arrays by name. The last one is kept, as a mapping may make it anew each time that it is asked."""
+    """Arrays by name.
+
+    The last one is kept until a reading begins anew, as a mapping may make it each time that it is asked. A dictionary
+    does not, and is asked whether it has the same one still.
+    """
 
     def __init__(self, arrays: Mapping[str, Any]) -> None:
         self._arrays, self._lock = arrays, Lock()
-        self._last: tuple[str, Any] | None = None
+        self._last: tuple[str, Any, Any] | None = None
 
     def shape(self, tensor: str) -> tuple[int, ...]:
-        return tuple(self._array(tensor).shape)
+        return tuple(self._array(tensor, anew=True).shape)
 
     def part(self, tensor: str, start: int, stop: int) -> Any:
-        return self._array(tensor).reshape(-1)[start:stop]
+        return self._array(tensor, anew=start == 0).reshape(-1)[start:stop]
 
-    def _array(self, tensor: str) -> Any:
+    def _array(self, tensor: str, *, anew: bool) -> Any:
         with self._lock:
-            if self._last is None or self._last[0] != tensor:
+            last = None if anew or self._last is None or self._last[0] != tensor else self._last
+            if last is not None and isinstance(self._arrays, dict) and self._arrays[tensor] is not last[1]:
+                last = None
+            if last is None:
                 array = self._arrays[tensor]
-                self._last = tensor, array if hasattr(array, "reshape") else np.asarray(array)
-            return self._last[1]
+                last = tensor, array, array if hasattr(array, "reshape") else np.asarray(array)
+                self._last = last
+            return last[2]
 
 
 class _Function:
@@ -195,7 +201,13 @@ class _File:
     def __init__(self, path: str | Path) -> None:
         from ken.models.checkpoints.safetensors_file import Reader
 
+        self._path = Path(path).absolute()
+        self._stamp = _stamp(self._path)  # before it is opened: what changes in between is noticed
         self._reader = Reader(path)
+
+    def is_at(self, path: Path) -> bool:
+        """Whether this is the file of that path, as it is now."""
+        return self._path == path.absolute() and self._stamp == _stamp(path)
 
     def shape(self, tensor: str) -> tuple[int, ...]:
         self._must_have(tensor)
@@ -210,5 +222,19 @@ class _File:
         return self._reader.entries(tensor)
 
     def _must_have(self, tensor: str) -> None:
+        if _stamp(self._path) != self._stamp:
+            raise RuleError(
+                f"{tensor}: the file of scores {self._path} has changed since a rule was made of it; call "
+                "ken.rules.by_score again, with replace=True"
+            )
         if tensor not in self._reader.names:
             raise KeyError(tensor)
+
+
+def _stamp(path: Path) -> tuple[int, int, int] | None:
+    """What tells a file from another that took its place; None if there is none."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_size, status.st_mtime_ns, status.st_ino

@@ -18,8 +18,12 @@ Array = NDArray[np.float64]
 TOP = 0.01
 #: Entries of a group of `cabs`: the m of the authors' 3:32 for models of BERT's size.
 GROUP = 32
-# What arcee_fusion adds to probabilities, and a divergence below any that float64 can tell from none.
-_EPS, _LEAST = 1e-8, 2.0**-200
+# What arcee_fusion adds to probabilities, and a divergence below any that float64 can tell from none: a summand that is
+# not 0 is at least 1e-8 times 2^-53, so that sums are multiples of 2^-133. Times the least update of float32, 2^-149,
+# it is a number still.
+_EPS, _LEAST = 1e-8, 2.0**-140
+# log(2), the first part with so few bits that small multiples of it are exact.
+_LOG2, _LOG2_REST = 6.93147180369123816490e-01, 1.90821492927058770002e-10
 
 
 def breadcrumbs(top: float = TOP) -> Score:
@@ -108,6 +112,10 @@ def arcee_fusion(block: RowBlock) -> Array:
     KL(p || q) = sum of p log(p / q), p and q the softmax of the fine-tuned and the pretrained row, plus 1e-8 each. The
     divergence is one number for a row, so that by row this ranks as `update` does, and differs over wider scopes alone.
 
+    A divergence is a small difference of large sums, in which the last bits of exp and log count, and these are another
+    for every library and processor. Here both are made of additions, multiplications and divisions alone, which are
+    the same to the last bit everywhere (IEEE 754).
+
     Source:
         mergekit, `merge_methods/arcee_fusion.py`, `_compute_importance`; there is no paper. It retains what is at least
         the median plus 1.5 interquartile ranges of a tensor, however many that are; here the number is given. It takes
@@ -115,12 +123,44 @@ def arcee_fusion(block: RowBlock) -> Array:
         rounding makes zero or negative counts as the least there is, as it says nothing of the order in its row.
     """
     p, q = (_softmax(values) + _EPS for values in (block.fine_tuned, block.pretrained))
-    divergence = np.sum(p * np.log(p / q), axis=1, keepdims=True)
+    divergence = np.sum(p * _log(p / q), axis=1, keepdims=True)
     return update(block) * np.maximum(divergence, _LEAST)
 
 
 def _softmax(rows: Array) -> Array:
-    with np.errstate(under="ignore"):
-        powers = np.exp(rows - rows.max(axis=1, keepdims=True, initial=-math.inf))
+    powers = _exp(rows - rows.max(axis=1, keepdims=True, initial=-math.inf))
     total: Array = powers / powers.sum(axis=1, keepdims=True)
     return total
+
+
+def _exp(values: Array) -> Array:
+    """exp of values of at most 0, to within two ulps; 0 below -700.
+
+    exp(n log 2 + r) = 2^n exp(r), and of exp(r), |r| <= log(2) / 2, the Taylor series to the 14th power.
+    """
+    values = np.maximum(values, -1e6)
+    powers = np.rint(values / (_LOG2 + _LOG2_REST))
+    rest = (values - powers * _LOG2) - powers * _LOG2_REST
+    total = np.ones_like(rest)
+    for i in range(14, 0, -1):
+        total *= rest
+        total /= i
+        total += 1.0
+    return np.where(values < -700.0, 0.0, np.ldexp(total, np.maximum(powers, -1020.0).astype(np.int32)))
+
+
+def _log(values: Array) -> Array:
+    """log of normal numbers above 0, to within a few ulps.
+
+    log(2^e m) = e log 2 + 2 artanh(s), s = (m - 1) / (m + 1), and with m from sqrt(1/2) to sqrt(2) the 12 first terms.
+    """
+    m, e = np.frexp(values)
+    below = m < math.sqrt(0.5)
+    m, e = np.where(below, 2.0 * m, m), e - below
+    s = (m - 1.0) / (m + 1.0)
+    square = s * s
+    series = np.zeros_like(s)
+    for i in range(23, 1, -2):
+        series += 1.0 / i
+        series *= square
+    return e * _LOG2 + (2.0 * s + (2.0 * s * series + e * _LOG2_REST))

@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from ken.errors import RuleError, ValuesError
 from ken.rules.row_block import Mask, RowBlock, Rule
 from ken.rules.sorted_order import first_lowest
 
@@ -37,6 +38,7 @@ class Registered:
         probability: For a rule that draws entries with unequal probabilities, how likely each is to be retained: a
             function of a `RowBlock` and k to (rows, n) float64.
         rescale: What `ken.prune` does to the updates of retained entries if it is not told: one of `RESCALES`.
+        own: Whether its scores are the user's own, so that by this name there may be others by now.
         check: Called with the name and the shape of every tensor that is to be pruned, before any value is read: it
             raises `RuleError` for a tensor about which the rule cannot decide.
 
@@ -55,6 +57,7 @@ class Registered:
     words: str = ""
     probability: Callable[[RowBlock, int], NDArray[np.float64]] | None = None
     rescale: str = "none"
+    own: bool = False
     check: Callable[[str, tuple[int, ...]], None] | None = None
 
 
@@ -69,6 +72,39 @@ def highest_first(scores: NDArray[Any]) -> NDArray[np.intp]:
 
 def _ascending(scores: NDArray[Any]) -> NDArray[Any]:
     return -scores if scores.dtype.kind == "f" else ~scores
+
+
+def checked_score(name: str, score: Score) -> Score:
+    """A score of somebody else's, whose numbers are looked at before they count, whatever the scope is.
+
+    Args:
+        name: The name of its rule.
+        score: The score.
+
+    Returns:
+        The same score. It raises `RuleError` for another dtype than float64 and uint64, and for another shape than
+        that of the rows; `ValuesError` for NaN.
+
+    Example:
+        >>> checked_score("mine", lambda block: np.sqrt(block.fine_tuned))(RowBlock(np.ones((1, 2)), np.zeros((1, 2))))
+        array([[1., 1.]])
+    """
+
+    def checked(block: RowBlock) -> NDArray[Any]:
+        scores, shape = np.asarray(score(block)), block.fine_tuned.shape
+        if scores.shape != shape:
+            raise RuleError(f"the score of rule {name!r} must have the shape of the rows, {shape}, got {scores.shape}")
+        if scores.dtype not in (np.float64, np.uint64):
+            raise RuleError(f"the score of rule {name!r} must be float64 or uint64, got {scores.dtype}")
+        if np.isnan(scores).any():
+            row, column = divmod(int(np.isnan(scores).argmax()), shape[1])
+            raise ValuesError(
+                f"the score of rule {name!r} is NaN in row {block.first_row + row}, column {column} of "
+                f"{block.tensor!r}: it must be a number (infinity is one); mend the score, or exclude the tensor"
+            )
+        return scores
+
+    return checked
 
 
 def by_highest(score: Score, **traits: Any) -> Registered:

@@ -88,6 +88,13 @@ def test_if_every_entry_counts_only_all_will_do():
     assert math.isnan(result.high)
 
 
+@pytest.mark.parametrize("scope", [["row", "tensor"], ["row"], ("model",), "layer", None])
+def test_there_is_one_scope(scope):
+    pair = ken.Pair({"w": torch.ones(2, 4)}, {"w": torch.zeros(2, 4)})
+    with pytest.raises(RuleError, match="scope must be row, tensor or model, got"):
+        ken.smallest_k(pair, 0.1, evaluate=lambda state: 1.0, scope=scope, progress=False)
+
+
 def test_if_nothing_counts_the_smallest_share_will_do():
     result = smallest(lambda state: kept(state) / N, 1)
     assert result.k == 0.01

@@ -90,6 +90,18 @@ def test_to_a_rule_without_a_score_the_tensor_is_the_row(rule):
         ken.explain(of_model, pair, "b", 0)
 
 
+@pytest.mark.parametrize("scope", ["row", "tensor"])
+def test_other_scores_by_the_same_name_are_said_to_be_a_reason(scope, request):
+    pair = ken.Pair({"w": torch.ones(2, 4)}, {"w": torch.zeros(2, 4)})
+    request.addfinalizer(lambda: ken.rules.forget("mine"))
+    net = ken.prune(*pair, 1, ken.rules.by_score({"w": np.eye(2, 4)}, name="mine"), scope=scope)
+    ken.rules.by_score({"w": -np.eye(2, 4)}, name="mine", replace=True)
+    with pytest.raises(
+        SubnetworkError, match="was made from, or rule 'mine' has other scores than then: in row 0 of w"
+    ):
+        ken.explain(net, pair, "w", 0)
+
+
 def test_a_mask_that_its_threshold_does_not_give_is_refused():
     pair = pair_of(1)
     net = ken.prune(*pair, 0.3, "update", scope="model", rows={"b": "grown"})

@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import pytest
+import torch
 from transformers import BertConfig, BertForMaskedLM
 
 from ken.models.checkpoints import architecture, class_cache
@@ -93,6 +94,38 @@ def test_classes_that_the_library_does_not_know_are_not_kept(cache):
 
 def test_nothing_is_kept_of_a_library_that_is_edited_where_it_lies(cache, monkeypatch):
     monkeypatch.setattr(class_cache, "_installed", lambda: "")
+    asked_and_kept()
+    assert not cache.exists()
+
+
+def test_nothing_is_kept_of_a_library_that_is_found_before_the_installed_one(tmp_path):
+    """As with PYTHONPATH, the notes of the installed one say nothing of it."""
+    command = "from ken.models.checkpoints import class_cache; print(bool(class_cache._installed()))"
+    (tmp_path / "transformers").mkdir()
+    (tmp_path / "transformers" / "__init__.py").write_text("")
+
+    def known(*first):
+        paths = os.pathsep.join([*map(str, first), os.environ.get("PYTHONPATH", "")])
+        environment = {**os.environ, "PYTHONPATH": paths}
+        return subprocess.run(
+            [sys.executable, "-c", command], check=True, capture_output=True, text=True, env=environment
+        ).stdout.strip()
+
+    assert (known(), known(tmp_path)) == ("True", "False")
+
+
+def test_what_was_kept_by_other_code_of_ones_own_does_not_count(cache, monkeypatch):
+    class_cache.keep("A", "{}", {"number": 1})
+    assert class_cache.recall("A", "{}") == {"number": 1}
+    monkeypatch.setattr(class_cache, "_asked", lambda: "other code")
+    assert class_cache.recall("A", "{}") is None
+
+
+def test_a_class_with_a_part_from_elsewhere_is_not_kept(cache, monkeypatch):
+    class Elsewhere(torch.nn.LayerNorm):
+        pass
+
+    monkeypatch.setattr("transformers.models.bert.modeling_bert.nn.LayerNorm", Elsewhere)
     asked_and_kept()
     assert not cache.exists()
 

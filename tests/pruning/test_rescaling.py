@@ -89,6 +89,35 @@ def test_entries_that_fine_tuning_left_keep_their_bits_and_so_do_added_rows():
     assert ken.inject(vector, {"v": tuned[1, :2] - 1})["v"].tolist() == [8.0, 7.0, 9.0, 10.0]
 
 
+@pytest.mark.parametrize("rule", ["random", "della", "magnitude"])
+@pytest.mark.parametrize("scope", ["row", "tensor"])
+def test_what_rounding_to_another_dtype_did_is_no_update(rule, scope):
+    """A model that was only cast is what injection resets to, and an update is what came on top of that."""
+    base = pair_of().pretrained["w"]
+    cast = base.bfloat16()
+    only_cast = ken.prune({"w": cast}, {"w": base}, 0.2, rule, scope=scope, rescale="share", progress=False)
+    assert torch.equal(ken.inject(only_cast, {"w": base})["w"], cast)
+    tuned = cast.clone()
+    tuned[:, ::3] *= 1.0625
+    net = ken.prune({"w": tuned}, {"w": base}, 8, rule, scope=scope, rescale="share", progress=False)
+    mask, injected = net["w"].mask(), ken.inject(net, {"w": base})["w"]
+    same = torch.from_numpy(~mask) | (tuned == cast)
+    assert torch.equal(injected[same], cast[same])
+    if rule != "della":
+        start, update = cast.double().numpy(), tuned.double().numpy() - cast.double().numpy()
+        want = rounded_once((start + update / 0.2).ravel(), torch.bfloat16).reshape(cast.shape)
+        assert torch.equal(injected[~same], want[~same])
+        assert (~same).any()
+
+
+def test_powers_of_two_alone_are_not_rescaled():
+    codes = torch.arange(100, 108, dtype=torch.uint8).view(1, 8)
+    pair = {"s": (codes + 1).view(torch.float8_e8m0fnu)}, {"s": codes.view(torch.float8_e8m0fnu)}
+    with pytest.raises(RuleError, match=r"^s: rescale='share' needs .* float8_e8m0fnu .*; exclude=\['s'\] carries"):
+        ken.prune(*pair, 2, "random", rescale="share", progress=False)
+    ken.prune(*pair, 2, "random", rescale="share", exclude=["s"], progress=False)
+
+
 @pytest.mark.parametrize("rule", ["dare", "della"])
 def test_in_expectation_the_update_is_kept(rule):
     pair = pair_of(torch.float64, shape=(3, 20), size=1.0)

@@ -237,6 +237,28 @@ def test_an_error_names_the_tensor_it_is_in_and_no_other(rule, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("scope", ["tensor", "model"])
+@pytest.mark.parametrize("rule", ["update", "cabs"])
+def test_a_tensor_that_has_grown_from_nothing_has_no_part_in_the_budget(rule, scope, tmp_path):
+    rng = torch.Generator().manual_seed(0)
+    tuned = {"a": torch.randn(2, 5, generator=rng), "b": torch.randn(4, 5, generator=rng)}
+    base = {"a": torch.zeros(0, 5), "b": torch.zeros(4, 5)}
+    net = ken.prune(
+        *(tuned, base, 0.4, rule),
+        scope=scope,
+        rows={"a": "grown"},
+        progress=False,
+        out=tmp_path / "net.ken.safetensors",
+    )
+    assert (net["a"].retained, net["b"].retained) == (10, 8)
+    alone = ken.prune({"b": tuned["b"]}, {"b": base["b"]}, 0.4, rule, scope=scope, progress=False)
+    np.testing.assert_array_equal(net["b"].mask(), alone["b"].mask())
+    injected = ken.inject(net, base)
+    assert torch.equal(injected["a"], tuned["a"])
+    if scope == "tensor" or rule == "update":
+        assert all(why.mask.all() for why in ken.explain(net, ken.Pair(tuned, base), "a"))
+
+
 def test_scores_that_cannot_be_compared_are_errors(monkeypatch):
     for score, problem in (
         (lambda block: np.full(block.fine_tuned.shape, np.nan), "a score must be a number, got nan"),

@@ -109,6 +109,30 @@ def test_scores_of_ones_own_are_checked_before_any_value_is_read(scope, given):
         pruned(pair, 0.3, given(scores, replace=True, absolute=True), scope)
 
 
+@pytest.mark.parametrize("scope", [*WIDER, "row"])
+@pytest.mark.parametrize("given_as", ["function", "array"])
+def test_a_score_that_is_none_is_an_error_with_its_place_in_every_scope(scope, given_as, given, request, monkeypatch):
+    pair = pair_of()
+    monkeypatch.setattr(extract, "_STRETCH", 800)
+
+    def score(block):
+        scores = np.abs(block.fine_tuned)
+        scores[(block.fine_tuned == float(pair.fine_tuned["a"][7, 3]))] = np.nan
+        return scores
+
+    if given_as == "array":
+        arrays = {name: tensor.clone() for name, tensor in pair.fine_tuned.items()}
+        arrays["a"][7, 3] = torch.nan
+        given(arrays)
+    else:
+        rules.register("mine", score=True)(score)
+        request.addfinalizer(lambda: rules.forget("mine"))
+    with pytest.raises(
+        ValuesError, match="score of rule 'mine' is NaN in row 7, column 3 of 'a': it must be .* exclude"
+    ):
+        pruned(pair, 0.3, "mine", scope)
+
+
 @pytest.mark.parametrize("scope", WIDER)
 def test_scores_of_ones_own_share_a_budget_and_are_explained(scope, given, monkeypatch):
     pair, rng = pair_of(), np.random.default_rng(5)

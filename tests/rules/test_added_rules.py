@@ -15,6 +15,7 @@ import ken.rules.registry
 from ken import rules
 from ken.errors import RuleError
 from ken.models.tensors.tensor_bytes import dtype_name
+from ken.rules.merging_rules import _exp, _log
 from ken.rules.registered import by_highest
 
 
@@ -180,6 +181,36 @@ def test_the_importance_of_arcee_fusion_is_mergekits():
     assert np.isfinite(rules.get("arcee_fusion").score(huge)).all()
 
 
+def test_the_functions_of_arcee_fusion_are_exp_and_log():
+    rng = np.random.default_rng(0)
+    values = -np.concatenate([[0.0, 1e-300, 1e308, 699.9], 10 ** rng.uniform(-20, 2.8, 5000)])
+    np.testing.assert_allclose(_exp(values), np.exp(values), rtol=1e-15, atol=1e-300)
+    near = 1 + rng.normal(size=5000) * 10 ** rng.uniform(-16, -1, 5000)
+    ratios = np.concatenate([10 ** rng.uniform(-8, 8, 5000), near, [1.0, 1 + 2**-52, 1 - 2**-53, 0.5, 2.0]])
+    np.testing.assert_allclose(_log(ratios), np.log(ratios), rtol=1e-15)
+
+
+def test_the_importance_of_arcee_fusion_asks_no_library_for_its_last_bits(monkeypatch):
+    """exp and log of another processor would be others in their last bits; so what is asked must be exact anyhow."""
+    rng = np.random.default_rng(0)
+    base = rng.normal(size=(4, 30))
+    block = rules.RowBlock(base + rng.normal(size=(4, 30)) * 1e-3, base)
+    want = rules.get("arcee_fusion").score(block)
+    for name in ("exp", "log", "expm1", "log1p", "exp2", "log2", "power"):
+        monkeypatch.setattr(np, name, None)
+    np.testing.assert_array_equal(rules.get("arcee_fusion").score(block), want)
+
+
+@pytest.mark.parametrize("size", [1e-300, 5e-324, 2.0**-149, 1.0])
+def test_arcee_fusion_is_update_by_row_however_small_updates_are(size):
+    update = np.random.default_rng(0).integers(1, 2**20, (3, 50)) * size
+    update[:, 7:9] = update.max(), np.nextafter(update.max(), np.inf)  # neighbours, whose products are rounded alike
+    values = {"fine_tuned": update, "pretrained": update * 0, "k": 1}
+    np.testing.assert_array_equal(rules.retain(rule="arcee_fusion", **values), rules.retain(rule="update", **values))
+    if size >= 2.0**-149:
+        assert (rules.get("arcee_fusion").score(rules.RowBlock(update, update * 0)) > 0).all()
+
+
 def test_settings_that_make_no_sense_are_refused():
     for top in (-0.1, 1, 1.5):
         with pytest.raises(RuleError, match=f"top must be a share of a row from 0 to below 1, got {top}"):
@@ -187,6 +218,27 @@ def test_settings_that_make_no_sense_are_refused():
     for group in (0, 2.5, True):
         with pytest.raises(RuleError, match=f"group must be a whole number of at least 1, got {group}"):
             rules.cabs(group)
+
+
+@pytest.mark.parametrize("whole", [lambda sizes: sizes / sizes.max(), lambda sizes: sizes * len(sizes)])
+def test_a_score_must_be_the_same_number_whatever_rows_come_with_it(monkeypatch, whole):
+    """By row the masks are the same; over wider scopes they would depend on blocks."""
+    monkeypatch.setattr(ken.rules.registry, "_RULES", dict(ken.rules.registry._RULES))
+    with pytest.raises(
+        RuleError, match="'mine' must be .* by itself; asked again, it gave other scores to the entries"
+    ):
+        rules.register("mine", score=True)(lambda block: whole(np.abs(block.fine_tuned)))
+    assert "mine" not in rules.names()
+
+
+def test_a_score_of_another_dtype_or_shape_is_refused_in_the_trial(monkeypatch):
+    monkeypatch.setattr(ken.rules.registry, "_RULES", dict(ken.rules.registry._RULES))
+    for dtype in ("float32", "int64"):
+        with pytest.raises(RuleError, match=f"the score of rule 'mine' must be float64 or uint64, got {dtype}"):
+            rules.register("mine", score=True)(lambda block, dtype=dtype: block.fine_tuned.astype(dtype))
+    with pytest.raises(RuleError, match=r"the score of rule 'mine' must have the shape of the rows, \(7, 16\), got"):
+        rules.register("mine", score=True)(lambda block: block.fine_tuned[:, 0])
+    rules.register("mine", score=True, paired=True)(lambda block: np.abs(block.fine_tuned).view(np.uint64))
 
 
 def test_a_rule_with_another_setting_is_registered_by_a_name_of_its_own(monkeypatch):

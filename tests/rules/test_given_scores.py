@@ -1,5 +1,8 @@
 """Rules from scores of one's own."""
 
+import os
+from collections.abc import Mapping
+
 import numpy as np
 import pytest
 import torch
@@ -162,3 +165,71 @@ def test_a_rule_by_score_is_swept_and_has_a_score(tmp_path):
     assert list(table[table["rule"] == "mine"]["seed"]) == [-1]  # it heeds neither on nor a seed
     block = rules.RowBlock(np.zeros((2, 8)), np.zeros((2, 8)), tensor="w", first_row=1)
     np.testing.assert_array_equal(rules.get(rule).score(block), scores_of(pair)["w"][1:3])
+
+
+def decided(rule="mine"):
+    return rules.retain(np.zeros((1, 2)), 1, rule, tensor="w")[0].tolist()
+
+
+def test_the_same_mapping_and_what_it_has_now_take_the_place_of_the_old_scores():
+    scores = {"w": np.array([[1.0, 2.0]])}
+    rules.by_score(scores, name="mine")
+    assert decided() == [False, True]
+    scores["w"] = np.array([[2.0, 1.0]])
+    assert decided() == [True, False]  # a dictionary is asked for what it has
+    scores["w"] = [[1.0, 2.0]]
+    rules.by_score(scores, name="mine", replace=True)
+    assert decided() == [False, True]
+
+
+class Anew(Mapping):
+    """Makes an array whenever it is asked."""
+
+    def __init__(self):
+        self.array, self.asked = np.arange(400_000.0).reshape(2000, 200), 0
+
+    def __getitem__(self, name):
+        self.asked += 1
+        return self.array.copy()
+
+    def __iter__(self):
+        return iter(["w"])
+
+    def __len__(self):
+        return 1
+
+
+def test_what_a_mapping_makes_is_kept_for_one_pass_and_no_longer():
+    scores, pair = Anew(), models(w=(2000, 200))
+    rules.by_score(scores, name="mine")
+    for turned in (False, True):
+        scores.array, scores.asked = scores.array[:, ::-1] if turned else scores.array, 0
+        net = ken.prune(*pair, 1, "mine", progress=False)
+        assert net["w"].mask()[:, 0 if turned else 199].all()
+        assert scores.asked <= 3
+
+
+@pytest.mark.parametrize("in_place", [True, False])
+def test_a_file_that_changed_is_read_anew_where_it_is_said_and_never_as_what_it_was(tmp_path, in_place, monkeypatch):
+    path = tmp_path / "scores.safetensors"
+
+    def write(*values):
+        save_file({"w": torch.tensor([values])}, tmp_path / "new")
+        if in_place:
+            path.write_bytes((tmp_path / "new").read_bytes())
+            os.utime(path, ns=(0, int(values[0])))  # however coarse the clock of the file system is
+        else:
+            (tmp_path / "new").replace(path)
+
+    write(1.0, 2.0)
+    assert rules.by_score(path, name="mine") == rules.by_score(str(path), name="mine")
+    monkeypatch.chdir(tmp_path)
+    assert rules.by_score(path.name, name="mine") == "mine"
+    assert decided() == [False, True]
+    write(2.0, 1.0)
+    with pytest.raises(RuleError, match=r"^w: the file of scores .* has changed since a rule was made of it; call"):
+        decided()
+    with pytest.raises(RuleError, match="rule 'mine' has other scores already; give another name, or replace=True"):
+        rules.by_score(path, name="mine")
+    rules.by_score(path, name="mine", replace=True)
+    assert decided() == [True, False]

@@ -163,7 +163,8 @@ def _made(class_name: str, config: str) -> ModelClass | None:
     if module is None:  # not kept: what it lacks may be installed by then
         return None
     model_class = ModelClass.from_module(module)
-    if type(module).__module__.startswith("transformers."):
+    # A part from elsewhere, such as a package that the library makes use of if it is there, may change without it.
+    if all(type(part).__module__.partition(".")[0] in ("transformers", "torch") for part in module.modules()):
         class_cache.keep(class_name, config, _facts(model_class))
     return model_class
 
