@@ -55,7 +55,7 @@ def test_groups_are_sorted_searched_and_chosen_in_the_page(quiet_notebook):
     one.click("panel_only", one.column("marks_only", "value")[at], at)
     one.wait_in_kernel("view.group == 'layer 1 query' and explorer.tensor == 'layer.1.query.weight'")
     one.wait_for_property("chosen_without", "visible", True)
-    assert "judged together" in one.page.evaluate("lab.panel().node.querySelector('.kenviz-card').innerText")
+    assert "judged together" in one.page.evaluate("lab.panel().node.querySelector('.kenviz-card-box').innerText")
     controls, lost = reached_by_tab(one)
     assert controls > 4
     assert lost == []
@@ -72,9 +72,15 @@ def test_a_group_tapped_in_the_page_opens_in_the_matrix_of_its_explorer(quiet_no
     one = quiet_notebook([EFFECTS + f"\n{make}\nview"])
     one.run()
     in_step(one, 1)
+    one.page.get_by_role("tab", name="effects", exact=True).click()
+    one.wait_in_kernel("view.stage == 'effects'")
+    in_step(one, 1)
     at = one.value("view.effects.numbers().index.tolist().index('layer 1 query')")
     one.click("panel_only", one.column("marks_only", "value")[at], at)
     one.wait_in_kernel("view.effects.group == 'layer 1 query' and view.matrix.tensor == 'layer.1.query.weight'")
+    in_step(one, 1)
+    one.page.get_by_role("tab", name="matrix", exact=True).click()
+    one.wait_in_kernel("view.stage == 'matrix'")
     in_step(one, 1)
     titles = one.page.evaluate(
         "Bokeh.documents.flatMap((doc) => [...doc.all_models]).filter((m) => m.name === 'name').map((m) => m.text)"

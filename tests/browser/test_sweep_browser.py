@@ -57,11 +57,11 @@ def test_controls_and_taps_change_what_the_page_holds(front):
     one.click("sweep", x, y)
     one.wait_in_kernel("view.point[:2] == ('random', '') and view.point[3] == 2")
     one.wait_for_column("ring", "y", [y])
-    assert "seed=2)" in one.page.evaluate("lab.panel().node.querySelector('.kenviz-card').innerText")
+    assert "seed=2)" in one.page.evaluate("lab.panel().node.querySelector('.kenviz-card-box').innerText")
 
     one.page.get_by_label("evaluation", exact=True).select_option("random, k = 0.5, seed 1")
     one.wait_in_kernel("view.point == ('random', '', 0.5, 1)")
-    one.wait("() => lab.panel().node.querySelector('.kenviz-card').innerText.includes(\"0.5, 'random', seed=1)\")")
+    one.wait("() => lab.panel().node.querySelector('.kenviz-card-box').innerText.includes(\"0.5, 'random', seed=1)\")")
     one.page.get_by_label("evaluation", exact=True).select_option("none")
     one.wait_for_column("ring", "x", [])
 
