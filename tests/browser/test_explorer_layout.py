@@ -192,12 +192,10 @@ def test_every_step_can_be_done_by_keyboard(quiet_notebook):
     one.wait("['copied', 'selected'].includes(lab.panel().node.querySelector('.kenviz-aside .kenviz-copy').innerText)")
 
     one.wait_until_idle()
-    one.page.get_by_placeholder("What do you say of it? (optional)").focus()
-    one.page.keyboard.type("The tails stay.")
+    one.page.get_by_placeholder("What do you say of it? (optional)").press_sequentially("The tails stay.")
     press("Tab")  # what is typed is told when the field is left
     one.wait_until_idle()
-    one.page.locator(".kenviz-pins button", has_text="pin").first.focus()
-    press("Enter")
+    one.page.locator(".kenviz-pins button", has_text="pin").first.press("Enter")
     one.wait_in_kernel("[(pin.subject, pin.sentence) for pin in view.pins] == [('decision', 'The tails stay.')]")
 
     full = one.page.get_by_role("button", name="full screen")
