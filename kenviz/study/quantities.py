@@ -65,7 +65,7 @@ def tiles(study: Study, tensors: list[str], show: str, at: Lattice, clip: float)
     The scale of a signed quantity ends at the quantile `clip` of the absolute tile values that are not 0.
     """
     if show == "mask":
-        return [study.pyramid(tensor).over(at) for tensor in tensors]
+        return [study.look(tensor).over(at) for tensor in tensors]
     means = [study.values(tensor, show).means(at) for tensor in tensors]
     end = 1.0 if show in FIXED else limit(means, clip)
     return [signed(at, values, end) for values in means]

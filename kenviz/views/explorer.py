@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import ipywidgets
@@ -12,6 +13,7 @@ from bokeh.models import LayoutDOM
 
 import ken
 from ken.retention import PairOfModels
+from kenviz.study import opening
 from kenviz.study.pins import Pin
 from kenviz.study.study import Study
 from kenviz.text.labels import label
@@ -151,11 +153,11 @@ class Explorer(Linked):
         """Write the Python that leads to what is shown.
 
         Returns:
-            A few lines, from a subnetwork `net` and a pair `pair`; with effects also from the table `ablation`, and
-            from `attribution`, if they were given.
+            A few lines, from a subnetwork `net` and a pair `pair`, or from what `kenviz.explore` was given in their
+            place; with effects also from the table `ablation`, and from `attribution`, if they were given.
         """
         more = "" if self._study.effects is None else self._study.effects.arguments
-        lines = [f"explorer = kenviz.explore(net, pair{more})"]
+        lines = [f"explorer = kenviz.explore({opening.arguments(self.net)}{more})"]
         if self.effects is not None and self.effects.code() != self._opened:
             lines.append(f"explorer.attach({self.effects.code()})")
         usual_place = {"tensor": self._usual["matrix"]["tensor"], "row": 0, "column": -1, "stage": "matrix"}
@@ -174,6 +176,33 @@ class Explorer(Linked):
                 if trait not in ("tensor", "row", "entry") and value != usual:
                     lines.append(f"explorer.{name}.{trait} = {value!r}")
         return "\n".join(lines)
+
+    def prune(self, out: str | Path | None = None, *, overwrite: bool = False) -> ken.Subnetwork:
+        """Decide all of what is explored, if it is decided as it is looked at (`kenviz.explore` with k or rule).
+
+        Args:
+            out: A file to write the subnetwork to as it is made; of models on disk, some rows at a time are in memory.
+                Without it, it is made in memory, and the explorer goes on with it.
+            overwrite: Let out take the place of a file that is no subnetwork.
+
+        Returns:
+            The subnetwork, in memory or opened from the file.
+
+        Raises:
+            OutputError: out may not be written to.
+            ValuesError: A value is NaN or infinite.
+
+        Example:
+            >>> import torch
+            >>> pair = ken.Pair({"w": torch.arange(8.0).reshape(2, 4)}, {"w": torch.zeros(2, 4)})
+            >>> ken.prune(*pair, k=2) == Explorer(net := ken.prune(*pair, k=2, lazy=True), net.pair).prune()
+            True
+        """
+        if out is not None:
+            return ken.load(str(self.net.save(out, overwrite=overwrite)))
+        net = self.net.in_memory
+        self.matrix.decide()
+        return net
 
     def pin(self, sentence: str = "", subject: str = "decision") -> Pin:
         """Keep what a view, or the decision card, shows now.
