@@ -69,7 +69,7 @@ PICTURES = {
     "effects": "kenviz.EffectView(ablation, attribution, net, top=12, group='pooler')",
     "texts": _TEXTS,
     "sweep": _SWEEP,
-    "side-by-side": "kenviz.SideBySideView({'half of each row': net}, pair, query, rule='update', rows=(0, 64), columns=(0, 64))",
+    "side-by-side": "kenviz.SideBySideView([net], pair, query, rule='update', rows=(0, 64), columns=(0, 64))",
     "summary": "net",
 }
 # The Explorer as it is opened in a window of each size, by the name of the picture; what is looked at is one entry.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -66,11 +66,9 @@ def called(net: ken.Subnetwork) -> str:
 
 
 def other_rules(study: Study) -> list[str]:
-    """The rules that could be shown beside a subnetwork: all that have a k, but its own."""
-    recipe = study.net.recipe
-    return [
-        rule for rule in ken.rules.names() if rule != recipe.rule and (recipe.k is not None) != ken.rules.counts(rule)
-    ]
+    """The rules that could be shown beside a subnetwork: all but its own; of one without a k, those without one."""
+    own, k = study.net.recipe.rule, study.net.recipe.k
+    return [rule for rule in ken.rules.names() if rule != own and (k is not None or ken.rules.counts(rule))]
 
 
 def check_rule(study: Study, rule: str) -> str:

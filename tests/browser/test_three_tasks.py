@@ -135,10 +135,7 @@ def test_the_layer_that_kept_least_and_its_worst_row(quiet_notebook, by):
     )
     assert (tensor, row) == one.value("(tensor, int(row))")
     assert f"Row {row} of {tensor} retained least" in words
-    assert (
-        one.page.evaluate("document.querySelector('.kenviz-stage [role=tab][aria-selected=true]').innerText")
-        == "one row"
-    )
+    assert one.page.locator(".kenviz-stage [role=tab][aria-selected=true]").inner_text() == "row"
     assert actions.count <= 4
 
 

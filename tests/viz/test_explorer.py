@@ -269,9 +269,7 @@ def test_a_view_of_the_stage_is_made_when_its_tab_is_opened_and_follows_from_the
     assert (explorer.tensor, layers.tensor) == (OUT, OUT)
     page = explorer.to_html(tmp_path / "e.html").read_text(encoding="utf-8")
     assert page.count('<div role="figure"') == len(explorer.views) == 5
-    with pytest.raises(
-        traitlets.TraitError, match="stage must be one of matrix, row, layers, neighbours, comparison; got 'x'"
-    ):
+    with pytest.raises(traitlets.TraitError, match="stage must be one of matrix, row, .*, comparison; got 'x'"):
         explorer.stage = "x"
 
 
