@@ -21,7 +21,6 @@ from ken.pruning.lazy_tensors import LazyTensors
 from ken.pruning.making import make
 from ken.pruning.prepared import Prepared, add_sums
 from ken.rules.bandwidth_notes import bandwidth_note
-from ken.storage.outputs import models_of
 from ken.subnetwork.subnetwork import Provenance
 from ken.subnetwork.threads import in_order
 
@@ -75,11 +74,6 @@ class LazySubnetwork(Subnetwork):
     def pair(self) -> Pair:
         """The two models, as they were given."""
         return self._prepared.pair
-
-    @property
-    def reads(self) -> Mapping[str, Any]:
-        """The models, by what they are called."""
-        return models_of(self.pair)
 
     def opened(self, pair: PairOfModels) -> Pairing | None:
         """The pair, opened, if it is the one that this is decided from; else None."""

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from ken.models.checkpoints.architecture import Architecture
     from ken.models.pairing.pairing import Pairing
-    from ken.models.pairing.pairs import PairOfModels
+    from ken.models.pairing.pairs import Pair, PairOfModels
     from ken.models.pairing.relation import Relation
 
 
@@ -163,9 +163,9 @@ class SubnetworkData(Mapping[str, "RetainedTensor | CarriedTensor"]):
         return False
 
     @property
-    def reads(self) -> Mapping[str, Any]:
-        """The models that it is decided from as it is looked at, by what they are called; none if it was before."""
-        return {}
+    def pair(self) -> Pair | None:
+        """The models that it is decided from as it is looked at, as they were given; None if it was before."""
+        return None
 
     def opened(self, pair: PairOfModels) -> Pairing | None:
         """The pair, opened, if it is the very one that this is decided from as it is looked at; else None.

@@ -14,7 +14,7 @@ from kenviz.tiles.pyramid import stretches
 
 
 class Shared(NamedTuple):
-    """Entries of a tensor that two subnetworks retain: one, the other, both, and both by chance."""
+    """Entries of a tensor, or of some rows of it, that two subnetworks retain: one, the other, both, both by chance."""
 
     a: int
     b: int
@@ -28,8 +28,8 @@ class Shared(NamedTuple):
         return self.both / either if either else 1.0
 
 
-def shared_entries(a: Study, b: Study, tensor: str) -> Shared:
-    """What two subnetworks share of a tensor; by chance: random masks with as many entries in each row.
+def shared_entries(a: Study, b: Study, tensor: str, every: int = 1) -> Shared:
+    """What two subnetworks share of every n-th row of a tensor; by chance: random masks of as many entries in each row.
 
     >>> import torch
     >>> pair = ken.Pair({"w": torch.arange(8.0).reshape(2, 4)}, {"w": torch.zeros(2, 4)})
@@ -37,14 +37,13 @@ def shared_entries(a: Study, b: Study, tensor: str) -> Shared:
     Shared(a=2, b=4, both=2, by_chance=1.0)
     """
     shape = a.shape(tensor)
-    both = sum(
-        int(np.count_nonzero(a.mask(tensor, rows) & b.mask(tensor, rows)))
-        for rows in stretches(shape, slice(0, shape[0]), 1)
-    )
-    counts = [study.pyramid(tensor).row_counts.astype(np.float64) for study in (a, b)]
-    return Shared(
-        *(int(count.sum()) for count in counts), both, by_chance=float((counts[0] * counts[1]).sum()) / shape[1]
-    )
+    counts, by_chance = np.zeros(3, np.int64), 0.0
+    for rows in stretches(shape, slice(0, shape[0]), every):
+        masks = [study.mask(tensor, slice(rows.start, rows.stop, every)) for study in (a, b)]
+        retained = [np.count_nonzero(mask, axis=1) for mask in masks]
+        counts += [*map(np.sum, retained), np.count_nonzero(masks[0] & masks[1])]
+        by_chance += float(np.dot(*(count.astype(np.float64) for count in retained))) / shape[1]
+    return Shared(*counts.tolist(), by_chance=by_chance)
 
 
 def named(nets: Mapping[str, ken.Subnetwork] | Sequence[ken.Subnetwork]) -> dict[str, ken.Subnetwork]:

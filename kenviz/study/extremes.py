@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -140,7 +140,7 @@ def _shares(retained: pd.Series, energy: pd.Series, problem: str) -> pd.Series:
     return retained[changed] / energy[changed]
 
 
-def _end(shares: pd.Series, most: bool) -> tuple[object, float]:
+def _end(shares: pd.Series, most: bool) -> tuple[Any, float]:
     """The first label with the highest, or the lowest, share, and that share."""
     at = int(np.argmax(shares)) if most else int(np.argmin(shares))
     return shares.index[at], float(shares.iloc[at])

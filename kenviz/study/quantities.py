@@ -66,7 +66,7 @@ def tiles(matrices: Sequence[tuple[Study, str]], show: str, at: Lattice, clip: f
     The scale of a signed quantity ends at the quantile `clip` of the absolute tile values that are not 0.
     """
     if show == "mask":
-        return [study.pyramid(tensor).over(at) for study, tensor in matrices]
+        return [study.look(tensor).over(at) for study, tensor in matrices]
     means = [study.values(tensor, show).means(at) for study, tensor in matrices]
     end = 1.0 if show in FIXED else limit(means, clip)
     return [signed(at, values, end) for values in means]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import ipywidgets
@@ -12,13 +13,14 @@ from bokeh.models import LayoutDOM
 
 import ken
 from ken.retention import PairOfModels
-from kenviz.study import contenders, extremes
+from kenviz.study import contenders, extremes, opening
 from kenviz.study.pins import Pin
 from kenviz.study.study import Study
 from kenviz.text.labels import label
 from kenviz.views import stage as stages
 from kenviz.views.base import Phase, Stateful, View
 from kenviz.views.desk import Desk
+from kenviz.views.explorer_code import steps
 from kenviz.views.history import History
 from kenviz.views.linked import Linked
 from kenviz.views.matrix import MatrixView
@@ -88,7 +90,7 @@ class Explorer(Linked):
         theme: str = "auto",
     ) -> None:
         self._study = Study.open(net, pair)
-        others = contenders.named(beside)
+        self._beside = contenders.named(beside)
         super().__init__(self._study.lock, theme=theme)
         self._moving = Phase(self._lock)  # parts follow one another, and are not followed in turn
         first = self._study.largest()
@@ -99,7 +101,7 @@ class Explorer(Linked):
         self.row_view = None if self._study.pair is None else RowView(net, self._study, tensor=first, theme=theme)
         parts = {"search": self.search, "map": self.map, "matrix": self.matrix, "row_view": self.row_view}
         self._parts: dict[str, Stateful] = {name: part for name, part in parts.items() if part is not None}
-        made = stages.panels(self._study, self.matrix, self.row_view, tensor=lambda: self.tensor, beside=others)
+        made = stages.panels(self._study, self.matrix, self.row_view, tensor=lambda: self.tensor, beside=self._beside)
         self.stage_box = stages.Stage(made)
         # The row's card is that of its settings, which are the subnetwork's own until they are moved.
         card = (self.row_view or self.matrix).decision_card
@@ -239,34 +241,43 @@ class Explorer(Linked):
         """Write the Python that leads to what is shown.
 
         Returns:
-            A few lines, from a subnetwork `net` and a pair `pair`; with effects also from the table `ablation`, and
-            from `attribution`, if they were given.
+            A few lines, from a subnetwork `net` and a pair `pair`, or from what `kenviz.explore` was given in their
+            place; with effects also from the table `ablation`, and from `attribution`, if they were given; and from
+            `beside`, if others were.
         """
         more = "" if self._study.effects is None else self._study.effects.arguments
-        lines = [f"explorer = kenviz.explore(net, pair{more})"]
+        more += ", beside=beside" if self._beside else ""
+        lines = [f"explorer = kenviz.explore({opening.arguments(self.net)}{more})"]
         if self.effects is not None and self.effects.code() != self._opened:
             lines.append(f"explorer.attach({self.effects.code()})")
-        usual_place = {"tensor": self._usual["matrix"]["tensor"], "row": 0, "column": -1, "stage": "matrix"}
-        for name, usual in usual_place.items():
-            if getattr(self, name) != usual:
-                lines.append(f"explorer.{name} = {getattr(self, name)!r}")
-        rows, columns = self._study.shape(self.tensor)
-        whole: dict[tuple[str, str], Any] = {
-            ("matrix", "rows"): (0.0, float(rows)),
-            ("matrix", "columns"): (0.0, float(columns)),
-            ("row_view", "k"): None if self.row_view is None else self.row_view.own_k(),
-        }
-        for name, state in self.state.items():
-            for trait, value in state.items():
-                usual = whole.get((name, trait), self._usual[name][trait])
-                if trait not in ("tensor", "row", "entry") and value != usual:
-                    lines.append(f"explorer.{name}.{trait} = {value!r}")
-        compared = self.stage_box.made.get("comparison")
-        if isinstance(compared, SideBySideView) and compared.rule:
-            lines.append(f"explorer.compare({compared.rule!r})")
-            if self.stage != "comparison":
-                lines.append(f"explorer.stage = {self.stage!r}")
-        return "\n".join(lines)
+        return "\n".join([*lines, *steps(self, self._study, self._usual)])
+
+    def prune(self, out: str | Path | None = None, *, overwrite: bool = False) -> ken.Subnetwork:
+        """Decide all of what is explored, if it is decided as it is looked at (`kenviz.explore` with k or rule).
+
+        Args:
+            out: A file to write the subnetwork to as it is made; of models on disk, some rows at a time are in memory.
+                Without it, it is made in memory, and the explorer goes on with it.
+            overwrite: Let out take the place of a file that is no subnetwork.
+
+        Returns:
+            The subnetwork, in memory or opened from the file.
+
+        Raises:
+            OutputError: out may not be written to.
+            ValuesError: A value is NaN or infinite.
+
+        Example:
+            >>> import torch
+            >>> pair = ken.Pair({"w": torch.arange(8.0).reshape(2, 4)}, {"w": torch.zeros(2, 4)})
+            >>> ken.prune(*pair, k=2) == Explorer(net := ken.prune(*pair, k=2, lazy=True), net.pair).prune()
+            True
+        """
+        if out is not None:
+            return ken.load(str(self.net.save(out, overwrite=overwrite)))
+        net = self.net.in_memory
+        self.matrix.decide()
+        return net
 
     def pin(self, sentence: str = "", subject: str = "decision") -> Pin:
         """Keep what a view, or the decision card, shows now.

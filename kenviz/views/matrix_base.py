@@ -45,6 +45,8 @@ class MatrixState(PartView, StudyView):
     tensor: Any  # a trait of the subclasses: the matrix whose decision card is shown, once an entry is chosen
     # What the tiles were read for, and what was drawn last.
     _read_for: tuple[Any, ...] = ()
+    #: n, where every n-th row has been decided for what is shown; 1: every row has.
+    every = 1
     _drawn: tuple[Any, ...] = ()
 
     def _start(
@@ -129,6 +131,10 @@ class MatrixState(PartView, StudyView):
             )
         return row, column
 
+    def _rows_apart(self) -> int:
+        """n, where every n-th row of what is shown has been decided; 1 if every row has."""
+        return max(map(self._study.sampled, self._names), default=1)
+
     # ---- from the state to what is shown
 
     def _update(self, name: str) -> None:
@@ -139,12 +145,14 @@ class MatrixState(PartView, StudyView):
 
     def _read(self) -> None:
         """The tiles of the part that is shown, unless they are there; then everything that is said."""
-        wanted = tuple(getattr(self, name) for name in self.TILED)
+        every = self._rows_apart()
+        wanted = (*(getattr(self, name) for name in self.TILED), every)
         if wanted != self._read_for:
             matrices = self._matrices
             self._place = quantities.place(*matrices[0], rows=self.rows, columns=self.columns, most=self.MOST_TILES)
             self._tiles = quantities.tiles(matrices, self.show, at=self._place, clip=self.clip)
             self._read_for = wanted
+            self.every = every
         self._tell()
         chosen = self.tensor and self.entry is not None
         self._card.show(entry_card(self._study, self.tensor, self.entry) if chosen else None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -19,7 +20,7 @@ from kenviz.study.quantities import QUANTITIES
 from kenviz.study.study import Study
 from kenviz.text.labels import label, visible
 from kenviz.views.base import refusal
-from kenviz.views.controls import choice
+from kenviz.views.controls import choice, rest_button
 from kenviz.views.matrix_base import MatrixState
 from kenviz.views.parts import numbers
 from kenviz.views.tensors import picker
@@ -96,7 +97,7 @@ class SideBySideView(MatrixState):
         super().__init__(first.net, first, theme=theme)
         self._studies = contenders.studies(named, first)
         self._ruled: dict[str, Study] = {}
-        self._shared: dict[tuple[str, str], Shared] = {}
+        self._shared: dict[tuple[str, str, int], Shared] = {}
         self.set_trait("tensor", first.check(next(iter(first.tensors), "") if tensor is None else tensor))
         self._open()
         self._assign(rule=rule, show=show, rows=rows, columns=columns, clip=clip, entry=entry)
@@ -106,7 +107,8 @@ class SideBySideView(MatrixState):
         self._rules.disabled = first.pair is None
         self._picker = picker("tensor", first.tensors)
         self._picker.add_class("kenviz-picker-beside")
-        self._start({self._picker: "tensor", self._rules: "rule"})
+        self._rest = rest_button(self.decide)
+        self._start({self._picker: "tensor", self._rules: "rule", self._rest: None})
 
     # ---- the state
 
@@ -128,11 +130,30 @@ class SideBySideView(MatrixState):
 
     @property
     def shared(self) -> dict[str, Shared]:
-        """What each beside the first shares with it of this tensor, by name."""
+        """What each beside the first shares with it of this tensor, or of the rows that are decided, by name."""
+        every = self._rows_apart()
         for name in self.names[1:]:
-            if (self.tensor, name) not in self._shared:
-                self._shared[self.tensor, name] = shared_entries(self._study, self.shown[name], self.tensor)
-        return {name: self._shared[self.tensor, name] for name in self.names[1:]}
+            if (self.tensor, name, every) not in self._shared:
+                counted = shared_entries(self._study, self.shown[name], self.tensor, every)
+                self._shared[self.tensor, name, every] = counted
+        return {name: self._shared[self.tensor, name, every] for name in self.names[1:]}
+
+    def _rows_apart(self) -> int:
+        return max(study.sampled(tensor) for study, tensor in self._matrices)
+
+    def decide(self) -> None:
+        """Decide every row in each, where a first look (`every`) has left some out: all that is shown is exact.
+
+        Example:
+            ```python
+            explorer = kenviz.explore(pair, k=0.5)
+            explorer.compare("update").decide()
+            ```
+        """
+        with self._lock:
+            for study, tensor in self._matrices:
+                study.decide(tensor)
+            self._draw()
 
     @traitlets.validate("tensor")
     def _valid_tensor(self, proposal: dict[str, Any]) -> str:
@@ -163,6 +184,7 @@ class SideBySideView(MatrixState):
         sentences = [
             f"{QUANTITIES[self.show].words} of {label(self.tensor)} under {', '.join(map(visible, self.names))}: "
             f"{rows:,} rows × {n:,} columns; {matrix_text.resolution(self._place, self.show)}",
+            matrix_text.sampled(self.every),
             *(self._in_common(name, counts) for name, counts in self.shared.items()),
             matrix_text.beyond(self._tiles, show=self.show, clip=self.clip, most_marks=self.MOST_MARKS),
         ]
@@ -171,6 +193,7 @@ class SideBySideView(MatrixState):
         if self.entry is not None:
             sentences.append(f"Marked: the entry in row {self.entry[0]:,}, column {self.entry[1]:,}.")
         self.caption = " ".join(filter(None, sentences))
+        self._rest.layout.display = "none" if self.every == 1 else None
 
     def _in_common(self, name: str, counts: Shared) -> str:
         first, other = self._study.net, self.shown[name].net
@@ -182,10 +205,10 @@ class SideBySideView(MatrixState):
         )
 
     def _slots(self) -> list[figures.Slot]:
-        entries = self._shape[0] * self._shape[1]
+        entries = -(-self._shape[0] // self.every) * self._shape[1]
         slots = []
         for name, tiles in zip(self.names, self._tiles, strict=True):
-            kept = f"{self.shown[name].tensor(self.tensor).retained / entries:.1%} retained"
+            kept = f"{self.shown[name].tensor(self.tensor).retained / math.prod(self._shape):.1%} retained"
             counts = self.shared.get(name)
             # In lines, so that there is room in a narrow window, too.
             both = (
@@ -200,7 +223,7 @@ class SideBySideView(MatrixState):
             [
                 f"{QUANTITIES[self.show].title}; {matrix_text.tile_in_words(self._place, self.show)}",
                 f"{rows:,} × {n:,}",
-                matrix_text.colours(self._tiles[0], self.show, self.clip),
+                matrix_text.colours(self._tiles[0], self.show, self.clip) + matrix_text.sampled_in_words(self.every),
             ]
         )
 

@@ -315,12 +315,14 @@ def test_a_file_is_refused_and_the_models_are_not_written_over(tmp_path):
     pair = matrices()
     with pytest.raises(OutputError, match=r"save\(path\) of a lazy subnetwork"):
         ken.prune(*pair, k=3, lazy=True, out=tmp_path / "net")
-    for path, state in zip(("new", "old"), pair, strict=True):
+    for path, state in zip(("new.safetensors", "old.safetensors"), pair, strict=True):
         save_file(state, tmp_path / path)
-    net = ken.prune(tmp_path / "new", tmp_path / "old", k=3, lazy=True)
+    net = ken.prune(tmp_path / "new.safetensors", tmp_path / "old.safetensors", k=3, lazy=True)
     with pytest.raises(OutputError, match="it is the pretrained model"):
-        net.save(tmp_path / "old", overwrite=True)
-    assert ken.load(net.save(tmp_path / "net")) == ken.prune(*(tmp_path / path for path in ("new", "old")), k=3)
+        net.save(tmp_path / "old.safetensors", overwrite=True)
+    assert ken.load(net.save(tmp_path / "net")) == ken.prune(
+        *(tmp_path / path for path in ("new.safetensors", "old.safetensors")), k=3
+    )
 
 
 def test_what_prune_checks_is_checked_at_once():
