@@ -34,7 +34,7 @@ def explore(
     """Open the linked views of a subnetwork; or, with k or rule, of two models: `kenviz.explore(pair, k=0.5)`.
 
     The models are opened without pruning them: what is looked at is decided when it is looked at, and is what
-    `ken.prune` would make of it. A row is there at once. Of a matrix of more than 17 million entries evenly spaced rows
+    `ken.prune` would make of it. A row is there at once. Of a matrix of more than 8 million entries evenly spaced rows
     are decided first, and its caption says which; its button "decide every row" does the rest. `explorer.prune` makes
     the whole, `explorer.net` is the subnetwork meanwhile, and `explorer.net.pair` the models.
 

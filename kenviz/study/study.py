@@ -26,8 +26,8 @@ from kenviz.tiles.value_tiles import Values
 _MOST_KEPT = 1 << 28
 
 #: Of a larger tensor that is decided as it is looked at, evenly spaced rows of so many entries are decided at first: by
-#: the slower rules that takes a second on two processors.
-FIRST_LOOK = 1 << 24
+#: the slower rules that takes less than a second on two processors.
+FIRST_LOOK = 1 << 23
 
 T = TypeVar("T")
 
