@@ -176,6 +176,7 @@ class RowView(RowState):
             on=self.on,
             kernel=self.kernel,
             factor=self.bandwidth,
+            alone=self.ALONE,
         )
         self._picture = figures.picture(
             self._decision.fine_tuned,
@@ -280,18 +281,21 @@ class RowView(RowState):
         if event["kind"] != "tap" or event["figure"] not in ("strip", "close"):
             return
         with self._lock:
-            x, lane = event["x"], round(event["y"])
-            if event["figure"] == "strip" and lane == 2:
+            if event["figure"] == "strip" and round(event["y"]) == 2:
                 why = self._decision.explanation
                 if why is not None and self._decision.steps:
-                    point = int(np.abs(why.grid - x).argmin())
+                    point = int(np.abs(why.grid - event["x"]).argmin())
                     self.step = int(np.flatnonzero(why.order == point)[0]) + 1
                 return
-            far = np.abs(self._picture.row - x)
-            if event["figure"] == "strip":
-                far[self._shown_mask != (lane == 1)] = np.inf
-            if np.isfinite(far).any():
-                self.entry = int(far.argmin())
+            self._choose(event)
+
+    def _choose(self, event: dict[str, Any]) -> None:
+        """Choose the entry that is nearest to a tap on one of the lanes of entries."""
+        far = np.abs(self._picture.row - event["x"])
+        if event["figure"] == "strip":
+            far[self._shown_mask != (round(event["y"]) == 1)] = np.inf
+        if np.isfinite(far).any():
+            self.entry = int(far.argmin())
 
     # ---- what can be asked
 
