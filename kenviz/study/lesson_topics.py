@@ -111,8 +111,8 @@ def _claim(why: RowExplanation, step: int) -> Asked:
         f"Claimed so far: {'…, ' if len(claimed) > MOST_NAMED else ''}{names}." if claimed else "None is claimed yet."
     )
     text = (
-        f"Step {step} of {why.k}: grid point {point} at {at:.6g} is visited: its level, {level:.0f}, is the highest that "
-        f"is left. Which entry will it claim? {past}"
+        f"Step {step} of {why.k}: grid point {point} at {at:.6g} is visited: its level, {level:.0f}, is the "
+        f"highest that is left. Which entry will it claim? {past}"
     )
     near = _around(why.values[: why.n - why.added], at, claimed)
     return Asked(why.k, "ken", step, entry=-1, text=text, near=near)

@@ -25,6 +25,8 @@ from kenviz.views.lesson_row import QuestionRow
 if TYPE_CHECKING:
     import pandas as pd
 
+_LINES = "line-height: 1.4; overflow-wrap: anywhere; white-space: normal"
+
 
 class Lesson(Exported):
     """Questions about a row, which the rule itself answers: which entry will be claimed, will an entry be retained?
@@ -184,8 +186,8 @@ class Lesson(Exported):
         so_far = (
             f"{score.right} of {score.asked} right, {score.streak} in a row" if score.asked else "none answered yet"
         )
-        self._score.value = f"<div>Question {question.number}: {topic} · {so_far}</div>"
-        self._words.value = f"<div><strong>{_safe(question.text)}</strong></div>{self._table()}"
+        self._score.value = f'<div style="{_LINES}">Question {question.number}: {topic} · {so_far}</div>'
+        self._words.value = f'<div style="{_LINES}"><strong>{_safe(question.text)}</strong></div>{self._table()}'
         if answer is None:
             self._result.show(None)
         else:
@@ -202,7 +204,11 @@ class Lesson(Exported):
             for entry, at, claimed in self._row_view.around
         )
         heads = '<tr><th scope="col">entry</th><td>value</td><td>state</td></tr>'
-        return f'<div class="kenviz-card" style="max-width: 300px"><table>{heads}{lines}</table></div>' if lines else ""
+        return (
+            f'<div class="kenviz-card" style="max-width: 300px; margin-top: 4px"><table>{heads}{lines}</table></div>'
+            if lines
+            else ""
+        )
 
     def _enable(self) -> None:
         """Offer the controls that fit the question, and no answer to one that has been answered."""

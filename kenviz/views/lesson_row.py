@@ -39,6 +39,7 @@ class QuestionRow(RowView):
         settings: dict[str, Any] = {"rule": question.rule, "on": on, "entry": question.entry, "stability": False}
         super().__init__(net, study, tensor, row=question.row, k=question.k, theme=theme, **settings)
         self._column.text.description = "entry"
+        self._column.text.style.description_width = "initial"
         self._column.text.tooltip = "The entry that you think is claimed"
         self.children = [self.pane, self._note]
 
@@ -97,7 +98,8 @@ class QuestionRow(RowView):
     def _title(self) -> str:
         if self._question is None:
             return super()._title()
-        return f"before step {max(1, self._question.step):,} of {self._question.k:,}: your turn"
+        before_step = f"before step {max(1, self._question.step):,} of {self._question.k:,}"
+        return f"{before_step}: {int(self._shown_mask.sum()):,} entries claimed; your turn"
 
     def _heard(self, event: dict[str, Any]) -> None:
         """A tap on an entry chooses it as the answer."""

@@ -246,6 +246,7 @@ class RowView(RowState):
 
     def _figure(self) -> LayoutDOM:
         columns = {**self._picture.columns, **self._picture.parts(self._shown_mask)}
+        self._legend = figures.legend(self._claim.step)
         return figures.build(
             self._picture._replace(columns=columns),
             self._name(),
@@ -266,8 +267,11 @@ class RowView(RowState):
         self.pane.set("lanes", major_label_overrides=figures.LANES_OF_STEPS if step.step else figures.LANES)
         self.pane.set("close", visible=step.step > 0)
         self.pane.set("close_axis", axis_label=step.label)
-        for name, text in figures.legend(step.step).items():
-            self.pane.set(name, label=text)
+        legend = figures.legend(step.step)
+        if legend != self._legend:  # a legend that is set anew is drawn without its signs for a while
+            self._legend = legend
+            for name, text in legend.items():
+                self.pane.set(name, label=text)
         self.pane.set("near", start=step.near[0], end=step.near[1])
 
     # ---- what the user does in the figure and with buttons
