@@ -5,7 +5,8 @@ Usage: make screenshots
 
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 from playwright.sync_api import sync_playwright
@@ -75,9 +76,17 @@ PICTURES = {
     "effects": "kenviz.EffectView(ablation, attribution, net, top=12, group='pooler')",
     "texts": _TEXTS,
     "sweep": _SWEEP,
-    "explorer": "kenviz.explore(net, pair)",
+    "side-by-side": "kenviz.SideBySideView({'half of each row': net}, pair, query, rule='update', rows=(0, 64), columns=(0, 64))",
     "summary": "net",
 }
+# The Explorer as it is opened in a window of each size, by the name of the picture; what is looked at is one entry.
+_EXPLORER = """
+explorer = kenviz.explore(pair, k=0.5)
+explorer.search.go("layer.2 query [112, 86]")
+explorer.search.pattern = ""
+explorer
+"""
+SIZES = {"1400": (1400, 900), "1100": (1100, 800), "600": (600, 900)}
 
 
 def measured(folder: Path) -> str:
@@ -96,24 +105,19 @@ def measured(folder: Path) -> str:
 def main() -> None:
     """Write docs/pictures/<picture>.png."""
     FOLDER.mkdir(exist_ok=True)
-    wanted = {name: PICTURES[name] for name in sys.argv[1:] or PICTURES}
+    wanted = {name: PICTURES[name] for name in sys.argv[1:] or PICTURES if name != "explorer"}
     with tempfile.TemporaryDirectory() as folder:
         effects = measured(Path(folder)) if "effects" in wanted else ""
-        take(wanted, _SETUP.format(evidence=str(ROOT / "docs" / "evidence-table.csv"), effects=effects))
+        setup = _SETUP.format(evidence=str(ROOT / "docs" / "evidence-table.csv"), effects=effects)
+        if wanted:
+            take(wanted, setup)
+        if "explorer" in (sys.argv[1:] or ["explorer"]):
+            take_explorer(setup)
 
 
 def take(wanted: Mapping[str, str], setup: str) -> None:
     """Run the cells after the setup, and take a picture of what each shows."""
-    with tempfile.TemporaryDirectory() as folder, Lab.running(Path(folder)) as lab, sync_playwright() as playwright:
-        context = playwright.chromium.launch_persistent_context(
-            f"{folder}-profile",
-            executable_path=chromium(),
-            args=list(CHROMIUM),
-            viewport={"width": 1100, "height": 2600},
-        )
-        notebook = Notebook(context.new_page(), lab, lab.add([setup, *wanted.values()]))
-        notebook.page.evaluate("jupyterapp.shell.collapseLeft()")
-        notebook.run()
+    with opened([setup, *wanted.values()], width=1100, height=2600) as notebook:
         outputs = notebook.page.locator(".jp-CodeCell .jp-Cell-outputArea")
         for index, name in enumerate(wanted, 1):
             area = outputs.nth(index).locator(".jp-OutputArea-output").first
@@ -121,6 +125,36 @@ def take(wanted: Mapping[str, str], setup: str) -> None:
             notebook.wait_until_idle()
             notebook.page.wait_for_timeout(700)  # scrolling and drawing end
             area.screenshot(path=FOLDER / f"{name}.png")
+
+
+def take_explorer(setup: str) -> None:
+    """The Explorer in windows of all sizes, light and dark: explorer-1400.png … explorer-600-dark.png."""
+    with opened([setup, _EXPLORER], width=1400, height=900) as notebook:
+        for theme in ("Light", "Dark"):
+            notebook.use_theme(theme)
+            for name, (width, height) in SIZES.items():
+                notebook.page.set_viewport_size({"width": width, "height": height})
+                notebook.page.evaluate("document.querySelector('.kenviz-explorer').scrollIntoView({block: 'start'})")
+                notebook.wait_until_idle()
+                notebook.page.wait_for_timeout(1000)  # scrolling and drawing end
+                ending = "" if theme == "Light" else "-dark"
+                notebook.page.screenshot(path=FOLDER / f"explorer-{name}{ending}.png")
+
+
+@contextmanager
+def opened(cells: list[str], width: int, height: int) -> Iterator[Notebook]:
+    """A notebook of these cells, which were run, in a window of that size."""
+    with tempfile.TemporaryDirectory() as folder, Lab.running(Path(folder)) as lab, sync_playwright() as playwright:
+        context = playwright.chromium.launch_persistent_context(
+            f"{folder}-profile",
+            executable_path=chromium(),
+            args=list(CHROMIUM),
+            viewport={"width": width, "height": height},
+        )
+        notebook = Notebook(context.new_page(), lab, lab.add(cells))
+        notebook.page.evaluate("jupyterapp.shell.collapseLeft()")
+        notebook.run()
+        yield notebook
         notebook.close()
         context.close()
 

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from kenviz.views.neighbours import NeighbourView as NeighbourView
     from kenviz.views.retention import RetentionView as RetentionView
     from kenviz.views.row import RowView as RowView
+    from kenviz.views.side_by_side import SideBySideView as SideBySideView
     from kenviz.views.sweep import SweepView as SweepView
     from kenviz.views.texts import TextView as TextView
 
@@ -42,6 +43,7 @@ _PUBLIC = {
     "NeighbourView": "views.neighbours",
     "RetentionView": "views.retention",
     "RowView": "views.row",
+    "SideBySideView": "views.side_by_side",
     "SweepView": "views.sweep",
     "TextView": "views.texts",
     "check_thresholds": "reporting",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import ipywidgets
@@ -12,6 +12,7 @@ from bokeh.models import LayoutDOM
 
 import ken
 from ken.retention import PairOfModels
+from kenviz.study import contenders, extremes
 from kenviz.study.pins import Pin
 from kenviz.study.study import Study
 from kenviz.text.labels import label
@@ -25,6 +26,7 @@ from kenviz.views.pin_box import PinBox, pinned
 from kenviz.views.retention import RetentionView
 from kenviz.views.row import RowView
 from kenviz.views.search import TensorSearch
+from kenviz.views.side_by_side import SideBySideView
 
 
 class Explorer(Linked):
@@ -42,6 +44,7 @@ class Explorer(Linked):
     Args:
         net: The subnetwork.
         pair: The models it is of. Without them only the map by share and the mask are there.
+        beside: Other subnetworks of the same models, by name or in a list, which the tab "comparison" shows beside it.
         theme: "light", "dark", or "auto", which follows the page.
 
     Raises:
@@ -63,7 +66,7 @@ class Explorer(Linked):
         >>> list(explorer.numbers())
         ['map', 'matrix', 'row_view']
         >>> explorer.stage, explorer.stages
-        ('matrix', ['matrix', 'row', 'neighbours'])
+        ('matrix', ['matrix', 'row', 'neighbours', 'comparison'])
         >>> explorer.column = 1
         >>> explorer.pin("The lowest two stay.", "decision").text.partition(".")[0]
         'Entry 1 in row 1 of w is retained'
@@ -76,8 +79,16 @@ class Explorer(Linked):
     #: Its code as `kenviz.explore` made it; empty if it was attached by hand.
     _opened = ""
 
-    def __init__(self, net: ken.Subnetwork, pair: PairOfModels | Study | None = None, *, theme: str = "auto") -> None:
+    def __init__(
+        self,
+        net: ken.Subnetwork,
+        pair: PairOfModels | Study | None = None,
+        *,
+        beside: Mapping[str, ken.Subnetwork] | Sequence[ken.Subnetwork] = (),
+        theme: str = "auto",
+    ) -> None:
         self._study = Study.open(net, pair)
+        others = contenders.named(beside)
         super().__init__(self._study.lock, theme=theme)
         self._moving = Phase(self._lock)  # parts follow one another, and are not followed in turn
         first = self._study.largest()
@@ -88,11 +99,18 @@ class Explorer(Linked):
         self.row_view = None if self._study.pair is None else RowView(net, self._study, tensor=first, theme=theme)
         parts = {"search": self.search, "map": self.map, "matrix": self.matrix, "row_view": self.row_view}
         self._parts: dict[str, Stateful] = {name: part for name, part in parts.items() if part is not None}
-        made = stages.panels(self._study, self.matrix, self.row_view, tensor=lambda: self.tensor)
+        made = stages.panels(self._study, self.matrix, self.row_view, tensor=lambda: self.tensor, beside=others)
         self.stage_box = stages.Stage(made)
         # The row's card is that of its settings, which are the subnetwork's own until they are moved.
         card = (self.row_view or self.matrix).decision_card
-        self._desk = Desk(self.search, self.map, self.stage_box, card=card, pin_box=PinBox(self._keep, self._drop))
+        self._desk = Desk(
+            self.search,
+            self.map,
+            self.stage_box,
+            card=card,
+            pin_box=PinBox(self._keep, self._drop),
+            jump=None if self._study.pair is None else self._jump,
+        )
         self._undo, self._redo, self._toggle = self._desk.undo, self._desk.redo, self._desk.toggle
         self._python = self._desk.python
         self.set_trait("tensor", first)
@@ -145,6 +163,76 @@ class Explorer(Linked):
         with self._lock:
             self._say()
 
+    def jump(self, to: str) -> str:
+        """Go where the update was retained least, or most.
+
+        Args:
+            to: "layer least", "layer most", "tensor least", "tensor most" (which read both models once); "row least",
+                "row most", in this tensor; "entry retained", "entry reset": the largest update of this row's entries
+                that are so.
+
+        Returns:
+            Why it is there, in a sentence.
+
+        Raises:
+            ValueError: There is no such place, or the pair of models is not there.
+
+        Example:
+            >>> import torch
+            >>> pair = ken.Pair({"w": torch.arange(8.0).reshape(2, 4)}, {"w": torch.zeros(2, 4)})
+            >>> explorer = Explorer(ken.prune(*pair, k=2), pair)
+            >>> print(explorer.jump("row least").partition(",")[0])
+            Row 1 of w retained least of its update: 51.6% of the energy
+            >>> explorer.row, explorer.stage
+            (1, 'row')
+        """
+        with self._lock:
+            spot = extremes.spot(self._study, to, tensor=self.tensor, row=self.row)
+            if to.startswith(("row", "entry")) and "row" in self.stages:
+                self.stage = "row"
+            self._go(spot.tensor, spot.row, spot.column)
+            self._remark = spot.words
+            self._say()
+            return spot.words
+
+    def _jump(self, to: str) -> None:
+        """What the list does; what is wrong is said beside it."""
+        try:
+            self.jump(to)
+        except ValueError as problem:
+            with self._lock:
+                self._remark = f"Nowhere to go: {problem}."
+                self._say()
+
+    def compare(self, rule: str = "") -> SideBySideView:
+        """Open the comparison: this subnetwork beside the others that were given, and beside another rule.
+
+        Args:
+            rule: A rule, whose mask is decided for the tensor that is looked at, with the other settings of this
+                subnetwork; empty for none.
+
+        Returns:
+            The view, on the stage.
+
+        Raises:
+            ValueError: There is nothing to compare with: neither a pair nor another subnetwork.
+            traitlets.TraitError: There is no such rule.
+
+        Example:
+            >>> import torch
+            >>> pair = ken.Pair({"w": torch.arange(8.0).reshape(2, 4)}, {"w": torch.zeros(2, 4)})
+            >>> Explorer(ken.prune(*pair, k=2), pair).compare("update").names
+            ['this one', 'update, k = 2']
+        """
+        with self._lock:
+            if "comparison" not in self.stages:
+                raise ValueError("there is nothing to compare with: give the pair of models, or beside=[…]")
+            self.stage = "comparison"
+            view = self.stage_box.made["comparison"]
+            assert isinstance(view, SideBySideView)
+            view.rule = rule
+            return view
+
     # ---- ways out
 
     def code(self) -> str:
@@ -173,6 +261,11 @@ class Explorer(Linked):
                 usual = whole.get((name, trait), self._usual[name][trait])
                 if trait not in ("tensor", "row", "entry") and value != usual:
                     lines.append(f"explorer.{name}.{trait} = {value!r}")
+        compared = self.stage_box.made.get("comparison")
+        if isinstance(compared, SideBySideView) and compared.rule:
+            lines.append(f"explorer.compare({compared.rule!r})")
+            if self.stage != "comparison":
+                lines.append(f"explorer.stage = {self.stage!r}")
         return "\n".join(lines)
 
     def pin(self, sentence: str = "", subject: str = "decision") -> Pin:
@@ -224,6 +317,7 @@ class Explorer(Linked):
             back=self._history.can_undo,
             forward=self._history.can_redo,
             code=self.code() if self._toggle.value else None,
+            remark=self._remark,
         )
 
     def _unseen(self) -> list[ipywidgets.Widget]:
