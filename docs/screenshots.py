@@ -19,7 +19,7 @@ from lab import CHROMIUM, Lab, Notebook, chromium  # noqa: E402
 
 _SETUP = """
 import numpy as np
-import pandas as pd
+import pandas as pd, torch
 import ken, kenviz
 pair = ken.demo.pair()
 net = ken.prune(pair.fine_tuned, pair.pretrained, 0.5, progress=False)
@@ -55,10 +55,17 @@ view.text = next(text for text in view.texts if right[text])
 view.find_flips()
 view
 """
+# A row of sixteen entries, as in chapter 2.
+_LESSON = """
+row = np.array([-82, -11, 3, 41, -5, 8, 95, -21, 1, 14, -36, 6, 22, -2, -9, 57]) / 1000
+sixteen = ken.Pair({"sixteen": torch.tensor(row)}, {"sixteen": torch.zeros(16, dtype=torch.float64)})
+kenviz.Lesson(ken.prune(*sixteen, k=8, progress=False), sixteen, number=3)
+"""
 #: Picture -> the cell whose output it is of.
 PICTURES = {
     "row": "kenviz.RowView(net, pair, query, row=7)",
     "row-step": "kenviz.RowView(net, pair, query, row=7, k=24, step=9, entry=29)",
+    "lesson": _LESSON,
     "matrix": "kenviz.MatrixView(net, pair, words)",
     "matrix-entry": "kenviz.MatrixView(net, pair, query, (100, 140), (60, 130), show='update', entry=(112, 86))",
     "layers": "kenviz.LayersView(net, pair, 'bert.encoder.layer.*.attention.self.query.weight', show='update')",

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from kenviz.views.effects import EffectView as EffectView
     from kenviz.views.explorer import Explorer as Explorer
     from kenviz.views.layers import LayersView as LayersView
+    from kenviz.views.lesson import Lesson as Lesson
     from kenviz.views.matrix import MatrixView as MatrixView
     from kenviz.views.neighbours import NeighbourView as NeighbourView
     from kenviz.views.retention import RetentionView as RetentionView
@@ -36,6 +37,7 @@ _PUBLIC = {
     "CompareView": "views.compare",
     "EffectView": "views.effects",
     "LayersView": "views.layers",
+    "Lesson": "views.lesson",
     "MatrixView": "views.matrix",
     "Explorer": "views.explorer",
     "NeighbourView": "views.neighbours",
