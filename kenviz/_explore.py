@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +27,7 @@ def explore(
     attribution: ken.Attribution | None = None,
     ablation: pd.DataFrame | str | Path | None = None,
     by: By = "place",
+    beside: Mapping[str, ken.Subnetwork] | Sequence[ken.Subnetwork] = (),
     theme: str = "auto",
     **asked: Any,
 ) -> Explorer:
@@ -50,6 +51,7 @@ def explore(
         ablation: The table of `ken.ablate`, or the path of one as CSV: they tell what the entry's group does, and an
             `EffectView` has a tab, as `explorer.effects`: a group that is tapped there opens its largest tensor.
         by: The groups of the ablation.
+        beside: Other subnetworks of the same models, by name or in a list: the tab "comparison" shows them beside it.
         theme: "light", "dark", or "auto", which follows the page.
         **asked: What else `ken.prune` takes, with k or rule: seed, on, bandwidth, kernel, scope, rescale, include,
             exclude, layers_only, rows, raw, progress.
@@ -71,7 +73,7 @@ def explore(
     """
     if k is not None or rule is not None:
         lazy = _lazy(net, pair, pretrained, k=k, rule=rule, asked=asked)
-        return _explorer(lazy, lazy.pair, attribution, ablation=ablation, by=by, theme=theme)
+        return _explorer(lazy, lazy.pair, attribution, ablation=ablation, by=by, beside=beside, theme=theme)
     if asked:
         raise TypeError(f"{', '.join(asked)}: what is asked of two models goes with k= or rule=; a subnetwork has it")
     if not isinstance(net, ken.Subnetwork | str | Path | ken.Location):
@@ -81,11 +83,11 @@ def explore(
     if isinstance(pair, str | Path | ken.Location):
         if pretrained is None:
             ken.verify(net, pair)
-            return _explorer(net, None, attribution, ablation=ablation, by=by, theme=theme)
+            return _explorer(net, None, attribution, ablation=ablation, by=by, beside=beside, theme=theme)
         pair = ken.Pair(pair, pretrained)
     elif pretrained is not None:
         raise ValueError("pretrained goes with the fine-tuned model's path, not with a pair")
-    return _explorer(net, pair, attribution, ablation=ablation, by=by, theme=theme)
+    return _explorer(net, pair, attribution, ablation=ablation, by=by, beside=beside, theme=theme)
 
 
 def _lazy(first: Any, second: Any, third: Any, *, k: Any, rule: str | None, asked: Mapping[str, Any]) -> Any:
@@ -110,6 +112,7 @@ def _explorer(
     *,
     ablation: pd.DataFrame | str | Path | None,
     by: By,
+    beside: Mapping[str, ken.Subnetwork] | Sequence[ken.Subnetwork],
     theme: str,
 ) -> Explorer:
     from kenviz.study.entry_effects import EntryEffects
@@ -118,9 +121,10 @@ def _explorer(
     from kenviz.views.explorer import Explorer
 
     if attribution is None and ablation is None:
-        return Explorer(net, pair, theme=theme)
+        return Explorer(net, pair, beside=beside, theme=theme)
     effects = EntryEffects(net, attribution, ablation, by=by)
-    explorer = Explorer(net, Study(net, pair.pair if isinstance(pair, Study) else pair, effects), theme=theme)
+    study = Study(net, pair.pair if isinstance(pair, Study) else pair, effects)
+    explorer = Explorer(net, study, beside=beside, theme=theme)
     if ablation is not None:
         effect_view = EffectView(ablation, attribution, net, by=by, explorer=explorer, theme=theme)
         explorer.attach(effect_view, opened=True)

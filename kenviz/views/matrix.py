@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import ipywidgets
 import pandas as pd
 from bokeh.models import LayoutDOM
 
@@ -14,7 +13,7 @@ from kenviz.figures import marginals as figures
 from kenviz.figures import matrix, matrix_text
 from kenviz.study.study import Study
 from kenviz.tiles.tiles import Tiles
-from kenviz.views.controls import width
+from kenviz.views.controls import rest_button
 from kenviz.views.matrix_base import MatrixState
 from kenviz.views.parts import numbers
 from kenviz.views.stacks import StackWalk
@@ -79,12 +78,7 @@ class MatrixView(MatrixState, TensorView):
         self._open()
         self._assign(show=show, rows=rows, columns=columns, clip=clip, entry=entry)
         self._walk = StackWalk(self.show_expert)
-        self._rest = ipywidgets.Button(
-            description="decide every row",
-            layout=width(150),
-            tooltip="Decide the rows that are missing",
-        )
-        self._rest.on_click(lambda _: self.decide())
+        self._rest = rest_button(self.decide)
         self._start({self._picker: "tensor", self._walk: None, self._rest: None})
 
     def decide(self) -> None:
