@@ -157,5 +157,5 @@ def prune(
         scope=scope,
         **asdict(settings),
     )
-    prepared = Prepared.of(Pair(fine_tuned, pretrained), pairing, selection, recipe=recipe, raw=raw)
+    prepared = Prepared.from_pair(Pair(fine_tuned, pretrained), pairing, selection, recipe=recipe, raw=raw)
     return LazySubnetwork(prepared, progress=progress) if lazy else make(prepared, out, progress=progress)
