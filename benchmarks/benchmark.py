@@ -76,10 +76,13 @@ def write_page(computer, lines) -> None:
 
 
 def commit() -> str:
-    """What is measured."""
-    command = ["git", "-C", str(ROOT), "describe", "--always", "--dirty"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    return done.stdout.strip()
+    """What is measured: the last commit that changed the packages; "+" stands for what is not committed."""
+
+    def git(*words: str) -> str:
+        command = ["git", "-C", str(ROOT), *words, "--", "ken", "kenviz"]
+        return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
+
+    return git("log", "-1", "--format=%h") + ("+" if git("status", "--porcelain") else "")
 
 
 if __name__ == "__main__":

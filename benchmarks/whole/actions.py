@@ -76,9 +76,7 @@ def stages(fine_tuned: str, pretrained: str, net: str) -> Actions:
     models = (pairing.fine_tuned, pairing.pretrained)
 
     def read(name: str) -> list[tuple]:
-        readers = [
-            model.entries(other) for model, other in zip(models, (name, pairing.names[name]), strict=True)
-        ]
+        readers = [model.entries(other) for model, other in zip(models, (name, pairing.names[name]), strict=True)]
         return [tuple(reader.read(*span) for reader in readers) for span in spans[name]]
 
     parts = {name: read(name) for name in names}

@@ -42,7 +42,9 @@ def process(code: str, *arguments: object, cores: int = 0, **environment: str) -
                 stdout=output,
                 stderr=errors,
                 env={**os.environ, **environment},
-                preexec_fn=(lambda: os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:cores])) if cores else None,
+                preexec_fn=(lambda: os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:cores]))
+                if cores
+                else None,
             )
             _, status, usage = os.wait4(child.pid, 0)
             wall = time.perf_counter() - begun
@@ -51,7 +53,9 @@ def process(code: str, *arguments: object, cores: int = 0, **environment: str) -
             text = output.read().decode()
             if child.returncode:
                 errors.seek(0)
-                raise RuntimeError(f"{[code, *map(str, arguments)]} ended with {child.returncode}: {errors.read().decode()}")
+                raise RuntimeError(
+                    f"{[code, *map(str, arguments)]} ended with {child.returncode}: {errors.read().decode()}"
+                )
         return Sample(wall, usage.ru_utime + usage.ru_stime, int(peak.read_text())), text
 
 

@@ -21,7 +21,12 @@ def text(machine: Machine, lines: Iterable[Line]) -> str:
     """For a terminal."""
     lines = list(lines)
     width = max(len(one.name) for one in lines)
-    shown = [machine.text(), state(lines), "", " " * width + "".join(f"{column:>12}" for column in _COLUMNS[:-1]) + "  aim"]
+    shown = [
+        machine.text(),
+        state(lines),
+        "",
+        " " * width + "".join(f"{column:>12}" for column in _COLUMNS[:-1]) + "  aim",
+    ]
     for group, members in groupby(lines, lambda one: one.group):
         shown += ["", group]
         for one in members:
@@ -69,9 +74,7 @@ def conclusions(lines: Sequence[Line]) -> list[str]:
     total = sum(one.cpu for one in parts.values())
     sentences = [
         f"From disk to a file, {slowest} takes {parts[slowest].cpu / total:.0%} of the processor time of the parts; "
-        "the others: "
-        + ", ".join(f"{part} {parts[part].cpu / total:.0%}" for part in PARTS if part != slowest)
-        + "."
+        "the others: " + ", ".join(f"{part} {parts[part].cpu / total:.0%}" for part in PARTS if part != slowest) + "."
     ]
     one, two = (by_name.get(TOGETHER.format(cores)) for cores in ("one", "two"))
     if one is not None and two is not None:

@@ -53,9 +53,7 @@ def first_call(setting: Setting) -> Iterator[Line]:
 
 def tensors(setting: Setting) -> Iterator[Line]:
     many, one = models.small(setting.folder)
-    samples = inside(
-        "tensors", setting.rounds, many=[str(path) for path in many], one=[str(path) for path in one]
-    )
+    samples = inside("tensors", setting.rounds, many=[str(path) for path in many], one=[str(path) for path in one])
     name = f"{models.SMALL:,} tensors of 95 × 96"
     net = models.net(many)
     floor = setting.floor(many.bytes, net.stat().st_size)

@@ -61,9 +61,7 @@ def _pair(setting: Setting, pair: models.Models, name: str) -> Iterator[Line]:
 
 def llama(setting: Setting) -> Iterator[Line]:
     pair = models.sparse(setting.folder, "llama", 32)
-    opening = inside(
-        "explore_pair", setting.rounds, fine_tuned=str(pair.fine_tuned), pretrained=str(pair.pretrained)
-    )
+    opening = inside("explore_pair", setting.rounds, fine_tuned=str(pair.fine_tuned), pretrained=str(pair.pretrained))
     name = "Llama-3-8B's shapes without values"
     yield line(GROUP, f"opening `kenviz.explore(pair, k=0.5)`, {name}", "explore", own=opening["pair"])
     shutil.rmtree(pair.fine_tuned.parent)
