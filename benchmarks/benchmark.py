@@ -18,7 +18,7 @@ os.environ.setdefault("OMP_NUM_THREADS", str(len(os.sched_getaffinity(0)) if has
 
 from marked_pages import with_part
 from whole import page, prune_rows, rule_rows, stage_rows, start_rows, use_rows
-from whole.lines import Kept, Setting, to_csv
+from whole.lines import Kept, Setting, from_csv, to_csv
 from whole.machine import machine
 
 from ken.storage.atomic_files import write_text
@@ -66,8 +66,9 @@ def main() -> None:
     lines.sort(key=lambda line: [one.group for one in lines].index(line.group))
     print(page.text(computer, lines))
     if options.write:
-        write_text(TABLE, to_csv(computer, lines))
-        write_page(computer, lines)
+        table = to_csv(computer, lines)
+        write_text(TABLE, table)
+        write_page(*from_csv(table))  # of the digits that are in the file
 
 
 def write_page(computer, lines) -> None:

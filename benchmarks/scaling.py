@@ -21,9 +21,9 @@ import large
 import torch
 from benchmark import PAGE, commit
 from marked_pages import with_part
-from scaling_page import FIGURE, TABLE, figure, markdown, to_csv
+from scaling_page import FIGURE, TABLE, figure, from_csv, markdown, to_csv
 from whole.machine import machine
-from whole.measuring import busy, inside, median
+from whole.measuring import Watch, inside, median
 
 from ken.models.checkpoints.safetensors_file import Writer, stored_dtype
 from ken.storage.atomic_files import replacing, write_text
@@ -56,10 +56,11 @@ def main() -> None:
         print(points[-1], file=sys.stderr, flush=True)
     computer = machine(folder)
     points.sort(key=lambda point: (point["series"], point["x"]))
-    text = markdown(computer, points)
+    table = to_csv(computer, points)
+    text = markdown(*from_csv(table))  # of the digits that are in the file
     print(text)
     if options.write:
-        write_text(TABLE, to_csv(computer, points))
+        write_text(TABLE, table)
         with replacing(FIGURE) as file:
             figure(points).savefig(file, format="png", dpi=150)
         page = PAGE.read_text(encoding="utf-8")
@@ -79,21 +80,20 @@ def everything(folder: Path, rounds: int, more: bool):
 
 
 def measured(series: str, x: int, act) -> dict:
-    cores, before = os.cpu_count() or 1, busy()
-    sample, spent = act()
-    used = busy() - before
+    watch = Watch()
+    sample = act()
     return {
         "series": series,
         "x": x,
         "wall": sample.wall,
         "cpu": sample.cpu,
         "peak": sample.peak,
-        "others": max(0.0, (used - spent["cpu"]) / max(spent["wall"] * cores, 1e-9)),
+        "others": watch.others(),
     }
 
 
 def in_memory(rounds: int, *, n: int = 1024, share: float = 0.5, cores: int = 1):
-    return _median(
+    return median(
         inside("scaling", rounds, cores=cores, entries=4 * MILLION, n=n, share=share, dtype="float32")["prune"]
     )
 
@@ -103,13 +103,9 @@ def from_disk(folder: Path, entries: int, rounds: int):
     shutil.rmtree(place, ignore_errors=True)
     try:
         paths = {name: str(pair_file(place, name, entries)) for name in ("fine_tuned", "pretrained")}
-        return _median(inside("prune", rounds, cores=1, **paths)["prune"])
+        return median(inside("prune", rounds, cores=1, **paths)["prune"])
     finally:
         shutil.rmtree(place, ignore_errors=True)
-
-
-def _median(samples):
-    return median(samples), {"cpu": sum(s.cpu for s in samples), "wall": sum(s.wall for s in samples)}
 
 
 def pair_file(folder: Path, name: str, entries: int) -> Path:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from marked_pages import head, row
+from marked_pages import head, row, signed
 from whole.machine import Machine
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
@@ -78,12 +78,13 @@ def markdown(machine: Machine, points: Points) -> str:
         f"{machine.text()}; other processes used {busy:.0%} of the processors (median of the points)"
         + (": wall times do not count." if busy > 0.05 else "."),
         "",
-        f"- **Entries**, {entries[0] / 1e6:.0f} to {entries[-1] / 1e6:,.0f} million in bfloat16: processor time grows as "
-        f"entries to the power {slope:.2f} (from 4 million on), {1e9 * against['cpu'][-1] / entries[-1]:.0f} ns an entry "
-        f"at the end. Memory: {against['peak'][0] / 1e9:.2f} GB at the first point, {growth:+.2f} GB at the last: what is "
-        "in memory is some rows, and the mask of a tensor, and not the models.".replace("+-", "−"),
-        f"- **Row length**, {n[0]} to {n[-1]:,} at the same 4 million entries: the power {exponent(n, by_n['cpu']):+.2f} "
-        f"({by_n['cpu'][0]:.2f} s to {by_n['cpu'][-1]:.2f} s). A sort alone would give n log n, a row at a time.",
+        f"- **Entries**, {entries[0] / 1e6:.0f} to {entries[-1] / 1e6:,.0f} million in bfloat16: processor time grows "
+        f"as entries to the power {slope:.2f} (from 4 million on), {1e9 * against['cpu'][-1] / entries[-1]:.0f} ns an "
+        f"entry at the end. Memory: {against['peak'][0] / 1e9:.2f} GB at the first point, {signed(growth, 2)} GB at "
+        "the last: what is in memory is some rows, and the mask of a tensor, and not the models.",
+        f"- **Row length**, {n[0]} to {n[-1]:,} at the same 4 million entries: the power "
+        f"{signed(exponent(n, by_n['cpu']), 2)} ({by_n['cpu'][0]:.2f} s to {by_n['cpu'][-1]:.2f} s). A sort alone "
+        "would give n log n, a row at a time.",
         f"- **k**, {k[0]} to {k[-1]:,} of 1,024: a straight line explains {straight:.1%} of the variance: "
         f"{1e9 * level / (4 << 20):.0f} ns an entry whatever k is, and {1e9 * bend * 1024 / (4 << 20):.0f} ns a claim.",
         "",

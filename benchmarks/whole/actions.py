@@ -1,4 +1,4 @@
-"""What is measured within a process: functions that prepare, and give actions by name (see `whole.measuring.inside`)."""
+"""What is measured within a process: functions that prepare, and give actions by name; see `whole.measuring.inside`."""
 
 from __future__ import annotations
 

@@ -5,16 +5,14 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
-import resource
-import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
 from whole.machine import Machine
-from whole.measuring import Sample, busy, median
+from whole.measuring import Sample, Watch, median
+from whole.words import WORDS
 
 
 @dataclass(frozen=True)
@@ -52,6 +50,10 @@ class Line:
     floor: float = 0.0
     aim: str = ""
     others: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.kind not in WORDS:
+            raise ValueError(f"whole.words has no line of prose for {self.kind!r}")
 
 
 def line(
@@ -131,32 +133,23 @@ class Kept:
     def measure(self, name: str, batch: Batch, setting: Setting) -> Iterator[Line]:
         """The lines of a batch, kept when all are there."""
         lines = []
-        before, own, begun = busy(), _own(), time.perf_counter()
+        watch = Watch()
         for one in batch(setting):
             lines.append(one)
             yield one
-        spent = max(1e-9, (time.perf_counter() - begun) * (os.cpu_count() or 1))
-        others = min(1.0, max(0.0, (busy() - before - (_own() - own)) / spent))
+        others = watch.others()
         lines = [replace(one, others=others) for one in lines]
         with self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps({"batch": name, "lines": [asdict(one) for one in lines]}) + "\n")
-
-
-def _own() -> float:
-    """Seconds of processors that this process took, and those children of it that have ended."""
-    return sum(
-        usage.ru_utime + usage.ru_stime
-        for usage in map(resource.getrusage, (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-    )
 
 
 def to_csv(machine: Machine, lines: Iterable[Line]) -> str:
     """The table, after a line about the machine.
 
     >>> machine = Machine("1 May 2026", "x", 2, "Python", memory=1e9, read=2e8, write=1e8)
-    >>> from_csv(to_csv(machine, [Line("a", "b", "c", wall=1.5)]))[1]
-    [Line(group='a', name='b', kind='c', unit='s', rounds=0, wall=1.5, cpu=0.0, peak=0, peer_wall=0.0, peer_cpu=0.0, \
-peer_peak=0, floor=0.0, aim='', others=0.0)]
+    >>> (line,) = from_csv(to_csv(machine, [Line("a", "b", "help", wall=1.5)]))[1]
+    >>> line.name, line.wall, line.rounds
+    ('b', 1.5, 0)
     """
     text = io.StringIO()
     text.write("# " + json.dumps(machine.as_dict()) + "\n")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import statistics
 import subprocess
 import sys
@@ -107,7 +108,24 @@ def _peak() -> int:
     return int(text.partition("VmHWM:")[2].split()[0]) << 10
 
 
-def busy() -> float:
+class Watch:
+    """What others do with the processors from now on."""
+
+    def __init__(self) -> None:
+        self._begun, self._busy, self._own = time.perf_counter(), _busy(), _own()
+
+    def others(self) -> float:
+        """The share of the processors that was used neither by this process nor by its children that have ended."""
+        spent = (time.perf_counter() - self._begun) * (os.cpu_count() or 1)
+        return min(1.0, max(0.0, (_busy() - self._busy - (_own() - self._own)) / max(spent, 1e-9)))
+
+
+def _own() -> float:
+    usages = map(resource.getrusage, (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return sum(usage.ru_utime + usage.ru_stime for usage in usages)
+
+
+def _busy() -> float:
     """Seconds that all processors together have worked so far, for whomever."""
     try:
         fields = Path("/proc/stat").read_text(encoding="utf-8").split("\n", 1)[0].split()[1:]

@@ -81,9 +81,9 @@ def conclusions(lines: Sequence[Line]) -> list[str]:
         serial = serial_fraction(one.wall, two.wall)
         gains = {cores: 1 / (serial + (1 - serial) / cores) for cores in (16, 64)}
         sentences.append(
-            f"With one core {one.wall:.2f} s, with two {two.wall:.2f} s: a fraction of {serial:.2f} is serial (Amdahl), "
-            f"so 16 cores would be {gains[16]:.1f} times as quick as one, 64 cores {gains[64]:.1f} times. What is serial "
-            "is serial within a tensor: several processes, each with a part of the tensors, have none of it in common."
+            f"With one core {one.wall:.2f} s, with two {two.wall:.2f} s: a fraction of {serial:.2f} is serial "
+            f"(Amdahl), so 16 cores would be {gains[16]:.1f} times as quick as one, 64 cores {gains[64]:.1f} times. "
+            "What is serial is so within a tensor: processes that each have a part of the tensors share none of it."
         )
     return [" ".join(sentences)]
 
