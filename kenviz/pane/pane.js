@@ -16,6 +16,15 @@ function slotOf(version) {
     slot.provide = (bytes) => {
       slot.provide = () => {}; // later answers: every view of a pane hears each, and an impatient one asks again
       const script = document.createElement("script");
+      // As text it runs at once, and in a page that forbids code from a blob; one that forbids text may let a blob through.
+      script.textContent = new TextDecoder().decode(bytes);
+      document.head.append(script);
+      script.remove();
+      if (globalThis.Bokeh?.[version]) resolve(globalThis.Bokeh[version]);
+      else fromBlob(bytes);
+    };
+    const fromBlob = (bytes) => {
+      const script = document.createElement("script");
       script.src = URL.createObjectURL(new Blob([bytes], { type: "text/javascript;charset=utf-8" }));
       script.onload = () => {
         URL.revokeObjectURL(script.src);
@@ -54,14 +63,19 @@ function decode(value, buffers, ndarray) {
   return entries.every(([key]) => typeof key === "string") ? Object.fromEntries(entries) : new Map(entries);
 }
 
-// Whether the page is dark: as JupyterLab, Notebook and Voilà, or VS Code, say; elsewhere by its background.
+// Whether the page is dark: as JupyterLab, Notebook and Voilà, or VS Code and marimo, say; elsewhere by its background.
+const PAGES = Object.entries({
+  ...{ "vscode-light": false, "vscode-dark": true },
+  ...{ "theme-dark": true, "theme-light": false, "dark-theme": true, "light-theme": false },
+});
 function pageIsDark() {
   const { body } = document;
   if (body.dataset.jpThemeLight) return body.dataset.jpThemeLight === "false";
-  for (const [name, dark] of [["vscode-light", false], ["vscode-dark", true], ["theme-dark", true], ["theme-light", false]])
+  for (const [name, dark] of PAGES)
     if (body.classList.contains(name)) return dark;
-  const [red, green, blue, alpha = 1] = (getComputedStyle(body).backgroundColor.match(/[\d.]+/g) ?? []).map(Number);
-  return alpha > 0 && 0.299 * red + 0.587 * green + 0.114 * blue < 128;
+  const colour = getComputedStyle(body).backgroundColor;
+  const [red, green, blue, alpha = 1] = (colour.match(/(?<![\w-])[\d.]+/g) ?? []).map(Number);
+  return alpha > 0 && 0.299 * red + 0.587 * green + 0.114 * blue < (colour.startsWith("color(") ? 0.5 : 128);
 }
 
 // Figures are drawn on canvases, which no style sheet reaches: the colours are set on their models.
@@ -76,8 +90,8 @@ function paint(Bokeh, doc, colours) {
 function copyOnClick() {
   if (globalThis.__kenviz_copies) return;
   globalThis.__kenviz_copies = true;
-  document.addEventListener("click", async ({ target }) => {
-    const button = target.closest?.(".kenviz-copy");
+  document.addEventListener("click", async (event) => {
+    const button = event.composedPath()[0].closest?.(".kenviz-copy"); // the target itself, also within a shadow root
     const code = button?.parentElement.querySelector("code");
     if (!code) return;
     try {
