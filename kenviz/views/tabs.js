@@ -4,6 +4,7 @@ function render({ model, el }) {
   const row = document.createElement("div");
   row.className = "kenviz-tabs";
   row.setAttribute("role", "tablist");
+  row.dataset.lmSuppressShortcuts = "true"; // JupyterLab and Notebook hear keys before the tabs do
   row.setAttribute("aria-label", "what the stage shows");
   el.append(row);
 

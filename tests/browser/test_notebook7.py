@@ -7,14 +7,19 @@ from test_views_browser import SETUP, in_step
 pytestmark = pytest.mark.browser
 
 
+# Notebook 7.6 says so itself, with any notebook: its shortcuts are asked for before they are there.
+OWN_ERROR = "Cannot read properties of undefined (reading 'schema')"
+
+
 @pytest.fixture(scope="module")
 def nb(lab, browser):
+    """A notebook, from the server that JupyterLab's tests have: Notebook 7 is an extension of it."""
     cells = [SETUP, "row = kenviz.RowView(net, pair)\nrow", "view = kenviz.explore(net, pair)\nview"]
     one = Notebook7(browser.new_page(), lab, lab.add(cells))
     one.run()
     yield one
     assert one.outside == []
-    assert one.errors == []
+    assert [error for error in one.errors if not error.startswith(OWN_ERROR)] == []
     one.close()
 
 
@@ -27,8 +32,7 @@ def test_it_is_notebook_7(nb):
 
 def test_a_slider_moves_the_curve_of_the_row(nb):
     before = nb.column("curve", "y")
-    nb.page.locator(".kenviz-view .noUi-handle").first.focus()
-    nb.page.keyboard.press("ArrowRight")
+    nb.slide("row", 1)
     nb.wait_in_kernel("row.row == 1")
     nb.wait_for_column("curve", "y", nb.value("row.pane.column('curve', 'y').tolist()"))
     assert nb.column("curve", "y") != before
