@@ -54,8 +54,8 @@ class Portable(anywidget.AnyWidget):
     Example:
         >>> slider = ipywidgets.IntSlider(description="row")
         >>> portable = Portable(ipywidgets.VBox([slider]))
-        >>> portable.text
-        'VBox(children=(IntSlider(value=0, description='row'),))'
+        >>> print(portable.text)
+        VBox(children=(IntSlider(value=0, description='row'),))
         >>> portable.close()
     """
 

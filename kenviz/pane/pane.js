@@ -111,9 +111,8 @@ function copyOnClick() {
 function nameControls(el) {
   const name = (view) => {
     for (const handle of view.querySelectorAll(".widget-slider .noUi-handle:not([aria-label])")) {
-      const slider = handle.closest(".widget-slider");
-      const words = slider.querySelector(".widget-label")?.textContent;
-      slider.dataset.lmSuppressShortcuts = "true"; // or arrows go from heading to heading in Notebook 7
+      const words = handle.closest(".widget-slider").querySelector(".widget-label")?.textContent;
+      handle.dataset.lmSuppressShortcuts = "true"; // or arrows go from heading to heading in Notebook 7
       if (words) handle.setAttribute("aria-label", words);
     }
     for (const button of view.querySelectorAll(".widget-play button:not([aria-label])")) {

