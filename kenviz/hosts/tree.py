@@ -59,7 +59,7 @@ def whole(root: ipywidgets.Widget) -> dict[str, ipywidgets.Widget]:
         widget = waiting.pop()
         if widget.comm is not None and widget.model_id not in known:  # one that is closed is shown nowhere
             known[widget.model_id] = widget
-            waiting += reversed(sorted(parts(widget), key=lambda part: isinstance(part, ipywidgets.DOMWidget)))
+            waiting += sorted(parts(widget), key=lambda part: isinstance(part, ipywidgets.DOMWidget), reverse=True)
     return known
 
 
