@@ -1,7 +1,8 @@
 """Portable: a tree of ipywidgets as one anywidget.
 
 A host that knows anywidgets and no ipywidgets shows a view by it. The tree stays as it is: what happens to its widgets
-is passed on to the page, and what the user does there to them. portable.js beside this file is the other half, controls.js what it draws controls with.
+is passed on to the page, and what the user does there to them. portable.js beside this file is the other half, and
+controls.js what it draws controls with.
 
     a view sends {need: "tree", view}        ─► {tree: {root, models}, view}
     Python changes something                 ─► {update: {id, state}, models, gone, origin}
@@ -11,7 +12,7 @@ is passed on to the page, and what the user does there to them. portable.js besi
     a view sends {custom: content, id}          the widget's callbacks are called
     the tree is closed                       ─► {closed: true}
 
-`paths` beside these says where in a message its buffers belong, but for "custom", which has them as the widget sent them.
+`paths` beside these says where in a message its buffers belong; "custom" has them as the widget sent them.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ class _Taking(threading.local):
 class Portable(anywidget.AnyWidget):
     """A tree of ipywidgets, with anywidgets in it, as one anywidget.
 
-    Every view of it shows the same tree, as do the tree's own views; closing the tree closes it. It may be closed alone.
+    Every view of it shows the same tree, as do the tree's own views; closing the tree closes it.
 
     Args:
         tree: The widget at the root.

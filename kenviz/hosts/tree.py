@@ -50,8 +50,8 @@ def whole(root: ipywidgets.Widget) -> dict[str, ipywidgets.Widget]:
     """A widget, its parts, theirs and so on, by model id.
 
     >>> box = ipywidgets.VBox([ipywidgets.IntSlider(), ipywidgets.HTML()])
-    >>> [type(widget).__name__ for widget in whole(box).values()]
-    ['VBox', 'Layout', 'IntSlider', 'Layout', 'SliderStyle', 'HTML', 'Layout', 'HTMLStyle']
+    >>> sorted(type(widget).__name__ for widget in whole(box).values())
+    ['HTML', 'HTMLStyle', 'IntSlider', 'Layout', 'Layout', 'Layout', 'SliderStyle', 'VBox']
     """
     known: dict[str, ipywidgets.Widget] = {}
     waiting = [root]
@@ -59,7 +59,7 @@ def whole(root: ipywidgets.Widget) -> dict[str, ipywidgets.Widget]:
         widget = waiting.pop()
         if widget.comm is not None and widget.model_id not in known:  # one that is closed is shown nowhere
             known[widget.model_id] = widget
-            waiting += sorted(parts(widget), key=lambda part: isinstance(part, ipywidgets.DOMWidget), reverse=True)
+            waiting += parts(widget)
     return known
 
 

@@ -1,6 +1,6 @@
 """A host of anywidgets as a plain page, for tests: what Colab and VS Code do with a widget, as far as that is offline.
 
-The widgets live in the process of the test. Their messages go through one binding, which the page calls to say something
+The widgets live in the process of the test. Their messages go through one binding, which the page calls to say a thing
 and, every few milliseconds, to hear what there is. No extension is loaded and no address is asked: code and style of a
 widget are in its state, as the anywidget front-end module (AFM) has it.
 """
@@ -33,7 +33,9 @@ class Model {
   save_changes() { this.channel.send({method: "update", state: this.unsaved, buffer_paths: []}); this.unsaved = {}; }
   send(content, callbacks, buffers) { this.channel.send({method: "custom", content}, buffers); }
   on(name, listener) { this.listeners.push([name, listener]); }
-  off(name, listener) { this.listeners = this.listeners.filter(([a, b]) => !(a === name && (!listener || b === listener))); }
+  off(name, listener) {
+    this.listeners = this.listeners.filter(([a, b]) => !(a === name && (!listener || b === listener)));
+  }
   emit(name, ...news) { for (const [one, listener] of [...this.listeners]) if (one === name) listener(...news); }
   take(state) {
     Object.assign(this.state, state);
@@ -117,7 +119,8 @@ class Host(Page):
         self._policy = policy
         self._wires: dict[str, _Wire] = {}
         meta = f'<meta http-equiv="Content-Security-Policy" content="{policy}">' if policy else ""
-        body = f"<!doctype html><html><head><meta charset=utf-8>{meta}<script>{MANAGER}</script></head><body></body></html>"
+        head = f"<head><meta charset=utf-8>{meta}<script>{MANAGER}</script></head>"
+        body = f"<!doctype html><html>{head}<body></body></html>"
         page.route(f"{ADDRESS}*", lambda route: route.fulfill(body=body, content_type="text/html"))
         page.expose_function("tell", self._tell)
         page.goto(ADDRESS)
