@@ -16,7 +16,7 @@ class Displayed:
         Returns:
             The anywidget. View and anywidget stay in step; closing the view closes it, too.
         """
-        return Portable(self)  # type: ignore[arg-type]
+        return Portable(self)
 
     def _display_(self) -> Any:
         """What marimo shows in place of the view; no other host asks for it."""

@@ -198,10 +198,10 @@ class _Overheard:
 
     def __init__(self, widget: ipywidgets.Widget, portable: Portable) -> None:
         before = widget.send
-        if isinstance(before, _Overheard):
-            self._send, self._widget, self._portables = before._send, widget, [*before._portables, portable]
-        else:
-            self._send, self._widget, self._portables = before, widget, [portable]
+        heard = isinstance(before, _Overheard)
+        self._widget = widget
+        self._send: Any = before._send if heard else before
+        self._portables: list[Portable] = [*(before._portables if heard else []), portable]
 
     def __call__(self, content: Any, buffers: Any = None) -> None:
         self._send(content, buffers)
