@@ -135,7 +135,8 @@ class Portable(anywidget.AnyWidget):
         if self.comm is None:
             return
         if buffers is None:
-            buffers, paths = [], []
+            paths: list[list[Any]] = []
+            buffers = []
             message = {**without_bytes(message, [], buffers, paths=paths), "paths": paths}
         self.send(message, buffers)
 
