@@ -90,8 +90,8 @@ def ruled(study: Study, rule: str) -> Study:
     net = ken.prune(
         study.fine_tuned,
         study.pretrained,
-        None if ken.rules.counts(rule) else recipe.k,
-        rule,
+        k=None if ken.rules.counts(rule) else recipe.k,
+        rule=rule,
         seed=recipe.seed,
         scope=recipe.scope,
         include=recipe.include,
