@@ -43,8 +43,8 @@ def layer(study: Study, most: bool) -> Spot:
         str(tensor),
         row=0,
         column=-1,
-        words=f"Layer {number} retained {_word(most)} of its update: {share:.1%} of the energy, {_span(shares, 'layer')}. "
-        f"Its tensor with {_word(most)}: {label(str(tensor))}, {own:.1%}.",
+        words=f"Layer {number} retained {_word(most)} of its update: {share:.1%} of the energy, "
+        f"{_span(shares, 'layer')}. Its tensor with {_word(most)}: {label(str(tensor))}, {own:.1%}.",
     )
 
 
