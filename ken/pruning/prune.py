@@ -3,44 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import numpy as np
-from numpy.typing import NDArray
-
-from ken import rules
-from ken.api import Subnetwork, load
+from ken.api import Subnetwork
 from ken.density import NORMAL_REFERENCE
-from ken.errors import PairingError, at_tensor, warn
-from ken.models.checkpoints import other_files
 from ken.models.checkpoints.checkpoint import Source, TunedSource
-from ken.models.pairing import weight_names
-from ken.models.pairing.mixups import unrelated
-from ken.models.pairing.pairing import Pairing, open_pair
 from ken.models.pairing.pairs import Pair
 from ken.models.pairing.rows import K
-from ken.models.scalars import checked_seed
-from ken.models.tensors.tensor_bytes import Reference
-from ken.pruning.collector import Collector
-from ken.pruning.head import Seen, head, planned, versions
-from ken.pruning.paired_rows import PairedRows
-from ken.pruning.patterns import check_patterns
-from ken.pruning.ranges import deciding
-from ken.pruning.remarks import remarks
-from ken.pruning.rescaling import Rescaling, check_dtype, note
-from ken.pruning.selection import Selection
-from ken.rules.bandwidth_notes import bandwidth_note
+from ken.pruning.pruning import opened
 from ken.storage.file_kinds import SUBNETWORK
 from ken.storage.outputs import check_outputs, models_of
-from ken.subnetwork.extract import Subject, take
-from ken.subnetwork.subnetwork import Recipe
 
 if TYPE_CHECKING:
-    import torch
-
-    from ken.storage.writer import SubnetworkWriter
+    pass
 
 
 def prune(
@@ -134,184 +110,23 @@ def prune(
         >>> prune(fine_tuned, pretrained, k=2)
         Subnetwork(rule='ken', k=2: 10 of 36 entries retained; 2 tensors pruned, 0 carried)
     """
-    rules.check_k(rule, k)
-    selection = Selection(k=k, include=include, exclude=exclude, layers_only=layers_only, rows=rows or {})
-    seed = checked_seed(seed)
-    settings = rules.Settings(on=on, bandwidth=bandwidth, kernel=kernel)
-    rules.check_settings(rule, settings)
-    rescale = rules.check_rescale(rule, rescale)
-    rules.check_scope(rule, scope)
     check_outputs([(out, SUBNETWORK)], models_of(Pair(fine_tuned, pretrained)), overwrite=overwrite)
-    pairing = open_pair(fine_tuned, pretrained, selection.rows)
-    other_files.check(pairing.fine_tuned.files)
-    recipe = Recipe(
+    pruning = opened(
+        fine_tuned,
+        pretrained,
+        k,
         rule=rule,
-        k=selection.k,
         seed=seed,
-        include=tuple(selection.include),
-        exclude=tuple(selection.exclude),
-        layers_only=layers_only,
-        rescale=rescale,
-        rows=dict(selection.rows),
-        versions=versions(),
+        on=on,
+        bandwidth=bandwidth,
+        kernel=kernel,
         scope=scope,
-        **asdict(settings),
+        rescale=rescale,
+        include=include,
+        exclude=exclude,
+        layers_only=layers_only,
+        rows=rows,
+        raw=raw,
+        progress=progress,
     )
-    return _Pruning(pairing, selection, recipe, raw=raw, progress=progress).run(out)
-
-
-class _Pruning:
-    """A pair of models, what is asked for, and what has been seen of them so far."""
-
-    def __init__(self, pairing: Pairing, selection: Selection, recipe: Recipe, *, raw: bool, progress: bool) -> None:
-        """Raises what can be known before any value is read."""
-        tied = pairing.fine_tuned.tied
-        check_patterns(selection, pairing.fine_tuned.tensors, tied=tied, elsewhere=pairing.pretrained.tensors)
-        names = [name for name in pairing.fine_tuned.tensors if name not in tied]
-        self._reasons = {name: _reason_to_carry(pairing, name, selection) for name in names}
-        pairing = _without_misfits(pairing, self._reasons, selection)
-        self._pairing = replace(pairing, cuts={name: cut for name in names if (cut := selection.cut_of(name))})
-        if recipe.rescale == "share":
-            for name, reason in self._reasons.items():
-                if not reason:
-                    check_dtype(name, pairing.fine_tuned.tensors[name].dtype)
-        if check := rules.get(recipe.rule).check:
-            for name, reason in self._reasons.items():
-                if not reason:
-                    check(name, tuple(pairing.fine_tuned.tensors[name].shape))
-        self._selection, self._recipe, self._raw, self._progress = selection, recipe, raw, progress
-        notes = remarks(self._pairing, selection, self._reasons)
-        rescaled = (note(recipe.rule, recipe.scope),) if recipe.rescale == "share" else ()
-        self._seen = Seen(notes=(*notes, *rescaled))
-        self._tensors = {
-            name: PairedRows.of_pair(self._pairing, name, selection, recipe=recipe)
-            for name, reason in self._reasons.items()
-            if not reason
-        }
-        self._deciding = deciding(self._tensors, recipe, progress, stood_in=self._seen.stood_in)
-
-    def run(self, out: str | Path | None) -> Subnetwork:
-        """The subnetwork, in memory or opened from the file that it was written to."""
-        from tqdm.auto import tqdm
-
-        entries = sum(self._pairing.fine_tuned.entries(name).count for name in self._reasons)
-        with tqdm(
-            total=entries,
-            desc="prune",
-            unit="entry",
-            unit_scale=True,
-            disable=not self._progress,
-            delay=1.0,  # it stays away from short work
-            leave=False,
-        ) as bar:
-            if out is None:
-                collector = Collector()
-                self._fill(collector, bar)
-                net = head(self._pairing, self._recipe, self._seen)
-                net = replace(net, tensors=collector.tensors, files=dict(net.files))
-            else:
-                from ken.storage.writer import SubnetworkWriter
-
-                plan = {
-                    name: planned(self._pairing, name, reason, recipe=self._recipe)
-                    for name, reason in self._reasons.items()
-                }
-                with SubnetworkWriter(out, head(self._pairing, self._recipe, self._seen, draft=True), plan) as writer:
-                    self._fill(writer, bar)
-                    writer.finish(head(self._pairing, self._recipe, self._seen))
-                net = load(out)
-        if self._seen.stood_in:
-            warn(bandwidth_note(self._recipe.bandwidth, self._seen.stood_in))
-        if net.relation is not None and (mixed_up := unrelated(net.relation)):
-            warn(mixed_up)
-        return net
-
-    def _fill(self, sink: Collector | SubnetworkWriter, bar: Any) -> None:
-        for name, reason in self._reasons.items():
-            bar.set_postfix_str(name, refresh=False)
-            if not reason:
-                tensor = self._tensors[name]
-                retained = self._deciding.retained(tensor)  # of a scope, another tensor may be the one in error
-                with at_tensor(name):
-                    self._prune(tensor, retained, sink, bar=bar)
-                continue
-            with at_tensor(name):
-                self._carry(name, reason, sink)
-            bar.update(self._pairing.fine_tuned.entries(name).count)
-
-    def _carry(self, name: str, reason: str, sink: Collector | SubnetworkWriter) -> None:
-        entries, other = self._pairing.fine_tuned.entries(name), self._pairing.names[name]
-        counterpart = None if other is None else self._pairing.pretrained.entries(other).reference(other)
-        fingerprint = sink.carried(name, entries, reason, pretrained=counterpart)
-        self._seen.add(name, entries, fingerprint, counterpart=counterpart)
-
-    def _prune(self, tensor: PairedRows, retained: int, sink: Collector | SubnetworkWriter, *, bar: Any) -> None:
-        fine_tuned, pretrained = tensor.fine_tuned, tensor.pretrained
-        name = tensor.name
-        stood_in: list[int] = []
-
-        def decide(start: int, fine_tuned_part: torch.Tensor, pretrained_part: torch.Tensor) -> NDArray[np.bool_]:
-            mask, common = np.ones(len(fine_tuned_part), bool), len(pretrained_part)
-            if common:
-                tuned = fine_tuned_part[:common]
-                block = tensor.block(start, tuned, pretrained=pretrained_part, stood_in=stood_in)
-                matrix = len(pretrained.shape) > 1
-                self._seen.sums.add(name, matrix, fine_tuned=block.fine_tuned, pretrained=block.pretrained)
-                mask[:common] = self._deciding.mask(tensor, start, block)
-            return mask
-
-        subject = Subject(
-            name,
-            fine_tuned.shape,
-            fine_tuned.dtype,
-            retained=retained + tensor.added,
-            raw=self._raw,
-            cut=self._selection.cut_of(name),
-            threshold=self._deciding.threshold(tensor),
-        )
-        taking = sink.pruned(subject)
-        # Stretches may be decided at the same time, in any order: the loops release the GIL.
-        prints = take(
-            *(fine_tuned, pretrained, tensor.rows),
-            decide=decide,
-            sink=taking,
-            raw=self._raw,
-            rescale=Rescaling(tensor, self._deciding.shares) if self._recipe.rescale == "share" else None,
-            done=bar.update,
-        )
-        self._deciding.done(tensor)
-        counterpart = Reference(tensor.other, pretrained.shape, pretrained.dtype, fingerprint=prints.pretrained)
-        taking.finish(counterpart, prints.fine_tuned, prints.result)
-        self._seen.add(name, fine_tuned, prints.fine_tuned, counterpart=counterpart)
-        if stood_in:
-            self._seen.stood_in[name] = len(stood_in)
-
-
-def _without_misfits(pairing: Pairing, reasons: Mapping[str, str], selection: Selection) -> Pairing:
-    """What does not fit its counterpart has none if it is carried. Raises `PairingError` if it was to be pruned.
-
-    Of a tensor that is floating-point on one side alone, a pattern must say that it is carried: it may be a code.
-    """
-    for name, misfit in pairing.misfits.items():
-        fine_tuned, pretrained = pairing.fine_tuned.tensors[name], pairing.pretrained.tensors[pairing.namesakes[name]]
-        alike = fine_tuned.is_floating_point() == pretrained.is_floating_point()
-        if name in reasons and not (selection.reason_to_carry(name) or (alike and reasons[name])):
-            error = PairingError(f"{name}: {misfit}; exclude=[{name!r}] carries it whole")
-            if hint := weight_names.advice(pairing.fine_tuned, pairing.pretrained):
-                error.add_note(hint)
-            raise error
-    names = {name: None if name in pairing.misfits else other for name, other in pairing.names.items()}
-    return replace(pairing, names=names)
-
-
-def _reason_to_carry(pairing: Pairing, name: str, selection: Selection) -> str:
-    tensor = pairing.fine_tuned.tensors[name]
-    if pairing.names[name] is None:
-        return pairing.apart.get(name, "no pretrained counterpart")
-    if name in pairing.fine_tuned.buffers:
-        return "buffer"
-    if not tensor.is_floating_point():
-        return f"{str(tensor.dtype).removeprefix('torch.')}, not floating-point"
-    if tensor.numel() == 0:
-        return "empty"
-    return selection.reason_to_carry(name)
+    return pruning.run(out)
