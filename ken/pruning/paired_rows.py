@@ -85,9 +85,9 @@ class PairedRows:
         (entries,), (common,) = self.shapes_of(span)
         return entries - common
 
-    def stretches(self) -> Iterator[tuple[int, int]]:
+    def stretches(self, within: tuple[int, int] | None = None) -> Iterator[tuple[int, int]]:
         """(start, stop) of the stretches that have something in common: as `ken.subnetwork.extract.take` cuts them."""
-        for start, stop in whole_rows(*self.rows):
+        for start, stop in whole_rows(*self.rows, within=within):
             if start < self.pretrained.count:
                 yield start, min(stop, self.pretrained.count)
 

@@ -25,7 +25,7 @@ from ken.pruning.collector import Collector, Sinks
 from ken.pruning.head import Seen, head, planned, versions
 from ken.pruning.paired_rows import PairedRows
 from ken.pruning.patterns import check_patterns
-from ken.pruning.ranges import deciding
+from ken.pruning.ranges import ByRow, deciding
 from ken.pruning.remarks import remarks
 from ken.pruning.rescaling import Rescaling, check_dtype, note
 from ken.pruning.selection import Selection
@@ -175,6 +175,15 @@ class Pruning:
         fingerprint = sink.carried(name, entries, reason, pretrained=counterpart)
         self.seen.add(name, entries, fingerprint, counterpart=counterpart)
 
+    def cut_of(self, name: str) -> str:
+        """How a tensor is cut into rows, if not by its shape."""
+        return self._selection.cut_of(name)
+
+    def retained_in(self, tensor: PairedRows, span: tuple[int, int]) -> int:
+        """How many of the common entries of a span are retained, where every row has a budget of its own."""
+        assert isinstance(self._deciding, ByRow)
+        return self._deciding.retained_in(tensor, span)
+
     def prune_tensor(
         self,
         tensor: PairedRows,
@@ -211,7 +220,7 @@ class Pruning:
             fine_tuned.dtype,
             retained=retained + added,
             raw=self.raw,
-            cut="" if span else self._selection.cut_of(name),
+            cut="" if span else self.cut_of(name),
             threshold=self._deciding.threshold(tensor),
         )
         taking = sink.pruned(subject)

@@ -16,12 +16,15 @@ ABLATION = "the table of an ablation"
 ATTRIBUTION = "an attribution"
 REPORT_DATA = "the data of a report"
 FOLDER = "a checkpoint folder"
+PART = "a part of a pruning"
 
 _SHOWN = 4096
 _LONGEST_HEADER = 100_000_000  # that of the safetensors library
 _BLANK = b"\xef\xbb\xbf \t\r\n"
 _PAGE = (b"<!doctype html", b"<html")
 _PACKED = (b"PK", b"\x80\x02")  # a zip, and a pickle, as torch writes them
+#: How a part of a pruning begins.
+PART_BEGINS = b"\x93ken part\n"
 #: How `ken.results` begins a file; whoever was killed within the first line leaves a part of it.
 _RESULTS = b'{"format": "ken results"'
 #: How `ken.ablate` begins one.
@@ -61,6 +64,8 @@ def kind_of(path: Path) -> str:
         if head[8:9] == b"{" and 2 <= length <= _LONGEST_HEADER:
             header = head[8 : 8 + length]
             return _of_safetensors(header + file.read(length - len(header)))
+    if head.startswith(PART_BEGINS):
+        return PART
     if head.startswith(_RESULTS) or _RESULTS.startswith(head):
         return RESULTS
     if head.startswith(_EFFECTS) or _EFFECTS.startswith(head):

@@ -136,8 +136,7 @@ def take(
         return _Stretch(bits, distances, hashed, entries=len(tuned))
 
     hashes = [new_digest() for _ in range(3)]
-    first, last = within or (0, rows[0] * rows[1])
-    spans = [span for span in whole_rows(*rows) if first <= span[0] < last]
+    spans = list(whole_rows(*rows, within=within))
     for part in map(work, spans) if len(spans) == 1 else in_order(work, spans):
         sink.add(part.bits, part.distances)
         for running, data in zip(hashes, part.hashed, strict=True):
@@ -165,15 +164,17 @@ def stretch_of(n: int) -> int:
     return -(-max(1, _STRETCH // max(n, 1)) // even) * even * n
 
 
-def whole_rows(rows: int, n: int) -> Iterator[tuple[int, int]]:
+def whole_rows(rows: int, n: int, within: tuple[int, int] | None = None) -> Iterator[tuple[int, int]]:
     """The stretches of a tensor of so many rows of n, (start, stop): whole rows, cut where a byte of the mask begins.
 
-    >>> list(whole_rows(3, 2**17))
-    [(0, 131072), (131072, 262144), (262144, 393216)]
+    within is a span that is made of some of them.
+
+    >>> list(whole_rows(3, 2**17)), list(whole_rows(3, 2**17, within=(131072, 262144)))
+    ([(0, 131072), (131072, 262144), (262144, 393216)], [(131072, 262144)])
     """
-    step = stretch_of(n)
-    for start in range(0, rows * n, max(step, 1)):
-        yield start, min(start + step, rows * n)
+    step, end = stretch_of(n), rows * n
+    for start in range(*(within or (0, end)), max(step, 1)):
+        yield start, min(start + step, end)
 
 
 def _check_cast(pretrained: torch.Tensor, dtype: torch.dtype, start: int, shape: tuple[int, ...]) -> None:
