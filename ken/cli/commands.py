@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from click import UsageError
 
 from ken import __version__
 from ken.cli import diff_command, effects_commands, options, part_commands, report_command, sweep_command
@@ -133,7 +132,7 @@ def prune(
         part_commands.print_plan(parts or part_commands.part_of(str(part))[1], settings)
         return
     if not out:
-        raise UsageError("Missing option '-o' / '--out'.")
+        raise typer.BadParameter("the file to write, or with --part the folder, must be given", param_hint="-o / --out")
     if part is not None:
         part_commands.prune_part(part, out, settings, copies=copies)
         return

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from itertools import pairwise
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -29,7 +30,7 @@ def test_every_entry_is_in_exactly_one_part_and_pieces_are_whole_stretches(works
         spans = sorted((piece.start, piece.stop) for piece in pieces if piece.place == place)
         assert spans[0][0] == 0
         assert spans[-1][1] == work.end
-        assert all(stop == start for (_, stop), (start, _) in zip(spans, spans[1:], strict=False))
+        assert all(stop == start for (_, stop), (start, _) in pairwise(spans))
         assert all(not work.step or start % work.step == 0 for start, _ in spans)
         assert work.step or len(spans) == 1
     total = sum(work.bytes for work in works)
