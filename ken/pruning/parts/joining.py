@@ -15,7 +15,7 @@ from ken.models.tensors.tensor_bytes import Reference
 from ken.pruning.head import Seen, head
 from ken.pruning.parts import description as descriptions
 from ken.pruning.parts.folder import NamedFile, description_in, named_files
-from ken.pruning.parts.part_plan import PartPlan, only_read, part_name, plan_name, plan_of
+from ken.pruning.parts.planned_parts import PlannedParts, only_read, part_name, plan_name, plan_of
 from ken.pruning.parts.split_tensors import MadePiece, join_pieces
 from ken.pruning.pruning import Pruning
 from ken.storage.file_kinds import SUBNETWORK
@@ -190,7 +190,7 @@ def _damage_told(folder: str | Path, description: Mapping[str, Any]) -> Iterator
 class _Joining:
     """The parts by what they have, and what has been seen of both models."""
 
-    def __init__(self, plan: PartPlan, parts: Iterable[PartReader], bar: Any) -> None:
+    def __init__(self, plan: PlannedParts, parts: Iterable[PartReader], bar: Any) -> None:
         self._plan, self._bar = plan, bar
         self._pieces: dict[str, list[MadePiece]] = defaultdict(list)
         self._read: dict[str, Reference] = {}

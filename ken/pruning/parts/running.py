@@ -14,7 +14,7 @@ from ken.models.tensors.tensor_reader import Entries
 from ken.pruning.head import Seen
 from ken.pruning.parts import description as descriptions
 from ken.pruning.parts.packing import Piece, Work
-from ken.pruning.parts.part_plan import PartPlan, plan_name, plan_of
+from ken.pruning.parts.planned_parts import PlannedParts, plan_name, plan_of
 from ken.pruning.parts.stamps import stamps
 from ken.pruning.pruning import Pruning
 from ken.storage.atomic_files import replacing, write_text
@@ -79,7 +79,7 @@ def run_part(
     return run(plan_of(description), index, folder, copies=copies, progress=progress)
 
 
-def run(plan: PartPlan, index: int, folder: str | Path, *, copies: bool, progress: bool) -> PartDone:
+def run(plan: PlannedParts, index: int, folder: str | Path, *, copies: bool, progress: bool) -> PartDone:
     """See `PartPlan.run`."""
     plan.check(index)
     path = Path(folder) / plan.name(index)
@@ -113,7 +113,7 @@ def run(plan: PartPlan, index: int, folder: str | Path, *, copies: bool, progres
     return PartDone(index, path.name, checksum, made=True)
 
 
-def _whole(path: Path, plan: PartPlan, now: Mapping[str, str]) -> str | None:
+def _whole(path: Path, plan: PlannedParts, now: Mapping[str, str]) -> str | None:
     """The checksum of a part that is there, and need not be made again; else it is said why."""
     if not path.exists():
         return None
@@ -134,7 +134,7 @@ def _whole(path: Path, plan: PartPlan, now: Mapping[str, str]) -> str | None:
 
 
 @contextmanager
-def _bar(plan: PartPlan, index: int, progress: bool) -> Iterator[Any]:
+def _bar(plan: PlannedParts, index: int, progress: bool) -> Iterator[Any]:
     from tqdm.auto import tqdm
 
     with tqdm(
