@@ -1,22 +1,21 @@
-"""prune: pairs of tensors → rows → rule → mask → Subnetwork, some rows of one pair in memory at a time."""
+"""prune: two models, what is asked for → a subnetwork, made whole or decided as it is looked at."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from ken.api import Subnetwork
 from ken.density import NORMAL_REFERENCE
+from ken.errors import OutputError
 from ken.models.checkpoints.checkpoint import Source, TunedSource
 from ken.models.pairing.pairs import Pair
 from ken.models.pairing.rows import K
-from ken.pruning.pruning import opened
+from ken.pruning.lazy_subnetwork import LazySubnetwork
+from ken.pruning.making import make
+from ken.pruning.opening import opened
 from ken.storage.file_kinds import SUBNETWORK
 from ken.storage.outputs import check_outputs, models_of
-
-if TYPE_CHECKING:
-    pass
 
 
 def prune(
@@ -38,6 +37,7 @@ def prune(
     raw: bool = False,
     out: str | Path | None = None,
     overwrite: bool = False,
+    lazy: bool = False,
     progress: bool = True,
 ) -> Subnetwork:
     """Retain k entries of every row of the fine-tuned model; reset the rest to the pretrained values.
@@ -86,6 +86,12 @@ def prune(
             rows and the mask of one tensor are in memory at a time. It may not be either model, nor lie in its folder;
             it takes the place of another subnetwork.
         overwrite: Let out take the place of any other file, too.
+        lazy: Open and check both models, and read no value: what is looked at is decided when it is looked at, rows as
+            rows (`RetainedTensor.row_mask`), anything else of a tensor with the whole tensor, of which the latest ones
+            are kept. What comes is the same, bit for bit, to the file that `save` writes; the models must stay as they
+            are until then. Rule `changed` and scope "model" tell how many entries are retained after a pass over both
+            models, at the first look; fingerprints and relation take a pass, too. What is `unchanged` is known of
+            tensors that were decided whole. `in_memory` decides everything.
         progress: Whether to show the progress bar.
 
     Returns:
@@ -95,9 +101,9 @@ def prune(
         BudgetError: k is out of range, or missing, or the rule has none; or a pattern matches no tensor.
         RuleError: There is no such rule or setting, or the seed is none.
         PairingError: Shapes do not fit.
-        OutputError: out may not be written to.
+        OutputError: out may not be written to, or was given with lazy.
         ValuesError: A value is NaN or infinite, or the fine-tuned dtype cannot hold a rescaled one; the message names
-            the place. All other errors come before work begins.
+            the place. All other errors come before work begins. With lazy it comes when the place is looked at.
 
     Warns:
         KenWarning: The two models look as if they were the wrong way round, or unrelated; or a bandwidth rule found
@@ -109,9 +115,19 @@ def prune(
         >>> pretrained, fine_tuned = torch.nn.Linear(8, 4), torch.nn.Linear(8, 4)
         >>> prune(fine_tuned, pretrained, k=2)
         Subnetwork(rule='ken', k=2: 10 of 36 entries retained; 2 tensors pruned, 0 carried)
+        >>> net = prune(fine_tuned, pretrained, k=2, lazy=True)
+        >>> net
+        Subnetwork(rule='ken', k=2: 10 of 36 entries retained; 2 tensors pruned, 0 carried; decided as it is looked at)
+        >>> int(net["weight"].row_mask(slice(1, 2)).sum()), net == prune(fine_tuned, pretrained, k=2)
+        (2, True)
     """
+    if lazy and out is not None:
+        raise OutputError(
+            f"out={str(out)!r} is written when everything is decided, and lazy=True decides what is looked at: give "
+            "one of them; save(path) of a lazy subnetwork decides and writes everything"
+        )
     check_outputs([(out, SUBNETWORK)], models_of(Pair(fine_tuned, pretrained)), overwrite=overwrite)
-    pruning = opened(
+    prepared = opened(
         fine_tuned,
         pretrained,
         k,
@@ -127,6 +143,5 @@ def prune(
         layers_only=layers_only,
         rows=rows,
         raw=raw,
-        progress=progress,
     )
-    return pruning.run(out)
+    return LazySubnetwork(prepared, progress=progress) if lazy else make(prepared, out, progress=progress)

@@ -33,6 +33,8 @@ class PinBox(ipywidgets.VBox):
             description="say",
             placeholder="What do you say of it? (optional)",
             rows=2,
+            # At once when the field is left: a change for each key could arrive behind the button that is pressed next.
+            continuous_update=False,
             tooltip="A sentence of your own, for the report",
         )
         self.button = ipywidgets.Button(description="pin", icon="thumb-tack", tooltip="Keep this for the report")
@@ -40,9 +42,10 @@ class PinBox(ipywidgets.VBox):
         self.button.on_click(lambda _: pin(self.subject.value, self.sentence.value.strip()))
         self._heading = ipywidgets.HTML()
         self._heading.add_class("kenviz-heading")
-        row = ipywidgets.HBox([self.subject, self.button])
+        # The button behind the sentence: who has typed it gets there by one key.
+        row = ipywidgets.HBox([self.sentence, self.button])
         row.add_class("kenviz-pin-row")
-        super().__init__([self._heading, row, self.sentence, self._list])
+        super().__init__([self._heading, self.subject, row, self._list])
         self.add_class("kenviz-pins")
         self.show([])
 

@@ -68,7 +68,7 @@ def recipe_as_data(recipe: Recipe) -> dict[str, Any]:
 
 
 def settings_of(description: Mapping[str, Any]) -> dict[str, Any]:
-    """What a description says of the recipe, as `ken.pruning.pruning.opened` takes it."""
+    """What a description says of the recipe, as `ken.pruning.opening.opened` takes it."""
     try:
         recipe = description["recipe"]
         return {name: recipe[name] for name in _SETTINGS} | {"raw": description["raw"]}

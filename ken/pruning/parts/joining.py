@@ -13,11 +13,11 @@ from ken.errors import FormatError, PartsError, at_tensor
 from ken.models.pairing.pairs import Pair
 from ken.models.tensors.tensor_bytes import Reference
 from ken.pruning.head import Seen, head
+from ken.pruning.making import Making
 from ken.pruning.parts import description as descriptions
 from ken.pruning.parts.folder import NamedFile, description_in, named_files
 from ken.pruning.parts.planned_parts import PlannedParts, only_read, part_name, plan_name, plan_of
 from ken.pruning.parts.split_tensors import MadePiece, join_pieces
-from ken.pruning.pruning import Pruning
 from ken.storage.file_kinds import SUBNETWORK
 from ken.storage.lazy_tensors import blob_name, to_reference
 from ken.storage.outputs import check_outputs, models_of
@@ -94,7 +94,7 @@ def join(
         joining = _Joining(planned, parts, bar)
         with planned.pruning.writing(out) as writer, _damage_told(folder, description):
             joining.fill(writer)
-            writer.finish(head(planned.pruning.pairing, planned.pruning.recipe, planned.pruning.seen))
+            writer.finish(head(planned.pruning.prepared.pairing, planned.pruning.prepared.recipe, planned.pruning.seen))
     net = load(out)
     planned.pruning.warn_about(net)
     return net
@@ -205,7 +205,7 @@ class _Joining:
     def fill(self, writer: SubnetworkWriter) -> None:
         """Bring all tensors into the file, in the order of the model."""
         pruning = self._plan.pruning
-        for name in pruning.reasons:
+        for name in pruning.prepared.reasons:
             self._bar.set_postfix_str(name, refresh=False)
             with at_tensor(name):
                 pieces = sorted(self._pieces.pop(name, []), key=lambda piece: piece.item.start)
@@ -230,7 +230,7 @@ class _Joining:
         writer.add_stored(record, blob)
         fingerprint = record.fine_tuned if isinstance(record, PrunedRecord) else record.checksum
         counterpart = None if record.pretrained is None else to_reference(record.pretrained)
-        entries = pruning.pairing.fine_tuned.entries(record.name)
+        entries = pruning.prepared.pairing.fine_tuned.entries(record.name)
         pruning.seen.add(record.name, entries, fingerprint, counterpart=counterpart)
 
     def _counted(self, parts: Iterable[bytes]) -> Iterator[bytes]:
@@ -239,7 +239,7 @@ class _Joining:
             yield part
 
 
-def _include(pruning: Pruning, piece: MadePiece) -> None:
+def _include(pruning: Making, piece: MadePiece) -> None:
     """The sums and the notes of a piece."""
     item = piece.item
     if item.sums is not None:

@@ -11,9 +11,10 @@ from ken.errors import PartsError, RuleError
 from ken.models.checkpoints.checkpoint import Checkpoint
 from ken.models.named_tables import named_table
 from ken.models.tensors.tensor_bytes import dtype_name, new_digest
+from ken.pruning.making import Making
+from ken.pruning.opening import opened
 from ken.pruning.parts import description as descriptions
 from ken.pruning.parts.packing import Packing, Piece, Work
-from ken.pruning.pruning import Pruning, opened
 from ken.subnetwork.extract import stretch_of
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ class PlannedParts:
     pruning is the opened pair; description is the plan as plain data, and digest stands for it.
     """
 
-    def __init__(self, pruning: Pruning, description: Mapping[str, Any]) -> None:
+    def __init__(self, pruning: Making, description: Mapping[str, Any]) -> None:
         self.pruning = pruning
         self._packing = Packing(list(_works(pruning)), description["parts"])
         self.digest = _digest(pruning, self._packing.works, description)
@@ -88,15 +89,15 @@ class PlannedParts:
 
 def prepared(
     fine_tuned: Any, pretrained: Any, settings: Mapping[str, Any], *, parts: int, models: Mapping[str, Any]
-) -> tuple[Pruning, dict[str, Any]]:
+) -> tuple[Making, dict[str, Any]]:
     """What a plan is made of, for two models, which `models` has as plain data."""
     if settings["scope"] != "row":
         raise RuleError(
             f"parts are decided about by themselves, and with scope={settings['scope']!r} rows share their budget: "
             "take scope='row', or prune on one machine (ken.prune, ken prune without --part)"
         )
-    pruning = opened(fine_tuned, pretrained, progress=False, **settings)
-    recipe = descriptions.recipe_as_data(pruning.recipe)
+    pruning = Making(opened(fine_tuned, pretrained, **settings), progress=False)
+    recipe = descriptions.recipe_as_data(pruning.prepared.recipe)
     return pruning, {**models, "recipe": recipe, "raw": bool(settings["raw"]), "parts": parts}
 
 
@@ -115,7 +116,7 @@ def plan_of(description: Mapping[str, Any], fine_tuned: Any = None, pretrained: 
     pretrained = descriptions.source_of(models["pretrained"]) if pretrained is None else pretrained
     plan = PlannedParts(*prepared(fine_tuned, pretrained, settings, parts=description["parts"], models=models))
     if plan.digest != description["digest"]:
-        before, here = description["recipe"]["versions"], plan.pruning.recipe.versions
+        before, here = description["recipe"]["versions"], plan.pruning.prepared.recipe.versions
         others = [f"{name} {before.get(name)} (here {here[name]})" for name in here if before.get(name) != here[name]]
         because = f"it was made with {', '.join(others)}" if others else "the models here have other tensors"
         raise PartsError(f"the plan {description['digest'][:12]} cannot be gone on with here: {because}")
@@ -140,36 +141,43 @@ def plan_name(digest: str) -> str:
     return f"plan-{digest[:12]}.json"
 
 
-def _works(pruning: Pruning) -> Iterator[Work]:
+def _works(pruning: Making) -> Iterator[Work]:
     """All that is to be read: fine-tuned tensors with their counterparts, then pretrained ones for fingerprints."""
-    fine_tuned, pretrained, names = pruning.pairing.fine_tuned, pruning.pairing.pretrained, pruning.pairing.names
-    for name, reason in pruning.reasons.items():
+    pairing = pruning.prepared.pairing
+    fine_tuned, pretrained, names = pairing.fine_tuned, pairing.pretrained, pairing.names
+    for name, reason in pruning.prepared.reasons.items():
         tensor, other = fine_tuned.tensors[name], names[name]
         base = (0, 0)
         if other is not None:
             base = pretrained.tensors[other].numel(), pretrained.tensors[other].dtype.itemsize
-        step = 0 if reason else stretch_of(pruning.tensors[name].rows[1])
+        step = 0 if reason else stretch_of(pruning.prepared.tensors[name].rows[1])
         yield Work(name, tensor.numel(), tensor.dtype.itemsize, *base, step=step)
     for name in only_read(pruning):
         tensor = pretrained.tensors[name]
         yield Work(name, 0, 0, tensor.numel(), tensor.dtype.itemsize)
 
 
-def only_read(pruning: Pruning) -> list[str]:
+def only_read(pruning: Making) -> list[str]:
     """Pretrained tensors that nothing is paired with: the fingerprint of the whole model covers them."""
-    pairing = pruning.pairing
+    pairing = pruning.prepared.pairing
     paired = {*pairing.names.values()}
     alone = [name for name in pairing.pretrained.tensors if name not in pairing.pretrained.tied and name not in paired]
     return list(dict.fromkeys([*alone, *(name for name in pairing.lacking.values() if name not in paired)]))
 
 
-def _digest(pruning: Pruning, works: Sequence[Work], description: Mapping[str, Any]) -> str:
+def _digest(pruning: Making, works: Sequence[Work], description: Mapping[str, Any]) -> str:
     running = new_digest()
     about = [_VERSION, description["recipe"], description["raw"], description["parts"]]
-    pairing = pruning.pairing
+    pairing = pruning.prepared.pairing
     outlines = (
-        [name, reason, pruning.pairing.cuts.get(name, ""), pairing.names[name], *_outline(pairing.fine_tuned, name)]
-        for name, reason in pruning.reasons.items()
+        [
+            name,
+            reason,
+            pruning.prepared.pairing.cuts.get(name, ""),
+            pairing.names[name],
+            *_outline(pairing.fine_tuned, name),
+        ]
+        for name, reason in pruning.prepared.reasons.items()
     )
     others = ([name, *_outline(pairing.pretrained, name)] for name in pairing.pretrained.tensors)
     for line in chain([about], outlines, others, ([*work] for work in works)):

@@ -12,11 +12,11 @@ from ken.errors import FormatError, at_tensor, warn
 from ken.models.pairing.pairs import Pair
 from ken.models.tensors.tensor_reader import Entries
 from ken.pruning.head import Seen
+from ken.pruning.making import Making
 from ken.pruning.parts import description as descriptions
 from ken.pruning.parts.packing import Piece, Work
 from ken.pruning.parts.planned_parts import PlannedParts, plan_name, plan_of
 from ken.pruning.parts.stamps import stamps
-from ken.pruning.pruning import Pruning
 from ken.storage.atomic_files import replacing, write_text
 from ken.storage.file_kinds import PART
 from ken.storage.outputs import check_outputs, models_of
@@ -167,19 +167,19 @@ class _Sink:
         return record.checksum
 
 
-def _item(pruning: Pruning, work: Work, piece: Piece, *, container: Container, folder: Path, bar: Any) -> ItemRecord:
+def _item(pruning: Making, work: Work, piece: Piece, *, container: Container, folder: Path, bar: Any) -> ItemRecord:
     """What is made of a tensor, or of a span of it."""
     if not work.width:
-        read = pruning.pairing.pretrained.entries(work.name).reference(work.name)
+        read = pruning.prepared.pairing.pretrained.entries(work.name).reference(work.name)
         bar.update(work.bytes)
         return ItemRecord(name=work.name, stop=work.end, reference=reference(read))
     sink = _Sink(container, folder)
-    if reason := pruning.reasons[work.name]:
+    if reason := pruning.prepared.reasons[work.name]:
         pruning.carry(work.name, reason, sink)
         bar.update(work.bytes)
         return ItemRecord(name=work.name, stop=work.end, tensor=sink.records[0])
     pruning.seen = Seen(pruning.seen.notes)
-    tensor, span = pruning.tensors[work.name], (piece.start, piece.stop)
+    tensor, span = pruning.prepared.tensors[work.name], (piece.start, piece.stop)
     whole = span == (0, work.end)
     entries_read = piece.start
 
@@ -188,7 +188,7 @@ def _item(pruning: Pruning, work: Work, piece: Piece, *, container: Container, f
         bar.update(work.bytes_in(entries_read, entries_read + entries))
         entries_read += entries
 
-    pruning.prune_tensor(tensor, pruning.retained_in(tensor, span), sink, span=None if whole else span, done=done)
+    pruning.prune(tensor, pruning.retained_in(tensor, span), sink, span=None if whole else span, done=done)
     sums = [SumsRecord.taken(matrix, numbers) for _, matrix, numbers in pruning.seen.sums.condensed()]
     return ItemRecord(
         name=work.name,

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from ken.errors import PartsError
 from ken.models.tensors.tensor_bytes import Reference, bytes_of, new_digest
 from ken.models.tensors.tensor_reader import Entries, in_turn
-from ken.pruning.pruning import Pruning
+from ken.pruning.making import Making
 from ken.storage import mask_codec, value_codec
 from ken.storage.lazy_tensors import blob_name
 from ken.storage.part_files import ItemRecord, PartReader, item_blob
@@ -101,22 +101,22 @@ class _Fingerprints:
 
 
 def join_pieces(
-    pruning: Pruning, name: str, pieces: Sequence[MadePiece], *, writer: SubnetworkWriter, done: Callable[[int], object]
+    pruning: Making, name: str, pieces: Sequence[MadePiece], *, writer: SubnetworkWriter, done: Callable[[int], object]
 ) -> None:
     """Write a tensor of which pieces were made. Raises `PartsError` if there are others than must be."""
-    tensor = pruning.tensors.get(name)
+    tensor = pruning.prepared.tensors.get(name)
     ends = [0, *(piece.item.stop for piece in pieces)]
     contiguous = [piece.item.start for piece in pieces] == ends[:-1]
     if tensor is None or not pieces or not contiguous or ends[-1] != tensor.fine_tuned.count:
         raise PartsError(f"{name}: the parts do not have all of it, each entry once")
-    fine_tuned, pretrained, raw = tensor.fine_tuned, tensor.pretrained, pruning.raw
+    fine_tuned, pretrained, raw = tensor.fine_tuned, tensor.pretrained, pruning.prepared.raw
     subject = Subject(
         name,
         fine_tuned.shape,
         fine_tuned.dtype,
         retained=sum(piece.pruned.retained for piece in pieces),
         raw=raw,
-        cut=pruning.cut_of(name),
+        cut=pruning.prepared.selection.cut_of(name),
     )
     taking, whole = writer.pruned(subject), _Fingerprints()
     for piece in pieces:
