@@ -55,7 +55,7 @@ def source_of(data: Any) -> Any:
         return data
     if "adapters" in data:
         return Adapters({name: source_of(folder) for name, folder in data["adapters"].items()}, data["weights"])
-    return Location(data["place"], data["revision"], data["subfolder"], data["variant"])
+    return Location(data["place"], **{name: data[name] for name in ("revision", "subfolder", "variant")})
 
 
 def recipe_as_data(recipe: Recipe) -> dict[str, Any]:

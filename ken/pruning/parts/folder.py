@@ -46,7 +46,7 @@ def named_files(folder: str | Path) -> list[NamedFile]:
 def _named(folder: Path) -> Iterator[NamedFile]:
     for path in folder.iterdir():
         if part := _PART.fullmatch(path.name):
-            yield NamedFile(path, "part", part[3], int(part[1]), parts=int(part[2]))
+            yield NamedFile(path, "part", part[3], index=int(part[1]), parts=int(part[2]))
         elif plan := _PLAN.fullmatch(path.name):
             yield NamedFile(path, "plan", plan[1])
         elif _BEING_WRITTEN.fullmatch(path.name):

@@ -109,9 +109,9 @@ def _of_one_plan(folder: str | Path, wanted: str) -> list[NamedFile]:
     if not by_plan:
         raise PartsError(f"the folder {folder} has no part{f' of a plan {wanted}' if wanted else ''}")
     if len(by_plan) > 1:
-        told = "; ".join(f"{plan}: {len(files)} of {files[0].parts}" for plan, files in by_plan.items())
+        numbers = "; ".join(f"{plan}: {len(files)} of {files[0].parts}" for plan, files in by_plan.items())
         raise PartsError(
-            f"the folder {folder} has parts of {len(by_plan)} plans ({told}): say which is meant (--plan, in Python "
+            f"the folder {folder} has parts of {len(by_plan)} plans ({numbers}): say which is meant (--plan, in Python "
             "plan=), or remove the others with ken clean"
         )
     (files,) = by_plan.values()

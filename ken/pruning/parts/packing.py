@@ -70,7 +70,7 @@ class Packing:
     >>> [packing.bytes_in(index) for index in (1, 2, 3)]
     [8192, 8192, 4096]
     >>> packing.pieces(1)
-    [Piece(place=0, start=0, stop=2048)]
+    [Piece(place=0, start=2048, stop=4096)]
     """
 
     def __init__(self, works: Sequence[Work], parts: int) -> None:
@@ -78,13 +78,16 @@ class Packing:
         total = sum(work.bytes for work in works)
         mean = -(-total // parts)
         whole = max((work.bytes for work in works if not work.step), default=0)
-        pieces: list[Piece] = []
-        owners: list[int] = []
+        best: tuple[int, list[Piece], list[int]] | None = None
         for share in _LIMITS:
             pieces = [piece for place in range(len(works)) for piece in _split(works[place], place, int(mean * share))]
             owners, largest = self._packed(pieces)
+            if best is None or largest < best[0]:  # of equally good ones, that with the fewest pieces
+                best = largest, pieces, owners
             if largest <= max(_UNEVEN * mean, whole):
                 break
+        assert best is not None
+        _, pieces, owners = best
         table = np.array([(owner, *piece) for owner, piece in zip(owners, pieces, strict=True)], np.int64)
         table = table.reshape(-1, 4)
         self._table: NDArray[np.int64] = table[np.lexsort(table.T[::-1])]

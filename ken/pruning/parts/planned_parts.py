@@ -154,7 +154,7 @@ def _works(pruning: Making) -> Iterator[Work]:
         yield Work(name, tensor.numel(), tensor.dtype.itemsize, *base, step=step)
     for name in only_read(pruning):
         tensor = pretrained.tensors[name]
-        yield Work(name, 0, 0, tensor.numel(), tensor.dtype.itemsize)
+        yield Work(name, 0, 0, base_entries=tensor.numel(), base_width=tensor.dtype.itemsize)
 
 
 def only_read(pruning: Making) -> list[str]:
