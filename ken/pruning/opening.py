@@ -59,4 +59,4 @@ def opened(
         scope=scope,
         **asdict(settings),
     )
-    return Prepared.of(Pair(fine_tuned, pretrained), pairing, selection, recipe=recipe, raw=raw)
+    return Prepared.from_pair(Pair(fine_tuned, pretrained), pairing, selection, recipe=recipe, raw=raw)

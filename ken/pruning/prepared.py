@@ -55,7 +55,7 @@ class Prepared:
     notes: tuple[str, ...]
 
     @classmethod
-    def of(cls, pair: Pair, pairing: Pairing, selection: Selection, *, recipe: Recipe, raw: bool) -> Prepared:
+    def from_pair(cls, pair: Pair, pairing: Pairing, selection: Selection, *, recipe: Recipe, raw: bool) -> Prepared:
         """Raises what can be known before any value is read."""
         tied = pairing.fine_tuned.tied
         check_patterns(selection, pairing.fine_tuned.tensors, tied=tied, elsewhere=pairing.pretrained.tensors)
