@@ -130,9 +130,9 @@ class Exported(Filed, Stateful):
         return "dark" if self.theme == "dark" else "light"
 
     @property
-    def in_sight(self) -> list[View]:
-        """The views that are shown."""
-        raise NotImplementedError
+    def in_sight(self) -> list[Any]:
+        """What is shown now, each with a pane and a page: itself, if it is not made of views."""
+        return [self]
 
     def _repr_mimebundle_(self, **kwargs: Any) -> Any:
         with self._lock:
@@ -267,11 +267,6 @@ class View(Exported):
         """
         shown = getattr(self, "tensor", "") or ""
         return re.sub(r"[^A-Za-z0-9_]+", "-", f"{type(self).__name__} {shown}")[:100].strip("-")
-
-    @property
-    def in_sight(self) -> list[View]:
-        """The view itself."""
-        return [self]
 
     def page(self) -> tuple[LayoutDOM, str]:
         """Build the figure anew, for another page than this one.

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     import threading
 
     from kenviz.pane.bokeh_pane import BokehPane
-    from kenviz.views.base import View
 
 log = logging.getLogger("kenviz")
 Pages = Sequence[tuple[LayoutDOM, str]]
@@ -38,7 +37,7 @@ class Filed:
         _lock: threading.RLock
 
         @property
-        def in_sight(self) -> list[View]: ...  # noqa: D102
+        def in_sight(self) -> list[Any]: ...  # noqa: D102
 
     @property
     def colours(self) -> str:

@@ -48,6 +48,7 @@ VIEWS = {
     **{f"layers, {show}": lambda show=show: kenviz.LayersView(NET, PAIR, show=show) for show in QUANTITIES},
     "sweep": lambda: kenviz.SweepView(made_up()),
     "effects": lambda: kenviz.EffectView(effects()),
+    "lesson": lambda: kenviz.Lesson(NET, PAIR, QUERY),
     "explorer": lambda: kenviz.explore(NET, PAIR),
 }
 
