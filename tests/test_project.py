@@ -102,6 +102,7 @@ ROOMS_OF_KENVIZ = [
     "figures",
     "pane",
     "hosts",
+    "printing",
     "views",
     "reporting",
     "app",

@@ -20,10 +20,15 @@ function copyOnClick() {
   });
 }
 
+// What takes keys of its own: letters choose in a list, arrows move a handle. JupyterLab would take them for commands on
+// the cell (two d delete it) wherever the focus is not in a field to write in.
+const KEYED = "select, button, [tabindex], input";
+
 // Handles of sliders and buttons that show a sign alone have no name of their own in ipywidgets: that of the control
 // is theirs, too. Controls may be drawn later than the figure beside them, so the view is watched.
 function nameControls(el) {
   const name = (view) => {
+    for (const control of view.querySelectorAll(KEYED)) control.setAttribute("data-lm-suppress-shortcuts", "true");
     for (const handle of view.querySelectorAll(".widget-slider .noUi-handle:not([aria-label])")) {
       const words = handle.closest(".widget-slider").querySelector(".widget-label")?.textContent;
       handle.dataset.lmSuppressShortcuts = "true"; // or arrows go from heading to heading in Notebook 7
@@ -36,7 +41,7 @@ function nameControls(el) {
   };
   const watch = new MutationObserver(() => watch.view && name(watch.view));
   const start = requestAnimationFrame(() => {
-    watch.view = el.closest(".kenviz-view");
+    watch.view = el.closest(".kenviz-explorer") ?? el.closest(".kenviz-view");
     if (!watch.view) return;
     name(watch.view);
     watch.observe(watch.view, { childList: true, subtree: true });

@@ -110,12 +110,19 @@ class Study:
         return tensor
 
     def largest(self) -> str:
-        """The matrix with the most entries, or the vector: what is looked at first."""
+        """The matrix with the most entries, or the vector: what is looked at first.
+
+        Of a net that is decided as it is looked at, the largest that is decided at once.
+        """
         if not self.tensors:
             self.check("")
         table = self.shares
         matrices = table[table["rows"] > 1]
-        return str((table if matrices.empty else matrices)["entries"].idxmax())
+        entries = (table if matrices.empty else matrices)["entries"]
+        if self.net.lazy:
+            at_once = entries[entries <= FIRST_LOOK]
+            return str(entries.idxmin() if at_once.empty else at_once.idxmax())
+        return str(entries.idxmax())
 
     def shape(self, tensor: str) -> tuple[int, int]:
         """(rows, row length) of a pruned tensor."""

@@ -61,6 +61,13 @@ class Lesson(Exported):
         'Grid point 1 at 1 claims entry 4 (1), 0 away; no entry is nearer. Entry 3 (0.6) is farther, 0.4 away.'
         >>> lesson.score
         Score(right=1, asked=2, streak=0)
+        >>> lesson.numbers()["step"].tolist()
+        [1, 0, 0, 0, 2]
+        >>> lesson.code()
+        "kenviz.Lesson(net, pair, tensor='w', row=0, k=3, seed=0, number=2)"
+        >>> figure, caption = lesson.page()
+        >>> caption.startswith("Row 0 of w: rule ken retains 2 of 5 entries")
+        True
     """
 
     STATE = ("tensor", "row", "k", "seed", "number")

@@ -65,7 +65,7 @@ def run_explorer(one, actions, by):
         actions(lambda: one.run_cell(1))
         return
     one.page.evaluate("lab.panel().content.activeCellIndex = 1; lab.panel().content.activate()")
-    actions(lambda: (actions.press("Shift+Enter"), one.wait("document.querySelector('.kenviz-explorer') !== null")))
+    actions(lambda: (actions.press("Control+Enter"), one.wait("document.querySelector('.kenviz-explorer') !== null")))
 
 
 def test_why_was_this_entry_kept(quiet_notebook, by):
@@ -94,8 +94,10 @@ def choose(one, actions, label, option, by):
         actions(lambda: select.select_option(label=option))
         return
     actions.focus(f"at.tagName === 'SELECT' && at.labels[0]?.textContent === {label!r}")
-    actions(lambda: one.page.keyboard.type(option))  # what is typed in a list chooses the line that begins so
-    assert one.page.evaluate("document.activeElement.selectedOptions[0].label") == option
+    # What is typed in a list chooses the first line that begins so; a space would open it.
+    actions(lambda: one.page.keyboard.type(option.partition(" ")[0]))
+    chosen = one.page.evaluate("document.activeElement.selectedOptions[0].label")
+    assert chosen.replace("\xa0", " ") == option  # ipywidgets writes spaces that do not break
 
 
 def push(one, actions, name, by):
