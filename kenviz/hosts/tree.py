@@ -84,11 +84,11 @@ def described(widget: ipywidgets.Widget) -> dict[str, Any]:
     return {"name": widget._view_name, "class": type(widget).__name__, "state": shown}
 
 
-def without_bytes(value: Any, path: list[Any], buffers: list[Any], paths: list[list[Any]]) -> Any:
+def without_bytes(value: Any, path: list[Any], buffers: list[Any], *, paths: list[list[Any]]) -> Any:
     """A value without the bytes in it: these go into `buffers`, and where they were into `paths`.
 
     >>> buffers, paths = [], []
-    >>> without_bytes({"a": [1, b"xy"]}, [], buffers, paths), buffers, paths
+    >>> without_bytes({"a": [1, b"xy"]}, [], buffers, paths=paths), buffers, paths
     ({'a': [1, None]}, [b'xy'], [['a', 1]])
     """
     if isinstance(value, bytes | bytearray | memoryview):
@@ -96,7 +96,7 @@ def without_bytes(value: Any, path: list[Any], buffers: list[Any], paths: list[l
         paths.append(path)
         return None
     if isinstance(value, dict):
-        return {key: without_bytes(item, [*path, key], buffers, paths) for key, item in value.items()}
+        return {key: without_bytes(item, [*path, key], buffers, paths=paths) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [without_bytes(item, [*path, at], buffers, paths) for at, item in enumerate(value)]
+        return [without_bytes(item, [*path, at], buffers, paths=paths) for at, item in enumerate(value)]
     return value
