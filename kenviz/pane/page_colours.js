@@ -15,6 +15,14 @@ function pageIsDark() {
   return alpha > 0 && 0.299 * red + 0.587 * green + 0.114 * blue < (colour.startsWith("color(") ? 0.5 : 128);
 }
 
+// A colour as rgb(…): what is mixed, as where a host has no colours of its own, is computed to color(srgb …), which BokehJS
+// has no word for.
+function asRgb(colour) {
+  if (!colour.startsWith("color(srgb ")) return colour;
+  const [red, green, blue, alpha = 1] = colour.match(/(?<![\w-])[\d.]+/g).map(Number);
+  return `rgba(${[red, green, blue].map((part) => Math.round(255 * part))}, ${alpha})`;
+}
+
 // Our own colours, by the kind of model, with the page's paper, ink and lines in place of ours: those of look.css, which
 // are a theme's where it names them. Outside of our views the figure keeps ours.
 function coloursOfPage(host, ours) {
@@ -22,7 +30,8 @@ function coloursOfPage(host, ours) {
   const probe = document.createElement("span");
   probe.style.cssText = "background: var(--kenviz-paper); color: var(--kenviz-ink); outline: 1px solid var(--kenviz-line)";
   host.append(probe);
-  const { backgroundColor, color, outlineColor } = getComputedStyle(probe);
+  const worn = getComputedStyle(probe);
+  const [backgroundColor, color, outlineColor] = [worn.backgroundColor, worn.color, worn.outlineColor].map(asRgb);
   const page = new Map([
     [ours.Plot.background_fill_color, backgroundColor],
     [ours.Axis.axis_label_text_color, color],
