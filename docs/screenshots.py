@@ -5,7 +5,8 @@ Usage: make screenshots
 
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 from playwright.sync_api import sync_playwright
@@ -18,7 +19,7 @@ from lab import CHROMIUM, Lab, Notebook, chromium  # noqa: E402
 
 _SETUP = """
 import numpy as np
-import pandas as pd
+import pandas as pd, torch
 import ken, kenviz
 pair = ken.demo.pair()
 net = ken.prune(pair.fine_tuned, pair.pretrained, 0.5, progress=False)
@@ -54,10 +55,17 @@ view.text = next(text for text in view.texts if right[text])
 view.find_flips()
 view
 """
+# A row of sixteen entries, as in chapter 2.
+_LESSON = """
+row = np.array([-82, -11, 3, 41, -5, 8, 95, -21, 1, 14, -36, 6, 22, -2, -9, 57]) / 1000
+sixteen = ken.Pair({"sixteen": torch.tensor(row)}, {"sixteen": torch.zeros(16, dtype=torch.float64)})
+kenviz.Lesson(ken.prune(*sixteen, k=8, progress=False), sixteen, number=3)
+"""
 #: Picture -> the cell whose output it is of.
 PICTURES = {
     "row": "kenviz.RowView(net, pair, query, row=7)",
     "row-step": "kenviz.RowView(net, pair, query, row=7, k=24, step=9, entry=29)",
+    "lesson": _LESSON,
     "matrix": "kenviz.MatrixView(net, pair, words)",
     "matrix-entry": "kenviz.MatrixView(net, pair, query, (100, 140), (60, 130), show='update', entry=(112, 86))",
     "layers": "kenviz.LayersView(net, pair, 'bert.encoder.layer.*.attention.self.query.weight', show='update')",
@@ -68,9 +76,17 @@ PICTURES = {
     "effects": "kenviz.EffectView(ablation, attribution, net, top=12, group='pooler')",
     "texts": _TEXTS,
     "sweep": _SWEEP,
-    "explorer": "kenviz.explore(net, pair)",
+    "side-by-side": "kenviz.SideBySideView([net], pair, query, rule='update', rows=(0, 64), columns=(0, 64))",
     "summary": "net",
 }
+# The Explorer as it is opened in a window of each size, by the name of the picture; what is looked at is one entry.
+_EXPLORER = """
+explorer = kenviz.explore(pair, k=0.5)
+explorer.search.go("layer.2 query [112, 86]")
+explorer.search.pattern = ""
+explorer
+"""
+SIZES = {"1400": (1400, 900), "1100": (1100, 800), "600": (600, 900)}
 
 
 def measured(folder: Path) -> str:
@@ -89,24 +105,19 @@ def measured(folder: Path) -> str:
 def main() -> None:
     """Write docs/pictures/<picture>.png."""
     FOLDER.mkdir(exist_ok=True)
-    wanted = {name: PICTURES[name] for name in sys.argv[1:] or PICTURES}
+    wanted = {name: PICTURES[name] for name in sys.argv[1:] or PICTURES if name != "explorer"}
     with tempfile.TemporaryDirectory() as folder:
         effects = measured(Path(folder)) if "effects" in wanted else ""
-        take(wanted, _SETUP.format(evidence=str(ROOT / "docs" / "evidence-table.csv"), effects=effects))
+        setup = _SETUP.format(evidence=str(ROOT / "docs" / "evidence-table.csv"), effects=effects)
+        if wanted:
+            take(wanted, setup)
+        if "explorer" in (sys.argv[1:] or ["explorer"]):
+            take_explorer(setup)
 
 
 def take(wanted: Mapping[str, str], setup: str) -> None:
     """Run the cells after the setup, and take a picture of what each shows."""
-    with tempfile.TemporaryDirectory() as folder, Lab.running(Path(folder)) as lab, sync_playwright() as playwright:
-        context = playwright.chromium.launch_persistent_context(
-            f"{folder}-profile",
-            executable_path=chromium(),
-            args=list(CHROMIUM),
-            viewport={"width": 1100, "height": 2600},
-        )
-        notebook = Notebook(context.new_page(), lab, lab.add([setup, *wanted.values()]))
-        notebook.page.evaluate("jupyterapp.shell.collapseLeft()")
-        notebook.run()
+    with opened([setup, *wanted.values()], width=1100, height=2600) as notebook:
         outputs = notebook.page.locator(".jp-CodeCell .jp-Cell-outputArea")
         for index, name in enumerate(wanted, 1):
             area = outputs.nth(index).locator(".jp-OutputArea-output").first
@@ -114,6 +125,36 @@ def take(wanted: Mapping[str, str], setup: str) -> None:
             notebook.wait_until_idle()
             notebook.page.wait_for_timeout(700)  # scrolling and drawing end
             area.screenshot(path=FOLDER / f"{name}.png")
+
+
+def take_explorer(setup: str) -> None:
+    """The Explorer in windows of all sizes, light and dark: explorer-1400.png … explorer-600-dark.png."""
+    with opened([setup, _EXPLORER], width=1400, height=900) as notebook:
+        for theme in ("Light", "Dark"):
+            notebook.use_theme(theme)
+            for name, (width, height) in SIZES.items():
+                notebook.page.set_viewport_size({"width": width, "height": height})
+                notebook.page.evaluate("document.querySelector('.kenviz-explorer').scrollIntoView({block: 'start'})")
+                notebook.wait_until_idle()
+                notebook.page.wait_for_timeout(1000)  # scrolling and drawing end
+                ending = "" if theme == "Light" else "-dark"
+                notebook.page.screenshot(path=FOLDER / f"explorer-{name}{ending}.png")
+
+
+@contextmanager
+def opened(cells: list[str], width: int, height: int) -> Iterator[Notebook]:
+    """A notebook of these cells, which were run, in a window of that size."""
+    with tempfile.TemporaryDirectory() as folder, Lab.running(Path(folder)) as lab, sync_playwright() as playwright:
+        context = playwright.chromium.launch_persistent_context(
+            f"{folder}-profile",
+            executable_path=chromium(),
+            args=list(CHROMIUM),
+            viewport={"width": width, "height": height},
+        )
+        notebook = Notebook(context.new_page(), lab, lab.add(cells))
+        notebook.page.evaluate("jupyterapp.shell.collapseLeft()")
+        notebook.run()
+        yield notebook
         notebook.close()
         context.close()
 

@@ -23,10 +23,12 @@ if TYPE_CHECKING:
     from kenviz.views.effects import EffectView as EffectView
     from kenviz.views.explorer import Explorer as Explorer
     from kenviz.views.layers import LayersView as LayersView
+    from kenviz.views.lesson import Lesson as Lesson
     from kenviz.views.matrix import MatrixView as MatrixView
     from kenviz.views.neighbours import NeighbourView as NeighbourView
     from kenviz.views.retention import RetentionView as RetentionView
     from kenviz.views.row import RowView as RowView
+    from kenviz.views.side_by_side import SideBySideView as SideBySideView
     from kenviz.views.sweep import SweepView as SweepView
     from kenviz.views.texts import TextView as TextView
 
@@ -35,11 +37,13 @@ _PUBLIC = {
     "CompareView": "views.compare",
     "EffectView": "views.effects",
     "LayersView": "views.layers",
+    "Lesson": "views.lesson",
     "MatrixView": "views.matrix",
     "Explorer": "views.explorer",
     "NeighbourView": "views.neighbours",
     "RetentionView": "views.retention",
     "RowView": "views.row",
+    "SideBySideView": "views.side_by_side",
     "SweepView": "views.sweep",
     "TextView": "views.texts",
     "check_thresholds": "reporting",

@@ -30,15 +30,25 @@ def test_the_row_by_hand_of_the_page_on_the_rule(capsys):
     (example,) = re.findall(r"```python\n(.*?)```", text, re.S)
     names = {}
     exec(compile(example, "rule.md", "exec"), names)
-    assert "2.8575" in capsys.readouterr().out
-    told = re.findall(r"^\| (\d) \| ([−.\d]+) \| ([.\d]+) \| (\d) \| (\d+) \| ([.\d]+) \|$", text, re.M)
-    told = np.array([[float(cell.replace("−", "-")) for cell in line] for line in told])
-    claims = names["why"].claims()[["at", "density", "level", "entry", "distance"]]
-    np.testing.assert_array_equal(told[:, 1:], claims.round(4))
-    densest = ken.rules.retain(names["row"], 5, "density")
-    assert np.flatnonzero(densest).tolist() == [4, 5, 6, 7, 8]
-    assert (densest & names["why"].mask).sum() == 1
-    assert names["why"].entry(5).as_dict()["density_rank"] == 1
+    assert "10.8934" in capsys.readouterr().out
+    why, row = names["why"], names["row"]
+    written = re.findall(r"^\| (\d) \| ([−.\d]+) \| ([.\d]+) \| (\d+) \| (\d+) \| ([.\d]+) \|$", text, re.M)
+    written = np.array([[float(cell.replace("−", "-")) for cell in line] for line in written])
+    claims = why.claims()[["at", "density", "level", "entry", "distance"]]
+    np.testing.assert_array_equal(written[:, 1:], claims.round(4))
+    facts = re.search(r"deviation is ([.\d]+), so the bandwidth is ([.\d]+); the grid points are ([.\d]+) apart", text)
+    numbers = [row.std(), why.bandwidth, np.ptp(row) / 7]
+    assert [float(fact) for fact in facts.groups()] == [round(number, 4) for number in numbers]
+    walk = re.search(r'data-row="(.*?)" data-k="(\d+)"', text)
+    assert [float(value) for value in walk[1].split(",")] == row.tolist()
+    assert int(walk[2]) == why.k
+    assert [why.claim(step).taken for step in (5, 7)] == [(10,), (0, 10)]
+    middle = (row >= -0.011) & (row <= 0.022)
+    assert (middle.sum(), (middle & why.mask).sum()) == (10, 2)
+    densest = ken.rules.retain(row, 8, "density")
+    assert np.flatnonzero(densest).tolist() == [1, 2, 4, 5, 8, 11, 13, 14]
+    assert np.flatnonzero(densest & why.mask).tolist() == [4]
+    assert why.entry(8).as_dict()["density_rank"] == 1
 
 
 def test_the_rule_of_the_page_on_rules_works(monkeypatch):

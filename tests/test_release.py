@@ -222,10 +222,11 @@ views = {
     "EffectView": kenviz.EffectView(effects, by="tensor"),
     "TextView": kenviz.TextView(live, ken.prune(*live, 1, progress=False), task, by="tensor"),
     "Explorer": kenviz.explore(net, pair),
+    "Lesson": kenviz.Lesson(net, pair),
 }
 for name, view in views.items():
     assert type(view).__name__ == name and "kenviz." in view.code(), name
-assert {name for name in kenviz.__all__ if name.endswith("View") or name == "Explorer"} == views.keys()
+assert {name for name in kenviz.__all__ if name.endswith("View") or name in ("Explorer", "Lesson")} == views.keys()
 assert "render" in kenviz.BokehPane._esm and kenviz.show(net)
 print(kenviz.__file__)
 """

@@ -236,7 +236,9 @@ def verify(
 
 @app.command()
 def view(
-    net: options.Net,
+    net: Annotated[
+        str, typer.Argument(help="The subnetwork file, or its place on the hub. With -k or --rule: FINE_TUNED.")
+    ],
     models: Annotated[
         list[str] | None,
         typer.Argument(
@@ -244,18 +246,37 @@ def view(
             help="Both models, or PRETRAINED alone: without the fine-tuned model only masks can be shown.",
         ),
     ] = None,
+    k: Annotated[
+        str | None,
+        typer.Option("-k", help=f"{options.K_HELP}: of two models, which are decided as they are looked at."),
+    ] = None,
+    rule: Annotated[str | None, typer.Option(help="How entries are chosen then, by default ken.")] = None,
+    on: options.On = "weights",
+    scope: options.Scope = "row",
+    seed: Annotated[int, typer.Option(help="Seed of random rules.")] = 0,
     ip: Annotated[str, typer.Option(help="Address to listen at.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 takes a free one.")] = 0,
     token: Annotated[str | None, typer.Option(help="Token to ask for: by default a random one; none if empty.")] = None,
     browser: Annotated[bool, typer.Option(help="Open the page in the browser.")] = True,
 ) -> None:
-    """Open the Explorer of the subnetwork NET in the browser, as an app; Ctrl-C ends it."""
+    """Open the Explorer of the subnetwork NET in the browser, as an app; Ctrl-C ends it.
+
+    With -k, or --rule, of two models that are not pruned first: ken view FINE_TUNED PRETRAINED -k 0.5
+    """
     require_kenviz("view")
     from ken.models.checkpoints.remote.urls import protocol_of
     from ken.storage.hub_subnetworks import locate_subnetwork
     from kenviz.app.serve import serve
 
     models = models or []
+    if k is not None or rule is not None:
+        if len(models) > 1:
+            raise KenError(f"-k and --rule are for two models, FINE_TUNED and PRETRAINED, got {1 + len(models)} places")
+        asked = {"k": None if k is None else budget(k), "rule": rule or "ken", "on": on, "scope": scope, "seed": seed}
+        serve(net, *models, ip=ip, port=port, token=token, browser=browser, asked=asked)
+        return
+    if (on, scope, seed) != ("weights", "row", 0):
+        raise KenError("--on, --scope and --seed go with -k or --rule: a subnetwork has its own")
     if len(models) > 2:
         raise KenError(f"a subnetwork belongs to two models, FINE_TUNED and PRETRAINED, got {len(models)}")
     pretrained = models[-1] if models else None

@@ -98,6 +98,15 @@ def _provenance(model: Checkpoint, seen: Mapping[str, Reference] | None) -> Prov
     return Provenance(model.source, len(tensors), count, fingerprint=of_model(whole), **asdict(model.origin))
 
 
+def fingerprint_of(model: Checkpoint, *, progress: bool) -> str:
+    """The fingerprint of all tensors of a model, which are read; a bar appears if it takes longer than a second."""
+    from tqdm.auto import tqdm
+
+    names = [name for name in model.tensors if name not in model.tied]
+    bar = tqdm(names, desc="fingerprint", unit="tensor", disable=not progress, delay=1.0, leave=False)
+    return of_model(model.entries(name).reference(name) for name in bar)
+
+
 def planned(pairing: Pairing, name: str, reason: str, *, recipe: Recipe) -> tuple[Outline, Reference | None]:
     """What is known of a tensor before it is read."""
     tensor, other = pairing.fine_tuned.tensors[name], pairing.names[name]

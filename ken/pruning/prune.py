@@ -1,46 +1,29 @@
-"""prune: pairs of tensors → rows → rule → mask → Subnetwork, some rows of one pair in memory at a time."""
+"""prune: two models, what is asked for → a subnetwork, made whole or decided as it is looked at."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
-from numpy.typing import NDArray
 
 from ken import rules
-from ken.api import Subnetwork, load
+from ken.api import Subnetwork
 from ken.density import NORMAL_REFERENCE
-from ken.errors import PairingError, at_tensor, warn
+from ken.errors import OutputError
 from ken.models.checkpoints import other_files
 from ken.models.checkpoints.checkpoint import Source, TunedSource
-from ken.models.pairing import weight_names
-from ken.models.pairing.mixups import unrelated
-from ken.models.pairing.pairing import Pairing, open_pair
+from ken.models.pairing.pairing import open_pair
 from ken.models.pairing.pairs import Pair
 from ken.models.pairing.rows import K
 from ken.models.scalars import checked_seed
-from ken.models.tensors.tensor_bytes import Reference
-from ken.pruning.collector import Collector
-from ken.pruning.head import Seen, head, planned, versions
-from ken.pruning.paired_rows import PairedRows
-from ken.pruning.patterns import check_patterns
-from ken.pruning.ranges import deciding
-from ken.pruning.remarks import remarks
-from ken.pruning.rescaling import Rescaling, check_dtype, note
+from ken.pruning.head import versions
+from ken.pruning.lazy_subnetwork import LazySubnetwork
+from ken.pruning.making import make
+from ken.pruning.prepared import Prepared
 from ken.pruning.selection import Selection
-from ken.rules.bandwidth_notes import bandwidth_note
 from ken.storage.file_kinds import SUBNETWORK
 from ken.storage.outputs import check_outputs, models_of
-from ken.subnetwork.extract import Subject, take
 from ken.subnetwork.subnetwork import Recipe
-
-if TYPE_CHECKING:
-    import torch
-
-    from ken.storage.writer import SubnetworkWriter
 
 
 def prune(
@@ -62,6 +45,7 @@ def prune(
     raw: bool = False,
     out: str | Path | None = None,
     overwrite: bool = False,
+    lazy: bool = False,
     progress: bool = True,
 ) -> Subnetwork:
     """Retain k entries of every row of the fine-tuned model; reset the rest to the pretrained values.
@@ -110,6 +94,12 @@ def prune(
             rows and the mask of one tensor are in memory at a time. It may not be either model, nor lie in its folder;
             it takes the place of another subnetwork.
         overwrite: Let out take the place of any other file, too.
+        lazy: Open and check both models, and read no value: what is looked at is decided when it is looked at, rows as
+            rows (`RetainedTensor.row_mask`), anything else of a tensor with the whole tensor, of which the latest ones
+            are kept. What comes is the same, bit for bit, to the file that `save` writes; the models must stay as they
+            are until then. Rule `changed` and scope "model" tell how many entries are retained after a pass over both
+            models, at the first look; fingerprints and relation take a pass, too. What is `unchanged` is known of
+            tensors that were decided whole. `in_memory` decides everything.
         progress: Whether to show the progress bar.
 
     Returns:
@@ -119,9 +109,9 @@ def prune(
         BudgetError: k is out of range, or missing, or the rule has none; or a pattern matches no tensor.
         RuleError: There is no such rule or setting, or the seed is none.
         PairingError: Shapes do not fit.
-        OutputError: out may not be written to.
+        OutputError: out may not be written to, or was given with lazy.
         ValuesError: A value is NaN or infinite, or the fine-tuned dtype cannot hold a rescaled one; the message names
-            the place. All other errors come before work begins.
+            the place. All other errors come before work begins. With lazy it comes when the place is looked at.
 
     Warns:
         KenWarning: The two models look as if they were the wrong way round, or unrelated; or a bandwidth rule found
@@ -133,6 +123,11 @@ def prune(
         >>> pretrained, fine_tuned = torch.nn.Linear(8, 4), torch.nn.Linear(8, 4)
         >>> prune(fine_tuned, pretrained, k=2)
         Subnetwork(rule='ken', k=2: 10 of 36 entries retained; 2 tensors pruned, 0 carried)
+        >>> net = prune(fine_tuned, pretrained, k=2, lazy=True)
+        >>> net
+        Subnetwork(rule='ken', k=2: 10 of 36 entries retained; 2 tensors pruned, 0 carried; decided as it is looked at)
+        >>> int(net["weight"].row_mask(slice(1, 2)).sum()), net == prune(fine_tuned, pretrained, k=2)
+        (2, True)
     """
     rules.check_k(rule, k)
     selection = Selection(k=k, include=include, exclude=exclude, layers_only=layers_only, rows=rows or {})
@@ -141,6 +136,11 @@ def prune(
     rules.check_settings(rule, settings)
     rescale = rules.check_rescale(rule, rescale)
     rules.check_scope(rule, scope)
+    if lazy and out is not None:
+        raise OutputError(
+            f"out={str(out)!r} is written when everything is decided, and lazy=True decides what is looked at: give "
+            "one of them; save(path) of a lazy subnetwork decides and writes everything"
+        )
     check_outputs([(out, SUBNETWORK)], models_of(Pair(fine_tuned, pretrained)), overwrite=overwrite)
     pairing = open_pair(fine_tuned, pretrained, selection.rows)
     other_files.check(pairing.fine_tuned.files)
@@ -157,161 +157,5 @@ def prune(
         scope=scope,
         **asdict(settings),
     )
-    return _Pruning(pairing, selection, recipe, raw=raw, progress=progress).run(out)
-
-
-class _Pruning:
-    """A pair of models, what is asked for, and what has been seen of them so far."""
-
-    def __init__(self, pairing: Pairing, selection: Selection, recipe: Recipe, *, raw: bool, progress: bool) -> None:
-        """Raises what can be known before any value is read."""
-        tied = pairing.fine_tuned.tied
-        check_patterns(selection, pairing.fine_tuned.tensors, tied=tied, elsewhere=pairing.pretrained.tensors)
-        names = [name for name in pairing.fine_tuned.tensors if name not in tied]
-        self._reasons = {name: _reason_to_carry(pairing, name, selection) for name in names}
-        pairing = _without_misfits(pairing, self._reasons, selection)
-        self._pairing = replace(pairing, cuts={name: cut for name in names if (cut := selection.cut_of(name))})
-        if recipe.rescale == "share":
-            for name, reason in self._reasons.items():
-                if not reason:
-                    check_dtype(name, pairing.fine_tuned.tensors[name].dtype)
-        if check := rules.get(recipe.rule).check:
-            for name, reason in self._reasons.items():
-                if not reason:
-                    check(name, tuple(pairing.fine_tuned.tensors[name].shape))
-        self._selection, self._recipe, self._raw, self._progress = selection, recipe, raw, progress
-        notes = remarks(self._pairing, selection, self._reasons)
-        rescaled = (note(recipe.rule, recipe.scope),) if recipe.rescale == "share" else ()
-        self._seen = Seen(notes=(*notes, *rescaled))
-        self._tensors = {
-            name: PairedRows.of_pair(self._pairing, name, selection, recipe=recipe)
-            for name, reason in self._reasons.items()
-            if not reason
-        }
-        self._deciding = deciding(self._tensors, recipe, progress, stood_in=self._seen.stood_in)
-
-    def run(self, out: str | Path | None) -> Subnetwork:
-        """The subnetwork, in memory or opened from the file that it was written to."""
-        from tqdm.auto import tqdm
-
-        entries = sum(self._pairing.fine_tuned.entries(name).count for name in self._reasons)
-        with tqdm(
-            total=entries,
-            desc="prune",
-            unit="entry",
-            unit_scale=True,
-            disable=not self._progress,
-            delay=1.0,  # it stays away from short work
-            leave=False,
-        ) as bar:
-            if out is None:
-                collector = Collector()
-                self._fill(collector, bar)
-                net = head(self._pairing, self._recipe, self._seen)
-                net = replace(net, tensors=collector.tensors, files=dict(net.files))
-            else:
-                from ken.storage.writer import SubnetworkWriter
-
-                plan = {
-                    name: planned(self._pairing, name, reason, recipe=self._recipe)
-                    for name, reason in self._reasons.items()
-                }
-                with SubnetworkWriter(out, head(self._pairing, self._recipe, self._seen, draft=True), plan) as writer:
-                    self._fill(writer, bar)
-                    writer.finish(head(self._pairing, self._recipe, self._seen))
-                net = load(out)
-        if self._seen.stood_in:
-            warn(bandwidth_note(self._recipe.bandwidth, self._seen.stood_in))
-        if net.relation is not None and (mixed_up := unrelated(net.relation)):
-            warn(mixed_up)
-        return net
-
-    def _fill(self, sink: Collector | SubnetworkWriter, bar: Any) -> None:
-        for name, reason in self._reasons.items():
-            bar.set_postfix_str(name, refresh=False)
-            if not reason:
-                tensor = self._tensors[name]
-                retained = self._deciding.retained(tensor)  # of a scope, another tensor may be the one in error
-                with at_tensor(name):
-                    self._prune(tensor, retained, sink, bar=bar)
-                continue
-            with at_tensor(name):
-                self._carry(name, reason, sink)
-            bar.update(self._pairing.fine_tuned.entries(name).count)
-
-    def _carry(self, name: str, reason: str, sink: Collector | SubnetworkWriter) -> None:
-        entries, other = self._pairing.fine_tuned.entries(name), self._pairing.names[name]
-        counterpart = None if other is None else self._pairing.pretrained.entries(other).reference(other)
-        fingerprint = sink.carried(name, entries, reason, pretrained=counterpart)
-        self._seen.add(name, entries, fingerprint, counterpart=counterpart)
-
-    def _prune(self, tensor: PairedRows, retained: int, sink: Collector | SubnetworkWriter, *, bar: Any) -> None:
-        fine_tuned, pretrained = tensor.fine_tuned, tensor.pretrained
-        name = tensor.name
-        stood_in: list[int] = []
-
-        def decide(start: int, fine_tuned_part: torch.Tensor, pretrained_part: torch.Tensor) -> NDArray[np.bool_]:
-            mask, common = np.ones(len(fine_tuned_part), bool), len(pretrained_part)
-            if common:
-                tuned = fine_tuned_part[:common]
-                block = tensor.block(start, tuned, pretrained=pretrained_part, stood_in=stood_in)
-                matrix = len(pretrained.shape) > 1
-                self._seen.sums.add(name, matrix, fine_tuned=block.fine_tuned, pretrained=block.pretrained)
-                mask[:common] = self._deciding.mask(tensor, start, block)
-            return mask
-
-        subject = Subject(
-            name,
-            fine_tuned.shape,
-            fine_tuned.dtype,
-            retained=retained + tensor.added,
-            raw=self._raw,
-            cut=self._selection.cut_of(name),
-            threshold=self._deciding.threshold(tensor),
-        )
-        taking = sink.pruned(subject)
-        # Stretches may be decided at the same time, in any order: the loops release the GIL.
-        prints = take(
-            *(fine_tuned, pretrained, tensor.rows),
-            decide=decide,
-            sink=taking,
-            raw=self._raw,
-            rescale=Rescaling(tensor, self._deciding.shares) if self._recipe.rescale == "share" else None,
-            done=bar.update,
-        )
-        self._deciding.done(tensor)
-        counterpart = Reference(tensor.other, pretrained.shape, pretrained.dtype, fingerprint=prints.pretrained)
-        taking.finish(counterpart, prints.fine_tuned, prints.result)
-        self._seen.add(name, fine_tuned, prints.fine_tuned, counterpart=counterpart)
-        if stood_in:
-            self._seen.stood_in[name] = len(stood_in)
-
-
-def _without_misfits(pairing: Pairing, reasons: Mapping[str, str], selection: Selection) -> Pairing:
-    """What does not fit its counterpart has none if it is carried. Raises `PairingError` if it was to be pruned.
-
-    Of a tensor that is floating-point on one side alone, a pattern must say that it is carried: it may be a code.
-    """
-    for name, misfit in pairing.misfits.items():
-        fine_tuned, pretrained = pairing.fine_tuned.tensors[name], pairing.pretrained.tensors[pairing.namesakes[name]]
-        alike = fine_tuned.is_floating_point() == pretrained.is_floating_point()
-        if name in reasons and not (selection.reason_to_carry(name) or (alike and reasons[name])):
-            error = PairingError(f"{name}: {misfit}; exclude=[{name!r}] carries it whole")
-            if hint := weight_names.advice(pairing.fine_tuned, pairing.pretrained):
-                error.add_note(hint)
-            raise error
-    names = {name: None if name in pairing.misfits else other for name, other in pairing.names.items()}
-    return replace(pairing, names=names)
-
-
-def _reason_to_carry(pairing: Pairing, name: str, selection: Selection) -> str:
-    tensor = pairing.fine_tuned.tensors[name]
-    if pairing.names[name] is None:
-        return pairing.apart.get(name, "no pretrained counterpart")
-    if name in pairing.fine_tuned.buffers:
-        return "buffer"
-    if not tensor.is_floating_point():
-        return f"{str(tensor.dtype).removeprefix('torch.')}, not floating-point"
-    if tensor.numel() == 0:
-        return "empty"
-    return selection.reason_to_carry(name)
+    prepared = Prepared.from_pair(Pair(fine_tuned, pretrained), pairing, selection, recipe=recipe, raw=raw)
+    return LazySubnetwork(prepared, progress=progress) if lazy else make(prepared, out, progress=progress)

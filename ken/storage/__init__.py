@@ -11,10 +11,14 @@ outputs              refuses to write over what is read; `file_kinds`: what a fi
 atomic_files         written under another name, synced, renamed; `uploads`, `url_outputs`: the same behind URLs
 """
 
+from ken.storage.atomic_files import replacing as replacing
 from ken.storage.atomic_files import write_text as write_text
 from ken.storage.atomic_files import write_texts as write_texts
+from ken.storage.file_kinds import CSV as CSV
 from ken.storage.file_kinds import PAGE as PAGE
+from ken.storage.file_kinds import PNG as PNG
 from ken.storage.file_kinds import REPORT_DATA as REPORT_DATA
+from ken.storage.file_kinds import SVG as SVG
 from ken.storage.lazy_tensors import file_of as file_of
 from ken.storage.outputs import check_outputs as check_outputs
 from ken.storage.outputs import models_of as models_of

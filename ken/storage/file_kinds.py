@@ -15,12 +15,16 @@ EFFECTS = "a file of effects"
 ABLATION = "the table of an ablation"
 ATTRIBUTION = "an attribution"
 REPORT_DATA = "the data of a report"
+PNG = "a picture as PNG"
+SVG = "a picture as SVG"
+CSV = "a table"  # of any kind: to be told from no other text
 FOLDER = "a checkpoint folder"
 
 _SHOWN = 4096
 _LONGEST_HEADER = 100_000_000  # that of the safetensors library
 _BLANK = b"\xef\xbb\xbf \t\r\n"
 _PAGE = (b"<!doctype html", b"<html")
+_PNG = b"\x89PNG\r\n\x1a\n"
 _PACKED = (b"PK", b"\x80\x02")  # a zip, and a pickle, as torch writes them
 #: How `ken.results` begins a file; whoever was killed within the first line leaves a part of it.
 _RESULTS = b'{"format": "ken results"'
@@ -67,6 +71,10 @@ def kind_of(path: Path) -> str:
         return EFFECTS
     if head.lstrip(_BLANK).lower().startswith(_PAGE):
         return PAGE
+    if head.startswith(_PNG):
+        return PNG
+    if head.lstrip(_BLANK).startswith((b"<?xml", b"<svg")) and b"<svg" in head:
+        return SVG
     if b"".join(head.split()).startswith(_REPORT_DATA):
         return REPORT_DATA
     if head.startswith(_TABLE):

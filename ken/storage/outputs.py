@@ -124,6 +124,8 @@ class _Read:
                     self.urls.add_identity(what, reader.identity, reader.file.text)
                 else:
                     self._files[reader.identity] = _Input(what, reader.path)
+            for called, model in models_of(source.pair).items():
+                self.add(called, model)
         elif isinstance(source, str | os.PathLike | Location):
             named = source if isinstance(source, str | Location) else Path(source)
             place = place_of(named)

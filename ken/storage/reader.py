@@ -38,6 +38,8 @@ def save(net: SubnetworkData, path: str | Path, *, overwrite: bool = False, prog
 
     path = target(path)
     check_outputs([(path, SUBNETWORK)], {"the file of this subnetwork": net}, overwrite=overwrite)
+    if net.written(path, progress=progress):
+        return path
     plan = {name: (outline, net.tensors[name].pretrained) for name, outline in net.outlines.items()}
     with (
         SubnetworkWriter(path, net, plan) as writer,

@@ -31,6 +31,8 @@ def open_for(net: SubnetworkData, pair: PairOfModels, *, quick_look: bool = True
     Raises `PairingError` if the two models do not fit each other, `SubnetworkError` if a pruned tensor is missing, of
     another shape, or was seen to be another one. If they are only the wrong way round, the error says so.
     """
+    if (own := net.opened(pair)) is not None:
+        return own
     try:
         pairing = replace(open_pair(pair.fine_tuned, pair.pretrained, net.recipe.rows), cuts=net.cuts)
         _check_shapes(net, pairing)
@@ -51,6 +53,8 @@ def check_tensor(name: str, stored: RetainedTensor, pairing: Pairing, also: Coll
     the fine-tuned or of the pretrained model; the error says which, with both fingerprints, and what was probably given
     in its place.
     """
+    if stored.decided_from(pairing):
+        return
     other = pairing.names.get(name)
     sides = [("fine-tuned", (stored.fine_tuned, *also), stored.dtype, pairing.fine_tuned.entries(name))]
     if other is not None:

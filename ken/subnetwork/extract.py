@@ -127,11 +127,9 @@ def take(
         if pretrained.dtype != fine_tuned.dtype:
             _check_cast(original, fine_tuned.dtype, start=start, shape=pretrained.shape)
         bits = np.packbits(mask)
-        kept = bits_of(tuned if rescale is None else rescale(start, tuned, original, mask))
-        origin, count = np.zeros_like(base) if raw else base, ulp_distances.marked_in(bits)
-        distances = ulp_distances.take(kept, origin, bits, retained=count)
-        hashed = bytes_of(original), bytes_of(tuned), np.where(mask, kept, base).data
-        return _Stretch(bits, distances, hashed, entries=len(tuned))
+        kept = tuned if rescale is None else rescale(start, tuned, original, mask)
+        hashed = bytes_of(original), bytes_of(tuned), np.where(mask, bits_of(kept), base).data
+        return _Stretch(bits, distances(kept, base, bits, raw=raw), hashed, entries=len(tuned))
 
     hashes = [new_digest() for _ in range(3)]
     spans = list(whole_rows(*rows))
@@ -141,6 +139,12 @@ def take(
             running.update(data)
         done(part.entries)
     return Fingerprints(*(running.hexdigest() for running in hashes))
+
+
+def distances(kept: torch.Tensor, base: NDArray[Any], bits: NDArray[np.uint8], *, raw: bool) -> NDArray[Any]:
+    """What is stored of the retained ones of flat entries: their distances from those bits, or from 0.0 if raw."""
+    origin, count = np.zeros_like(base) if raw else base, ulp_distances.marked_in(bits)
+    return ulp_distances.take(bits_of(kept), origin, bits, retained=count)
 
 
 def base_bits(pretrained: torch.Tensor, dtype: torch.dtype, count: int) -> NDArray[Any]:

@@ -31,15 +31,10 @@ def injected_rows(tensor: RetainedTensor, pretrained: NDArray[np.float64], wante
 
     from ken.subnetwork import ulp_distances
 
-    mask = tensor.row_mask(wanted)
-    start = wanted.indices(tensor.row_shape[0])[0] * mask.shape[1]
-    whole, rest = divmod(start, 8)
-    before = int(np.bitwise_count(tensor.bits[:whole]).sum())
-    before += int(np.unpackbits(tensor.bits[whole : whole + 1])[:rest].sum())
+    mask, distances = tensor.retained_rows(wanted)
     bits = np.packbits(mask.reshape(-1))
     known = torch.from_numpy(np.where(np.isnan(pretrained), 0.0, pretrained).reshape(-1))
-    values = bits_of(known.to(tensor.pretrained.dtype).to(tensor.dtype)).copy()
-    distances = tensor.ulps[before : before + int(mask.sum())]
+    values = bits_of(known.to(tensor.pretrained_dtype).to(tensor.dtype)).copy()
     if tensor.raw:
         distances = distances - ulp_distances.take(values, np.zeros_like(values), bits, retained=distances.size)
     ulp_distances.exchange(values, None, (bits, distances))

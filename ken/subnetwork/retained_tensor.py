@@ -11,17 +11,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ken.errors import SubnetworkError
-from ken.models.pairing.rows import row_shape
 from ken.models.tensors.tensor_bytes import Reference, bits_of, bytes_of, dtype_name, fingerprint, new_digest
 from ken.models.tensors.tensor_reader import STRETCH, Entries, in_turn
 from ken.rules.thresholds import Threshold
+from ken.subnetwork.row_access import RowAccess
 
 if TYPE_CHECKING:
     import torch
 
 
 @dataclass(eq=False)
-class RetainedTensor:
+class RetainedTensor(RowAccess):
     """The entries of one tensor that stay fine-tuned.
 
     Args:
@@ -165,11 +165,6 @@ class RetainedTensor:
         return self
 
     @property
-    def entries(self) -> int:
-        """Entries of the whole tensor, retained or reset."""
-        return math.prod(self.shape)
-
-    @property
     def retained(self) -> int:
         """Entries that stay fine-tuned."""
         return len(self.ulps)
@@ -179,39 +174,6 @@ class RetainedTensor:
         """Whether fine-tuning left the whole tensor as it was."""
         base = self.pretrained
         return (self.shape, self.dtype, self.fine_tuned) == (base.shape, base.dtype, base.fingerprint)
-
-    def mask(self) -> NDArray[np.bool_]:
-        """Unpack the mask.
-
-        Returns:
-            Bool, in the tensor's shape: True where retained.
-        """
-        return np.unpackbits(self.bits, count=self.entries).view(np.bool_).reshape(self.shape)
-
-    @property
-    def row_shape(self) -> tuple[int, int]:
-        """(rows, row length)."""
-        return row_shape(self.shape, self.cut)
-
-    def row_mask(self, wanted: slice | None = None) -> NDArray[np.bool_]:
-        """Unpack the mask of some rows, cut as the tensor was; no other bits are unpacked.
-
-        Args:
-            wanted: A slice of rows, without step; by default all of them.
-
-        Returns:
-            Bool, (rows, row length).
-
-        Example:
-            >>> import torch
-            >>> RetainedTensor.of(torch.ones(2, 2), np.eye(2, dtype=bool), torch.zeros(2, 2)).row_mask(slice(1, 2))
-            array([[False,  True]])
-        """
-        rows, n = self.row_shape
-        first, last, _ = (wanted or slice(None)).indices(rows)
-        start, stop = first * n, max(first, last) * n
-        bits = np.unpackbits(self.bits[start // 8 : -(-stop // 8)])[start % 8 : start % 8 + stop - start]
-        return bits.view(np.bool_).reshape(max(0, last - first), n)
 
     def check(self, pretrained: torch.Tensor) -> None:
         """See that this is, bit for bit, the pretrained tensor that the subnetwork relies on.

@@ -18,12 +18,17 @@ from ken.models.tensors.tensor_bytes import Reference, dtype_name
 from ken.rules import SCOPES, Settings
 from ken.subnetwork.carried_tensor import CarriedTensor
 from ken.subnetwork.outline import Outline
+from ken.subnetwork.provenance import Provenance as Provenance
 from ken.subnetwork.retained_tensor import RetainedTensor
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import pandas as pd
 
     from ken.models.checkpoints.architecture import Architecture
+    from ken.models.pairing.pairing import Pairing
+    from ken.models.pairing.pairs import Pair, PairOfModels
     from ken.models.pairing.relation import Relation
 
 
@@ -93,36 +98,6 @@ class Recipe:
         return Settings(on=self.on, bandwidth=self.bandwidth, kernel=self.kernel)
 
 
-@dataclass(frozen=True, slots=True)
-class Provenance:
-    """Which model one side was: what it was read from, how much there is, and one fingerprint for all tensors.
-
-    Where it came from, as far as that is known: repository of the hub, revision as it was asked for, commit, licence by
-    the model card. These say nothing about the values, and make no difference to whether two are equal.
-    """
-
-    source: str = ""
-    tensors: int = 0
-    entries: int = 0
-    fingerprint: str = ""
-    hub_id: str = field(default="", compare=False)
-    revision: str = field(default="", compare=False)
-    commit: str = field(default="", compare=False)
-    licence: str = field(default="", compare=False)
-
-    @property
-    def origin(self) -> str:
-        """Where it came from, in words; empty if nothing is known.
-
-        >>> Provenance(hub_id="user/name", revision="v1", commit="0123abcd", licence="mit").origin
-        'user/name on the hub, revision v1, commit 0123abcd, licence mit'
-        """
-        parts = [f"{self.hub_id} on the hub" if self.hub_id else ""]
-        named = (("revision", self.revision), ("commit", self.commit), ("licence", self.licence))
-        parts += [f"{name} {value}" if value else "" for name, value in named]
-        return ", ".join(filter(None, parts))
-
-
 @dataclass(frozen=True, eq=False, repr=False)
 class SubnetworkData(Mapping[str, "RetainedTensor | CarriedTensor"]):
     """A mapping from tensor name (of the fine-tuned model) to what is stored of that tensor.
@@ -136,8 +111,8 @@ class SubnetworkData(Mapping[str, "RetainedTensor | CarriedTensor"]):
     only_pretrained: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     architecture: Architecture | None = None
     prefix: str = ""
-    fine_tuned: Provenance = Provenance()
-    pretrained: Provenance = Provenance()
+    fine_tuned: Provenance = field(default_factory=Provenance)
+    pretrained: Provenance = field(default_factory=Provenance)
     files: Mapping[str, bytes] = field(default_factory=dict)
     shards: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
@@ -166,7 +141,8 @@ class SubnetworkData(Mapping[str, "RetainedTensor | CarriedTensor"]):
         return self._about == other._about and all(self.tensors[name] == other.tensors[name] for name in self.tensors)
 
     def __hash__(self) -> int:
-        return hash((self.fine_tuned, self.pretrained, self.recipe.rule, self.recipe.seed, len(self.tensors)))
+        sides = [(model.source, model.tensors, model.entries) for model in (self.fine_tuned, self.pretrained)]
+        return hash((*sides, self.recipe.rule, self.recipe.seed, len(self.tensors)))
 
     @property
     def _about(self) -> tuple[Any, ...]:
@@ -181,6 +157,39 @@ class SubnetworkData(Mapping[str, "RetainedTensor | CarriedTensor"]):
         """The fields alone: what has been decoded of a file is not sent along with it."""
         return {field.name: getattr(self, field.name) for field in fields(self)}
 
+    @property
+    def lazy(self) -> bool:
+        """Whether it is decided as it is looked at (`ken.prune` with lazy=True)."""
+        return False
+
+    @property
+    def pair(self) -> Pair | None:
+        """The models that it is decided from as it is looked at, as they were given; None if it was before."""
+        return None
+
+    def opened(self, pair: PairOfModels) -> Pairing | None:
+        """The pair, opened, if it is the very one that this is decided from as it is looked at; else None.
+
+        Args:
+            pair: Two models.
+
+        Returns:
+            None, if it was decided before.
+        """
+        return None
+
+    def written(self, path: str | Path, *, progress: bool) -> bool:
+        """Write what has not been decided yet into a file, in its own way.
+
+        Args:
+            path: The file, which may be written to.
+            progress: Show a bar if it takes longer than a second.
+
+        Returns:
+            False if it was decided before, and nothing has been written.
+        """
+        return False
+
     @cached_property
     def outlines(self) -> Mapping[str, Outline]:
         """What is known of every tensor without decoding any."""
@@ -188,6 +197,11 @@ class SubnetworkData(Mapping[str, "RetainedTensor | CarriedTensor"]):
         if stored is not None:
             return stored
         return {name: Outline.from_tensor(tensor) for name, tensor in self.tensors.items()}
+
+    @cached_property
+    def _reasons(self) -> Mapping[str, str | None]:
+        """Why each tensor is carried; None if it is pruned."""
+        return {name: outline.reason for name, outline in self.outlines.items()}
 
     @property
     def cuts(self) -> dict[str, str]:
@@ -269,9 +283,8 @@ class SubnetworkData(Mapping[str, "RetainedTensor | CarriedTensor"]):
         how_many = "" if self.recipe.k is None else f", k={self.recipe.k!r}"
         how_many += "" if self.recipe.scope == "row" else f", scope={self.recipe.scope!r}"
         return (
-            f"Subnetwork(rule={self.recipe.rule!r}{how_many}{rescaled}: {self.retained:,} of {self.entries:,} "
-            f"entries retained; {pruned} tensors pruned, {len(self) - pruned} carried"
-            f"{'; the models do not differ in what was pruned' if self.unchanged else ''}{self._much()})"
+            f"Subnetwork(rule={self.recipe.rule!r}{how_many}{rescaled}: {self._how_much()}; "
+            f"{pruned} tensors pruned, {len(self) - pruned} carried{self._further()})"
             + "".join(
                 f"\n  {side}: {printable(model.origin)}"
                 for side, model in (("fine-tuned", self.fine_tuned), ("pretrained", self.pretrained))
@@ -280,13 +293,19 @@ class SubnetworkData(Mapping[str, "RetainedTensor | CarriedTensor"]):
             + "".join(f"\n  note: {printable(note)}" for note in self.notes)
         )
 
+    def _how_much(self) -> str:
+        return f"{self.retained:,} of {self.entries:,} entries retained"
+
+    def _further(self) -> str:
+        return f"{'; the models do not differ in what was pruned' if self.unchanged else ''}{self._much()}"
+
     def _much(self) -> str:
         """What is not pruned, if it is much of a model, and why."""
         said = ""
         reasons: Counter[str] = Counter()
-        for outline in self.outlines.values():
-            if outline.reason is not None:
-                reasons[outline.reason] += outline.entries
+        for name, reason in self._reasons.items():
+            if reason is not None:
+                reasons[reason] += self.tensors[name].entries
         if reasons.total() > _MUCH * self.entries:
             why, _ = reasons.most_common(1)[0]
             said += f"; {_percent(reasons.total(), self.entries)} of the entries are carried, most of them: {why}"
@@ -316,14 +335,14 @@ class _Pruned(Mapping[str, RetainedTensor]):
         self._net = net
 
     def __getitem__(self, name: str) -> RetainedTensor:
-        if self._net.outlines[name].reason is not None:
+        if self._net._reasons[name] is not None:
             raise KeyError(name)
         tensor = self._net.tensors[name]
         assert isinstance(tensor, RetainedTensor)
         return tensor
 
     def __iter__(self) -> Iterator[str]:
-        return (name for name, outline in self._net.outlines.items() if outline.reason is None)
+        return (name for name, reason in self._net._reasons.items() if reason is None)
 
     def __len__(self) -> int:
         return sum(1 for _ in self)

@@ -9,7 +9,7 @@ import signal
 import socket
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -34,8 +34,12 @@ def serve(
     port: int = 0,
     token: str | None = None,
     browser: bool = True,
+    asked: Mapping[str, Any] | None = None,
 ) -> None:
     """Open the Explorer of a subnetwork's file in the browser, and serve it until interrupted, or ended by SIGTERM.
+
+    asked has what `kenviz.explore` is asked of two models, with k or rule: net is the fine-tuned model then, and the
+    next argument the pretrained one.
 
     Without the fine-tuned model, with pretrained= alone or with neither, only masks can be shown.
 
@@ -47,12 +51,16 @@ def serve(
     """
     if importlib.util.find_spec("voila") is None:
         raise AppError(_NEEDED)
-    ken.load(net)  # what is wrong with it is said here, not in a page
+    # What is wrong with it is said here, not in a page.
+    if asked:
+        ken.prune(str(net), fine_tuned and str(fine_tuned), **{"rule": "ken", **asked}, lazy=True)
+    else:
+        ken.load(net)
     sources = [_absolute(net), *(_absolute(one) for one in (fine_tuned, pretrained) if one is not None)]
     port = _free(ip, port)
     with _ended_by_sigterm(), tempfile.TemporaryDirectory(prefix="ken-view-") as folder:
         notebook = Path(folder) / "explorer.ipynb"
-        _write(notebook, sources)
+        _write(notebook, sources, asked or {})
         token = secrets.token_urlsafe(24) if token is None else token
         host = f"[{ip}]" if ":" in ip else ip
         ignored = signal.getsignal(signal.SIGINT) is signal.SIG_IGN  # in the background of a script, or under nohup
@@ -103,11 +111,12 @@ def _free(ip: str, port: int) -> int:
         return int(probe.getsockname()[1])
 
 
-def _write(path: Path, sources: list[Any]) -> None:
+def _write(path: Path, sources: list[Any], asked: Mapping[str, Any]) -> None:
     """A notebook with one cell; paths are written as Python writes strings, so that nothing in them is code."""
     import nbformat
 
-    arguments = ", ".join(repr(str(source)) for source in sources)
+    named = (f"{name}={value!r}" for name, value in asked.items())
+    arguments = ", ".join([*(repr(str(source)) for source in sources), *named])
     code = f"import kenviz\nkenviz.explore({arguments})"
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(code)])
     notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}

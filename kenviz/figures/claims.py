@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 #: At most this many marks of one kind are drawn around a claim.
 MOST_NEAR = 1000
+_FREE = 4  # so many free entries are in the close-up of what is asked
 _EMPTY = np.empty(0)
 _LANES = {1: "grid", 0: "entries"}
 _SIGNS = "▼ visited   ◆ claimed   × claimed before   ○ free"
@@ -84,6 +85,33 @@ def picture(
     return ClaimPicture(step, columns=_columns(**drawn), near=(low, high), label=label)
 
 
+def asked(
+    why: RowExplanation, step: int, values: NDArray[np.float64], mask: NDArray[np.bool_], chosen: int
+) -> ClaimPicture:
+    """Compute what is shown before a claim, to somebody who is to foresee it; nothing of it depends on the answer.
+
+    step: the claim, or 0 where the chosen entry is what is asked about, and nothing has been claimed. The close-up is
+    as wide to either side of the grid point, or of the entry, and has some free entries in it.
+    """
+    drawn = {}
+    if 0 <= chosen < len(values):
+        at = {"x": values[[chosen]], "lane": np.array([float(mask[chosen])]), "column": np.array([chosen])}
+        drawn["chosen"] = {**at, "told": [f"{chosen}"]}
+    middle = float(why.grid[why.order[step - 1]] if step else values[chosen])
+    if step:  # the point that is visited, without what it claims
+        drawn["claim"] = {"at": np.array([middle]), "x": np.array([np.nan]), "column": np.array([-1])}
+    near = np.sort(np.abs(values[~mask] - middle))[:_FREE]
+    half = max(1.15 * float(near.max(initial=0)), 1.1 * float(np.ptp(why.grid)) / max(1, len(why.grid) - 1))
+    low, high = middle - half, middle + half
+    inside = (values >= low) & (values <= high)
+    drawn["near_grid"] = {"x": _few(why.grid[(why.grid >= low) & (why.grid <= high)])}
+    for name, which in (("near_taken", inside & mask), ("near_free", inside & ~mask)):
+        entries = _few(np.flatnonzero(which))
+        drawn[name] = {"x": values[entries], "column": entries}
+    label = f"close-up of the grid point at {middle:.4g}" if step else f"close-up around entry {chosen}"
+    return ClaimPicture(max(1, step), columns=_columns(**drawn), near=(low, high), label=label)
+
+
 def _few(values: NDArray[Any]) -> NDArray[Any]:
     return values[:: max(1, -(-len(values) // MOST_NEAR))]
 
@@ -133,6 +161,8 @@ def close_up(sources: dict[str, ColumnDataSource], shown: ClaimPicture) -> Plot:
     ring = {"marker": "circle", "fill_alpha": 0, "size": 10, "line_width": 1.8}
     plot.scatter("x", 0, source=sources["near_free"], line_color=themes.RESET, **ring)
     plot.scatter("x", 0, source=sources["near_taken"], marker="x", size=10, color=themes.TAKEN, line_width=2)
+    chosen = {"size": 19, "line_width": 2.5, "line_color": themes.CHOSEN}
+    plot.scatter("x", 0, source=sources["chosen"], marker="circle", fill_alpha=0, **chosen)
     point = {"source": claim, "size": 14, "color": themes.CLAIMED, "line_color": "#222222"}
     plot.scatter("at", 1, marker="inverted_triangle", **point)
     plot.scatter("x", 0, marker="diamond", **point)

@@ -41,6 +41,30 @@ def caption(tiles: Tiles, show: str, clip: float, *, tensor: str, retained: int,
     return " ".join(filter(None, sentences))
 
 
+def sampled(every: int) -> str:
+    """Which rows have been decided, if not all, in a sentence.
+
+    >>> sampled(4)
+    'Every 4th row has been decided so far: shares, and tiles of the mask over many rows, are estimates from these.'
+    """
+    if every == 1:
+        return ""
+    return (
+        f"Every {_ordinal(every)} row has been decided so far: shares, and tiles of the mask over many rows, are "
+        "estimates from these."
+    )
+
+
+def sampled_in_words(every: int) -> str:
+    """The same in a few words, to the end of a line."""
+    return "" if every == 1 else f"; every {_ordinal(every)} row decided so far"
+
+
+def _ordinal(number: int) -> str:
+    """Of a power of 2."""
+    return f"{number}{'nd' if number % 10 == 2 and number % 100 != 12 else 'th'}"
+
+
 def beyond(shown: Sequence[Tiles], show: str, clip: float, most_marks: int = MOST_MARKS) -> str:
     """The scale of the colours, which all that is shown shares, the tiles beyond it, and those without a value."""
     if not shown[0].signed:

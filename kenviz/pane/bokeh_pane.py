@@ -6,12 +6,13 @@ file is the other half.
 
     a view sends {need: "figure", view}   ─► {figure, watch, themes, generation, view}
     a view sends {need: "bokehjs"}        ─► {bokehjs: version}, the library as a buffer
+    a view sends {need: "table", view}    ─► {table: CSV, view}
     Python changes something              ─► {apply: [{id, columns, properties}], generation, origin}, buffers
     a view sends {events, view, seen}     ─► the same "apply", for the other views; with `answer`, {heard: view} behind
                                              all that follows from it, and until then the view sends no other
 
 Every "apply" has the next generation. A view says which one it has seen, so that a report about a model that
-has changed since then is known to be stale, and dropped.
+has changed since then is known to be stale, and dropped. What a busy kernel cannot answer is sent ahead (shipping.py).
 """
 
 import logging
@@ -22,22 +23,23 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import anywidget
 import ipywidgets
 import numpy as np
 import traitlets
 from bokeh.document import Document
 from bokeh.embed import json_item
 from bokeh.model import Model
-from bokeh.models import ColumnDataSource, LayoutDOM, Range1d
+from bokeh.models import ColumnDataSource, LayoutDOM
 
 from kenviz import theme as themes
 from kenviz.pane import encoding, events
 from kenviz.pane.encoding import bokehjs
 from kenviz.pane.events import Change
 from kenviz.pane.named_models import NamedModels, columns_of, require_column, require_free
+from kenviz.pane.shipping import Shipped
 
 log = logging.getLogger(__name__)
+_HERE = Path(__file__).parent
 
 _UNSENT = math.inf  # generation of a change that no view has been told of yet: later than any a view can have seen
 
@@ -50,7 +52,7 @@ class _Held(threading.local):
         self.touched: dict[str, None] = {}
 
 
-class BokehPane(anywidget.AnyWidget):
+class BokehPane(Shipped):
     """One Bokeh figure or layout as a widget, in any Jupyter front end, offline, without `output_notebook`.
 
     Models are addressed by their Bokeh `name`. Change them through `patch` and `set`: a change made directly
@@ -86,8 +88,9 @@ class BokehPane(anywidget.AnyWidget):
         BokehPane('Two entries.')
     """
 
-    _esm = (Path(__file__).parent / "pane.js").read_text(encoding="utf-8")
-    _css = (Path(__file__).parent / "look.css").read_text(encoding="utf-8")
+    # One module: some hosts have no place from which one could import another.
+    _esm = "\n".join((_HERE / f"{name}.js").read_text("utf-8") for name in ("opening", "controls", "saving", "pane"))
+    _css = (_HERE / "look.css").read_text(encoding="utf-8")
 
     text = traitlets.Unicode(help="The figure in plain language.").tag(sync=True)
     theme = traitlets.Enum(
@@ -110,11 +113,7 @@ class BokehPane(anywidget.AnyWidget):
         self._stamps: dict[str, tuple[float, str]] = {}
         self._asked_for = False  # before a view has asked, there is nobody to tell
         self._callbacks = ipywidgets.CallbackDispatcher()
-        for model in self._document.models:
-            if isinstance(model, Range1d):
-                # Else BokehJS resets to the range at display: after a page reload, to the zoomed one.
-                model.reset_start = model.start if model.reset_start is None else model.reset_start
-                model.reset_end = model.end if model.reset_end is None else model.reset_end
+        events.keep_resets(self._document)
         # Stretches beside other widgets in a box; never so narrow that a figure cannot be drawn.
         kwargs.setdefault("layout", {"flex": "1 1 auto", "min_width": "120px"})
         super().__init__(text=text, **kwargs)
@@ -308,14 +307,9 @@ class BokehPane(anywidget.AnyWidget):
                 self.send({"bokehjs": version}, [library])
             case {"need": "figure", "view": str(view)} if view:
                 with self._lock:
-                    self._asked_for = True
-                    answer = {
-                        "figure": self.json(),
-                        "watch": events.watch(self._document),
-                        "themes": themes.THEMES,
-                        "generation": self._generation,
-                    }
-                    self.send({**answer, "view": view})
+                    self.send({**self._drawing(), "view": view})
+            case {"need": "table", "view": str(view)} if view and self.table is not None:
+                self.send({"table": self.table(), "view": view})
             case {"events": list(reports), "view": str(view), "seen": int(seen), **more} if view:
                 try:
                     self._hear(reports, view, seen)
@@ -324,6 +318,12 @@ class BokehPane(anywidget.AnyWidget):
                         self.send({"heard": view})
             case _:
                 log.debug("ignored a message that is not of this protocol")
+
+    def _drawing(self) -> dict[str, Any]:
+        with self._lock:
+            self._asked_for = True
+            watched, generation = events.watch(self._document), self._generation
+            return {"figure": self.json(), "watch": watched, "themes": themes.THEMES, "generation": generation}
 
     def _hear(self, reports: list[object], view: str, seen: int) -> None:
         """Take over what a view reports, tell the other views, then the callbacks."""

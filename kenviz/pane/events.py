@@ -40,6 +40,17 @@ def watch(document: Document) -> dict[str, str]:
     return watched
 
 
+def keep_resets(document: Document) -> None:
+    """Have ranges reset to where they begin.
+
+    BokehJS would reset them to where they are when they are displayed: after a page reload, to what was zoomed to.
+    """
+    for model in document.models:
+        if isinstance(model, Range1d):
+            model.reset_start = model.start if model.reset_start is None else model.reset_start
+            model.reset_end = model.end if model.reset_end is None else model.reset_end
+
+
 def take(
     document: Document, content: object, stale: Callable[[Model], bool]
 ) -> tuple[dict[str, Any], Change | None] | None:

@@ -1,9 +1,11 @@
-// One view of a BokehPane. pane.py beside this file is the other half, and lists the messages.
+// One view of a BokehPane. bokeh_pane.py beside this file is the other half, and lists the messages; it puts
+// opening.js, controls.js and saving.js before this file, as one module.
 //
 // Python holds the truth: a view asks for the figure as it is now whenever it is drawn (first or second display, page
 // reload), applies what Python sends from then on, and reports what the user does.
 
 const QUIET_MS = 80; // a report waits for the user to pause that long: one turn of the wheel is dozens of changes
+const HURRY_MS = 250; // without an answer for that long, the figure that came with the widget is drawn: the kernel is busy
 const PATIENCE_MS = 3000; // without an answer for that long, words are shown in place of the figure
 const BUSY_MS = 10000; // without a word that the last report was heard, the next one is sent all the same
 
@@ -29,18 +31,23 @@ function slotOf(version) {
   return slot;
 }
 
-// BokehJS of that version: what the page has, or what `ask` makes the kernel send.
-async function bokehOf(version, ask) {
+// BokehJS of that version: what the page has, what has come with the widgets, or what the kernel is asked for.
+async function bokehOf(version, model) {
   const present = globalThis.Bokeh?.[version];
   if (present) return present;
   const slot = slotOf(version);
-  // If another pane has asked, its kernel may be busy for minutes, or dead, while ours is not.
-  const asking = setTimeout(ask, slot.asked ? PATIENCE_MS : 0);
-  slot.asked = true;
+  let asking;
+  const late = new Promise((resolve) => setTimeout(resolve, PATIENCE_MS, null));
+  Promise.race([libraryOf(model, version), late]).then((bytes) => {
+    if (bytes) return slot.provide(bytes);
+    // If another pane has asked, its kernel may be busy for minutes, or dead, while ours is not.
+    asking = setTimeout(() => model.send({ need: "bokehjs" }), slot.asked ? PATIENCE_MS : 0);
+    slot.asked = true;
+  });
   return slot.loaded.finally(() => clearTimeout(asking));
 }
 
-// The inverse of `encode` in wire.py.
+// The inverse of `encode` in encoding.py.
 function decode(value, buffers, ndarray) {
   if (Array.isArray(value)) return value.map((item) => decode(item, buffers, ndarray));
   if (value === null || typeof value !== "object") return value;
@@ -72,69 +79,28 @@ function paint(Bokeh, doc, colours) {
   }
 }
 
-// The button beside a line of Python copies it, in any view; one listener serves the page.
-function copyOnClick() {
-  if (globalThis.__kenviz_copies) return;
-  globalThis.__kenviz_copies = true;
-  document.addEventListener("click", async ({ target }) => {
-    const button = target.closest?.(".kenviz-copy");
-    const code = button?.parentElement.querySelector("code");
-    if (!code) return;
-    try {
-      await navigator.clipboard.writeText(code.textContent);
-    } catch {
-      // Plain http, or a page that may not: what is selected can be copied all the same.
-      getSelection().selectAllChildren(code);
-      if (!document.execCommand("copy")) return void (button.textContent = "selected");
-    }
-    button.textContent = "copied";
-    setTimeout(() => (button.textContent = "copy"), 2000);
-  });
-}
-
-// Handles of sliders and buttons that show a sign alone have no name of their own in ipywidgets: that of the control
-// is theirs, too. Controls may be drawn later than the figure beside them, so the view is watched.
-function nameControls(el) {
-  const name = (view) => {
-    for (const handle of view.querySelectorAll(".widget-slider .noUi-handle:not([aria-label])")) {
-      const words = handle.closest(".widget-slider").querySelector(".widget-label")?.textContent;
-      if (words) handle.setAttribute("aria-label", words);
-    }
-    for (const button of view.querySelectorAll(".widget-play button:not([aria-label])")) {
-      const sign = /fa-(\w+)/.exec(button.querySelector("i")?.className ?? "")?.[1];
-      button.setAttribute("aria-label", sign === "play" ? "play the steps" : (sign ?? "play"));
-    }
-  };
-  const watch = new MutationObserver(() => watch.view && name(watch.view));
-  const start = requestAnimationFrame(() => {
-    watch.view = el.closest(".kenviz-view");
-    if (!watch.view) return;
-    name(watch.view);
-    watch.observe(watch.view, { childList: true, subtree: true });
-  });
-  return () => {
-    cancelAnimationFrame(start);
-    watch.disconnect();
-    watch.view = null;
-  };
-}
-
 function render({ model, el }) {
   copyOnClick();
+  el.classList.add("kenviz-pane");
   const unname = nameControls(el);
   const view = Math.random().toString(36).slice(2); // crypto.randomUUID is missing on plain http
   const host = document.createElement("div");
   host.style.width = "100%"; // what sizing_mode="stretch_width" stretches to
   host.setAttribute("role", "figure");
-  el.append(host);
+  const saves = saveButtons(model, () => live?.root ?? null, () => model.send({ need: "table", view }));
+  el.append(host, saves.row);
 
   let live = null; // { Bokeh, views, root, doc, themes } once the figure is drawn
   let gone = false; // the element was removed, perhaps while something was awaited
   let noted = false; // words are shown in place of the figure
   let seen = 0; // the generation this view shows
   let applying = false; // what Python asked for is no news to Python
+  let missed = false; // Python has changed something that this view was not told of
+  let answered = false; // the kernel has sent the figure
+  let drawing = Promise.resolve(); // one after another: what came with the widget, and the kernel's answer
+  let waiting = 0; // how many of these are not drawn yet
   let backlog = []; // what changed while the figure was on its way
-  let patience, quiet, busy; // timers
+  let hurry, patience, quiet, busy; // timers
   let unheard = 0; // reports that Python has not dealt with yet
   const pending = new Map(); // what to report, by model id: only the latest counts
 
@@ -169,6 +135,7 @@ function render({ model, el }) {
   const page = new MutationObserver(repaint);
 
   const apply = ({ apply, generation, origin }, buffers) => {
+    missed ||= generation !== seen + 1;
     seen = generation;
     if (origin === view) return; // it is on the screen already
     const { ndarray } = live.Bokeh.require("core/util/ndarray");
@@ -245,9 +212,12 @@ function render({ model, el }) {
   };
 
   const draw = async ({ figure, watch, themes, generation }) => {
-    const Bokeh = await bokehOf(figure.version, () => model.send({ need: "bokehjs" }));
+    const Bokeh = await bokehOf(figure.version, model);
     if (gone) return;
     clearTimeout(patience);
+    if (live && seen === generation && !missed) return; // it has come with the widget, and is on the screen
+    if (live) close();
+    missed = false;
     // Out of the page for now, as a cell that was scrolled away: the figure is asked for anew when it is back.
     if (!host.isConnected) return appeared.observe(host);
     noted = false;
@@ -266,15 +236,36 @@ function render({ model, el }) {
     seen = generation;
     listen(live.doc, watch);
     for (const [message, buffers] of backlog) if (message.generation > generation) apply(message, buffers);
-    backlog = [];
+  };
+  const show = (answer) => {
+    waiting += 1;
+    drawing = drawing
+      .then(() => (gone ? null : draw(answer)))
+      .catch(fail)
+      .then(() => {
+        waiting -= 1;
+        if (live && waiting === 0) backlog = [];
+      });
+  };
+  const drawOpening = async () => {
+    const opening = await openingOf(model).catch(() => null);
+    if (opening && !answered && !live) show(opening);
   };
 
   const receive = (message, buffers) => {
     if (message.bokehjs) slotOf(message.bokehjs).provide(buffers[0]);
     else if (message.heard) message.heard === view && heard();
-    else if (message.figure && message.view === view) draw(message).catch(fail);
-    else if (message.apply && live) apply(message, buffers);
-    else if (message.apply) backlog.push([message, buffers]);
+    else if (message.figure) message.view === view && answer(message);
+    else if (message.table !== undefined) message.view === view && saves.take(message.table);
+    else if (message.apply) {
+      if (live) apply(message, buffers);
+      if (!live || waiting > 0) backlog.push([message, buffers]);
+    }
+  };
+  const answer = (message) => {
+    answered = true;
+    clearTimeout(hurry);
+    show(message);
   };
   const fail = (error) => {
     model.off("msg:custom", receive);
@@ -288,6 +279,8 @@ function render({ model, el }) {
     appeared.disconnect();
     model.off("msg:custom", receive); // it may have appeared before
     model.on("msg:custom", receive);
+    answered = false;
+    hurry = setTimeout(drawOpening, HURRY_MS);
     patience = setTimeout(note, PATIENCE_MS);
     model.send({ need: "figure", view });
   });
@@ -306,6 +299,8 @@ function render({ model, el }) {
     model.off("change:theme", repaint);
     page.disconnect();
     unname();
+    saves.forget();
+    clearTimeout(hurry);
     clearTimeout(patience);
     clearTimeout(quiet);
     clearTimeout(busy);

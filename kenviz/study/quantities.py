@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from kenviz.study.study import Study
@@ -32,13 +33,13 @@ QUANTITIES = {
 FIXED = {"mask", "sign"}
 
 
-def check(show: str, study: Study) -> str:
-    """The quantity, as it is; raises `ValueError` if it cannot be known without the models.
+def check(show: str, study: Study, among: Sequence[str] = tuple(QUANTITIES)) -> str:
+    """The quantity, as it is; raises `ValueError` if it is not among these, or cannot be known without the models.
 
     A subnetwork stores retained values relative to the pretrained ones: they are not known without them either.
     """
-    if show not in QUANTITIES:
-        raise ValueError(f"show must be one of {', '.join(QUANTITIES)}, got {show!r}")
+    if show not in among:
+        raise ValueError(f"show must be one of {', '.join(among)}, got {show!r}")
     if show != "mask" and study.pair is None:
         raise ValueError(
             f"show={show!r} needs the pair of models: a subnetwork alone knows the mask, and its retained values only "
@@ -59,13 +60,13 @@ def place(
     return lattice(study.shape(tensor), rows, columns, height=most, width=most)
 
 
-def tiles(study: Study, tensors: list[str], show: str, at: Lattice, clip: float) -> list[Tiles]:
-    """The tiles of a part of each tensor, all of one shape, on one scale.
+def tiles(matrices: Sequence[tuple[Study, str]], show: str, at: Lattice, clip: float) -> list[Tiles]:
+    """The tiles of a part of each matrix, (study, tensor), all of one shape, on one scale.
 
     The scale of a signed quantity ends at the quantile `clip` of the absolute tile values that are not 0.
     """
     if show == "mask":
-        return [study.pyramid(tensor).over(at) for tensor in tensors]
-    means = [study.values(tensor, show).means(at) for tensor in tensors]
+        return [study.look(tensor).over(at) for study, tensor in matrices]
+    means = [study.values(tensor, show).means(at) for study, tensor in matrices]
     end = 1.0 if show in FIXED else limit(means, clip)
     return [signed(at, values, end) for values in means]

@@ -135,17 +135,27 @@ class Decision:
 
 
 def decide(
-    study: Study, tensor: str, row: int, k: int, rule: str, on: str, kernel: str, factor: float = 1.0
+    study: Study,
+    tensor: str,
+    row: int,
+    k: int,
+    rule: str,
+    on: str,
+    kernel: str,
+    factor: float = 1.0,
+    alone: bool = False,
 ) -> Decision:
     """The decision about a row: the stored one at the subnetwork's own settings, at any other made anew.
 
     factor is on the bandwidth that the subnetwork's own setting finds for this row; 1 leaves that setting as it is.
+    alone: the row has a budget of its own, whatever the subnetwork's is counted over.
     """
     recipe = study.net.recipe
     fine_tuned, pretrained = (values[0] for values in study.rows(tensor, slice(row, row + 1)))
     stored = study.mask(tensor, slice(row, row + 1))[0]
     common = _common(pretrained)
     same = (rule, on, kernel, factor) == (recipe.rule, recipe.on, recipe.kernel, 1)
+    same = same and not (alone and recipe.scope != "row")
     counts = ken.rules.counts(rule)
     own = common == 0 or (same and (counts or k == int(stored[:common].sum())))
     paired = fine_tuned[:common], pretrained[:common]

@@ -19,16 +19,23 @@ from ken.subnetwork import check_tensor, injected_rows, open_for
 from kenviz.study.entry_effects import EntryEffects
 from kenviz.tiles.mask_tiles import Pyramid
 from kenviz.tiles.neighbour_tiles import Neighbours
+from kenviz.tiles.sampled import SampledPyramid
 from kenviz.tiles.value_tiles import Values
 
 # Decoded tensors, and pyramids, are kept while together they take no more bytes than this; the latest always is.
 _MOST_KEPT = 1 << 28
+
+#: Of a larger tensor that is decided as it is looked at, evenly spaced rows of so many entries are decided at first: by
+#: the slower rules that takes less than a second on two processors.
+FIRST_LOOK = 1 << 23
 
 T = TypeVar("T")
 
 
 class Study:
     """What is looked at: net, and pair, None if there is only a subnetwork. Views of one study share what it holds.
+
+    Of a net that is decided as it is looked at (`ken.prune` with lazy=True) no more is decided than what is asked for.
 
     effects: what is known of what entries do to the model, for their cards; None if nothing.
 
@@ -53,6 +60,7 @@ class Study:
         self.models: Any = None if pair is None else open_for(net, pair)
         self._recognised: set[str] = set()
         self._tensors: _Recent[ken.RetainedTensor] = _Recent(lambda tensor: tensor.bits.nbytes + tensor.ulps.nbytes)
+        self._looks: _Recent[SampledPyramid] = _Recent(lambda pyramid: pyramid.nbytes)
         self._pyramids: _Recent[Pyramid] = _Recent(lambda pyramid: pyramid.nbytes)
         self._values: _Recent[Values] = _Recent(lambda values: values.nbytes)
         self._neighbours: _Recent[Neighbours] = _Recent(lambda neighbours: neighbours.nbytes)
@@ -102,12 +110,19 @@ class Study:
         return tensor
 
     def largest(self) -> str:
-        """The matrix with the most entries, or the vector: what is looked at first."""
+        """The matrix with the most entries, or the vector: what is looked at first.
+
+        Of a net that is decided as it is looked at, the largest that is decided at once.
+        """
         if not self.tensors:
             self.check("")
         table = self.shares
         matrices = table[table["rows"] > 1]
-        return str((table if matrices.empty else matrices)["entries"].idxmax())
+        entries = (table if matrices.empty else matrices)["entries"]
+        if self.net.lazy:
+            at_once = entries[entries <= FIRST_LOOK]
+            return str(entries.idxmin() if at_once.empty else at_once.idxmax())
+        return str(entries.idxmax())
 
     def shape(self, tensor: str) -> tuple[int, int]:
         """(rows, row length) of a pruned tensor."""
@@ -129,7 +144,36 @@ class Study:
 
     def tensor(self, tensor: str) -> ken.RetainedTensor:
         """What was retained of a tensor. Those asked for last stay decoded."""
+        if self.net.lazy:  # which keeps what has been decided of the latest ones itself
+            return self.net.pruned()[self.check(tensor)]
         return self._tensors.get(self.check(tensor), lambda: self.net.pruned()[tensor])
+
+    def decide(self, tensor: str) -> None:
+        """Decide every row of a tensor, if that is left to do: what is shown of it is exact from then on."""
+        if self.net.lazy:
+            stored: Any = self.tensor(tensor)
+            stored.decide()
+
+    def sampled(self, tensor: str) -> int:
+        """n, where every n-th row of a tensor is decided for a first look at all of it; 1 if every row is."""
+        rows, n = self.shape(tensor)
+        if not self.net.lazy or rows * n <= FIRST_LOOK:
+            return 1
+        stored: Any = self.tensor(tensor)
+        return 1 << (-(-rows * n // FIRST_LOOK) - 1).bit_length() if stored.undecided() else 1
+
+    def look(self, tensor: str) -> Pyramid:
+        """Counts for a first look into a tensor's mask, from rows that are `sampled`."""
+        every = self.sampled(tensor)
+        if every == 1:
+            return self.pyramid(tensor)
+
+        def make() -> SampledPyramid:
+            stored: Any = self.tensor(tensor)
+            stored.decide(slice(None, None, every))
+            return SampledPyramid(self.shape(tensor), partial(self.mask, tensor), every)
+
+        return self._looks.get(tensor, make)
 
     def mask(self, tensor: str, rows: slice | None = None) -> NDArray[np.bool_]:
         """Mask of a tensor, or of some of its rows: (rows, n) bool."""
@@ -137,14 +181,23 @@ class Study:
 
     def pyramid(self, tensor: str) -> Pyramid:
         """Counts for any zoom into a tensor's mask. Those asked for last are kept."""
-        return self._pyramids.get(self.check(tensor), lambda: Pyramid(self.shape(tensor), partial(self.mask, tensor)))
+
+        def make() -> Pyramid:
+            self.decide(tensor)
+            return Pyramid(self.shape(tensor), partial(self.mask, tensor))
+
+        return self._pyramids.get(self.check(tensor), make)
 
     def values(self, tensor: str, show: str) -> Values:
         """Means for any zoom into a quantity (`kenviz.study.quantities`) of a tensor. Those asked for last are kept."""
         self._pair()
-        return self._values.get(
-            f"{show} {self.check(tensor)}", lambda: Values(self.shape(tensor), partial(self._quantity, tensor, show))
-        )
+
+        def make() -> Values:
+            if show == "retained":
+                self.decide(tensor)
+            return Values(self.shape(tensor), partial(self._quantity, tensor, show))
+
+        return self._values.get(f"{show} {self.check(tensor)}", make)
 
     def _quantity(self, tensor: str, show: str, rows: slice) -> NDArray[Any]:
         """A quantity of some rows, (rows, n) float64, NaN where an entry has none."""
@@ -162,9 +215,12 @@ class Study:
 
     def neighbours(self, tensor: str) -> Neighbours:
         """Counts of retained neighbours in a tensor's mask, for any zoom. Those asked for last are kept."""
-        return self._neighbours.get(
-            self.check(tensor), lambda: Neighbours(self.shape(tensor), partial(self.mask, tensor))
-        )
+
+        def make() -> Neighbours:
+            self.decide(tensor)
+            return Neighbours(self.shape(tensor), partial(self.mask, tensor))
+
+        return self._neighbours.get(self.check(tensor), make)
 
     def rows(self, tensor: str, wanted: slice) -> tuple[NDArray[Any], NDArray[Any]]:
         """Fine-tuned and pretrained rows, each (rows, n) float64; NaN where there is no pretrained value."""

@@ -204,11 +204,15 @@ class Levels:
         """The rows that are put in must begin at a multiple of this."""
         return self._blocks[1][0] if self._sums else 1
 
-    def put(self, rows: slice, values: NDArray[Any]) -> None:
-        """The values of some rows, (rows, n)."""
+    def put(self, rows: slice, values: NDArray[Any], stands_for: NDArray[np.intp] | None = None) -> None:
+        """The values of some rows, (rows, n). stands_for: how many of the rows each line of values stands for."""
         if self._sums:
             block = self._blocks[1]
-            part = pool(values, block, np.float64 if values.dtype.kind == "f" else self._type(block))
+            dtype = np.float64 if values.dtype.kind == "f" else self._type(block)
+            if stands_for is None:
+                part = pool(values, block, dtype)
+            else:
+                part = pool(np.repeat(pool(values, (1, block[1]), dtype), stands_for, axis=0), (block[0], 1), dtype)
             first = rows.start // block[0]
             with np.errstate(over="ignore"):  # what float32 cannot hold is infinite: shown as beyond the scale
                 self._sums[0][first : first + len(part)] = part

@@ -94,20 +94,25 @@ class Source:
         read(slice) gives those rows, (rows, n); split what is summed of them. tally is called with each slice that was
         read at first, and what split gave. For dtype and most see `Levels`.
         """
-        self.shape, self._read, self._split = shape, read, split
+        self.shape, self._read, self._split, self._tallied = shape, read, split, tally
         self._sums, counts = Levels(shape, dtype, most), Levels(shape)
-        partial = False
-        for rows in stretches(shape, slice(0, shape[0] if tally or self._sums.nbytes else 0), self._sums.multiple):
-            values, counted = split(read(rows))
-            self._sums.put(rows, values)
+        partial = self._sum(self._sums, counts)
+        self._sums.finish()
+        counts.finish()
+        self._counts = counts if partial else None
+
+    def _sum(self, sums: Levels, counts: Levels) -> bool:
+        """Put all rows into the levels. Returns whether some entries take no part."""
+        partial, tally = False, self._tallied
+        for rows in stretches(self.shape, slice(0, self.shape[0] if tally or sums.nbytes else 0), sums.multiple):
+            values, counted = self._split(self._read(rows))
+            sums.put(rows, values)
             if counted is not None:
                 counts.put(rows, counted)
                 partial = partial or not counted.all()
             if tally is not None:
                 tally(rows, values, counted)
-        self._sums.finish()
-        counts.finish()
-        self._counts = counts if partial else None
+        return partial
 
     @property
     def nbytes(self) -> int:

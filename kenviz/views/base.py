@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import re
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -13,7 +14,7 @@ import ipywidgets
 import traitlets
 from bokeh.models import LayoutDOM
 
-from ken.storage import PAGE, check_outputs
+from ken.storage import CSV, PAGE, check_outputs, target, write_text
 from kenviz.figures import html_page
 from kenviz.pane.bokeh_pane import BokehPane
 from kenviz.views.closing import close_all, parts
@@ -147,6 +148,17 @@ class Exported(Stateful):
             title, pages = self._pages()
             return html_page.write(path, title, figures=pages, theme=self.colours)
 
+    @property
+    def in_sight(self) -> list[View]:
+        """The views that are shown."""
+        raise NotImplementedError
+
+    def _repr_mimebundle_(self, **kwargs: Any) -> Any:
+        with self._lock:
+            for view in self.in_sight:
+                view.pane.announce()
+        return super()._repr_mimebundle_(**kwargs)
+
     def _reads(self) -> Mapping[str, Any]:
         """What the view looks at, by what it is called."""
         return {}
@@ -181,6 +193,7 @@ class View(Exported):
         for widget, look in ((self, "view"), (self._controls, "controls"), (self._note, "note")):
             widget.add_class(f"kenviz-{look}")
         self.children = [self._controls, self.pane, self._note, *below]
+        self.pane.table = self._csv
         self._say(None)
         self.pane.on_event(self._heard)
         self.observe(self._say, "caption")
@@ -216,7 +229,7 @@ class View(Exported):
                     self._update(change["name"])
 
     def _say(self, _: object) -> None:
-        self.pane.text = self.caption
+        self.pane.text, self.pane.stem = self.caption, self.stem
         # Names come from files of strangers.
         self._note.value = f'<div class="kenviz-caption" style="line-height: 1.4">{html.escape(self.caption)}</div>'
 
@@ -250,6 +263,41 @@ class View(Exported):
             A table of its own: what is done to it changes nothing in the view.
         """
         raise NotImplementedError
+
+    def to_csv(self, path: str | Path, *, overwrite: bool = False) -> Path | str:
+        """Write the numbers that the figure shows as a table, comma-separated, with a line of names.
+
+        Args:
+            path: Where to.
+            overwrite: Replace a file that is there; by default that is refused.
+
+        Returns:
+            The path.
+
+        Raises:
+            OutputError: That file is looked at, or it is there already.
+            OSError: The file cannot be written.
+        """
+        check_outputs([(path, CSV)], self._reads(), overwrite=overwrite)
+        return write_text(target(path), self._csv())
+
+    def _csv(self) -> str:
+        with self._lock:
+            return str(self.numbers().to_csv())
+
+    @property
+    def stem(self) -> str:
+        """A name for files of the figure as it is now, without an ending: the view and its tensor, in plain letters.
+
+        Letters, digits, and single signs between them; 100 characters at most.
+        """
+        shown = getattr(self, "tensor", "") or ""
+        return re.sub(r"[^A-Za-z0-9_]+", "-", f"{type(self).__name__} {shown}")[:100].strip("-")
+
+    @property
+    def in_sight(self) -> list[View]:
+        """The view itself."""
+        return [self]
 
     def page(self) -> tuple[LayoutDOM, str]:
         """Build the figure anew, for another page than this one.

@@ -23,6 +23,15 @@ def choice(description: str, options: Iterable[Any] = (), pixels: int = 240) -> 
     return ipywidgets.Dropdown(options=list(options), description=description, layout=width(pixels))
 
 
+def rest_button(decide: Callable[[], object]) -> ipywidgets.Button:
+    """The button that decides the rows which a first look at a large matrix has left out."""
+    button = ipywidgets.Button(
+        description="decide every row", layout=width(150), tooltip="Decide the rows that are missing"
+    )
+    button.on_click(lambda _: decide())
+    return button
+
+
 class GoTo(ipywidgets.HBox):
     """Row and column to go to, a button that goes there, and one that takes the mark away."""
 

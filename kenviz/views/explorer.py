@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import ipywidgets
@@ -12,12 +13,14 @@ from bokeh.models import LayoutDOM
 
 import ken
 from ken.retention import PairOfModels
+from kenviz.study import contenders, extremes, opening
 from kenviz.study.pins import Pin
 from kenviz.study.study import Study
 from kenviz.text.labels import label
 from kenviz.views import stage as stages
 from kenviz.views.base import Phase, Stateful, View
 from kenviz.views.desk import Desk
+from kenviz.views.explorer_code import steps
 from kenviz.views.history import History
 from kenviz.views.linked import Linked
 from kenviz.views.matrix import MatrixView
@@ -25,6 +28,7 @@ from kenviz.views.pin_box import PinBox, pinned
 from kenviz.views.retention import RetentionView
 from kenviz.views.row import RowView
 from kenviz.views.search import TensorSearch
+from kenviz.views.side_by_side import SideBySideView
 
 
 class Explorer(Linked):
@@ -42,6 +46,7 @@ class Explorer(Linked):
     Args:
         net: The subnetwork.
         pair: The models it is of. Without them only the map by share and the mask are there.
+        beside: Other subnetworks of the same models, by name or in a list, which the tab "comparison" shows beside it.
         theme: "light", "dark", or "auto", which follows the page.
 
     Raises:
@@ -63,7 +68,7 @@ class Explorer(Linked):
         >>> list(explorer.numbers())
         ['map', 'matrix', 'row_view']
         >>> explorer.stage, explorer.stages
-        ('matrix', ['matrix', 'row', 'neighbours'])
+        ('matrix', ['matrix', 'row', 'neighbours', 'comparison'])
         >>> explorer.column = 1
         >>> explorer.pin("The lowest two stay.", "decision").text.partition(".")[0]
         'Entry 1 in row 1 of w is retained'
@@ -76,8 +81,16 @@ class Explorer(Linked):
     #: Its code as `kenviz.explore` made it; empty if it was attached by hand.
     _opened = ""
 
-    def __init__(self, net: ken.Subnetwork, pair: PairOfModels | Study | None = None, *, theme: str = "auto") -> None:
+    def __init__(
+        self,
+        net: ken.Subnetwork,
+        pair: PairOfModels | Study | None = None,
+        *,
+        beside: Mapping[str, ken.Subnetwork] | Sequence[ken.Subnetwork] = (),
+        theme: str = "auto",
+    ) -> None:
         self._study = Study.open(net, pair)
+        self._beside = contenders.named(beside)
         super().__init__(self._study.lock, theme=theme)
         self._moving = Phase(self._lock)  # parts follow one another, and are not followed in turn
         first = self._study.largest()
@@ -88,11 +101,18 @@ class Explorer(Linked):
         self.row_view = None if self._study.pair is None else RowView(net, self._study, tensor=first, theme=theme)
         parts = {"search": self.search, "map": self.map, "matrix": self.matrix, "row_view": self.row_view}
         self._parts: dict[str, Stateful] = {name: part for name, part in parts.items() if part is not None}
-        made = stages.panels(self._study, self.matrix, self.row_view, tensor=lambda: self.tensor)
+        made = stages.panels(self._study, self.matrix, self.row_view, tensor=lambda: self.tensor, beside=self._beside)
         self.stage_box = stages.Stage(made)
         # The row's card is that of its settings, which are the subnetwork's own until they are moved.
         card = (self.row_view or self.matrix).decision_card
-        self._desk = Desk(self.search, self.map, self.stage_box, card=card, pin_box=PinBox(self._keep, self._drop))
+        self._desk = Desk(
+            self.search,
+            self.map,
+            self.stage_box,
+            card=card,
+            pin_box=PinBox(self._keep, self._drop),
+            jump=None if self._study.pair is None else self._jump,
+        )
         self._undo, self._redo, self._toggle = self._desk.undo, self._desk.redo, self._desk.toggle
         self._python = self._desk.python
         self.set_trait("tensor", first)
@@ -145,35 +165,119 @@ class Explorer(Linked):
         with self._lock:
             self._say()
 
+    def jump(self, to: str) -> str:
+        """Go where the update was retained least, or most.
+
+        Args:
+            to: "layer least", "layer most", "tensor least", "tensor most" (which read both models once); "row least",
+                "row most", in this tensor; "entry retained", "entry reset": the largest update of this row's entries
+                that are so.
+
+        Returns:
+            Why it is there, in a sentence.
+
+        Raises:
+            ValueError: There is no such place, or the pair of models is not there.
+
+        Example:
+            >>> import torch
+            >>> pair = ken.Pair({"w": torch.arange(8.0).reshape(2, 4)}, {"w": torch.zeros(2, 4)})
+            >>> explorer = Explorer(ken.prune(*pair, k=2), pair)
+            >>> print(explorer.jump("row least").partition(",")[0])
+            Row 1 of w retained least of its update: 51.6% of the energy
+            >>> explorer.row, explorer.stage
+            (1, 'row')
+        """
+        with self._lock:
+            spot = extremes.spot(self._study, to, tensor=self.tensor, row=self.row)
+            if to.startswith(("row", "entry")) and "row" in self.stages:
+                self.stage = "row"
+            self._go(spot.tensor, spot.row, spot.column)
+            self._remark = spot.words
+            self._say()
+            return spot.words
+
+    def _jump(self, to: str) -> None:
+        """What the list does; what is wrong is said beside it."""
+        try:
+            self.jump(to)
+        except ValueError as problem:
+            with self._lock:
+                self._remark = f"Nowhere to go: {problem}."
+                self._say()
+
+    def compare(self, rule: str = "") -> SideBySideView:
+        """Open the comparison: this subnetwork beside the others that were given, and beside another rule.
+
+        Args:
+            rule: A rule, whose mask is decided for the tensor that is looked at, with the other settings of this
+                subnetwork; empty for none.
+
+        Returns:
+            The view, on the stage.
+
+        Raises:
+            ValueError: There is nothing to compare with: neither a pair nor another subnetwork.
+            traitlets.TraitError: There is no such rule.
+
+        Example:
+            >>> import torch
+            >>> pair = ken.Pair({"w": torch.arange(8.0).reshape(2, 4)}, {"w": torch.zeros(2, 4)})
+            >>> Explorer(ken.prune(*pair, k=2), pair).compare("update").names
+            ['this one', 'update, k = 2']
+        """
+        with self._lock:
+            if "comparison" not in self.stages:
+                raise ValueError("there is nothing to compare with: give the pair of models, or beside=[…]")
+            self.stage = "comparison"
+            view = self.stage_box.made["comparison"]
+            assert isinstance(view, SideBySideView)
+            view.rule = rule
+            return view
+
     # ---- ways out
 
     def code(self) -> str:
         """Write the Python that leads to what is shown.
 
         Returns:
-            A few lines, from a subnetwork `net` and a pair `pair`; with effects also from the table `ablation`, and
-            from `attribution`, if they were given.
+            A few lines, from a subnetwork `net` and a pair `pair`, or from what `kenviz.explore` was given in their
+            place; with effects also from the table `ablation`, and from `attribution`, if they were given; and from
+            `beside`, if others were.
         """
         more = "" if self._study.effects is None else self._study.effects.arguments
-        lines = [f"explorer = kenviz.explore(net, pair{more})"]
+        more += ", beside=beside" if self._beside else ""
+        lines = [f"explorer = kenviz.explore({opening.arguments(self.net)}{more})"]
         if self.effects is not None and self.effects.code() != self._opened:
             lines.append(f"explorer.attach({self.effects.code()})")
-        usual_place = {"tensor": self._usual["matrix"]["tensor"], "row": 0, "column": -1, "stage": "matrix"}
-        for name, usual in usual_place.items():
-            if getattr(self, name) != usual:
-                lines.append(f"explorer.{name} = {getattr(self, name)!r}")
-        rows, columns = self._study.shape(self.tensor)
-        whole: dict[tuple[str, str], Any] = {
-            ("matrix", "rows"): (0.0, float(rows)),
-            ("matrix", "columns"): (0.0, float(columns)),
-            ("row_view", "k"): None if self.row_view is None else self.row_view.own_k(),
-        }
-        for name, state in self.state.items():
-            for trait, value in state.items():
-                usual = whole.get((name, trait), self._usual[name][trait])
-                if trait not in ("tensor", "row", "entry") and value != usual:
-                    lines.append(f"explorer.{name}.{trait} = {value!r}")
-        return "\n".join(lines)
+        return "\n".join([*lines, *steps(self, self._study, self._usual)])
+
+    def prune(self, out: str | Path | None = None, *, overwrite: bool = False) -> ken.Subnetwork:
+        """Decide all of what is explored, if it is decided as it is looked at (`kenviz.explore` with k or rule).
+
+        Args:
+            out: A file to write the subnetwork to as it is made; of models on disk, some rows at a time are in memory.
+                Without it, it is made in memory, and the explorer goes on with it.
+            overwrite: Let out take the place of a file that is no subnetwork.
+
+        Returns:
+            The subnetwork, in memory or opened from the file.
+
+        Raises:
+            OutputError: out may not be written to.
+            ValuesError: A value is NaN or infinite.
+
+        Example:
+            >>> import torch
+            >>> pair = ken.Pair({"w": torch.arange(8.0).reshape(2, 4)}, {"w": torch.zeros(2, 4)})
+            >>> ken.prune(*pair, k=2) == Explorer(net := ken.prune(*pair, k=2, lazy=True), net.pair).prune()
+            True
+        """
+        if out is not None:
+            return ken.load(str(self.net.save(out, overwrite=overwrite)))
+        net = self.net.in_memory
+        self.matrix.decide()
+        return net
 
     def pin(self, sentence: str = "", subject: str = "decision") -> Pin:
         """Keep what a view, or the decision card, shows now.
@@ -224,6 +328,7 @@ class Explorer(Linked):
             back=self._history.can_undo,
             forward=self._history.can_redo,
             code=self.code() if self._toggle.value else None,
+            remark=self._remark,
         )
 
     def _unseen(self) -> list[ipywidgets.Widget]:

@@ -176,6 +176,7 @@ class LayersView(MatrixState):
             f"{QUANTITIES[self.show].words} of {label(self.kind)} in layers {layers[0]} to {layers[-1]}, "
             f"sheet {self.sheet} of {self._now.sheets}: matrices of {rows:,} rows × {n:,} columns; "
             + matrix_text.resolution(self._place, self.show),
+            matrix_text.sampled(self.every),
             matrix_text.beyond(self._tiles, show=self.show, clip=self.clip, most_marks=self.MOST_MARKS),
         ]
         if self._now.left_out:
@@ -210,7 +211,7 @@ class LayersView(MatrixState):
             [
                 f"{QUANTITIES[self.show].title}; {matrix_text.tile_in_words(self._place, self.show)}",
                 f"{rows:,} × {n:,}; sheet {self.sheet} of {self._now.sheets}{left_out}",
-                matrix_text.colours(self._tiles[0], self.show, self.clip),
+                matrix_text.colours(self._tiles[0], self.show, self.clip) + matrix_text.sampled_in_words(self.every),
             ]
         )
 

@@ -22,6 +22,10 @@ _DRAGGED = {name: name for name in ("row", "k", "bandwidth", "step", "pattern", 
 _DRAGGED |= {"rows": "zoom", "columns": "zoom"}
 
 
+# Traits of the views of the stage that name another place: what was tapped there.
+_TAPPED = {"layers": ["tensor", "entry"], "neighbours": ["tensor"], "comparison": ["tensor", "entry"]}
+
+
 class Linked(Exported):
     """One place in the models, which all parts are brought to, whichever of them is moved; with a history.
 
@@ -44,6 +48,8 @@ class Linked(Exported):
     _parts: dict[str, Stateful]
     _history: History
     _desk: Desk
+    #: Why this place is looked at, after a jump.
+    _remark = ""
 
     @property
     def stages(self) -> list[str]:
@@ -68,6 +74,7 @@ class Linked(Exported):
         self.observe(self._moved, ["tensor", "row", "column"])
         self.observe(self._rethemed, "theme")
         self.search.observe(self._picked, "chosen")
+        self.search.observe(self._found, "entry")
         self.observe(self._show_stage, "stage")
         self.observe(lambda _: self._desk.pin_box.show(self.pins), "pins")
         self.stage_box.tabs.observe(self._turned, "value")
@@ -88,6 +95,12 @@ class Linked(Exported):
             if not self._moving and change["new"] in self._study.tensors:
                 self.tensor = change["new"]
 
+    def _found(self, change: dict[str, Any]) -> None:
+        """An entry that was written behind a name in the search."""
+        with self._lock:
+            if not self._moving and change["new"] is not None:
+                self._go(self.search.chosen, *change["new"])
+
     def _turned(self, change: dict[str, Any]) -> None:
         with self._lock:
             self.stage = change["new"]
@@ -98,8 +111,8 @@ class Linked(Exported):
             known = self.stage in self.stage_box.made
             view = self.stage_box.turn_to(self.stage)
             view.theme = self.theme
-            if not known and self.stage in ("layers", "neighbours"):
-                view.observe(self._tapped_on_stage, ["tensor", "entry"] if self.stage == "layers" else "tensor")
+            if not known and self.stage in _TAPPED:
+                view.observe(self._tapped_on_stage, _TAPPED[self.stage])
             with self._moving:
                 self.stage_box.follow(self.tensor, self.row, self.column)
             self._say()
@@ -110,8 +123,7 @@ class Linked(Exported):
             view: Any = self.stage_box.made[self.stage]
             if self._moving or not view.tensor:
                 return
-            entry = getattr(view, "entry", None)
-            same = view.tensor == self.tensor
+            entry, same = getattr(view, "entry", None), view.tensor == self.tensor
             row, column = entry or ((self.row, self.column) if same else (0, -1))
             self._go(view.tensor, row, column)
 
@@ -155,6 +167,7 @@ class Linked(Exported):
 
     def _go(self, tensor: str, row: int, column: int) -> None:
         """Bring all parts to one tensor, row and entry: one step in the history."""
+        self._remark = ""
         with self._moving:
             self.set_trait("tensor", tensor)
             self.set_trait("row", row)

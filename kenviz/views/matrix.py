@@ -13,6 +13,7 @@ from kenviz.figures import marginals as figures
 from kenviz.figures import matrix, matrix_text
 from kenviz.study.study import Study
 from kenviz.tiles.tiles import Tiles
+from kenviz.views.controls import rest_button
 from kenviz.views.matrix_base import MatrixState
 from kenviz.views.parts import numbers
 from kenviz.views.stacks import StackWalk
@@ -77,7 +78,21 @@ class MatrixView(MatrixState, TensorView):
         self._open()
         self._assign(show=show, rows=rows, columns=columns, clip=clip, entry=entry)
         self._walk = StackWalk(self.show_expert)
-        self._start({self._picker: "tensor", self._walk: None})
+        self._rest = rest_button(self.decide)
+        self._start({self._picker: "tensor", self._walk: None, self._rest: None})
+
+    def decide(self) -> None:
+        """Decide every row of the matrix, where a first look (`every`) has left some out: all that is shown is exact.
+
+        Example:
+            ```python
+            explorer = kenviz.explore(pair, k=0.5)
+            explorer.matrix.decide()
+            ```
+        """
+        with self._lock:
+            self._study.decide(self.tensor)
+            self._draw()
 
     def show_expert(self, expert: int) -> None:
         """Show one matrix of a tensor that stacks several, such as one expert of many.
@@ -121,6 +136,9 @@ class MatrixView(MatrixState, TensorView):
             retained=self._study.tensor(self.tensor).retained,
             entry=self.entry,
         )
+        if self.every > 1:
+            self.caption += f" {matrix_text.sampled(self.every)}"
+        self._rest.layout.display = "none" if self.every == 1 else None
         stack = self._study.stack(self.tensor)
         if stack is not None:
             self.caption += f" The rows are those of {stack[0]:,} experts, {stack[1]:,} each."
@@ -153,10 +171,10 @@ class MatrixView(MatrixState, TensorView):
                 self.pane.set(name, start=start, end=end)
 
     def _lines(self) -> str:
-        return matrix_text.lines(self.tiles, self.show, self.clip)
+        return matrix_text.lines(self.tiles, self.show, self.clip) + matrix_text.sampled_in_words(self.every)
 
     def _shares(self) -> figures.Shares:
-        return self._study.pyramid(self.tensor).shares(self._place)
+        return self._study.look(self.tensor).shares(self._place)
 
     def _whole_share(self) -> float:
         rows, n = self._shape

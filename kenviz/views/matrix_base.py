@@ -11,6 +11,7 @@ import traitlets
 from kenviz.figures import axes, legends, lettering, matrix
 from kenviz.study import quantities
 from kenviz.study.quantities import FIXED, QUANTITIES
+from kenviz.study.study import Study
 from kenviz.views.base import refusal
 from kenviz.views.cards import INVITATION, CardBox, entry_card
 from kenviz.views.controls import GoTo, choice, width
@@ -32,6 +33,8 @@ class MatrixState(PartView, StudyView):
     TILED: tuple[str, ...] = ()
     #: Tiles a side of a matrix, and marks of tiles beyond one end of the scale, at most.
     MOST_TILES, MOST_MARKS = 400, matrix.MOST_MARKS
+    #: What can be shown.
+    SHOWS: tuple[str, ...] = tuple(QUANTITIES)
 
     show = traitlets.Enum(list(QUANTITIES), "mask", help="What is shown; all but the mask needs the pair of models.")
     clip = traitlets.Float(0.99, help="Quantile of the absolute tile values at which the scale ends, 0 to 1.")
@@ -42,6 +45,8 @@ class MatrixState(PartView, StudyView):
     tensor: Any  # a trait of the subclasses: the matrix whose decision card is shown, once an entry is chosen
     # What the tiles were read for, and what was drawn last.
     _read_for: tuple[Any, ...] = ()
+    #: n, where every n-th row has been decided for what is shown; 1: every row has.
+    every = 1
     _drawn: tuple[Any, ...] = ()
 
     def _start(
@@ -50,7 +55,7 @@ class MatrixState(PartView, StudyView):
         *below: ipywidgets.Widget,
         invitation: str = INVITATION,
     ) -> None:
-        self._shows = choice("show", quantities.offered(self._study))
+        self._shows = choice("show", [one for one in quantities.offered(self._study) if one[1] in self.SHOWS])
         self._clips = ipywidgets.BoundedFloatText(
             min=0.001,
             max=1,
@@ -75,6 +80,11 @@ class MatrixState(PartView, StudyView):
     def _names(self) -> list[str]:
         """The tensors that are shown."""
         raise NotImplementedError
+
+    @property
+    def _matrices(self) -> list[tuple[Study, str]]:
+        """What is shown of which subnetwork, as (study, tensor)."""
+        return [(self._study, name) for name in self._names]
 
     def _open(self) -> None:
         """Begin with other matrices: show all of them, and no entry."""
@@ -101,7 +111,7 @@ class MatrixState(PartView, StudyView):
     @traitlets.validate("show")
     def _valid_show(self, proposal: dict[str, Any]) -> str:
         with refusal():
-            return quantities.check(proposal["value"], self._study)
+            return quantities.check(proposal["value"], self._study, self.SHOWS)
 
     @traitlets.validate("clip")
     def _valid_clip(self, proposal: dict[str, Any]) -> float:
@@ -121,6 +131,10 @@ class MatrixState(PartView, StudyView):
             )
         return row, column
 
+    def _rows_apart(self) -> int:
+        """n, where every n-th row of what is shown has been decided; 1 if every row has."""
+        return max(map(self._study.sampled, self._names), default=1)
+
     # ---- from the state to what is shown
 
     def _update(self, name: str) -> None:
@@ -131,14 +145,14 @@ class MatrixState(PartView, StudyView):
 
     def _read(self) -> None:
         """The tiles of the part that is shown, unless they are there; then everything that is said."""
-        wanted = tuple(getattr(self, name) for name in self.TILED)
+        every = self._rows_apart()
+        wanted = (*(getattr(self, name) for name in self.TILED), every)
         if wanted != self._read_for:
-            names = self._names
-            self._place = quantities.place(
-                self._study, tensor=names[0], rows=self.rows, columns=self.columns, most=self.MOST_TILES
-            )
-            self._tiles = quantities.tiles(self._study, tensors=names, show=self.show, at=self._place, clip=self.clip)
+            matrices = self._matrices
+            self._place = quantities.place(*matrices[0], rows=self.rows, columns=self.columns, most=self.MOST_TILES)
+            self._tiles = quantities.tiles(matrices, self.show, at=self._place, clip=self.clip)
             self._read_for = wanted
+            self.every = every
         self._tell()
         chosen = self.tensor and self.entry is not None
         self._card.show(entry_card(self._study, self.tensor, self.entry) if chosen else None)

@@ -176,6 +176,7 @@ class RowView(RowState):
             on=self.on,
             kernel=self.kernel,
             factor=self.bandwidth,
+            alone=self.ALONE,
         )
         self._picture = figures.picture(
             self._decision.fine_tuned,
@@ -245,6 +246,7 @@ class RowView(RowState):
 
     def _figure(self) -> LayoutDOM:
         columns = {**self._picture.columns, **self._picture.parts(self._shown_mask)}
+        self._legend = figures.legend(self._claim.step)
         return figures.build(
             self._picture._replace(columns=columns),
             self._name(),
@@ -265,8 +267,11 @@ class RowView(RowState):
         self.pane.set("lanes", major_label_overrides=figures.LANES_OF_STEPS if step.step else figures.LANES)
         self.pane.set("close", visible=step.step > 0)
         self.pane.set("close_axis", axis_label=step.label)
-        for name, text in figures.legend(step.step).items():
-            self.pane.set(name, label=text)
+        legend = figures.legend(step.step)
+        if legend != self._legend:  # a legend that is set anew is drawn without its signs for a while
+            self._legend = legend
+            for name, text in legend.items():
+                self.pane.set(name, label=text)
         self.pane.set("near", start=step.near[0], end=step.near[1])
 
     # ---- what the user does in the figure and with buttons
@@ -280,18 +285,21 @@ class RowView(RowState):
         if event["kind"] != "tap" or event["figure"] not in ("strip", "close"):
             return
         with self._lock:
-            x, lane = event["x"], round(event["y"])
-            if event["figure"] == "strip" and lane == 2:
+            if event["figure"] == "strip" and round(event["y"]) == 2:
                 why = self._decision.explanation
                 if why is not None and self._decision.steps:
-                    point = int(np.abs(why.grid - x).argmin())
+                    point = int(np.abs(why.grid - event["x"]).argmin())
                     self.step = int(np.flatnonzero(why.order == point)[0]) + 1
                 return
-            far = np.abs(self._picture.row - x)
-            if event["figure"] == "strip":
-                far[self._shown_mask != (lane == 1)] = np.inf
-            if np.isfinite(far).any():
-                self.entry = int(far.argmin())
+            self._choose(event)
+
+    def _choose(self, event: dict[str, Any]) -> None:
+        """Choose the entry that is nearest to a tap on one of the lanes of entries."""
+        far = np.abs(self._picture.row - event["x"])
+        if event["figure"] == "strip":
+            far[self._shown_mask != (round(event["y"]) == 1)] = np.inf
+        if np.isfinite(far).any():
+            self.entry = int(far.argmin())
 
     # ---- what can be asked
 

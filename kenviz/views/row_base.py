@@ -20,6 +20,9 @@ class RowState(TensorView):
 
     STATE = ("tensor", "row", "k", "rule", "on", "kernel", "bandwidth", "step", "entry", "stability")
 
+    #: Whether the row has a budget of its own, whatever the subnetwork's is counted over.
+    ALONE = False
+
     row = traitlets.Int(0, help="Row of the tensor, from 0.")
     k = traitlets.Int(1, help="Entries that the rule retains.")
     rule = traitlets.Unicode("ken", help="Name of a registered rule.")

@@ -21,6 +21,7 @@ from kenviz.text.labels import apart, label, last
 from kenviz.text.measures import MEASURES
 from kenviz.views.base import Stateful
 from kenviz.views.controls import choice
+from kenviz.views.find_field import FindField, split_entry
 from kenviz.views.tensor_list import TensorList
 
 _ANY = "any"
@@ -34,10 +35,12 @@ _READ = [name for name in MEASURES if name not in _OWN]
 class TensorSearch(Stateful):
     """All tensors of a subnetwork, narrowed down by pattern, kind, layer and status, and sorted by a statistic.
 
-    pattern is a part of a name, a glob (`*`, `?`, `[…]`) of the whole name, or with regex=True an expression that is
-    found anywhere; upper and lower case are the same. An invalid expression leaves the list as it was, and says so.
-    chosen is the tensor that is picked, empty before one is; it stays when the list no longer has it. In model order a
-    long list folds by layer; the bar of each tensor is what is sorted by.
+    pattern is words that are all in a name, a glob (`*`, `?`, `[…]`) of the whole name, or with regex=True an
+    expression that is found anywhere; upper and lower case are the same. An invalid expression leaves the list as it
+    was, and says so. An entry may stand behind it, `query [112, 86]`: it is no part of the name, and `go` goes there.
+    chosen is the tensor that is picked, empty before one is; it stays when the list no longer has it. entry is the
+    (row, column) that `go` went to last, None for none. In model order a long list folds by layer; the bar of each
+    tensor is what is sorted by.
 
     >>> import torch, ken
     >>> pair = ken.Pair({"a.1.w": torch.eye(4), "b.w": torch.ones(2, 4)}, {"a.1.w": torch.zeros(4, 4)})
@@ -45,11 +48,15 @@ class TensorSearch(Stateful):
     >>> search.pattern = "*.w"; search.status = "carried"
     >>> search.names
     ['b.w']
+    >>> search.status = "any"
+    >>> search.go("a w [3, 2]")
+    >>> search.chosen, search.entry
+    ('a.1.w', (3, 2))
     """
 
     STATE = ("pattern", "regex", "kind", "layer", "status", "sort", "descending")
 
-    pattern = traitlets.Unicode(help="Part of a name, glob, or regular expression.")
+    pattern = traitlets.Unicode(help="Words of a name, glob, or regular expression.")
     regex = traitlets.Bool(False, help="Whether the pattern is a regular expression.")
     kind = traitlets.Unicode(_ANY, help="Kind of matrix.")
     layer = traitlets.Unicode(_ANY, help="Layer, as text.")
@@ -57,6 +64,9 @@ class TensorSearch(Stateful):
     sort = traitlets.Unicode(_ORDER, help="Statistic that the list is sorted by.")
     descending = traitlets.Bool(True, help="Largest first.")
     chosen = traitlets.Unicode(help="The tensor that was picked.")
+    entry: Any = traitlets.Tuple(
+        traitlets.Int(), traitlets.Int(), default_value=None, allow_none=True, help="(row, column) that was gone to."
+    )
 
     def __init__(self, study: Study) -> None:
         super().__init__(study.lock)
@@ -77,7 +87,7 @@ class TensorSearch(Stateful):
         self._numbers = {name: i for i, name in enumerate(self._names)}
         self._columns = {name: self._all[name].to_numpy() for name in ("kind", "layer", "status")}
         self._controls: dict[str, ipywidgets.Widget] = {
-            "pattern": ipywidgets.Text(description="find", placeholder="part of a name", continuous_update=True),
+            "pattern": FindField(self.go),
             "kind": choice("kind", _choices(self._choices["kind"])),
             "layer": choice("layer", _choices(self._choices["layer"])),
             "status": choice("status", _choices(self._choices["status"])),
@@ -87,7 +97,7 @@ class TensorSearch(Stateful):
             ),
             "descending": ipywidgets.Checkbox(description="largest first", indent=False),
         }
-        for name in ("pattern", "kind", "sort"):
+        for name in ("kind", "sort"):
             self._controls[name].add_class("kenviz-wide")
         self._list = TensorList(self._names, self._pick)
         self._bars = ipywidgets.HTML()
@@ -139,7 +149,7 @@ class TensorSearch(Stateful):
             if getattr(self, column) != _ANY:
                 fits &= values == getattr(self, column)
         try:
-            matches = matcher(self.pattern, self.regex)
+            matches = matcher(self.pattern if self.regex else split_entry(self.pattern)[0], self.regex)
         except re.error as error:
             return None, f"Not a regular expression: {error}. The list is as before."
         index = self._all.index
@@ -183,6 +193,32 @@ class TensorSearch(Stateful):
         unit = f" ({measure.unit})" if measure.unit and measure.style != "count" else ""
         self._bars.value = f'<div class="kenviz-caption">{html.escape(f"Bars: {measure.label}{unit}")}</div>'
 
+    def go(self, text: str = "") -> None:
+        """Choose the first pruned tensor that fits, and the entry behind the name, as Enter does in the field.
+
+        What is wrong, no such tensor or no such entry of it, is said below the list, and nothing is chosen.
+
+        Args:
+            text: The pattern; by default what the field says.
+        """
+        with self._lock:
+            self.pattern = text or self.pattern
+            name = next((name for name in self._names if name in self._study.tensors), None)
+            entry = None if self.regex else split_entry(self.pattern)[1]
+            problem = ""
+            if name is None:
+                problem = f"No pruned tensor fits {self.pattern!r}."
+            elif entry is not None:
+                rows, n = self._study.shape(name)
+                if not (entry[0] < rows and entry[1] < n):
+                    problem = f"{label(name)} has no entry {list(entry)}: it has {rows:,} rows × {n:,} columns."
+            if problem or name is None:
+                self._say(problem)
+                return
+            self.chosen = name
+            self.entry = None
+            self.entry = entry
+
     def _pick(self, name: str) -> None:
         with self._lock:
             self.chosen = name
@@ -209,13 +245,14 @@ class TensorSearch(Stateful):
 def matcher(pattern: str, regex: bool = False) -> Callable[[str], bool]:
     """A function that says whether a name fits; raises `re.error` if the pattern is no expression.
 
-    >>> [matcher(p)("layer.0.Query.weight") for p in ("query", "*.query.*", "*.query", "")]
-    [True, True, False, True]
+    >>> [matcher(p)("layer.0.Query.weight") for p in ("query", "layer.0 query", "*.query.*", "*.query", "")]
+    [True, True, True, False, True]
     """
     if regex or any(sign in pattern for sign in "*?["):
         wanted = re.compile(pattern if regex else rf"\A{fnmatch.translate(pattern)}", re.IGNORECASE)
         return lambda name: wanted.search(name) is not None
-    return lambda name: pattern.lower() in name.lower()
+    words = pattern.lower().split()
+    return lambda name: pattern.lower() in (lower := name.lower()) or all(word in lower for word in words)
 
 
 def _as_number(layer: str) -> tuple[bool, float]:

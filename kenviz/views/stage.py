@@ -12,12 +12,14 @@ from kenviz.study.study import Study
 from kenviz.views.base import View
 from kenviz.views.layers import LayersView
 from kenviz.views.neighbours import NeighbourView
+from kenviz.views.side_by_side import SideBySideView
 from kenviz.views.tabs import Tabs
 
 #: Heights on the stage, in pixels, by the name of the figure: what belongs to one question is seen without scrolling.
 _HEIGHTS = {"matrix": 255, "row_marginal": 255, "column_marginal": 165, "row": 200, "strip": 120, "close": 150}
+_HEIGHTS |= {"layers": 140}  # the words above plots side by side
 #: Views whose decision card stands in the column beside them.
-_CARD_BESIDE = ("matrix", "row", "layers")
+_CARD_BESIDE = ("matrix", "row", "layers", "comparison")
 
 
 class Panel(NamedTuple):
@@ -68,18 +70,31 @@ class Stage(ipywidgets.VBox):
         view = self.made.get(self.tabs.value)
         if isinstance(view, NeighbourView):
             view.tensor = tensor
+        elif isinstance(view, SideBySideView):
+            view.tensor = tensor
+            view.entry = None if column < 0 else (row, column)
         elif isinstance(view, LayersView) and view.shows(tensor):
             view.go_to_tensor(tensor, None if column < 0 else (row, column))
 
 
-def panels(study: Study, matrix: View, row: View | None, *, tensor: Callable[[], str]) -> dict[str, Panel]:
-    """What the stage can show of any subnetwork; tensor gives the name of the one that is looked at."""
+def panels(
+    study: Study,
+    matrix: View,
+    row: View | None,
+    *,
+    tensor: Callable[[], str],
+    beside: Mapping[str, ken.Subnetwork],
+) -> dict[str, Panel]:
+    """What the stage can show of a subnetwork, and of others beside it; tensor gives the name of what is looked at."""
     made = {"matrix": Panel("matrix", lambda: matrix)}
     if row is not None:
         made["row"] = Panel("row", lambda: row)
     if study.shares["layer"].notna().any():
         made["layers"] = Panel("all layers", lambda: LayersView(study.net, study))
     made["neighbours"] = Panel("neighbours", lambda: NeighbourView(study.net, study, tensor()))
+    if beside or study.pair is not None:
+        nets = {"this one": study.net, **beside}
+        made["comparison"] = Panel("comparison", lambda: SideBySideView(nets, study, tensor()))
     return made
 
 

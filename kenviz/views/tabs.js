@@ -1,4 +1,4 @@
-// Tabs of the Explorer's stage: one is chosen; arrows go from one to the next.
+// Tabs of the Explorer's stage: one is chosen; arrows go from one to the next, Home and End to the first and last.
 
 function render({ model, el }) {
   const row = document.createElement("div");
@@ -25,11 +25,11 @@ function render({ model, el }) {
         tab.tabIndex = chosen ? 0 : -1;
         tab.onclick = () => choose(value);
         tab.onkeydown = (event) => {
-          const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
-          if (step === undefined) return;
+          const to = { ArrowRight: at + 1, ArrowLeft: at - 1, Home: 0, End: -1 }[event.key];
+          if (to === undefined) return;
           event.preventDefault();
           event.stopPropagation();
-          choose(names[(at + step + names.length) % names.length][0]);
+          choose(names[(to + names.length) % names.length][0]);
         };
         return tab;
       }),

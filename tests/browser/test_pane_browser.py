@@ -200,6 +200,9 @@ def test_a_pane_in_a_closed_tab_is_drawn_when_it_is_opened_as_it_is_then(quiet_n
     assert nb.figure_box("plot")["width"] > 500
 
 
+# In a box, of which a pane is not told that it is displayed: nothing is sent ahead.
+BOX = "__import__('ipywidgets').VBox"
+
 COUNT = """
 sent = []
 class Counting(BokehPane):
@@ -210,12 +213,19 @@ class Counting(BokehPane):
 
 
 def test_panes_that_appear_at_once_load_bokehjs_once(quiet_notebook):
+    nb = quiet_notebook([MAKE, COUNT, f"{BOX}([Counting(figure()) for _ in 'abc'])"])
+    nb.run()
+    nb.wait("Bokeh.documents.length === 3")
+    assert sorted(nb.value("sent")) == ["bokehjs", "figure", "figure", "figure"]
+
+
+def test_panes_that_python_displays_have_bokehjs_without_asking(quiet_notebook):
     nb = quiet_notebook(
         [MAKE, COUNT, "from IPython.display import display\ndisplay(*(Counting(figure()) for _ in 'abc'))"]
     )
     nb.run()
     nb.wait("Bokeh.documents.length === 3")
-    assert sorted(nb.value("sent")) == ["bokehjs", "figure", "figure", "figure"]
+    assert nb.value("sent") == ["figure"] * 3
 
 
 def test_another_bokehjs_in_the_page_is_left_alone(quiet_notebook):
@@ -228,7 +238,7 @@ def test_another_bokehjs_in_the_page_is_left_alone(quiet_notebook):
 
 
 def test_without_an_answer_the_words_are_shown_as_text_until_the_figure_can_be(quiet_notebook):
-    nb = quiet_notebook([MAKE + "pane.text = 'Names like <img src=x onerror=alert(1)>.'", "pane"])
+    nb = quiet_notebook([MAKE + "pane.text = 'Names like <img src=x onerror=alert(1)>.'", f"{BOX}([pane])"])
     nb.run_cell(0)
     nb.execute("receive = pane._receive; pane.on_msg(receive, remove=True)")
     nb.execute("unanswered = []; pane.on_msg(lambda *message: unanswered.append(message))")
@@ -244,7 +254,7 @@ def test_without_an_answer_the_words_are_shown_as_text_until_the_figure_can_be(q
 
 
 def test_a_figure_whose_place_is_taken_out_of_the_page_is_drawn_when_it_is_back(quiet_notebook):
-    nb = quiet_notebook([MAKE, "pane"])
+    nb = quiet_notebook([MAKE, f"{BOX}([pane])"])
     nb.run_cell(0)
     nb.execute("receive = pane._receive; pane.on_msg(receive, remove=True)")
     nb.execute("unanswered = []; pane.on_msg(lambda *message: unanswered.append(message))")

@@ -16,6 +16,7 @@ import torch
 from processes import end, heeding, ignoring
 
 import ken
+from ken.cli.commands import view
 from kenviz.app import serve
 
 
@@ -43,6 +44,7 @@ def status(url):
 _OTHER = """
 import sys
 from pathlib import Path
+from ken.cli.commands import view
 from kenviz.app import serve
 port = serve._free("127.0.0.1", 0)
 print(f"http://127.0.0.1:{port}/?token=t", flush=True)
@@ -128,6 +130,7 @@ def test_in_the_background_it_ends_with_its_kernels_when_it_is_told_to(files, tm
 def test_told_to_end_before_it_serves_it_leaves_nothing(files, tmp_path):
     code = """
 import os, signal, sys, tempfile
+from ken.cli.commands import view
 from kenviz.app import serve
 tempfile.tempdir = sys.argv[2]
 serve._run = lambda *_, **__: os.kill(os.getpid(), signal.SIGTERM)
@@ -177,3 +180,26 @@ def test_the_notebook_says_what_was_given_and_nothing_else(files, monkeypatch):
     assert calls == [(str(files[0].resolve()), "owner/model", str(files[2].resolve()))]
     assert seen["arguments"].pop("port") > 0
     assert seen["arguments"] == {"ip": "127.0.0.1", "token": "t", "browser": False}
+
+
+def test_two_models_are_served_without_pruning_them(files, monkeypatch):
+    seen = []
+    monkeypatch.setattr(
+        serve, "_run", lambda notebook, *_, **__: seen.append(nbformat.read(notebook, as_version=4).cells[0].source)
+    )
+    view(str(files[1]), [str(files[2])], k="50%", rule="update", token="t", browser=False)
+    calls = []
+    explore = type("kenviz", (), {"explore": staticmethod(lambda *given, **asked: calls.append((given, asked)))})
+    exec(seen[0].replace("import kenviz\n", ""), {"kenviz": explore})
+    asked = {"k": 0.5, "rule": "update", "on": "weights", "scope": "row", "seed": 0}
+    assert calls == [(tuple(str(path.resolve()) for path in files[1:3]), asked)]
+    for arguments, words in (
+        ({"k": "0"}, "k must be"),
+        ({"rule": "no"}, "rule"),
+        ({"on": "update"}, "go with -k or --rule"),
+    ):
+        with pytest.raises(ken.KenError, match=words):
+            view(str(files[1]), [str(files[2])], **arguments)
+    with pytest.raises(ken.KenError, match="got 3 places"):
+        view(*map(str, files[:1]), [str(files[1]), str(files[2])], k="1")
+    assert len(seen) == 1

@@ -41,6 +41,7 @@ def used_explorer():
         lambda: kenviz.CompareView(NET, NET, PAIR),
         lambda: kenviz.EffectView(effects_made_up()),
         lambda: kenviz.LayersView(NET, PAIR),
+        lambda: kenviz.Lesson(NET, PAIR),
         lambda: kenviz.MatrixView(NET, PAIR),
         lambda: kenviz.NeighbourView(NET, PAIR),
         lambda: kenviz.RetentionView(NET, PAIR),

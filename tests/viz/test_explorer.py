@@ -248,7 +248,7 @@ def test_explore_takes_files(net, pair, tmp_path):
 
 def test_a_view_of_the_stage_is_made_when_its_tab_is_opened_and_follows_from_then_on(explorer, tmp_path):
     explorer.tensor, explorer.row, explorer.column = QUERY, 5, 7
-    assert explorer.stages == ["matrix", "row", "layers", "neighbours"]
+    assert explorer.stages == ["matrix", "row", "layers", "neighbours", "comparison"]
     assert list(explorer.stage_box.made) == ["matrix"]
     explorer.stage_box.tabs.value = "layers"  # as a tab in the page
     layers = explorer.in_sight[-1]
@@ -269,7 +269,7 @@ def test_a_view_of_the_stage_is_made_when_its_tab_is_opened_and_follows_from_the
     assert (explorer.tensor, layers.tensor) == (OUT, OUT)
     page = explorer.to_html(tmp_path / "e.html").read_text(encoding="utf-8")
     assert page.count('<div role="figure"') == len(explorer.views) == 5
-    with pytest.raises(traitlets.TraitError, match="stage must be one of matrix, row, layers, neighbours; got 'x'"):
+    with pytest.raises(traitlets.TraitError, match="stage must be one of matrix, row, .*, comparison; got 'x'"):
         explorer.stage = "x"
 
 
@@ -349,3 +349,59 @@ def test_what_is_looked_at_is_told_without_a_number_for_none(explorer):
     explorer.row_view._column.text.value = ""
     assert explorer.column == -1
     assert "-1" not in explorer._desk._place.value
+
+
+def test_the_search_goes_to_an_entry_that_stands_behind_the_name(explorer):
+    explorer.search.go("layer.1 query [5, 7]")
+    assert (explorer.tensor, explorer.row, explorer.column) == (QUERY, 5, 7)
+    explorer.search.go("out (2, 3)")
+    assert (explorer.tensor, explorer.row, explorer.column) == (OUT, 2, 3)
+    explorer.search.go("out (2, 3)")  # once more
+    explorer.search.go("query (2, 999)")
+    assert "has no entry [2, 999]: it has 24 rows × 24 columns" in explorer.search._words.value
+    explorer.search.go("nothing of the kind")
+    assert "No pruned tensor fits" in explorer.search._words.value
+    assert (explorer.tensor, explorer.row, explorer.column) == (OUT, 2, 3)
+
+
+@pytest.mark.parametrize("most", [False, True])
+def test_jumps_go_where_the_tables_say(explorer, net, pair, most):
+    end = "idxmax" if most else "idxmin"
+    word = "most" if most else "least"
+    table = ken.retention.table(net, pair)
+    assert explorer.jump(f"tensor {word}").startswith(getattr(table["update_share"], end)())
+    sums = table[table["layer"].notna()].groupby("layer")[["energy_retained", "energy"]].sum()
+    layer = getattr(sums["energy_retained"] / sums["energy"], end)()
+    words = explorer.jump(f"layer {word}")
+    assert words.startswith(f"Layer {layer} retained {word} of its update")
+    inside = table[table["layer"] == layer]["update_share"]
+    assert explorer.tensor == getattr(inside, end)()
+    explorer.jump(f"row {word}")
+    rows = ken.retention.rows(net, pair, explorer.tensor)
+    assert (explorer.row, explorer.stage) == (getattr(rows["update_share"], end)(), "row")
+    assert explorer._remark in explorer._desk._place.value.replace("&#x27;", "'")
+    explorer.tensor = OUT if explorer.tensor != OUT else QUERY
+    assert explorer._remark == ""
+
+
+@pytest.mark.parametrize("retained", [False, True])
+def test_jumps_to_the_largest_update_of_a_row(explorer, net, pair, retained):
+    explorer.tensor, explorer.row = QUERY, 5
+    explorer.jump("entry retained" if retained else "entry reset")
+    update = (pair.fine_tuned[QUERY][5] - pair.pretrained[QUERY][5]).abs().double().numpy()
+    mask = net[QUERY].row_mask()[5]
+    assert mask[explorer.column] == retained
+    assert update[explorer.column] == update[mask == retained].max()
+
+
+def test_a_jump_that_leads_nowhere_says_so(explorer, net, pair):
+    with pytest.raises(ValueError, match="jump must be one of layer least"):
+        explorer.jump("x")
+    same = ken.Pair(pair.pretrained, pair.pretrained)
+    still = Explorer(ken.prune(*same, k=2), same)
+    with pytest.raises(ValueError, match="there is no update to retain"):
+        still.jump("tensor least")
+    still._jump("row most")
+    assert "Nowhere to go" in still._desk._place.value
+    with pytest.raises(ValueError, match="is known with the pair"):
+        Explorer(net).jump("row most")

@@ -1,0 +1,36 @@
+"""The Python that leads an Explorer to what it shows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from kenviz.study.study import Study
+from kenviz.views.linked import Linked
+from kenviz.views.side_by_side import SideBySideView
+
+# Traits that follow the place, which is told of the Explorer itself.
+_PLACE = ("tensor", "row", "entry")
+
+
+def steps(explorer: Linked, study: Study, usual: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+    """A line for each thing that is not as usual; usual: the state of all parts as it was at the beginning."""
+    usual_place = {"tensor": usual["matrix"]["tensor"], "row": 0, "column": -1, "stage": "matrix"}
+    for name, value in usual_place.items():
+        if getattr(explorer, name) != value:
+            yield f"explorer.{name} = {getattr(explorer, name)!r}"
+    rows, columns = study.shape(explorer.tensor)
+    whole: dict[tuple[str, str], Any] = {
+        ("matrix", "rows"): (0.0, float(rows)),
+        ("matrix", "columns"): (0.0, float(columns)),
+        ("row_view", "k"): None if explorer.row_view is None else explorer.row_view.own_k(),
+    }
+    for name, state in explorer.state.items():
+        for trait, value in state.items():
+            if trait not in _PLACE and value != whole.get((name, trait), usual[name][trait]):
+                yield f"explorer.{name}.{trait} = {value!r}"
+    compared = explorer.stage_box.made.get("comparison")
+    if isinstance(compared, SideBySideView) and compared.rule:
+        yield f"explorer.compare({compared.rule!r})"
+        if explorer.stage != "comparison":
+            yield f"explorer.stage = {explorer.stage!r}"
