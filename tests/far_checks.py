@@ -48,8 +48,20 @@ def traffic():
     return seen | {"wrong": wrong, "model": sum(model.values())}
 
 
+def new_model():
+    """What `ken.inject` sends for tensors of one dtype, and what it would send for tensors that the CPU has made."""
+    pretrained, one, _ = models()
+    net = ken.prune(one, pretrained, 0.1, rule="random", progress=False)
+    live = pretrained_on("far")
+    ken.inject(net, live)
+    JOURNAL.clear()
+    ken.inject(net, live)
+    return {"sent": JOURNAL.sent, "masks and distances": sizes(net.values()), "tensors": len(net)}
+
+
 def interrupted():
     """Swaps in which an operation of the device fails, and those after which the model was another."""
+    ulp_torch.PIECE = 64  # so that tensors are left half-way
     pretrained, one, two = models()
     net_a, net_b = (ken.prune(model, pretrained, 0.5, rule="random", progress=False) for model in (one, two))
     live = pretrained_on("far")
@@ -68,6 +80,7 @@ def interrupted():
             JOURNAL.clear()
             if prints(live) != before:
                 others.append(f"{operation} {fail_at}")
+    ulp_torch.PIECE = PIECE
     return {"failed": failed, "others": others}
 
 
@@ -84,5 +97,6 @@ def unable():
     return {"wrong": wrong, "warnings": sorted(str(warning.message) for warning in caught)}
 
 
+PIECE = ulp_torch.PIECE
 warnings.simplefilter("error")
-json.dump({check.__name__: check() for check in (every_dtype, traffic, interrupted, unable)}, sys.stdout)
+json.dump({check.__name__: check() for check in (every_dtype, traffic, new_model, interrupted, unable)}, sys.stdout)

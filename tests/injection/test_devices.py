@@ -131,6 +131,12 @@ def test_a_swap_sends_masks_and_distances_and_fetches_every_view_once_to_be_chec
     assert work[-1] < waits[-1]
 
 
+def test_a_new_model_is_made_where_the_old_one_is(far):
+    sent = far["new_model"]
+    # Beside masks and distances a table of eight bytes for each, and the counter that is carried.
+    assert 0 < sent["sent"] - sent["masks and distances"] <= 8 * (sent["tensors"] + 1)
+
+
 def test_a_swap_that_fails_on_the_device_leaves_the_model_as_it_was(far):
     assert far["interrupted"] == {"failed": 12, "others": []}
 
