@@ -134,7 +134,8 @@ def test_the_calls_of_explore_within_the_text_run(net, pair, tmp_path, monkeypat
     for model, folder in ((pair.fine_tuned, "FINE_TUNED"), (pair.pretrained, "PRETRAINED")):
         Path(folder).mkdir()
         save_file({name: tensor.contiguous() for name, tensor in model.items()}, f"{folder}/model.safetensors")
-    names = {"kenviz": kenviz, "net": net, "pair": pair, "FINE_TUNED": "FINE_TUNED", "PRETRAINED": "PRETRAINED"}
+    names = {"kenviz": kenviz, "net": net, "other": net, "pair": pair}
+    names |= {"FINE_TUNED": "FINE_TUNED", "PRETRAINED": "PRETRAINED"}
     pages = [page.read_text(encoding="utf-8") for page in (*DOCS.glob("*.md"), DOCS.parent / "README.md")]
     calls = {call for page in pages for call in re.findall(r"`(kenviz\.explore\([^`\n]+\))`", page) if "…" not in call}
     assert any("FINE_TUNED" in call for call in calls)

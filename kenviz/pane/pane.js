@@ -1,5 +1,5 @@
 // One view of a BokehPane. bokeh_pane.py beside this file is the other half, and lists the messages; it puts
-// opening.js, controls.js and saving.js before this file, as one module.
+// opening.js, page_colours.js, controls.js and saving.js before this file, as one module.
 //
 // Python holds the truth: a view asks for the figure as it is now whenever it is drawn (first or second display, page
 // reload), applies what Python sends from then on, and reports what the user does.
@@ -61,24 +61,6 @@ function decode(value, buffers, ndarray) {
   return entries.every(([key]) => typeof key === "string") ? Object.fromEntries(entries) : new Map(entries);
 }
 
-// Whether the page is dark: as JupyterLab, Notebook and Voilà, or VS Code, say; elsewhere by its background.
-function pageIsDark() {
-  const { body } = document;
-  if (body.dataset.jpThemeLight) return body.dataset.jpThemeLight === "false";
-  for (const [name, dark] of [["vscode-light", false], ["vscode-dark", true], ["theme-dark", true], ["theme-light", false]])
-    if (body.classList.contains(name)) return dark;
-  const [red, green, blue, alpha = 1] = (getComputedStyle(body).backgroundColor.match(/[\d.]+/g) ?? []).map(Number);
-  return alpha > 0 && 0.299 * red + 0.587 * green + 0.114 * blue < 128;
-}
-
-// Figures are drawn on canvases, which no style sheet reaches: the colours are set on their models.
-function paint(Bokeh, doc, colours) {
-  for (const [kind, properties] of Object.entries(colours)) {
-    const base = Bokeh.Models.get(kind);
-    for (const target of doc.all_models) if (target instanceof base) target.setv(properties);
-  }
-}
-
 function render({ model, el }) {
   copyOnClick();
   el.classList.add("kenviz-pane");
@@ -120,12 +102,14 @@ function render({ model, el }) {
   const repaint = () => {
     const wanted = model.get("theme");
     if (!live || wanted === null) return;
-    const name = wanted === "auto" ? (pageIsDark() ? "dark" : "light") : wanted;
-    if (name === live.theme) return;
-    live.theme = name;
+    const ours = live.themes[wanted === "auto" ? (pageIsDark() ? "dark" : "light") : wanted];
+    const colours = wanted === "auto" ? coloursOfPage(host, ours) : ours;
+    const worn = JSON.stringify(colours);
+    if (worn === live.worn) return;
+    live.worn = worn;
     applying = true;
     try {
-      paint(live.Bokeh, live.doc, live.themes[name]);
+      paint(live.Bokeh, live.doc, colours);
     } finally {
       applying = false;
     }

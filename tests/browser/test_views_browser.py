@@ -201,3 +201,20 @@ def test_view(quiet_notebook, name):
     assert "alert(1)</script>" in said
     assert dialogs == []
     assert one.page.evaluate("[...document.scripts].some((script) => script.text.includes('alert(1)'))") is False
+
+
+def test_a_figure_of_a_view_has_the_paper_and_ink_of_a_theme_of_its_own(quiet_notebook):
+    one = quiet_notebook([SETUP, "view = kenviz.MatrixView(net, pair)\nview"])
+    one.run()
+    one.page.evaluate(
+        """() => {
+            const {style} = document.body;
+            style.setProperty("--jp-layout-color1", "rgb(253, 246, 227)");
+            style.setProperty("--jp-content-font-color1", "rgb(7, 54, 66)");
+            document.body.setAttribute("data-theme", "sepia");  // what a theme changes is heard of by attributes
+        }"""
+    )
+    one.wait_for_property("matrix", "border_fill_color", "rgb(253, 246, 227)")
+    assert one.page.evaluate("lab.model('matrix', 0, 'x_range').below[0].axis_label_text_color") == "rgb(7, 54, 66)"
+    one.execute("view.theme = 'light'")
+    one.wait_for_property("matrix", "border_fill_color", "#ffffff")
