@@ -141,7 +141,7 @@ def take_explorer(setup: str) -> None:
                 ending = "" if theme == "Light" else "-dark"
                 picture = FOLDER / f"explorer-{name}{ending}.png"
                 notebook.page.screenshot(path=picture)
-                Image.open(picture).convert("RGB").quantize(128).save(picture, optimize=True)
+                Image.open(picture).convert("RGB").quantize(256).save(picture, optimize=True)
 
 
 @contextmanager
