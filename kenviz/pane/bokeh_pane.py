@@ -40,8 +40,7 @@ from kenviz.pane.shipping import Shipped
 
 log = logging.getLogger(__name__)
 _HERE = Path(__file__).parent
-# One module in the page; the last is what it does.
-_PARTS = ("opening", "page_colours", "controls", "saving", "pane")
+_PARTS = ("opening", "page_colours", "controls", "saving", "pane")  # of one module in the page
 
 _UNSENT = math.inf  # generation of a change that no view has been told of yet: later than any a view can have seen
 
