@@ -23,6 +23,7 @@ from ken.rules import registry
 from ken.training import Evaluation, quiet_transformers
 
 DOCS = Path(__file__).parent.parent / "docs"
+PINNED = (DOCS.parent / "constraints.txt").read_text(encoding="utf-8")
 
 
 def test_the_row_by_hand_of_the_page_on_the_rule(capsys):
@@ -113,7 +114,7 @@ def test_the_examples_of_the_page_on_sweeping_work(tmp_path, monkeypatch, capsys
     assert len(ken.results.read("sweep.jsonl")) > 20
 
 
-@pytest.mark.parametrize("page", ["statistics", "plan", "report", "report_json", "views"])
+@pytest.mark.parametrize("page", ["statistics", "plan", "report", "report_json", "views", "hosts"])
 def test_the_examples_of_a_page_run(page, net, pair, tmp_path, monkeypatch):
     """With the names that the page takes for granted."""
     monkeypatch.chdir(tmp_path)
@@ -234,3 +235,15 @@ def test_what_the_site_is_built_with_does_what_it_says(module, monkeypatch):
     found = importlib.import_module(module)
     assert doctest.testmod(found).attempted > 0
     assert doctest.testmod(found).failed == 0
+
+
+def test_the_page_on_hosts_has_the_versions_that_are_tested():
+    text = (DOCS / "hosts.md").read_text(encoding="utf-8")
+    told = dict(re.findall(r"^\| (JupyterLab|Notebook|Voilà|marimo)(?: \d)? \| ([\d.]+) \|", text, re.M))
+    pins = dict(re.findall(r"^(jupyterlab|notebook|voila|marimo)==(.+)$", PINNED, re.M))
+    assert told == {
+        "JupyterLab": pins["jupyterlab"],
+        "Notebook": pins["notebook"],
+        "Voilà": pins["voila"],
+        "marimo": pins["marimo"],
+    }

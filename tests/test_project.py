@@ -101,6 +101,7 @@ ROOMS_OF_KENVIZ = [
     "study",
     "figures",
     "pane",
+    "hosts",
     "printing",
     "views",
     "reporting",

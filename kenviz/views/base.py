@@ -15,6 +15,7 @@ import traitlets
 from bokeh.models import LayoutDOM
 
 from ken.storage import CSV, check_outputs, target, write_text
+from kenviz.hosts.displayed import Displayed
 from kenviz.pane.bokeh_pane import BokehPane
 from kenviz.views.closing import close_all, parts
 from kenviz.views.files import Filed, with_still
@@ -58,7 +59,7 @@ def refusal() -> Iterator[None]:
         raise traitlets.TraitError(str(error)) from None
 
 
-class Stateful(ipywidgets.VBox):
+class Stateful(Displayed, ipywidgets.VBox):
     """A widget with a state, which is some of its traits, and with controls that follow it.
 
     Widget callbacks may run in another thread than the cell that is executing, so every change of state holds the
