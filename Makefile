@@ -96,6 +96,7 @@ benchmark-parts: $(READY) chromium
 	$(BIN)/python benchmarks/neighbours.py
 	$(BIN)/python benchmarks/views_python.py
 	$(BIN)/python benchmarks/views.py
+	$(BIN)/python benchmarks/explorer.py
 	$(BIN)/python benchmarks/report.py --only demo
 
 evidence: $(READY) chromium

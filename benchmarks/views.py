@@ -118,12 +118,13 @@ def opened():
             )
             last: list[Notebook] = []
 
-            def notebook(cells: list[str]) -> Notebook:
+            def notebook(cells: list[str], run: bool = True) -> Notebook:
                 for one in last:
                     one.close()  # one kernel at a time: the machine is for what is measured
                 last[:] = [Notebook(context.new_page(), lab, lab.add(cells))]
                 last[0].page.set_default_timeout(600_000)
-                last[0].run()
+                if run:
+                    last[0].run()
                 return last[0]
 
             yield notebook

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+from PIL import Image
 from playwright.sync_api import sync_playwright
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -138,7 +139,9 @@ def take_explorer(setup: str) -> None:
                 notebook.wait_until_idle()
                 notebook.page.wait_for_timeout(1000)  # scrolling and drawing end
                 ending = "" if theme == "Light" else "-dark"
-                notebook.page.screenshot(path=FOLDER / f"explorer-{name}{ending}.png")
+                picture = FOLDER / f"explorer-{name}{ending}.png"
+                notebook.page.screenshot(path=picture)
+                Image.open(picture).convert("RGB").quantize(256).save(picture, optimize=True)
 
 
 @contextmanager

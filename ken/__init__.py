@@ -62,6 +62,11 @@ if TYPE_CHECKING:
     from ken.models.checkpoints.location import Location as Location
     from ken.models.pairing.pairing import open_pair as open_pair
     from ken.models.pairing.pairs import Pair as Pair
+    from ken.pruning.parts.cleaning import leftovers as leftovers
+    from ken.pruning.parts.joining import join as join
+    from ken.pruning.parts.part_plan import PartPlan as PartPlan
+    from ken.pruning.parts.part_plan import parts as parts
+    from ken.pruning.parts.running import run_part as run_part
     from ken.pruning.plan import plan as plan
     from ken.pruning.prune import prune as prune
     from ken.retention.difference import Difference as Difference
@@ -95,12 +100,16 @@ _PUBLIC = {
     "gradient_scores": "evaluation.effects.gradient_scores",
     "GradientScores": "evaluation.effects.gradient_scores",
     "inject": "injection.inject",
+    "join": "pruning.parts.joining",
     "KenError": "errors",
     "KenWarning": "errors",
+    "leftovers": "pruning.parts.cleaning",
     "load": "api",
     "Location": "models.checkpoints.location",
     "open_pair": "models.pairing.pairing",
     "Pair": "models.pairing.pairs",
+    "PartPlan": "pruning.parts.part_plan",
+    "parts": "pruning.parts.part_plan",
     "Patch": "injection.patches",
     "patches": "injection.patches",
     "plan": "pruning.plan",
@@ -110,6 +119,7 @@ _PUBLIC = {
     "RetainedTensor": "subnetwork.retained_tensor",
     "retention": None,
     "rules": None,
+    "run_part": "pruning.parts.running",
     "smallest_k": "evaluation.smallest_k",
     "SmallestK": "evaluation.smallest_k",
     "stability": "explanation.stability",

@@ -63,6 +63,10 @@ class OutputError(KenError, ValueError):
     """An output that would take the place of something that is read, or of a file that holds something else."""
 
 
+class PartsError(KenError, ValueError):
+    """Parts of a pruning that are missing or damaged, or that do not belong together."""
+
+
 class ReportError(KenError, ValueError):
     """What a report cannot give: a fact or a threshold of no known name, a value that is missing."""
 

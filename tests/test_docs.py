@@ -23,6 +23,7 @@ from ken.rules import registry
 from ken.training import Evaluation, quiet_transformers
 
 DOCS = Path(__file__).parent.parent / "docs"
+PINNED = (DOCS.parent / "constraints.txt").read_text(encoding="utf-8")
 
 
 def test_the_row_by_hand_of_the_page_on_the_rule(capsys):
@@ -113,7 +114,7 @@ def test_the_examples_of_the_page_on_sweeping_work(tmp_path, monkeypatch, capsys
     assert len(ken.results.read("sweep.jsonl")) > 20
 
 
-@pytest.mark.parametrize("page", ["statistics", "plan", "report", "report_json", "views"])
+@pytest.mark.parametrize("page", ["statistics", "plan", "report", "report_json", "views", "hosts"])
 def test_the_examples_of_a_page_run(page, net, pair, tmp_path, monkeypatch):
     """With the names that the page takes for granted."""
     monkeypatch.chdir(tmp_path)
@@ -127,6 +128,28 @@ def test_the_examples_of_a_page_run(page, net, pair, tmp_path, monkeypatch):
         exec(compile(example, f"{page}.md", "exec"), names)
 
 
+def test_the_page_on_parts_does_what_it_says(pair, tmp_path, monkeypatch):
+    """Its Python, its commands, and the command that the array, the job and xargs give to each process."""
+    monkeypatch.chdir(tmp_path)
+    for model, folder in ((pair.fine_tuned, "FINE_TUNED"), (pair.pretrained, "PRETRAINED")):
+        Path(folder).mkdir()
+        save_file({name: tensor.contiguous() for name, tensor in model.items()}, f"{folder}/model.safetensors")
+    text = (DOCS / "parts.md").read_text(encoding="utf-8")
+    (example,) = re.findall(r"```python\n(.*?)```", text, re.S)
+    exec(compile(example, "parts.md", "exec"), {"ken": ken})
+    assert Path("net.ken.safetensors").read_bytes()
+    part = "ken prune FINE_TUNED PRETRAINED -k 0.5 --part"
+    for number in ("7", "$SLURM_ARRAY_TASK_ID", "$((JOB_COMPLETION_INDEX + 1))", "{}"):
+        assert f"{part} {number}/64 -o PARTS" in text
+    for command in re.findall(r"```sh\n(.*?)```", text, re.S)[0].splitlines():
+        words = [word.replace("64", "2") for word in shlex.split(command, comments=True)[1:]]
+        for index in ("1/2", "2/2") if "--part" in words else ("",):
+            done = CliRunner().invoke(app, [index if word == "7/2" else word for word in words])
+            assert done.exit_code == (1 if words[0] == "join" else 0), done.output
+        if words[0] == "join":  # the parts of the Python example are there, too
+            assert "parts of 2 plans" in str(done.exception)
+
+
 def test_the_calls_of_explore_within_the_text_run(net, pair, tmp_path, monkeypatch):
     """The fine-tuned model comes before the pretrained one."""
     monkeypatch.chdir(tmp_path)
@@ -134,7 +157,8 @@ def test_the_calls_of_explore_within_the_text_run(net, pair, tmp_path, monkeypat
     for model, folder in ((pair.fine_tuned, "FINE_TUNED"), (pair.pretrained, "PRETRAINED")):
         Path(folder).mkdir()
         save_file({name: tensor.contiguous() for name, tensor in model.items()}, f"{folder}/model.safetensors")
-    names = {"kenviz": kenviz, "net": net, "pair": pair, "FINE_TUNED": "FINE_TUNED", "PRETRAINED": "PRETRAINED"}
+    names = {"kenviz": kenviz, "net": net, "other": net, "pair": pair}
+    names |= {"FINE_TUNED": "FINE_TUNED", "PRETRAINED": "PRETRAINED"}
     pages = [page.read_text(encoding="utf-8") for page in (*DOCS.glob("*.md"), DOCS.parent / "README.md")]
     calls = {call for page in pages for call in re.findall(r"`(kenviz\.explore\([^`\n]+\))`", page) if "…" not in call}
     assert any("FINE_TUNED" in call for call in calls)
@@ -211,3 +235,15 @@ def test_what_the_site_is_built_with_does_what_it_says(module, monkeypatch):
     found = importlib.import_module(module)
     assert doctest.testmod(found).attempted > 0
     assert doctest.testmod(found).failed == 0
+
+
+def test_the_page_on_hosts_has_the_versions_that_are_tested():
+    text = (DOCS / "hosts.md").read_text(encoding="utf-8")
+    told = dict(re.findall(r"^\| (JupyterLab|Notebook|Voilà|marimo)(?: \d)? \| ([\d.]+) \|", text, re.M))
+    pins = dict(re.findall(r"^(jupyterlab|notebook|voila|marimo)==(.+)$", PINNED, re.M))
+    assert told == {
+        "JupyterLab": pins["jupyterlab"],
+        "Notebook": pins["notebook"],
+        "Voilà": pins["voila"],
+        "marimo": pins["marimo"],
+    }

@@ -101,6 +101,8 @@ ROOMS_OF_KENVIZ = [
     "study",
     "figures",
     "pane",
+    "hosts",
+    "printing",
     "views",
     "reporting",
     "app",

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from ken import __version__
-from ken.cli import diff_command, effects_commands, options, report_command, sweep_command
+from ken.cli import diff_command, effects_commands, options, part_commands, report_command, sweep_command
 from ken.cli.arguments import bandwidth_of, budget, budget_text
 from ken.cli.terminal import ctrl_c, in_a_line, show_anything
 from ken.cli.views_package import require_kenviz
@@ -76,8 +76,10 @@ def demo(
 @app.command()
 def prune(
     fine_tuned: options.Tuned,
-    out: Annotated[str, typer.Option("-o", "--out", help="The subnetwork file to write: a path, or a URL.")],
     pretrained: options.Base = None,
+    out: Annotated[
+        str, typer.Option("-o", "--out", help="The subnetwork file to write: a path, or a URL; with --part a folder.")
+    ] = "",
     k: Annotated[
         str | None, typer.Option("-k", help=f"{options.K_HELP}. Every rule needs it but changed, which has none.")
     ] = None,
@@ -96,32 +98,45 @@ def prune(
         bool, typer.Option("--raw", help="Store retained values as they are: larger, plain tensors.")
     ] = False,
     force: options.Force = False,
+    part: Annotated[str | None, typer.Option(help="Make one part alone, such as 7/64, in the folder OUT.")] = None,
+    parts: Annotated[int | None, typer.Option(min=1, help="How many parts, for --plan.")] = None,
+    planned: Annotated[bool, typer.Option("--plan", help="Print what each of --parts reads; make none.")] = False,
+    copies: options.Copies = False,
 ) -> None:
-    """Prune FINE_TUNED against PRETRAINED and write what is retained into a file."""
+    """Prune FINE_TUNED against PRETRAINED and write what is retained into a file, or a part of it (see ken join)."""
     from ken.models.checkpoints.remote.urls import shown
     from ken.pruning.prune import prune
     from ken.storage.uploads import size_of, target
 
     entries = None if k is None else budget(k)
-    net = prune(
-        fine_tuned,
-        pretrained,
-        entries,
-        rule=rule,
-        seed=seed,
-        on=on,
-        bandwidth=bandwidth_of(bandwidth),
-        kernel=kernel,
-        scope=scope,
-        rescale=rescale,
-        include=include or (),
-        exclude=exclude or (),
-        layers_only=layers_only,
-        rows=_cuts(rows),
-        raw=raw,
-        out=out,
-        overwrite=force,
-    )
+    settings: dict[str, Any] = {
+        "fine_tuned": fine_tuned,
+        "pretrained": pretrained,
+        "k": entries,
+        "rule": rule,
+        "seed": seed,
+        "on": on,
+        "bandwidth": bandwidth_of(bandwidth),
+        "kernel": kernel,
+        "scope": scope,
+        "rescale": rescale,
+        "include": include or (),
+        "exclude": exclude or (),
+        "layers_only": layers_only,
+        "rows": _cuts(rows),
+        "raw": raw,
+    }
+    if planned or parts is not None:
+        if not planned or (parts is None and part is None):
+            raise KenError("--parts and --plan go together: --parts 64 --plan; a part is made by --part 7/64")
+        part_commands.print_plan(parts or part_commands.part_of(str(part))[1], settings)
+        return
+    if not out:
+        raise typer.BadParameter("the file to write, or with --part the folder, must be given", param_hint="-o / --out")
+    if part is not None:
+        part_commands.prune_part(part, out, settings, copies=copies)
+        return
+    net = prune(**settings, out=out, overwrite=force)
     shared = {"row": "", "tensor": ", shared by those of a tensor", "model": ", shared by those of all tensors"}[scope]
     taken = "" if entries is None else f"k = {k} was taken for {budget_text(entries)}{shared}.\n"
     print(f"{net}\n{taken}{shown(out)}: {size_of(target(out)):,} bytes")
@@ -175,6 +190,8 @@ def _cuts(rows: list[str] | None) -> dict[str, str]:
     return cuts
 
 
+app.command(name="join")(part_commands.join)
+app.command(name="clean")(part_commands.clean)
 app.command(name="diff")(diff_command.diff)
 app.command(name="sweep")(sweep_command.sweep)
 app.command(name="ablate")(effects_commands.ablate)

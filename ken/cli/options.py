@@ -63,6 +63,10 @@ Force: TypeAlias = Annotated[
     ),
 ]
 
+Copies: TypeAlias = Annotated[
+    bool, typer.Option("--copies", help="Each machine has a copy of the same models: their dates are not compared.")
+]
+
 # What models are asked; see `ken.cli.questions`.
 Task: TypeAlias = Annotated[
     str,

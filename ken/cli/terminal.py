@@ -81,7 +81,7 @@ def ctrl_c() -> Iterator[Callable[[], bool]]:
 @contextmanager
 def in_a_line(name: str) -> Iterator[None]:
     """A block in which a `KenWarning` is a line on the error stream, without a place in the code."""
-    before = warnings.showwarning
+    usual = warnings.showwarning
 
     def show(
         message: Warning | str,
@@ -94,10 +94,10 @@ def in_a_line(name: str) -> Iterator[None]:
         if issubclass(category, KenWarning):
             print(f"{name}: warning: {printable(str(message))}", file=file or sys.stderr)
         else:
-            before(message, category, filename, lineno, file, line)
+            usual(message, category, filename, lineno, file, line)
 
     warnings.showwarning = show
     try:
         yield
     finally:
-        warnings.showwarning = before
+        warnings.showwarning = usual

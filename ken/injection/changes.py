@@ -13,21 +13,17 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
-import numpy as np
-from numpy.typing import NDArray
-
 from ken.errors import SubnetworkError, at_tensor
 from ken.injection.copies import owners_of
 from ken.models.tensors.storages import Copy, Spot, spots, write
 from ken.models.tensors.tensor_bytes import bits_of, fingerprint
-from ken.subnetwork import ulp_distances
+from ken.subnetwork import ulp_distances, ulp_torch
 from ken.subnetwork.threads import each
+from ken.subnetwork.ulp_distances import Distances, cut
 
 if TYPE_CHECKING:
     import torch
 
-#: A mask and the distances at it.
-Distances: TypeAlias = "tuple[NDArray[np.uint8], NDArray[np.unsignedinteger]]"
 #: What is done with a model.
 Change: TypeAlias = "Move | Put | Region"
 
@@ -69,18 +65,19 @@ class Move(_ChangeOfOne):
         return moved(self.spot.tensor, self.down, self.up)
 
     def pieces(self) -> Iterator[Piece]:
-        """Parts that can be done one by one and at the same time."""
+        """Parts that can be done one by one and at the same time; none where nothing is retained."""
         slot, down, up = self.spot.tensor, self.down, self.up
-        if slot.device.type != "cpu" or not slot.is_contiguous() or slot.is_neg():
-            # On another device, or not in C order: a copy is changed and written back.
-            do, undo = (lambda: write(slot, moved(slot, down, up))), (lambda: write(slot, moved(slot, up, down)))
-            yield Piece(do, undo, again=False)
+        on_device = ulp_torch.serves(slot)
+        if not (on_device or slot.device.type == "cpu") or not slot.is_contiguous() or slot.is_neg():
+            yield Piece(partial(_rewrite, slot, down, up), partial(_rewrite, slot, up, down), again=False)
             return
-        values = bits_of(slot)
-        starts = range(0, values.size, ulp_distances.PIECE)
-        for start, part_down, part_up in zip(starts, _cut(down, values.size), _cut(up, values.size), strict=True):
-            exchange = partial(ulp_distances.exchange, values[start : start + ulp_distances.PIECE])
-            yield Piece(partial(exchange, part_down, part_up), partial(exchange, part_up, part_down), again=False)
+        values, entries = slot.data.view(-1), slot.numel()
+        step = ulp_torch.PIECE if on_device else ulp_distances.PIECE
+        starts = range(0, entries, step)
+        for start, part_down, part_up in zip(starts, cut(down, entries, step), cut(up, entries, step), strict=True):
+            if any(part is not None and part[1].size for part in (part_down, part_up)):
+                move = partial(ulp_torch.move, values[start : start + step])
+                yield Piece(partial(move, part_down, part_up), partial(move, part_up, part_down), again=False)
 
 
 @dataclass
@@ -102,7 +99,7 @@ class Put(_ChangeOfOne):
 
     def pieces(self) -> Iterator[Piece]:
         """All of it in one part."""
-        self.old = self.spot.tensor.detach().clone()
+        self.old = self.spot.tensor.detach().to("cpu", copy=True)  # not on a device, where memory is dear
         yield Piece(partial(self._write, self.new), partial(self._write, self.old), again=True)
 
     def _write(self, value: torch.Tensor) -> None:
@@ -227,10 +224,9 @@ def moved(tensor: torch.Tensor, down: Distances | None, up: Distances | None) ->
     return values
 
 
-def _cut(distances: Distances | None, entries: int) -> Iterator[Distances | None]:
-    if distances is None:
-        yield from (None for _ in range(0, entries, ulp_distances.PIECE))
-        return
-    mask, values = distances
-    for _, part, retained in ulp_distances.pieces(mask, entries):
-        yield mask[part], values[retained]
+def _rewrite(tensor: torch.Tensor, down: Distances | None, up: Distances | None) -> None:
+    """Change a copy, for tensors that are not in C order or on a device that cannot do it, and write it back."""
+    if ulp_torch.serves(tensor):
+        ulp_torch.exchange(tensor, down, up)
+    else:
+        write(tensor, moved(tensor, down, up))

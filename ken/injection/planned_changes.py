@@ -16,13 +16,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ken.errors import SubnetworkError, at_tensor
-from ken.injection.changes import REMEDY, Change, Distances, Move, Put, Region, moved
+from ken.injection.changes import REMEDY, Change, Move, Put, Region, moved
 from ken.models.tensors.storages import Spot, entangled, spots
 from ken.models.tensors.tensor_bytes import Reference, bits_of, digest, fingerprint
 from ken.subnetwork import ulp_distances
 from ken.subnetwork.carried_tensor import CarriedTensor
 from ken.subnetwork.retained_tensor import RetainedTensor
 from ken.subnetwork.threads import each
+from ken.subnetwork.ulp_distances import Distances
 
 if TYPE_CHECKING:
     import torch
@@ -192,7 +193,7 @@ class _Planner:
             if not base.lost:
                 before = base.kept
                 if before is None:
-                    before = spot.tensor.detach().clone() if base.down is None else moved(spot.tensor, base.down, None)
+                    before = moved(spot.tensor, base.down, None)
                 self.kept[spot.names[0]] = Kept(before, promise)
             return Put(name, spot, after=promise, new=value, model=self.model)
         if isinstance(new, CarriedTensor):

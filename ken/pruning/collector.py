@@ -3,12 +3,30 @@
 from __future__ import annotations
 
 import math
+from typing import Protocol
 
 from ken.models.tensors.tensor_bytes import Reference, fingerprint
 from ken.models.tensors.tensor_reader import Entries
 from ken.subnetwork.carried_tensor import CarriedTensor
-from ken.subnetwork.extract import InMemory, Subject
+from ken.subnetwork.extract import InMemory, Sink, Subject
 from ken.subnetwork.retained_tensor import RetainedTensor
+
+
+class TensorSink(Sink, Protocol):
+    """Takes in one pruned tensor."""
+
+    def finish(self, pretrained: Reference, fine_tuned: str, result: str) -> None:
+        """All has been taken in: the counterpart, and the fingerprints of the fine-tuned and the injected tensor."""
+
+
+class Sinks(Protocol):
+    """Takes in the tensors of a subnetwork, one after the other."""
+
+    def carried(self, name: str, value: Entries, reason: str, pretrained: Reference | None) -> str:
+        """Take in a whole tensor. Returns its fingerprint."""
+
+    def pruned(self, subject: Subject) -> TensorSink:
+        """What takes in the entries of a tensor, a stretch at a time."""
 
 
 class Collector:

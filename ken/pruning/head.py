@@ -58,7 +58,8 @@ def head(pairing: Pairing, recipe: Recipe, seen: Seen, draft: bool = False) -> S
     if not draft:
         # Taken down among what has been read, so that the fingerprint of the whole model does not read them again.
         for other in pairing.lacking.values():
-            seen.pretrained[other] = pretrained.entries(other).reference(other)
+            if other not in seen.pretrained:
+                seen.pretrained[other] = pretrained.entries(other).reference(other)
     stand_ins = {
         name: _unread(pretrained, other) if draft else seen.pretrained[other] for name, other in pairing.lacking.items()
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,10 +14,11 @@ from ken.api import Subnetwork, load
 from ken.errors import at_tensor, warn
 from ken.models.pairing.mixups import unrelated
 from ken.models.tensors.tensor_bytes import Reference
-from ken.pruning.collector import Collector
+from ken.pruning.collector import Collector, Sinks
 from ken.pruning.head import Seen, head, planned
 from ken.pruning.paired_rows import PairedRows
 from ken.pruning.prepared import Prepared, mask_of
+from ken.pruning.ranges import ByRow
 from ken.rules.bandwidth_notes import bandwidth_note
 
 if TYPE_CHECKING:
@@ -42,21 +44,27 @@ def make(prepared: Prepared, out: str | Path | None = None, *, progress: bool = 
     Warns:
         KenWarning: The models look unrelated, or a bandwidth rule found none for some rows.
     """
-    return _Making(prepared, progress).run(out)
+    return Making(prepared, progress).run(out)
 
 
-class _Making:
-    """A pair of models, and what has been seen of them so far."""
+class Making:
+    """A pair of models on its way into a sink.
+
+    Attributes:
+        prepared: The models, and what is asked for.
+        seen: What has been read of them so far.
+    """
 
     def __init__(self, prepared: Prepared, progress: bool) -> None:
-        self._prepared, self._progress = prepared, progress
-        self._seen = Seen(notes=prepared.notes)
-        self._deciding = prepared.deciding(progress=progress, stood_in=self._seen.stood_in)
+        self.prepared, self._progress = prepared, progress
+        self.seen = Seen(notes=prepared.notes)
+        self._deciding = prepared.deciding(progress=progress, stood_in=self.seen.stood_in)
 
     def run(self, out: str | Path | None) -> Subnetwork:
+        """The subnetwork, in memory or opened from the file that it was written to."""
         from tqdm.auto import tqdm
 
-        pairing, recipe, reasons = self._prepared.pairing, self._prepared.recipe, self._prepared.reasons
+        pairing, recipe, reasons = self.prepared.pairing, self.prepared.recipe, self.prepared.reasons
         entries = sum(pairing.fine_tuned.entries(name).count for name in reasons)
         with tqdm(
             total=entries,
@@ -70,55 +78,86 @@ class _Making:
             if out is None:
                 collector = Collector()
                 self._fill(collector, bar)
-                net = head(pairing, recipe, self._seen)
+                net = head(pairing, recipe, self.seen)
                 net = replace(net, tensors=collector.tensors, files=dict(net.files))
             else:
-                from ken.storage.writer import SubnetworkWriter
-
-                plan = {name: planned(pairing, name, reason, recipe=recipe) for name, reason in reasons.items()}
-                with SubnetworkWriter(out, head(pairing, recipe, self._seen, draft=True), plan) as writer:
+                with self.writing(out) as writer:
                     self._fill(writer, bar)
-                    writer.finish(head(pairing, recipe, self._seen))
+                    writer.finish(head(pairing, recipe, self.seen))
                 net = load(out)
-        if self._seen.stood_in:
-            warn(bandwidth_note(recipe.bandwidth, self._seen.stood_in))
-        if net.relation is not None and (mixed_up := unrelated(net.relation)):
-            warn(mixed_up)
+        self.warn_about(net)
         return net
 
-    def _fill(self, sink: Collector | SubnetworkWriter, bar: Any) -> None:
-        for name, reason in self._prepared.reasons.items():
+    def writing(self, out: str | Path) -> SubnetworkWriter:
+        """What writes the file of the subnetwork, with room for what is not known yet."""
+        from ken.storage.writer import SubnetworkWriter
+
+        pairing, recipe = self.prepared.pairing, self.prepared.recipe
+        plan = {name: planned(pairing, name, reason, recipe=recipe) for name, reason in self.prepared.reasons.items()}
+        return SubnetworkWriter(out, head(pairing, recipe, self.seen, draft=True), plan)
+
+    def warn_about(self, net: Subnetwork) -> None:
+        """Say what only the values have told."""
+        if self.seen.stood_in:
+            warn(bandwidth_note(self.prepared.recipe.bandwidth, self.seen.stood_in))
+        if net.relation is not None and (mixed_up := unrelated(net.relation)):
+            warn(mixed_up)
+
+    def retained_in(self, tensor: PairedRows, span: tuple[int, int]) -> int:
+        """How many of the common entries of a span are retained, where every row has a budget of its own."""
+        assert isinstance(self._deciding, ByRow)
+        return self._deciding.retained_in(tensor, span)
+
+    def _fill(self, sink: Sinks, bar: Any) -> None:
+        for name, reason in self.prepared.reasons.items():
             bar.set_postfix_str(name, refresh=False)
             if not reason:
-                tensor = self._prepared.tensors[name]
+                tensor = self.prepared.tensors[name]
                 retained = self._deciding.retained(tensor)  # of a scope, another tensor may be the one in error
                 with at_tensor(name):
-                    self._prune(tensor, retained, sink, bar=bar)
+                    self.prune(tensor, retained, sink, done=bar.update)
                 continue
             with at_tensor(name):
-                self._carry(name, reason, sink)
-            bar.update(self._prepared.pairing.fine_tuned.entries(name).count)
+                self.carry(name, reason, sink)
+            bar.update(self.prepared.pairing.fine_tuned.entries(name).count)
 
-    def _carry(self, name: str, reason: str, sink: Collector | SubnetworkWriter) -> None:
-        pairing = self._prepared.pairing
+    def carry(self, name: str, reason: str, sink: Sinks) -> None:
+        """Bring a whole tensor into the sink."""
+        pairing = self.prepared.pairing
         entries, other = pairing.fine_tuned.entries(name), pairing.names[name]
         counterpart = None if other is None else pairing.pretrained.entries(other).reference(other)
         fingerprint = sink.carried(name, entries, reason, pretrained=counterpart)
-        self._seen.add(name, entries, fingerprint, counterpart=counterpart)
+        self.seen.add(name, entries, fingerprint, counterpart=counterpart)
 
-    def _prune(self, tensor: PairedRows, retained: int, sink: Collector | SubnetworkWriter, *, bar: Any) -> None:
+    def prune(
+        self,
+        tensor: PairedRows,
+        retained: int,
+        sink: Sinks,
+        *,
+        done: Callable[[int], object],
+        span: tuple[int, int] | None = None,
+    ) -> None:
+        """Decide about a tensor, or about a span of it alone, which then makes a flat tensor of its own in the sink.
+
+        retained is how many of the common entries will be; done is told how many entries have been decided about.
+        """
         stood_in: list[int] = []
 
         def decide(start: int, fine_tuned: torch.Tensor, pretrained: torch.Tensor) -> NDArray[np.bool_]:
             parts = fine_tuned, pretrained
-            return mask_of(tensor, start, parts, deciding=self._deciding, stood_in=stood_in, sums=self._seen.sums)
+            return mask_of(tensor, start, parts, deciding=self._deciding, stood_in=stood_in, sums=self.seen.sums)
 
-        taking = sink.pruned(self._prepared.subject(tensor, retained, self._deciding))
-        prints = self._prepared.take(tensor, decide, taking, deciding=self._deciding, done=bar.update)
+        subject, base_shape = self.prepared.subject(tensor, retained, self._deciding), tensor.pretrained.shape
+        if span is not None:
+            shape, base_shape = tensor.shapes_of(span)
+            subject = subject._replace(shape=shape, retained=retained + tensor.added_in(span), cut="")
+        taking = sink.pruned(subject)
+        prints = self.prepared.take(tensor, decide, taking, deciding=self._deciding, done=done, within=span)
         self._deciding.done(tensor)
-        pretrained = tensor.pretrained
-        counterpart = Reference(tensor.other, pretrained.shape, pretrained.dtype, fingerprint=prints.pretrained)
+        counterpart = Reference(tensor.other, base_shape, tensor.pretrained.dtype, fingerprint=prints.pretrained)
         taking.finish(counterpart, prints.fine_tuned, prints.result)
-        self._seen.add(tensor.name, tensor.fine_tuned, prints.fine_tuned, counterpart=counterpart)
+        if span is None:
+            self.seen.add(tensor.name, tensor.fine_tuned, prints.fine_tuned, counterpart=counterpart)
         if stood_in:
-            self._seen.stood_in[tensor.name] = len(stood_in)
+            self.seen.stood_in[tensor.name] = len(stood_in)

@@ -75,9 +75,19 @@ class PairedRows:
         assert self.k is not None
         return self.common[0] * self.k
 
-    def stretches(self) -> Iterator[tuple[int, int]]:
+    def shapes_of(self, span: tuple[int, int]) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """The shapes of a span of entries, flat: of the fine-tuned ones, and of those that have a counterpart."""
+        start, stop = span
+        return (stop - start,), (max(0, min(stop, self.pretrained.count) - start),)
+
+    def added_in(self, span: tuple[int, int]) -> int:
+        """Entries of a span that the pretrained tensor does not have."""
+        (entries,), (common,) = self.shapes_of(span)
+        return entries - common
+
+    def stretches(self, within: tuple[int, int] | None = None) -> Iterator[tuple[int, int]]:
         """(start, stop) of the stretches that have something in common: as `ken.subnetwork.extract.take` cuts them."""
-        for start, stop in whole_rows(*self.rows):
+        for start, stop in whole_rows(*self.rows, within=within):
             if start < self.pretrained.count:
                 yield start, min(stop, self.pretrained.count)
 

@@ -109,8 +109,9 @@ class Prepared:
         *,
         deciding: Deciding,
         done: Callable[[int], object],
+        within: tuple[int, int] | None = None,
     ) -> Fingerprints:
-        """Bring what is retained of a tensor into a sink; see `ken.subnetwork.extract.take`."""
+        """Bring what is retained of a tensor, or of a span of it, into a sink; see `ken.subnetwork.extract.take`."""
         # Stretches may be decided at the same time, in any order: the loops release the GIL.
         return take(
             *(tensor.fine_tuned, tensor.pretrained, tensor.rows),
@@ -118,6 +119,7 @@ class Prepared:
             sink=sink,
             raw=self.raw,
             rescale=self._rescaling(tensor, deciding),
+            within=within,
             done=done,
         )
 

@@ -3,27 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 
-from ken import rules
 from ken.api import Subnetwork
 from ken.density import NORMAL_REFERENCE
 from ken.errors import OutputError
-from ken.models.checkpoints import other_files
 from ken.models.checkpoints.checkpoint import Source, TunedSource
-from ken.models.pairing.pairing import open_pair
 from ken.models.pairing.pairs import Pair
 from ken.models.pairing.rows import K
-from ken.models.scalars import checked_seed
-from ken.pruning.head import versions
 from ken.pruning.lazy_subnetwork import LazySubnetwork
 from ken.pruning.making import make
-from ken.pruning.prepared import Prepared
-from ken.pruning.selection import Selection
+from ken.pruning.opening import opened
 from ken.storage.file_kinds import SUBNETWORK
 from ken.storage.outputs import check_outputs, models_of
-from ken.subnetwork.subnetwork import Recipe
 
 
 def prune(
@@ -129,33 +121,27 @@ def prune(
         >>> int(net["weight"].row_mask(slice(1, 2)).sum()), net == prune(fine_tuned, pretrained, k=2)
         (2, True)
     """
-    rules.check_k(rule, k)
-    selection = Selection(k=k, include=include, exclude=exclude, layers_only=layers_only, rows=rows or {})
-    seed = checked_seed(seed)
-    settings = rules.Settings(on=on, bandwidth=bandwidth, kernel=kernel)
-    rules.check_settings(rule, settings)
-    rescale = rules.check_rescale(rule, rescale)
-    rules.check_scope(rule, scope)
     if lazy and out is not None:
         raise OutputError(
             f"out={str(out)!r} is written when everything is decided, and lazy=True decides what is looked at: give "
             "one of them; save(path) of a lazy subnetwork decides and writes everything"
         )
     check_outputs([(out, SUBNETWORK)], models_of(Pair(fine_tuned, pretrained)), overwrite=overwrite)
-    pairing = open_pair(fine_tuned, pretrained, selection.rows)
-    other_files.check(pairing.fine_tuned.files)
-    recipe = Recipe(
+    prepared = opened(
+        fine_tuned,
+        pretrained,
+        k,
         rule=rule,
-        k=selection.k,
         seed=seed,
-        include=tuple(selection.include),
-        exclude=tuple(selection.exclude),
-        layers_only=layers_only,
-        rescale=rescale,
-        rows=dict(selection.rows),
-        versions=versions(),
+        on=on,
+        bandwidth=bandwidth,
+        kernel=kernel,
         scope=scope,
-        **asdict(settings),
+        rescale=rescale,
+        include=include,
+        exclude=exclude,
+        layers_only=layers_only,
+        rows=rows,
+        raw=raw,
     )
-    prepared = Prepared.from_pair(Pair(fine_tuned, pretrained), pairing, selection, recipe=recipe, raw=raw)
     return LazySubnetwork(prepared, progress=progress) if lazy else make(prepared, out, progress=progress)

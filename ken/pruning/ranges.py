@@ -83,12 +83,17 @@ class ByRow:
 
     def retained(self, tensor: PairedRows) -> int:
         """As the budget says; what a rule retains that counts for itself is counted, and nothing is kept."""
+        return self.retained_in(tensor, (0, tensor.fine_tuned.count))
+
+    def retained_in(self, tensor: PairedRows, span: tuple[int, int]) -> int:
+        """The same of the common entries of a span that is made of whole stretches."""
         if tensor.k is not None:
-            return tensor.budget
+            (common,) = tensor.shapes_of(span)[1]
+            return common // tensor.common[1] * tensor.k if common else 0
         with at_tensor(tensor.name):
             return sum(
                 int(np.count_nonzero(self.mask(tensor, start, tensor.read(start, stop))))
-                for start, stop in tensor.stretches()
+                for start, stop in tensor.stretches(span)
             )
 
     def mask(self, tensor: PairedRows, start: int, block: rules.RowBlock) -> NDArray[np.bool_]:

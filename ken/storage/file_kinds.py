@@ -19,6 +19,7 @@ PNG = "a picture as PNG"
 SVG = "a picture as SVG"
 CSV = "a table"  # of any kind: to be told from no other text
 FOLDER = "a checkpoint folder"
+PART = "a part of a pruning"
 
 _SHOWN = 4096
 _LONGEST_HEADER = 100_000_000  # that of the safetensors library
@@ -26,6 +27,8 @@ _BLANK = b"\xef\xbb\xbf \t\r\n"
 _PAGE = (b"<!doctype html", b"<html")
 _PNG = b"\x89PNG\r\n\x1a\n"
 _PACKED = (b"PK", b"\x80\x02")  # a zip, and a pickle, as torch writes them
+#: How a part of a pruning begins.
+PART_BEGINS = b"\x93ken part\n"
 #: How `ken.results` begins a file; whoever was killed within the first line leaves a part of it.
 _RESULTS = b'{"format": "ken results"'
 #: How `ken.ablate` begins one.
@@ -65,6 +68,8 @@ def kind_of(path: Path) -> str:
         if head[8:9] == b"{" and 2 <= length <= _LONGEST_HEADER:
             header = head[8 : 8 + length]
             return _of_safetensors(header + file.read(length - len(header)))
+    if head.startswith(PART_BEGINS):
+        return PART
     if head.startswith(_RESULTS) or _RESULTS.startswith(head):
         return RESULTS
     if head.startswith(_EFFECTS) or _EFFECTS.startswith(head):

@@ -7,13 +7,13 @@ TensorWriter       one pruned tensor: takes its entries a stretch at a time
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from ken.errors import FormatError, at_tensor
 from ken.models.checkpoints.safetensors_file import BYTES, Writer, stored_dtype
 from ken.models.pairing.mixups import widest
-from ken.models.tensors.tensor_bytes import Reference, bytes_of, digest, dtype_name, new_digest
+from ken.models.tensors.tensor_bytes import Reference, bytes_of, digest, dtype_name, dtype_named, new_digest
 from ken.models.tensors.tensor_reader import Entries
 from ken.storage import mask_codec, value_codec, zstd_codec
 from ken.storage.atomic_files import replacing
@@ -49,8 +49,17 @@ from ken.subnetwork.ulp_distances import keys
 if TYPE_CHECKING:
     import xxhash
 
+#: From the kind of a blob to its length and its parts, where it has been stored before.
+Stored: TypeAlias = "Callable[[str], tuple[int, Iterable[Any]]]"
 #: What is known of the tensors to come: their outlines, and their pretrained counterparts.
 Plan: TypeAlias = Mapping[str, tuple[Outline, Reference | None]]
+
+
+class Container(Protocol):
+    """Takes blobs by name, one after the other."""
+
+    def add(self, name: str, dtype: str, shape: Sequence[int], parts: Iterable[Any]) -> None:
+        """Append a blob, given as parts that are bytes or the like."""
 
 
 class SubnetworkWriter:
@@ -99,20 +108,20 @@ class SubnetworkWriter:
 
     def carried(self, name: str, value: Entries, reason: str, pretrained: Reference | None) -> str:
         """Write the next tensor whole, a stretch at a time. Returns its fingerprint."""
-        running = new_digest()
-        parts = _hashed(map(bytes_of, value.stretches()), running)
-        self._container.add(blob_name("carried", name), dtype=stored_dtype(value.dtype), shape=value.shape, parts=parts)
-        self._records.append(
-            CarriedRecord(
-                name=name,
-                shape=value.shape,
-                dtype=dtype_name(value.dtype),
-                reason=reason,
-                pretrained=None if pretrained is None else reference(pretrained),
-                checksum=running.hexdigest(),
+        record = write_carried(self._container, name, value, reason=reason, pretrained=pretrained)
+        self._records.append(record)
+        return record.checksum
+
+    def add_stored(
+        self, record: PrunedRecord | CarriedRecord, blob: Callable[[str], tuple[int, Iterable[Any]]]
+    ) -> None:
+        """Write the next tensor as it has been stored elsewhere. blob gives length and parts by kind."""
+        for kind, dtype, shape in blobs_of(record):
+            length, parts = blob(kind)
+            self._container.add(
+                blob_name(kind, record.name), dtype=dtype, shape=(length,) if shape is None else shape, parts=parts
             )
-        )
-        return running.hexdigest()
+        self._records.append(record)
 
     def finish(self, head: SubnetworkData) -> None:
         """Write the files and the record; the file takes its name when the block ends."""
@@ -150,7 +159,7 @@ class TensorWriter:
 
     def __init__(
         self,
-        container: Writer,
+        container: Container,
         records: list[PrunedRecord | CarriedRecord],
         folder: Path | None,
         subject: Subject,
@@ -208,6 +217,34 @@ class TensorWriter:
             planes = self._values.plain()
         lengths = tuple(plane.length for plane in planes)
         return lengths, BYTES, sum(lengths), chain.from_iterable(plane.parts for plane in planes)
+
+
+def write_carried(
+    container: Container, name: str, value: Entries, *, reason: str, pretrained: Reference | None
+) -> CarriedRecord:
+    """Write a carried tensor, a stretch at a time. Returns what the record says of it."""
+    running = new_digest()
+    parts = _hashed(map(bytes_of, value.stretches()), running)
+    container.add(blob_name("carried", name), dtype=stored_dtype(value.dtype), shape=value.shape, parts=parts)
+    return CarriedRecord(
+        name=name,
+        shape=value.shape,
+        dtype=dtype_name(value.dtype),
+        reason=reason,
+        pretrained=None if pretrained is None else reference(pretrained),
+        checksum=running.hexdigest(),
+    )
+
+
+def blobs_of(record: PrunedRecord | CarriedRecord) -> Iterator[tuple[str, str, tuple[int, ...] | None]]:
+    """Kind, dtype and shape of the blobs of a tensor; the shape is None where it is the number of bytes."""
+    stored = stored_dtype(dtype_named(record.dtype))
+    if isinstance(record, CarriedRecord):
+        yield "carried", stored, record.shape
+        return
+    yield "mask", BYTES, None
+    raw = record.values.coding == "raw"
+    yield "values", stored if raw else BYTES, (record.retained,) if raw else None
 
 
 def _hashed(parts: Iterable[Any], running: xxhash.xxh3_128) -> Iterator[Any]:

@@ -99,13 +99,15 @@ def take(
     *,
     raw: bool = False,
     rescale: Rescale | None = None,
+    within: tuple[int, int] | None = None,
     done: Callable[[int], object] = lambda _: None,
 ) -> Fingerprints:
     """Decide on all rows, each whole, and bring what is retained into the sink.
 
     rows is (rows, row length). Several threads work on the stretches, which arrive in order; done is called with the
-    number of entries that have arrived. Raises what decide and rescale raise, and `ValuesError` for a pretrained
-    value that the fine-tuned dtype cannot hold.
+    number of entries that have arrived. within confines all of it, the fingerprints included, to a span that is made
+    of whole stretches (`whole_rows`). Raises what decide and rescale raise, and `ValuesError` for a pretrained value
+    that the fine-tuned dtype cannot hold.
 
     >>> import torch
     >>> a, b, sink = torch.tensor([1.0, 2.0]), torch.zeros(2), InMemory(2, 4, 1)
@@ -132,7 +134,7 @@ def take(
         return _Stretch(bits, distances(kept, base, bits, raw=raw), hashed, entries=len(tuned))
 
     hashes = [new_digest() for _ in range(3)]
-    spans = list(whole_rows(*rows))
+    spans = list(whole_rows(*rows, within=within))
     for part in map(work, spans) if len(spans) == 1 else in_order(work, spans):
         sink.add(part.bits, part.distances)
         for running, data in zip(hashes, part.hashed, strict=True):
@@ -161,16 +163,27 @@ def base_bits(pretrained: torch.Tensor, dtype: torch.dtype, count: int) -> NDArr
     return bits_of(base)
 
 
-def whole_rows(rows: int, n: int) -> Iterator[tuple[int, int]]:
-    """The stretches of a tensor of so many rows of n, (start, stop): whole rows, cut where a byte of the mask begins.
+def stretch_of(n: int) -> int:
+    """Entries of a stretch of rows of n: whole rows, as many as make whole bytes of the mask.
 
-    >>> list(whole_rows(3, 2**17))
-    [(0, 131072), (131072, 262144), (262144, 393216)]
+    >>> stretch_of(2**17), stretch_of(3 * 2**16)
+    (131072, 196608)
     """
     even = 8 // math.gcd(n, 8)
-    step = -(-max(1, _STRETCH // max(n, 1)) // even) * even * n
-    for start in range(0, rows * n, max(step, 1)):
-        yield start, min(start + step, rows * n)
+    return -(-max(1, _STRETCH // max(n, 1)) // even) * even * n
+
+
+def whole_rows(rows: int, n: int, within: tuple[int, int] | None = None) -> Iterator[tuple[int, int]]:
+    """The stretches of a tensor of so many rows of n, (start, stop): whole rows, cut where a byte of the mask begins.
+
+    within is a span that is made of some of them.
+
+    >>> list(whole_rows(3, 2**17)), list(whole_rows(3, 2**17, within=(131072, 262144)))
+    ([(0, 131072), (131072, 262144), (262144, 393216)], [(131072, 262144)])
+    """
+    step, end = stretch_of(n), rows * n
+    for start in range(*(within or (0, end)), max(step, 1)):
+        yield start, min(start + step, end)
 
 
 def _check_cast(pretrained: torch.Tensor, dtype: torch.dtype, start: int, shape: tuple[int, ...]) -> None:

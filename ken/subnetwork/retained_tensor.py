@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ken.errors import SubnetworkError
-from ken.models.tensors.tensor_bytes import Reference, bits_of, bytes_of, digest, dtype_name, fingerprint, new_digest
+from ken.models.tensors.tensor_bytes import Reference, bits_of, bytes_of, dtype_name, fingerprint, new_digest
 from ken.models.tensors.tensor_reader import STRETCH, Entries, in_turn
 from ken.rules.thresholds import Threshold
 from ken.subnetwork.row_access import RowAccess
@@ -220,15 +220,15 @@ class RetainedTensor(RowAccess):
         """
         import torch
 
-        from ken.subnetwork import ulp_distances
+        from ken.subnetwork import ulp_torch
 
         self.check(pretrained)
         self._check_reset_rows()
-        merged = torch.zeros(self.shape, dtype=self.dtype)
+        merged = torch.zeros(self.shape, dtype=self.dtype, device=ulp_torch.workplace(pretrained, self.dtype))
         (merged[: len(pretrained)] if self.shape else merged).copy_(pretrained.detach())
-        bits = bits_of(merged)
-        ulp_distances.exchange(bits, None, (self.bits, self.relative_to(bits)))
-        self.prove(digest(bits.data))
+        distances = self.relative_to(bits_of(merged)) if self.raw else self.ulps
+        ulp_torch.move(merged, None, (self.bits, distances))
+        self.prove(fingerprint(merged))
         return merged.to(pretrained.device)
 
     def stretches(self, pretrained: Entries) -> Iterator[NDArray[Any]]:

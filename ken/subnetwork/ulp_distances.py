@@ -13,6 +13,7 @@ entries at a time: its floats become keys, the keys at the places of the mask ar
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TypeAlias
 
 import numpy as np
 from numba import njit
@@ -33,6 +34,8 @@ _SIGN = {2**w: np.array([8 * 2**w - 1, 2 ** (8 * 2**w - 1) - 1], f"u{2**w}") for
 _BLOCK = 4096
 #: Entries of a piece that one thread moves: a multiple of 8, so that masks are cut between bytes.
 PIECE = 1 << 19
+#: A mask and the distances at it.
+Distances: TypeAlias = "tuple[NDArray[np.uint8], NDArray[np.unsignedinteger]]"
 
 
 @njit(nogil=True, cache=True, inline="always")
@@ -168,10 +171,25 @@ def pieces(mask: NDArray[np.uint8], entries: int, step: int = PIECE) -> Iterator
         count += marked
 
 
+def cut(distances: Distances | None, entries: int, step: int = PIECE) -> Iterator[Distances | None]:
+    """The mask and the distances of a tensor for every piece of it; None for each, if there are none.
+
+    >>> whole = np.array([0b11110000, 0b10000000], np.uint8), np.arange(5, dtype=np.uint32)
+    >>> [part.tolist() for _, part in cut(whole, 9, step=8)], [*cut(None, 9, step=8)]
+    ([[0, 1, 2, 3], [4]], [None, None])
+    """
+    if distances is None:
+        yield from (None for _ in range(0, entries, step))
+        return
+    mask, values = distances
+    for _, part, retained in pieces(mask, entries, step):
+        yield mask[part], values[retained]
+
+
 def exchange(
     values: NDArray[np.unsignedinteger],
-    down: tuple[NDArray[np.uint8], NDArray[np.unsignedinteger]] | None,
-    up: tuple[NDArray[np.uint8], NDArray[np.unsignedinteger]] | None,
+    down: Distances | None,
+    up: Distances | None,
     vector: bool | None = None,
 ) -> None:
     """Move values down by the distances at one mask, and up by those at another, in place; each (mask, distances).

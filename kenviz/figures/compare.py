@@ -233,5 +233,18 @@ def unit(measure: str) -> CustomJSTickFormatter:
     return CustomJSTickFormatter(
         name="unit",
         args={"percent": MEASURES[measure].percent},
-        code="return percent ? `${+(100 * tick).toPrecision(4)} %` : String(+tick.toPrecision(4))",
+        code=UNIT,
     )
+
+
+#: What `unit` has the browser write; `written` is the same in Python, for paper.
+UNIT = "return percent ? `${+(100 * tick).toPrecision(4)} %` : String(+tick.toPrecision(4))"
+
+
+def written(tick: float, percent: bool) -> str:
+    """A tick of the axis as `unit` has it written.
+
+    >>> written(0.1234567, True), written(-2.0, False)
+    ('12.35 %', '-2')
+    """
+    return f"{float(f'{100 * tick:.4g}'):g} %" if percent else f"{float(f'{tick:.4g}'):g}"

@@ -40,6 +40,7 @@ from kenviz.pane.shipping import Shipped
 
 log = logging.getLogger(__name__)
 _HERE = Path(__file__).parent
+_PARTS = ("opening", "page_colours", "controls", "saving", "pane")  # of one module in the page
 
 _UNSENT = math.inf  # generation of a change that no view has been told of yet: later than any a view can have seen
 
@@ -89,7 +90,7 @@ class BokehPane(Shipped):
     """
 
     # One module: some hosts have no place from which one could import another.
-    _esm = "\n".join((_HERE / f"{name}.js").read_text("utf-8") for name in ("opening", "controls", "saving", "pane"))
+    _esm = "\n".join((_HERE / f"{name}.js").read_text("utf-8") for name in _PARTS)
     _css = (_HERE / "look.css").read_text(encoding="utf-8")
 
     text = traitlets.Unicode(help="The figure in plain language.").tag(sync=True)

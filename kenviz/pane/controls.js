@@ -4,8 +4,8 @@
 function copyOnClick() {
   if (globalThis.__kenviz_copies) return;
   globalThis.__kenviz_copies = true;
-  document.addEventListener("click", async ({ target }) => {
-    const button = target.closest?.(".kenviz-copy");
+  document.addEventListener("click", async (event) => {
+    const button = event.composedPath()[0].closest?.(".kenviz-copy"); // the target itself, also within a shadow root
     const code = button?.parentElement.querySelector("code");
     if (!code) return;
     try {
@@ -31,6 +31,7 @@ function nameControls(el) {
     for (const control of view.querySelectorAll(KEYED)) control.setAttribute("data-lm-suppress-shortcuts", "true");
     for (const handle of view.querySelectorAll(".widget-slider .noUi-handle:not([aria-label])")) {
       const words = handle.closest(".widget-slider").querySelector(".widget-label")?.textContent;
+      handle.dataset.lmSuppressShortcuts = "true"; // or arrows go from heading to heading in Notebook 7
       if (words) handle.setAttribute("aria-label", words);
     }
     for (const button of view.querySelectorAll(".widget-play button:not([aria-label])")) {

@@ -1,5 +1,5 @@
 // One view of a BokehPane. bokeh_pane.py beside this file is the other half, and lists the messages; it puts
-// opening.js, controls.js and saving.js before this file, as one module.
+// opening.js, page_colours.js, controls.js and saving.js before this file, as one module.
 //
 // Python holds the truth: a view asks for the figure as it is now whenever it is drawn (first or second display, page
 // reload), applies what Python sends from then on, and reports what the user does.
@@ -8,6 +8,9 @@ const QUIET_MS = 80; // a report waits for the user to pause that long: one turn
 const HURRY_MS = 250; // without an answer for that long, the figure that came with the widget is drawn: the kernel is busy
 const PATIENCE_MS = 3000; // without an answer for that long, words are shown in place of the figure
 const BUSY_MS = 10000; // without a word that the last report was heard, the next one is sent all the same
+
+// BokehJS of that version, if the page has it. Python writes a pre-release as 3.10.0.dev5, BokehJS as 3.10.0-dev.5.
+const libraryIn = (version) => globalThis.Bokeh?.[version.replace(/\.?(dev|rc)(\d+)$/, "-$1.$2")];
 
 // Where BokehJS of that version is, or will be. Global, since every module instance has its own copy of this file.
 function slotOf(version) {
@@ -18,11 +21,20 @@ function slotOf(version) {
     slot.provide = (bytes) => {
       slot.provide = () => {}; // later answers: every view of a pane hears each, and an impatient one asks again
       const script = document.createElement("script");
+      // As text it runs at once, and in a page that forbids code from a blob; one that forbids text may let a blob through.
+      script.textContent = new TextDecoder().decode(bytes);
+      document.head.append(script);
+      script.remove();
+      if (libraryIn(version)) resolve(libraryIn(version));
+      else fromBlob(bytes);
+    };
+    const fromBlob = (bytes) => {
+      const script = document.createElement("script");
       script.src = URL.createObjectURL(new Blob([bytes], { type: "text/javascript;charset=utf-8" }));
       script.onload = () => {
         URL.revokeObjectURL(script.src);
         script.remove();
-        resolve(globalThis.Bokeh[version]); // a window.Bokeh of another version stays, and gets this one as a member
+        resolve(libraryIn(version)); // a window.Bokeh of another version stays, and gets this one as a member
       };
       script.onerror = () => reject(new Error(`BokehJS ${version} could not be loaded`));
       document.head.append(script);
@@ -33,7 +45,7 @@ function slotOf(version) {
 
 // BokehJS of that version: what the page has, what has come with the widgets, or what the kernel is asked for.
 async function bokehOf(version, model) {
-  const present = globalThis.Bokeh?.[version];
+  const present = libraryIn(version);
   if (present) return present;
   const slot = slotOf(version);
   let asking;
@@ -59,24 +71,6 @@ function decode(value, buffers, ndarray) {
   }
   const entries = value.entries.map(([key, item]) => [key, decode(item, buffers, ndarray)]);
   return entries.every(([key]) => typeof key === "string") ? Object.fromEntries(entries) : new Map(entries);
-}
-
-// Whether the page is dark: as JupyterLab, Notebook and Voilà, or VS Code, say; elsewhere by its background.
-function pageIsDark() {
-  const { body } = document;
-  if (body.dataset.jpThemeLight) return body.dataset.jpThemeLight === "false";
-  for (const [name, dark] of [["vscode-light", false], ["vscode-dark", true], ["theme-dark", true], ["theme-light", false]])
-    if (body.classList.contains(name)) return dark;
-  const [red, green, blue, alpha = 1] = (getComputedStyle(body).backgroundColor.match(/[\d.]+/g) ?? []).map(Number);
-  return alpha > 0 && 0.299 * red + 0.587 * green + 0.114 * blue < 128;
-}
-
-// Figures are drawn on canvases, which no style sheet reaches: the colours are set on their models.
-function paint(Bokeh, doc, colours) {
-  for (const [kind, properties] of Object.entries(colours)) {
-    const base = Bokeh.Models.get(kind);
-    for (const target of doc.all_models) if (target instanceof base) target.setv(properties);
-  }
 }
 
 function render({ model, el }) {
@@ -120,12 +114,14 @@ function render({ model, el }) {
   const repaint = () => {
     const wanted = model.get("theme");
     if (!live || wanted === null) return;
-    const name = wanted === "auto" ? (pageIsDark() ? "dark" : "light") : wanted;
-    if (name === live.theme) return;
-    live.theme = name;
+    const ours = live.themes[wanted === "auto" ? (pageIsDark() ? "dark" : "light") : wanted];
+    const colours = wanted === "auto" ? coloursOfPage(host, ours) : ours;
+    const worn = JSON.stringify(colours);
+    if (worn === live.worn) return;
+    live.worn = worn;
     applying = true;
     try {
-      paint(live.Bokeh, live.doc, live.themes[name]);
+      paint(live.Bokeh, live.doc, colours);
     } finally {
       applying = false;
     }

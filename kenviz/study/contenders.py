@@ -43,7 +43,8 @@ def shared_entries(a: Study, b: Study, tensor: str, every: int = 1) -> Shared:
         retained = [np.count_nonzero(mask, axis=1) for mask in masks]
         counts += [*map(np.sum, retained), np.count_nonzero(masks[0] & masks[1])]
         by_chance += float(np.dot(*(count.astype(np.float64) for count in retained))) / shape[1]
-    return Shared(*counts.tolist(), by_chance=by_chance)
+    of_a, of_b, both = counts.tolist()
+    return Shared(of_a, of_b, both, by_chance=by_chance)
 
 
 def named(nets: Mapping[str, ken.Subnetwork] | Sequence[ken.Subnetwork]) -> dict[str, ken.Subnetwork]:
@@ -90,8 +91,8 @@ def ruled(study: Study, rule: str) -> Study:
     net = ken.prune(
         study.fine_tuned,
         study.pretrained,
-        None if ken.rules.counts(rule) else recipe.k,
-        rule,
+        k=None if ken.rules.counts(rule) else recipe.k,
+        rule=rule,
         seed=recipe.seed,
         scope=recipe.scope,
         include=recipe.include,

@@ -41,10 +41,10 @@ def layer(study: Study, most: bool) -> Spot:
     tensor, own = _end(_shares(inside["energy_retained"], inside["energy"], ""), most)
     return Spot(
         str(tensor),
-        0,
-        -1,
-        f"Layer {number} retained {_word(most)} of its update: {share:.1%} of the energy, {_span(shares, 'layer')}. "
-        f"Its tensor with {_word(most)}: {label(str(tensor))}, {own:.1%}.",
+        row=0,
+        column=-1,
+        words=f"Layer {number} retained {_word(most)} of its update: {share:.1%} of the energy, "
+        f"{_span(shares, 'layer')}. Its tensor with {_word(most)}: {label(str(tensor))}, {own:.1%}.",
     )
 
 
@@ -55,9 +55,9 @@ def tensor(study: Study, most: bool) -> Spot:
     name, share = _end(shares, most)
     return Spot(
         str(name),
-        0,
-        -1,
-        f"{label(str(name))} retained {_word(most)} of its update: {share:.1%} of the energy, "
+        row=0,
+        column=-1,
+        words=f"{label(str(name))} retained {_word(most)} of its update: {share:.1%} of the energy, "
         f"{_span(shares, 'tensor')}.",
     )
 
@@ -73,7 +73,7 @@ def row(study: Study, name: str, most: bool) -> Spot:
     shares = _shares(pd.Series(retained), pd.Series(energy), f"no row of {name} was changed by fine-tuning")
     number, share = _end(shares, most)
     words = f"Row {number:,} of {label(name)} retained {_word(most)} of its update: {share:.1%} of the energy, "
-    return Spot(name, int(number), -1, f"{words}{_span(shares, 'row')}.")
+    return Spot(name, int(number), column=-1, words=f"{words}{_span(shares, 'row')}.")
 
 
 def entry(study: Study, name: str, at: int, *, retained: bool) -> Spot:
@@ -86,7 +86,7 @@ def entry(study: Study, name: str, at: int, *, retained: bool) -> Spot:
     if size[column] <= 0:
         raise ValueError(f"row {at} of {name} has no {became} entry that fine-tuning changed")
     words = f"Entry {column:,} of row {at:,} has the largest update of those that are {became}: {size[column]:.4g}."
-    return Spot(name, at, column, words)
+    return Spot(name, at, column=column, words=words)
 
 
 #: What can be jumped to, by name.

@@ -14,10 +14,11 @@ import ipywidgets
 import traitlets
 from bokeh.models import LayoutDOM
 
-from ken.storage import CSV, PAGE, check_outputs, target, write_text
-from kenviz.figures import html_page
+from ken.storage import CSV, check_outputs, target, write_text
+from kenviz.hosts.displayed import Displayed
 from kenviz.pane.bokeh_pane import BokehPane
 from kenviz.views.closing import close_all, parts
+from kenviz.views.files import Filed, with_still
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -58,7 +59,7 @@ def refusal() -> Iterator[None]:
         raise traitlets.TraitError(str(error)) from None
 
 
-class Stateful(ipywidgets.VBox):
+class Stateful(Displayed, ipywidgets.VBox):
     """A widget with a state, which is some of its traits, and with controls that follow it.
 
     Widget callbacks may run in another thread than the cell that is executing, so every change of state holds the
@@ -119,8 +120,8 @@ class Stateful(ipywidgets.VBox):
         from_trait(None)
 
 
-class Exported(Stateful):
-    """Figures in one theme, which can be written into a page of their own."""
+class Exported(Filed, Stateful):
+    """Figures in one theme, which can be written into files of their own."""
 
     theme = traitlets.Enum(["auto", "light", "dark"], "auto", help="Colours; auto follows the page of the figures.")
 
@@ -129,43 +130,17 @@ class Exported(Stateful):
         """The theme for what is drawn away from any page: "auto" is light there."""
         return "dark" if self.theme == "dark" else "light"
 
-    def to_html(self, path: str | Path, *, overwrite: bool = False) -> Path | str:
-        """Write what is shown, as it is now, into one HTML file that opens without a network or a kernel.
-
-        Args:
-            path: Where to. Another page is replaced, what is looked at never.
-            overwrite: Replace a file that holds something else, too; by default that is refused.
-
-        Returns:
-            The path.
-
-        Raises:
-            OutputError: That file is looked at, or there is one that holds something else.
-            OSError: The file cannot be written.
-        """
-        check_outputs([(path, PAGE)], self._reads(), overwrite=overwrite)
-        with self._lock:
-            title, pages = self._pages()
-            return html_page.write(path, title, figures=pages, theme=self.colours)
-
     @property
-    def in_sight(self) -> list[View]:
-        """The views that are shown."""
-        raise NotImplementedError
+    def in_sight(self) -> list[Any]:
+        """What is shown now, each with a pane and a page: itself, if it is not made of views."""
+        return [self]
 
     def _repr_mimebundle_(self, **kwargs: Any) -> Any:
         with self._lock:
-            for view in self.in_sight:
-                view.pane.announce()
-        return super()._repr_mimebundle_(**kwargs)
-
-    def _reads(self) -> Mapping[str, Any]:
-        """What the view looks at, by what it is called."""
-        return {}
-
-    def _pages(self) -> tuple[str, list[tuple[LayoutDOM, str]]]:
-        """A title, and each figure with its caption, as `View.page` gives it."""
-        raise NotImplementedError
+            panes = [view.pane for view in self.in_sight]
+            for pane in panes:
+                pane.announce()
+            return with_still(super()._repr_mimebundle_(**kwargs), panes)
 
 
 class View(Exported):
@@ -293,11 +268,6 @@ class View(Exported):
         """
         shown = getattr(self, "tensor", "") or ""
         return re.sub(r"[^A-Za-z0-9_]+", "-", f"{type(self).__name__} {shown}")[:100].strip("-")
-
-    @property
-    def in_sight(self) -> list[View]:
-        """The view itself."""
-        return [self]
 
     def page(self) -> tuple[LayoutDOM, str]:
         """Build the figure anew, for another page than this one.

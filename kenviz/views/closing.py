@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import ipywidgets
+
+from kenviz.hosts.tree import parts as parts
 
 
 def close_all(*widgets: ipywidgets.Widget) -> None:
@@ -20,12 +20,3 @@ def close_all(*widgets: ipywidgets.Widget) -> None:
             held = list(parts(widget))
             widget.close()
             close_all(*held)
-
-
-def parts(widget: ipywidgets.Widget) -> Iterator[ipywidgets.Widget]:
-    """The widgets that the browser is told of with this one: children, layout and style."""
-    for name in widget.keys:
-        value = getattr(widget, name)
-        for part in value if isinstance(value, list | tuple) else [value]:
-            if isinstance(part, ipywidgets.Widget):
-                yield part

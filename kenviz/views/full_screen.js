@@ -6,7 +6,8 @@ function render({ el }) {
   button.className = "kenviz-button";
   el.append(button);
   const whole = () => el.closest(".kenviz-explorer");
-  const isFull = () => document.fullscreenElement === whole() || whole()?.classList.contains("kenviz-full");
+  // Within a shadow root, the document names the root's host in place of the element.
+  const isFull = () => el.getRootNode().fullscreenElement === whole() || whole()?.classList.contains("kenviz-full");
 
   const say = () => {
     const full = whole() !== null && isFull();

@@ -66,6 +66,8 @@ class SideBySideView(MatrixState):
         Shared(a=4, b=4, both=2, by_chance=2.0)
         >>> view.numbers().loc["update, k = 2"].values.tolist()
         [[0, 0, 100, 100], [0, 0, 100, 100]]
+        >>> print(view.code().partition(", show")[0])
+        kenviz.SideBySideView(nets, pair, tensor='w', rule='update'
     """
 
     STATE = ("tensor", "rule", "show", "rows", "columns", "clip", "entry")
@@ -134,7 +136,7 @@ class SideBySideView(MatrixState):
         every = self._rows_apart()
         for name in self.names[1:]:
             if (self.tensor, name, every) not in self._shared:
-                counted = shared_entries(self._study, self.shown[name], self.tensor, every)
+                counted = shared_entries(self._study, self.shown[name], self.tensor, every=every)
                 self._shared[self.tensor, name, every] = counted
         return {name: self._shared[self.tensor, name, every] for name in self.names[1:]}
 

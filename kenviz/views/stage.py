@@ -16,7 +16,7 @@ from kenviz.views.side_by_side import SideBySideView
 from kenviz.views.tabs import Tabs
 
 #: Heights on the stage, in pixels, by the name of the figure: what belongs to one question is seen without scrolling.
-_HEIGHTS = {"matrix": 255, "row_marginal": 255, "column_marginal": 165, "row": 200, "strip": 120, "close": 150}
+_HEIGHTS = {"matrix": 225, "row_marginal": 225, "column_marginal": 150, "row": 200, "strip": 120, "close": 150}
 _HEIGHTS |= {"layers": 140}  # the words above plots side by side
 #: Views whose decision card stands in the column beside them.
 _CARD_BESIDE = ("matrix", "row", "layers", "comparison")

@@ -21,6 +21,7 @@ function render({ model, el }) {
         tab.type = "button";
         tab.textContent = words;
         tab.setAttribute("role", "tab");
+        tab.dataset.lmSuppressShortcuts = "true"; // JupyterLab and Notebook hear keys before the tab does
         tab.setAttribute("aria-selected", chosen);
         tab.tabIndex = chosen ? 0 : -1;
         tab.onclick = () => choose(value);

@@ -8,6 +8,7 @@ function render({ model, el }) {
   const list = document.createElement("div");
   list.className = "kenviz-list";
   list.tabIndex = 0;
+  list.dataset.lmSuppressShortcuts = "true"; // JupyterLab and Notebook hear keys before the list does
   const rows = document.createElement("div");
   rows.className = "kenviz-rows";
   rows.setAttribute("role", "presentation");

@@ -58,6 +58,7 @@ class Lab:
             port = probe.getsockname()[1]
         lab = cls(f"http://127.0.0.1:{port}", os.urandom(16).hex(), folder / "notebooks")
         command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", "--expose-app-in-browser"]
+        command += ["--JupyterNotebookApp.expose_app_in_browser=True"]  # Notebook 7 is served, too (notebook7.py)
         command += ["--ServerApp.ip=127.0.0.1", f"--ServerApp.port={port}", "--ServerApp.port_retries=0"]
         command += [f"--IdentityProvider.token={lab.token}", f"--ServerApp.root_dir={lab.root}"]
         log = folder / "server.log"

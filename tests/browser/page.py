@@ -93,6 +93,17 @@ window.lab = {
     }
     return true;
   },
+  // Whether every figure has the paper of JupyterLab's theme, which is dark, or is not.
+  papers: (dark) => {
+    const probe = document.createElement("span");
+    probe.style.background = "var(--jp-layout-color1)";
+    document.body.append(probe);
+    const paper = getComputedStyle(probe).backgroundColor;
+    probe.remove();
+    const plots = Bokeh.documents.flatMap((doc) => [...doc.all_models]).filter((model) => "border_fill_color" in model);
+    return (document.body.dataset.jpThemeLight === "false") === dark && plots.length > 0
+      && plots.every((plot) => plot.border_fill_color === paper);
+  },
   plot: (name, index) => {
     const view = Bokeh.index.find_one(lab.model(name, index, "x_range"));
     view.el.scrollIntoView({block: "center"});

@@ -81,6 +81,10 @@ VIEWS = {
         "kenviz.CompareView(net, ken.prune(*pair, 0.25, 'random', progress=False), pair)",
         "view.measure, view.tensor, view.rows = 'update_share_both', 'layer.1.query.weight', (3, 12)",
     ),
+    "SideBySideView": (
+        "kenviz.SideBySideView({HOSTILE: net}, pair, rule='update')",
+        "view.tensor, view.rows, view.rule = 'layer.1.query.weight', (3, 12), 'random'",
+    ),
     "SweepView": (
         "kenviz.SweepView(made_up(rule=HOSTILE), point=(HOSTILE, 'weights', 0.5, -1))",
         "view.quantity, view.scale, view.shown = 'difference', 'log', ('random',)",
@@ -178,13 +182,10 @@ def test_view(quiet_notebook, name):
     assert set(figures) == set(one.value("[pane.text for pane in panes(view)]"))
 
     one.use_theme("Dark")
-    papers = (
-        "new Set(Bokeh.documents.flatMap((doc) => [...doc.all_models]).map((model) => model.background_fill_color))"
-    )
-    one.wait(f"{papers}.has('#181a1b') && !{papers}.has('#ffffff')")
+    one.wait("lab.papers(true)")
     one.wait(ROOM)
     one.use_theme("Light")
-    one.wait(f"{papers}.has('#ffffff') && !{papers}.has('#181a1b')")
+    one.wait("lab.papers(false)")
 
     one.reload()
     in_step(one, 2)
@@ -201,3 +202,20 @@ def test_view(quiet_notebook, name):
     assert "alert(1)</script>" in said
     assert dialogs == []
     assert one.page.evaluate("[...document.scripts].some((script) => script.text.includes('alert(1)'))") is False
+
+
+def test_a_figure_has_the_paper_and_ink_of_whatever_theme_the_page_has(quiet_notebook):
+    one = quiet_notebook([SETUP, "view = kenviz.MatrixView(net, pair)\nview"])
+    one.run()
+    one.page.evaluate(
+        """() => {
+            const {style} = document.body;
+            style.setProperty("--jp-layout-color1", "rgb(253, 246, 227)");
+            style.setProperty("--jp-content-font-color1", "rgb(7, 54, 66)");
+            document.body.setAttribute("data-theme", "sepia");  // what a theme changes is heard of by attributes
+        }"""
+    )
+    one.wait_for_property("matrix", "border_fill_color", "rgb(253, 246, 227)")
+    assert one.page.evaluate("lab.model('matrix', 0, 'x_range').below[0].axis_label_text_color") == "rgb(7, 54, 66)"
+    one.execute("view.theme = 'light'")
+    one.wait_for_property("matrix", "border_fill_color", "#ffffff")

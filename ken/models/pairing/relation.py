@@ -6,8 +6,9 @@ The sums are taken from the pass that prunes, a stretch at a time, in any order.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import zip_longest
 from typing import NamedTuple
 
 import numpy as np
@@ -98,6 +99,23 @@ class Sums:
             stretch = _Stretch(x.size, float(x.sum()), float(y.sum()), *products)
         self._parts.setdefault((name, matrix), []).append(stretch)
 
+    def condensed(self) -> list[tuple[str, bool, list[tuple[float, ...]]]]:
+        """The same in a few numbers for each tensor, from which exactly the same relation follows: see `include`."""
+        return [(name, matrix, _condensed(parts)) for (name, matrix), parts in self._parts.items()]
+
+    def include(self, name: str, matrix: bool, numbers: Iterable[Sequence[float]]) -> None:
+        """Take in what `condensed` of others gives.
+
+        >>> one, all_of_it = Sums(), Sums()
+        >>> one.add("w", True, np.array([3.0, 1.0]), np.array([1.0, 3.0]))
+        >>> for name, matrix, numbers in one.condensed():
+        ...     all_of_it.include(name, matrix, numbers)
+        >>> all_of_it.relation() == one.relation()
+        True
+        """
+        stretches = (_Stretch(int(entries), *sums) for entries, *sums in numbers)
+        self._parts.setdefault((name, matrix), []).extend(stretches)
+
     def relation(self) -> Relation:
         """What they amount to, whatever the order in which they came."""
         xx, yy, xy = self._added((part for parts in self._parts.values() for part in parts), ("xx", "yy", "xy"))
@@ -128,10 +146,38 @@ class Sums:
         spread_x, spread_y, common = (_sum(sums[i] for sums in about_means) for i in range(3))
         product = math.sqrt(spread_x) * math.sqrt(spread_y) if spread_x > 0 and spread_y > 0 else math.nan
         # What is left of equal values is a rounding error.
-        scale = _sum(part.xx + part.yy for parts in matrices for part in parts)
+        scale = _sum(square for parts in matrices for part in parts for square in (part.xx, part.yy))
         if not (math.isfinite(product) and product > 1e-14 * scale and math.isfinite(common)):
             return None
         return _rounded(min(1.0, max(-1.0, common / product)))
+
+
+def _condensed(parts: Sequence[_Stretch]) -> list[tuple[float, ...]]:
+    """Stretches of the same exact sums: fewer, unless a sum is beyond float64."""
+    parts = sorted(parts)  # threads bring them in any order, and the numbers must not depend on it
+    exact = [_exactly(getattr(part, name) for part in parts) for name in _Stretch._fields[1:]]
+    if not all(math.isfinite(number) for numbers in exact for number in numbers):
+        return [tuple(part) for part in parts]
+    entries = [float(sum(part.entries for part in parts))]
+    return list(zip_longest(entries, *exact, fillvalue=0.0))
+
+
+def _exactly(values: Iterable[float]) -> list[float]:
+    """A few numbers with exactly the same sum, unrounded (Shewchuk 1997, "Adaptive precision arithmetic").
+
+    >>> _exactly([1e16, 1.0, 1.0, -1e16])
+    [2.0]
+    """
+    partials: list[float] = []
+    for value in values:
+        kept = []
+        for partial in partials:
+            large, small = (value, partial) if abs(value) >= abs(partial) else (partial, value)
+            value = large + small
+            if lost := small - (value - large):
+                kept.append(lost)
+        partials = [*kept, value] if value else kept
+    return partials
 
 
 def _sum(values: Iterable[float]) -> float:
