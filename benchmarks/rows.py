@@ -29,6 +29,7 @@ from ken.rules.registry import mask_block
 from ken.rules.sorted_order import first_lowest, sorted_order
 
 TENSORS, SHAPE = 2867, (95, 96)
+ENTRIES = 1 << 21  # of the rows of a length, about
 DTYPES = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
 
 
@@ -44,17 +45,22 @@ def medians(repeats: int, **runs) -> dict[str, float]:
     return {name: statistics.median(taken) for name, taken in times.items()}
 
 
+def random_rows(n: int, dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor]:
+    """Fine-tuned and pretrained rows of that length."""
+    rng = np.random.default_rng(0)
+    tensor = torch.from_numpy(rng.normal(0, 0.04, (ENTRIES // n, n))).to(dtype)
+    return (tensor + torch.from_numpy(rng.normal(0, 1e-3, tensor.shape))).to(dtype), tensor
+
+
 def rows_table(repeats: int) -> None:
     print("µs a row, k = n/2; sort: numpy's argsort of float64; stable: its stable sort, which equal scores need")
     print(
         f"{'n':>6} {'dtype':10}{'ken':>8}{'update':>8}{'topk':>8}{'ken/topk':>10}{'order/sort':>12}{'first/stable':>14}"
     )
-    rng = np.random.default_rng(0)
     for n in (384, 1024, 4096):
         for dtype in DTYPES[:3]:
-            many = (1 << 21) // n
-            tensor = torch.from_numpy(rng.normal(0, 0.04, (many, n))).to(dtype)
-            tuned = (tensor + torch.from_numpy(rng.normal(0, 1e-3, (many, n)))).to(dtype)
+            many = ENTRIES // n
+            tuned, tensor = random_rows(n, dtype)
             rows = tuned[: (1 << 17) // n].double().numpy()
             scores = -np.abs(rows - tensor[: len(rows)].double().numpy())
 

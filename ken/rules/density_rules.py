@@ -25,9 +25,11 @@ def grid(block: RowBlock, k: int) -> Mask:
 
 
 def _claims(block: RowBlock, k: int, kernel: int) -> Mask:
-    from ken.rules.nearest_unclaimed import claim_rows  # numba takes a second to import: only where it is used
+    # numba takes a second to import: only where it is used
+    from ken.rules.nearest_unclaimed import claim_rows, claim_rows_of_other_kernels
 
-    return _compiled(claim_rows, block, k, kernel=kernel)
+    gaussian = kernel <= KERNEL_CODES["gaussian"]
+    return _compiled(claim_rows if gaussian else claim_rows_of_other_kernels, block, k, kernel=kernel)
 
 
 def density(block: RowBlock, k: int) -> Mask:

@@ -10,7 +10,7 @@ import numpy as np
 from numba import njit
 
 from ken.rules.fast_density import levels, levels_of_other_kernels, most_boxes, point_at
-from ken.rules.prefix_sums import GAUSSIAN, LEFT_TO_RIGHT
+from ken.rules.prefix_sums import LEFT_TO_RIGHT
 
 _COUNTING = 4096  # levels up to here are sorted by counting
 _AS_GIVEN = -2  # beside LEFT_TO_RIGHT
@@ -29,23 +29,47 @@ _FEW = 24
 
 
 @njit(nogil=True, cache=True)
+def _sort(index, first, stop):
+    """Sort a stretch in place, by a heap; numba's own sort takes longer to compile than most of this file."""
+    count = stop - first
+    for end in range(count + count // 2 - 1, 0, -1):
+        if end >= count:  # the heap grows from its leaves
+            parent, size = end - count, count
+        else:  # the highest goes to the end
+            parent, size = 0, end
+            index[first], index[first + end] = index[first + end], index[first]
+        while 2 * parent + 1 < size:
+            child = 2 * parent + 1
+            if child + 1 < size and index[first + child] < index[first + child + 1]:
+                child += 1
+            if index[first + parent] >= index[first + child]:
+                break
+            index[first + parent], index[first + child] = index[first + child], index[first + parent]
+            parent = child
+
+
+@njit(nogil=True, cache=True)
 def _group(row, order, x, index, value, start):
     """Sort out equal values: value and start of each group (from 1), entries of a group by index."""
     n = row.shape[0]
-    groups = 0
-    for i in range(n):
-        x[i] = row[order[i]]
-        index[i] = order[i]
-        if i == 0 or x[i] != x[i - 1]:
-            groups += 1
-            value[groups] = x[i]
-            start[groups] = i
-    start[groups + 1] = n
-    if groups < n:
+    groups, by_index = 1, True
+    before, entry_before = row[order[0]], order[0]
+    x[0], index[0], value[1], start[1], start[2] = before, entry_before, before, 0, 1
+    for i in range(1, n):
+        entry = order[i]
+        v = row[entry]
+        x[i] = v
+        index[i] = entry
+        by_index &= (v != before) | (entry > entry_before)
+        groups += v != before
+        value[groups] = v  # written again for each of its entries, which takes less than to ask
+        start[groups + 1] = i + 1
+        before, entry_before = v, entry
+    if not by_index:
         for g in range(1, groups + 1):
             first, stop = start[g], start[g + 1]
             if stop - first > _FEW:
-                index[first:stop].sort()
+                _sort(index, first, stop)
                 continue
             for i in range(first + 1, stop):  # in bfloat16 most groups are of two to five
                 entry, j = index[i], i
@@ -102,7 +126,32 @@ def _visiting_order(level, k, highest, counts, visit):
             visit[counts[q]] = j
             counts[q] += 1
     else:
-        visit[:k] = np.argsort(-level[:k], kind="mergesort")
+        _highest_first(level, k, visit)
+
+
+@njit(nogil=True, cache=True)
+def _highest_first(level, k, visit):
+    """Grid points by level, by merges of neighbouring stretches; numba's argsort takes seconds to compile."""
+    room = np.empty(k, np.int64)
+    for j in range(k):
+        visit[j] = j
+    length = 1
+    while length < k:
+        for first in range(0, k - length, 2 * length):
+            middle, stop = first + length, min(first + 2 * length, k)
+            if level[visit[middle - 1]] >= level[visit[middle]]:
+                continue  # as it is wherever the density falls
+            i, j = first, middle
+            for at in range(first, stop):
+                if j == stop or (i < middle and level[visit[i]] >= level[visit[j]]):
+                    room[at] = visit[i]
+                    i += 1
+                else:
+                    room[at] = visit[j]
+                    j += 1
+            for at in range(first, stop):
+                visit[at] = room[at]
+        length *= 2
 
 
 @njit(nogil=True, cache=True)
@@ -110,10 +159,16 @@ def claim_rows(rows, order, bandwidths, k, kernel, mask):
     """Mark, for each row, the k entries that the k grid points claim.
 
     rows: (m, n) float64, finite. order: (m, n) indices that sort each row. bandwidths: (m,) float64.
-    1 <= k < n. kernel: visit grid points by level (rule `ken`), or LEFT_TO_RIGHT (rule `grid`).
+    1 <= k < n. kernel: GAUSSIAN: visit grid points by level (rule `ken`), or LEFT_TO_RIGHT (rule `grid`).
     mask: (m, n) bool, all False on entry; exactly k of every row are True on return.
     """
-    _claim_rows(rows, order, bandwidths, k, kernel, np.empty(k, np.int64), np.empty(k, np.int64), mask)
+    _claim_rows(rows, order, bandwidths, k, kernel, None, np.empty(k, np.int64), np.empty(k, np.int64), mask)
+
+
+@njit(nogil=True, cache=True)
+def claim_rows_of_other_kernels(rows, order, bandwidths, k, kernel, mask):
+    """The same for the other kernels, which most processes need not compile."""
+    _claim_rows(rows, order, bandwidths, k, kernel, True, np.empty(k, np.int64), np.empty(k, np.int64), mask)
 
 
 @njit(nogil=True, cache=True)
@@ -125,21 +180,24 @@ def claim_row(row, order, visit, claimed):
     """
     n = row.shape[0]
     mask = np.zeros((1, n), np.bool_)
-    _claim_rows(row.reshape(1, n), order.reshape(1, n), row[:1], visit.shape[0], _AS_GIVEN, visit, claimed, mask)
+    _claim_rows(row.reshape(1, n), order.reshape(1, n), row[:1], visit.shape[0], _AS_GIVEN, None, visit, claimed, mask)
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def _claim_rows(rows, order, bandwidths, k, kernel, visit, claimed, mask):
-    """Both of the above. visit, claimed: (k,) int64; of the last row, the order and the claims."""
+def _claim_rows(rows, order, bandwidths, k, kernel, others, visit, claimed, mask):
+    """All of the above. visit, claimed: (k,) int64; of the last row, the order and the claims.
+
+    others: None where no other kernel than the Gaussian one is asked for: what is behind it is not compiled then.
+    """
     m, n = rows.shape
     x = np.empty(n)
-    index = np.empty(n, np.int64)
+    index = np.empty(n, np.int32)  # half as wide, all of it stays in the cache for rows twice as long
     value = np.empty(n + 2)
-    start = np.empty(n + 2, np.int64)
-    taken = np.empty(n + 2, np.int64)
-    left = np.empty(n + 2, np.int64)
-    right = np.empty(n + 2, np.int64)
-    place = np.empty(k, np.int64)
+    start = np.zeros(n + 2, np.int32)
+    unclaimed = np.empty(n + 2, np.int32)  # of each group, the place of its first entry that is
+    left = np.empty(n + 2, np.int32)
+    right = np.empty(n + 2, np.int32)
+    place = np.empty(k, np.int32)
     level = np.zeros(k)
     counts = np.empty(_COUNTING + 2, np.int64)
     moments = np.empty((most_boxes(n), 16))
@@ -155,7 +213,7 @@ def _claim_rows(rows, order, bandwidths, k, kernel, visit, claimed, mask):
         if kernel == _AS_GIVEN:
             pass
         elif kernel != LEFT_TO_RIGHT and k > 1:
-            if kernel == GAUSSIAN:
+            if others is None:
                 highest = levels(x, k, step, bandwidths[r], moments, table, level)
             else:
                 highest = levels_of_other_kernels(x, k, step, bandwidths[r], kernel, level)
@@ -174,7 +232,7 @@ def _claim_rows(rows, order, bandwidths, k, kernel, visit, claimed, mask):
         for g in range(groups + 2):
             left[g] = g
             right[g] = g
-            taken[g] = 0
+            unclaimed[g] = start[g]
 
         for t in range(k):
             j = visit[t]
@@ -190,27 +248,26 @@ def _claim_rows(rows, order, bandwidths, k, kernel, visit, claimed, mask):
                 best = b
             elif b <= groups:
                 to_left, to_right = point - value[a], value[b] - point
-                if to_right < to_left or (
-                    to_right == to_left and index[start[b] + taken[b]] < index[start[a] + taken[a]]
-                ):
+                best = b if to_right < to_left else a  # no jump: which of the two it is cannot be guessed
+                if to_right == to_left and index[unclaimed[b]] < index[unclaimed[a]]:
                     best = b
             if close:
                 distance = abs(value[best] - point)
                 c = a
                 while c > 0 and point - value[c] == distance:
-                    if index[start[c] + taken[c]] < index[start[best] + taken[best]]:
+                    if index[unclaimed[c]] < index[unclaimed[best]]:
                         best = c
                     c = _find(left, c - 1)
                 c = b
                 while c <= groups and value[c] - point == distance:
-                    if index[start[c] + taken[c]] < index[start[best] + taken[best]]:
+                    if index[unclaimed[c]] < index[unclaimed[best]]:
                         best = c
                     c = _find(right, c + 1)
-            first = start[best] + taken[best]
+            first = unclaimed[best]
             entry = index[first]
             mask[r, entry] = True
             claimed[j] = entry
-            taken[best] += 1
-            if first + 1 == start[best + 1]:
-                left[best] = best - 1
-                right[best] = best + 1
+            unclaimed[best] = first + 1
+            done = first + 1 == start[best + 1]
+            left[best] = best - done
+            right[best] = best + done

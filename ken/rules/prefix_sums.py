@@ -24,13 +24,26 @@ _EPSILON = 2.3e-16
 
 
 @njit(nogil=True, cache=True)
+def _first_above(x, value, or_equal):
+    """As `np.searchsorted` has it, which takes a second to compile: the first entry above a value, or equal to it."""
+    low, high = 0, x.shape[0]
+    while low < high:
+        middle = (low + high) // 2
+        if x[middle] < value or (x[middle] == value and not or_equal):
+            low = middle + 1
+        else:
+            high = middle
+    return low
+
+
+@njit(nogil=True, cache=True)
 def density_at(x, point, h, kernel):
     """The density at one point, summed directly; x: (n,) sorted."""
     n = x.shape[0]
     reach = _ENDS[kernel] * h
     # Values are floats and rounding keeps order: what is left out is further than the reach, however that is rounded.
-    first = np.searchsorted(x, point - reach)
-    last = np.searchsorted(x, point + reach, side="right")
+    first = _first_above(x, point - reach, True)
+    last = _first_above(x, point + reach, False)
     total = 0.0
     if kernel == GAUSSIAN:
         for i in range(first, last):

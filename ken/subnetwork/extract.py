@@ -130,7 +130,7 @@ def take(
             _check_cast(original, fine_tuned.dtype, start=start, shape=pretrained.shape)
         bits = np.packbits(mask)
         kept = tuned if rescale is None else rescale(start, tuned, original, mask)
-        hashed = bytes_of(original), bytes_of(tuned), np.where(mask, bits_of(kept), base).data
+        hashed = bytes_of(original), bytes_of(tuned), _merged(mask, bits_of(kept), base).data
         return _Stretch(bits, distances(kept, base, bits, raw=raw), hashed, entries=len(tuned))
 
     hashes = [new_digest() for _ in range(3)]
@@ -141,6 +141,11 @@ def take(
             running.update(data)
         done(part.entries)
     return Fingerprints(*(running.hexdigest() for running in hashes))
+
+
+def _merged(mask: NDArray[np.bool_], kept: NDArray[Any], base: NDArray[Any]) -> NDArray[Any]:
+    """`np.where(mask, kept, base)` of unsigned integers, which asks about every entry and is eight times as slow."""
+    return base ^ ((base ^ kept) * mask)
 
 
 def distances(kept: torch.Tensor, base: NDArray[Any], bits: NDArray[np.uint8], *, raw: bool) -> NDArray[Any]:

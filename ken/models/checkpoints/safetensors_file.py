@@ -139,10 +139,10 @@ class Reader(Store):
 
     def tensor(self, name: str) -> torch.Tensor:
         """A blob as a tensor on the CPU; its bytes are read from the disk as they are used."""
-        from safetensors import SafetensorError
-
         if name in self._tensors:
             return self._tensors[name]
+        from safetensors import SafetensorError
+
         try:
             return self._tensors.setdefault(name, self._file.get_tensor(name))
         except (SafetensorError, RuntimeError, ValueError, OverflowError) as error:
