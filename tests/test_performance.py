@@ -2,6 +2,7 @@
 
 import doctest
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import benchmark
@@ -65,7 +66,11 @@ def test_the_bottleneck_and_more_cores_follow_from_the_lines():
     assert "deciding takes 50% of the processor time" in sentence
     assert "a fraction of 0.20 is serial" in sentence
     assert "16 cores would be 4.0 times as quick as one, 64 cores 4.7 times" in sentence
+    assert "is at most 40% of it: one process is not more than 2.5 times as quick" in sentence
     assert page.conclusions(some_lines()[:3]) == []
+    (busy,) = page.conclusions([replace(line, others=0.5) for line in some_lines()])
+    assert "is serial" not in busy
+    assert "a busy machine does not tell" in busy
 
 
 @pytest.mark.parametrize(("others", "words_"), [(0.01, "used 1% of the processors"), (0.5, "**The machine was busy**")])

@@ -60,6 +60,11 @@ def process(code: str, *arguments: object, cores: int = 0, **environment: str) -
         return Sample(wall, usage.ru_utime + usage.ru_stime, int(peak.read_text())), text
 
 
+def turns(rounds: int) -> range:
+    """Turns of processes: turn 0 fills caches and does not count; for a quick look at one round there is none."""
+    return range(1 if rounds == 1 else 0, rounds + 1)
+
+
 def ken(*arguments: object, cores: int = 0, **environment: str) -> Sample:
     """One run of the command `ken`."""
     return process(KEN, *arguments, cores=cores, **environment)[0]

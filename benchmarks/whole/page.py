@@ -9,7 +9,7 @@ from marked_pages import head, row
 
 from whole.lines import Line
 from whole.machine import Machine
-from whole.stage_rows import PARTS, TOGETHER
+from whole.stage_rows import IN_ORDER, PARTS, TOGETHER
 from whole.words import WORDS
 
 #: Others may use so much of the processors before wall times stop to count.
@@ -43,8 +43,8 @@ def markdown(machine: Machine, lines: Sequence[Line]) -> str:
         parts += [f"**{group}**", "", *head("", _COLUMNS)]
         parts += [row(one.name, _cells(one)) for one in members]
         parts += [""]
-        for kind, alike in groupby(members, lambda one: one.kind):
-            names = [one.name for one in alike]
+        for kind in dict.fromkeys(one.kind for one in members):
+            names = [one.name for one in members if one.kind == kind]
             parts.append(f"- {names[0]}{' …' if len(names) > 1 else ''}: {WORDS[kind]}")
         parts += [""]
     return "\n".join(parts)
@@ -76,14 +76,23 @@ def conclusions(lines: Sequence[Line]) -> list[str]:
         f"From disk to a file, {slowest} takes {parts[slowest].cpu / total:.0%} of the processor time of the parts; "
         "the others: " + ", ".join(f"{part} {parts[part].cpu / total:.0%}" for part in PARTS if part != slowest) + "."
     ]
+    in_order = sum(parts[part].cpu for part in IN_ORDER) / total
+    sentences.append(
+        f"What follows in order in one thread ({', '.join(IN_ORDER)}) is at most {in_order:.0%} of it: one process "
+        f"is not more than {1 / in_order:.1f} times as quick with any number of cores, and several, each with a part of the "
+        "tensors, share none of that."
+    )
     one, two = (by_name.get(TOGETHER.format(cores)) for cores in ("one", "two"))
-    if one is not None and two is not None:
+    if one is None or two is None:
+        pass
+    elif max(one.others, two.others) > QUIET:
+        sentences.append("How one core and two compare, and what 16 and 64 would give, a busy machine does not tell.")
+    else:
         serial = serial_fraction(one.wall, two.wall)
         gains = {cores: 1 / (serial + (1 - serial) / cores) for cores in (16, 64)}
         sentences.append(
             f"With one core {one.wall:.2f} s, with two {two.wall:.2f} s: a fraction of {serial:.2f} is serial "
-            f"(Amdahl), so 16 cores would be {gains[16]:.1f} times as quick as one, 64 cores {gains[64]:.1f} times. "
-            "What is serial is so within a tensor: processes that each have a part of the tensors share none of it."
+            f"(Amdahl), so 16 cores would be {gains[16]:.1f} times as quick as one, 64 cores {gains[64]:.1f} times."
         )
     return [" ".join(sentences)]
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from whole import models
 from whole.lines import Line, Setting, line
-from whole.measuring import Sample, inside, ken, process
+from whole.measuring import Sample, inside, ken, process, turns
 
 GROUP = "From disk to a file, k = 0.5"
 PEERS = str(Path(__file__).with_name("peers.py"))
@@ -26,7 +26,7 @@ def _pair(setting: Setting, pair: models.Models, name: str, *, aim: str) -> Iter
     runs: dict[str, list[Sample]] = {"ken": [], "update": [], "peer": []}
     with tempfile.TemporaryDirectory(dir=setting.folder) as folder:
         net, dense = Path(folder) / "net.ken.safetensors", Path(folder) / "dense.safetensors"
-        for turn in range(setting.rounds + 1):
+        for turn in turns(setting.rounds):
             for rule in ("ken", "update"):
                 sample = ken("prune", *pair, "-k", 0.5, "--rule", rule, "-o", net, "--force")
                 runs[rule] += [sample] if turn else []

@@ -11,6 +11,7 @@ from whole.measuring import Sample, inside
 
 GROUP = "From disk to a file, part by part (MiniLM's size, k = 0.5)"
 PARTS = ("reading", "deciding", "encoding", "hashing", "writing")
+IN_ORDER = ("encoding", "hashing", "writing")  # distances alone are taken out by several threads
 TOGETHER = "all together, {} of two cores"
 
 

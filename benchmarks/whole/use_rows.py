@@ -9,7 +9,7 @@ from pathlib import Path
 
 from whole import models
 from whole.lines import Line, Setting, line
-from whole.measuring import Sample, inside, ken, process
+from whole.measuring import Sample, inside, ken, process, turns
 from whole.prune_rows import PEERS
 
 GROUP = "With a subnetwork"
@@ -29,7 +29,7 @@ def _pair(setting: Setting, pair: models.Models, name: str) -> Iterator[Line]:
     runs: dict[str, list[Sample]] = {key: [] for key in ("inject", "verify", "report", "copy", "hash")}
     with tempfile.TemporaryDirectory(dir=setting.folder) as folder:
         out, page, copy = (Path(folder) / part for part in ("model", "report.html", "copy.safetensors"))
-        for turn in range(setting.rounds + 1):
+        for turn in turns(setting.rounds):
             samples = {
                 "inject": ken("inject", net, pair.pretrained, "-o", out),
                 "verify": ken("verify", net, pair.pretrained),
