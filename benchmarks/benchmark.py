@@ -62,13 +62,18 @@ def main() -> None:
         for line in kept.measure(name, (BATCHES | LARGE)[name], setting):
             print(f"{line.group}: {line.name}: {line.wall:.3g} {line.unit}", file=sys.stderr, flush=True)
     measured = kept.batches()
-    lines = [line for name in BATCHES | LARGE for line in measured.get(name, [])]
-    lines.sort(key=lambda line: [one.group for one in lines].index(line.group))
+    lines = by_group(line for name in BATCHES | LARGE for line in measured.get(name, []))
     print(page.text(computer, lines))
     if options.write:
         table = to_csv(computer, lines)
         write_text(TABLE, table)
         write_page(*from_csv(table))  # of the digits that are in the file
+
+
+def by_group(lines):
+    """Groups in the order in which they begin, each whole."""
+    lines = list(lines)
+    return [line for group in dict.fromkeys(one.group for one in lines) for line in lines if line.group == group]
 
 
 def write_page(computer, lines) -> None:

@@ -84,6 +84,11 @@ def test_a_line_has_medians_in_its_unit():
     assert Setting(1, Path(), machine=MACHINE).floor(10**10, 10**9) == 3
 
 
+def test_groups_are_whole_in_the_order_in_which_they_begin():
+    mixed = [Line(group, name, "help") for group, name in (("b", "1"), ("a", "2"), ("b", "3"))]
+    assert [line.name for line in benchmark.by_group(mixed)] == ["1", "3", "2"]
+
+
 def test_an_interrupted_run_goes_on_and_another_version_begins_anew(tmp_path):
     kept = Kept(tmp_path / "lines.jsonl", {"rounds": 5, "commit": "a"})
     setting = Setting(5, tmp_path, machine=kept.begin(MACHINE))

@@ -78,9 +78,9 @@ def conclusions(lines: Sequence[Line]) -> list[str]:
     ]
     in_order = sum(parts[part].cpu for part in IN_ORDER) / total
     sentences.append(
-        f"What follows in order in one thread ({', '.join(IN_ORDER)}) is at most {in_order:.0%} of it: one process "
-        f"is not more than {1 / in_order:.1f} times as quick with any number of cores, and several, each with a "
-        "part of the tensors, share none of that."
+        f"What follows in order in one thread ({', '.join(IN_ORDER)}) is at most {in_order:.0%} of it: one "
+        f"process is not more than {1 / in_order:.1f} times as quick with any number of cores, and several, each "
+        "with a part of the tensors, share none of that."
     )
     one, two = (by_name.get(TOGETHER.format(cores)) for cores in ("one", "two"))
     if one is None or two is None:
