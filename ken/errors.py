@@ -67,6 +67,10 @@ class PartsError(KenError, ValueError):
     """Parts of a pruning that are missing or damaged, or that do not belong together."""
 
 
+class ExecutorError(KenError, RuntimeError):
+    """Workers that are gone, or hang, or cannot do what is asked of them; or nothing that work can be given to."""
+
+
 class ReportError(KenError, ValueError):
     """What a report cannot give: a fact or a threshold of no known name, a value that is missing."""
 

@@ -101,6 +101,11 @@ def prepared(
     return pruning, {**models, "recipe": recipe, "raw": bool(settings["raw"]), "parts": parts}
 
 
+def bytes_to_read(pruning: Making) -> int:
+    """Bytes of both models that all parts together read."""
+    return sum(work.bytes for work in _works(pruning))
+
+
 def plan_of(description: Mapping[str, Any], fine_tuned: Any = None, pretrained: Any = None) -> PlannedParts:
     """The plan that was described, made again. Raises `PartsError` if the headers or versions here are others.
 
