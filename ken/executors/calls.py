@@ -128,7 +128,9 @@ class _Calls:
         call.jobs.append(job)
 
     def _outcome(self, call: _Call) -> Iterator[tuple[int, Any]]:
-        job = next(job for job in call.jobs if job.done())
+        job = next((job for job in call.jobs if job.done()), None)
+        if job is None:
+            return  # all of them were given to new workers, for the sake of another call
         try:
             result = job.result()
         except Exception as error:

@@ -6,12 +6,11 @@ Through the executor go the description of the plan, numbers of parts, and their
 from __future__ import annotations
 
 import json
-import warnings
 from pathlib import Path
 from typing import Any
 
 from ken.api import Subnetwork
-from ken.errors import ExecutorError, KenWarning, PartsError, ValuesError, warn
+from ken.errors import ExecutorError, PartsError, ValuesError, hearing, warn
 from ken.executors.calls import Asked, outcomes
 from ken.executors.engines import engine_of
 from ken.executors.link import say_link
@@ -27,10 +26,8 @@ from ken.storage.outputs import check_outputs, models_of
 
 def worker_part(description: str, index: int, folder: str, copies: bool) -> str:
     """What a worker does: `ken.run_part`, with text in and out; what it warns of comes along."""
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", KenWarning)
+    with hearing() as said:
         done = run_part(json.loads(description), index, folder, copies=copies)
-    said = [str(warning.message) for warning in caught if issubclass(warning.category, KenWarning)]
     return json.dumps({**done._asdict(), "said": said})
 
 
