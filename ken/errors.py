@@ -11,7 +11,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 
-
 _HEARD: ContextVar[list[str] | None] = ContextVar("heard", default=None)
 
 

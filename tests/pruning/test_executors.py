@@ -161,39 +161,6 @@ def test_values_that_no_worker_could_rank_end_it_with_their_place(tmp_path):
     assert not any("goes on from there" in note for note in error.value.__notes__)
 
 
-def test_the_workers_of_dask_make_the_same_file(folder, dask_client):
-    assert faulty.prune(folder, dask_client.get_executor()) == one(folder)
-    assert faulty.prune(folder, dask_client, parts=3, timeout=600) == one(folder)
-
-
-@pytest.mark.filterwarnings("ignore:part .* of 12:ken.errors.KenWarning")
-def test_a_worker_of_dask_is_killed_another_raises_storage_fails(folder, dask_client):
-    faulty.plant(folder, {2: ("kill", 1), 5: ("storage", 1), 6: ("full", 2), 7: ("storage", 9)})
-    assert faulty.prune(folder, dask_client, parts=12) == one(folder)
-    faulty.plant(folder, {4: ("raise", 1)})
-    with pytest.raises(RuntimeError, match="a mistake in the code of a part") as error:
-        faulty.prune(folder, dask_client, parts=12)
-    assert any("the same call goes on from there" in note for note in error.value.__notes__)
-    assert faulty.prune(folder, dask_client, parts=12) == one(folder)
-
-
-def test_a_part_that_kills_all_its_workers_is_named(folder, dask_client):
-    faulty.plant(folder, {2: ("kill", 2)})
-    with pytest.raises(ExecutorError, match="part 2 of 3: its workers were killed, again and again") as error:
-        faulty.prune(folder, dask_client, parts=3)
-    assert any("parts are in" in note for note in error.value.__notes__)
-    assert faulty.prune(folder, dask_client, parts=3) == one(folder)
-
-
-def test_a_worker_of_dask_hangs_and_another_makes_its_part(folder, dask_client):
-    faulty.plant(folder, {1: ("hang", 1)})
-    try:
-        with pytest.warns(KenWarning, match="part 1 of 3 has taken more than 4 s at tcp://.*given to another"):
-            assert faulty.prune(folder, dask_client, parts=3, timeout=4) == one(folder)
-    finally:
-        dask_client.restart()
-
-
 def test_processes_of_a_pool_that_are_killed_are_replaced(folder):
     pool = RenewingPool(2)
     try:

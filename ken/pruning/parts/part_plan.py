@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from ken.density import NORMAL_REFERENCE
 from ken.errors import PartsError
+from ken.models.checkpoints.as_data import source_as_data
 from ken.models.checkpoints.location import Location
 from ken.models.pairing.rows import K
-from ken.pruning.parts import description as descriptions
 from ken.pruning.parts.planned_parts import PlannedParts, bytes_to_read, prepared
 from ken.pruning.parts.running import PartDone, run
 
@@ -155,8 +155,8 @@ def planned(fine_tuned: Any, pretrained: Any, settings: dict[str, Any], *, parts
     if parts is not None and (isinstance(parts, bool) or not isinstance(parts, int) or parts < 1):
         raise PartsError(f"there must be at least 1 part, got {parts!r}")
     models = {
-        "fine_tuned": descriptions.source_as_data(fine_tuned, "the fine-tuned model"),
-        "pretrained": descriptions.source_as_data(pretrained, "the pretrained model"),
+        "fine_tuned": source_as_data(fine_tuned, "the fine-tuned model"),
+        "pretrained": source_as_data(pretrained, "the pretrained model"),
     }
     pruning, description = prepared(fine_tuned, pretrained, settings, parts=parts or 1, models=models)
     if parts is None:
