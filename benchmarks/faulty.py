@@ -38,6 +38,12 @@ def pair(folder):
     return paths
 
 
+def folder(place):
+    """A folder with the pair, and the file of one machine. Gives the folder."""
+    ken.prune(*pair(place), **RECIPE, out=Path(place) / "one.ken.safetensors", progress=False)
+    return Path(place)
+
+
 def plant(folder, faults):
     """Write down what is to go wrong: (kind, how often) by the number of a part."""
     place = Path(folder) / "faults"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 from ken.errors import FormatError, KenError
@@ -104,11 +105,11 @@ def _checks(net: SubnetworkData, pretrained: Source | None) -> list[_Check]:
 
     def looks() -> Iterator[_Check]:
         for name, outline in net.outlines.items():
-            yield _Check(name, outline.entries, lambda name=name: whole(name))
+            yield _Check(name, outline.entries, partial(whole, name))
         for name in lent:
-            yield _Check(name, 0, lambda name=name: standing_in(name))
+            yield _Check(name, 0, partial(standing_in, name))
         for name in net.files:
-            yield _Check(name, 0, lambda name=name: of_a_file(name))
+            yield _Check(name, 0, partial(of_a_file, name))
 
     return list(looks())
 

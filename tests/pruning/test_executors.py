@@ -48,8 +48,7 @@ def paths(tmp_path):
 @pytest.fixture
 def folder(tmp_path):
     """A pair that faults are planted beside, and the bytes of one machine."""
-    ken.prune(*faulty.pair(tmp_path), **faulty.RECIPE, out=tmp_path / "one.ken.safetensors", progress=False)
-    return tmp_path
+    return faulty.folder(tmp_path)
 
 
 def one(folder):
