@@ -10,6 +10,7 @@ import random
 import signal
 import time
 from contextlib import contextmanager, nullcontext
+from functools import partial
 from pathlib import Path
 from unittest import mock
 
@@ -61,7 +62,7 @@ def heal(folder):
 def part(description, index, folder, copies):
     """`ken.pruning.executors.worker_part`, with the fault that is planned for it."""
     kind = _taken(Path(folder).parent / "faults" / str(index))
-    with FAULTS[kind](index) if kind else nullcontext():
+    with FAULTS[kind](Path(folder).parent) if kind else nullcontext():
         return _PART(description, index, folder, copies)
 
 
@@ -98,6 +99,12 @@ def _kill():
     os.kill(os.getpid(), signal.SIGKILL)
 
 
+def _kill_other(path):
+    """The process whose number is in a file; then what it does not survive is waited for."""
+    os.kill(int(path.read_text()), signal.SIGKILL)
+    time.sleep(1)
+
+
 def _eat():
     """More and more memory, until somebody ends it."""
     eaten = []
@@ -115,9 +122,9 @@ def _full():
 
 
 @contextmanager
-def _unreliable(index):
+def _unreliable(_):
     """One in twenty reads and writes fails."""
-    chance = random.Random(f"{index} {time.time_ns()}")
+    chance = random.Random(time.time_ns())
     entries, add = Checkpoint.entries, PartWriter.add
 
     def fail_now_and_then(what):
@@ -147,6 +154,7 @@ FAULTS = {
     "hang": lambda _: _while_writing(lambda: time.sleep(1e6)),
     "raise": lambda _: _while_writing(_fail),
     "full": lambda _: _while_writing(_full),
+    "scheduler": lambda folder: _while_writing(partial(_kill_other, folder / "scheduler")),
     "storage": _unreliable,
 }
 
