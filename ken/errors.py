@@ -9,6 +9,9 @@ import sys
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
+
+_HEARD: ContextVar[list[str] | None] = ContextVar("heard", default=None)
 
 
 class KenError(Exception):
@@ -67,6 +70,10 @@ class PartsError(KenError, ValueError):
     """Parts of a pruning that are missing or damaged, or that do not belong together."""
 
 
+class ExecutorError(KenError, RuntimeError):
+    """Workers that are gone, or hang, or cannot do what is asked of them; or nothing that work can be given to."""
+
+
 class ReportError(KenError, ValueError):
     """What a report cannot give: a fact or a threshold of no known name, a value that is missing."""
 
@@ -122,10 +129,31 @@ def warn(text: str) -> None:
         >>> caught[0].category.__name__
         'KenWarning'
     """
+    heard = _HEARD.get()
+    if heard is not None:
+        heard.append(text)
+        return
     level, frame = 1, sys._getframe()
     while frame is not None and str(frame.f_globals.get("__name__", "")).partition(".")[0] in ("ken", "kenviz"):
         level, frame = level + 1, frame.f_back  # type: ignore[assignment]
     warnings.warn(text, KenWarning, stacklevel=level)
+
+
+@contextmanager
+def hearing() -> Iterator[list[str]]:
+    """What is warned of in a block, instead of warnings: of this thread alone, unlike `warnings.catch_warnings`.
+
+    >>> with hearing() as heard:
+    ...     warn("the part is damaged")
+    >>> heard
+    ['the part is damaged']
+    """
+    heard: list[str] = []
+    token = _HEARD.set(heard)
+    try:
+        yield heard
+    finally:
+        _HEARD.reset(token)
 
 
 def printable(text: str) -> str:

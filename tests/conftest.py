@@ -31,6 +31,24 @@ def net(pair):
     return ken.prune(*pair, 0.5)
 
 
+@pytest.fixture(scope="session")
+def dask_client():
+    """A client of two workers of Dask, processes with a thread each: it takes seconds, so there is one."""
+    import logging
+
+    import dask
+    from distributed import Client, LocalCluster
+
+    with (
+        dask.config.set({"distributed.scheduler.allowed-failures": 1}),
+        LocalCluster(
+            n_workers=2, threads_per_worker=1, processes=True, dashboard_address=":0", silence_logs=logging.CRITICAL
+        ) as cluster,
+        Client(cluster, set_as_default=False) as client,
+    ):
+        yield client
+
+
 def pytest_collection_finish():
     """What was imported until now stays: the collector need not look through torch and transformers every time."""
     gc.collect()

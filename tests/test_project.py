@@ -24,7 +24,7 @@ REQUIREMENTS = [Requirement(text) for text in PROJECT["dependencies"] + EXTRAS["
 
 
 def test_every_dependency_is_pinned_within_its_bounds():
-    kept = {"isj", "peft", "bitsandbytes", "compressed-tensors", "gguf", "http", "lmeval", "s3"}
+    kept = {"isj", "peft", "bitsandbytes", "compressed-tensors", "gguf", "http", "lmeval", "s3", "dask", "submitit"}
     assert EXTRAS.keys() == {"app", "demo", "docs", "test", "benchmark"} | kept
     for requirement in [*REQUIREMENTS, *map(Requirement, EXTRAS["app"] + EXTRAS["docs"] + EXTRAS["benchmark"])]:
         assert requirement.specifier.contains(PINS[requirement.name.lower()]), requirement.name
@@ -111,6 +111,7 @@ ROOMS_OF_KENVIZ = [
 ]
 ROOMS = [
     "errors",
+    "executors",
     "density",
     "models.scalars",
     "models.user_cache",

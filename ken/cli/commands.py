@@ -99,9 +99,13 @@ def prune(
     ] = False,
     force: options.Force = False,
     part: Annotated[str | None, typer.Option(help="Make one part alone, such as 7/64, in the folder OUT.")] = None,
-    parts: Annotated[int | None, typer.Option(min=1, help="How many parts, for --plan.")] = None,
+    parts: Annotated[int | None, typer.Option(min=1, help="How many parts, for --plan or workers.")] = None,
     planned: Annotated[bool, typer.Option("--plan", help="Print what each of --parts reads; make none.")] = False,
     copies: options.Copies = False,
+    workers: options.Workers = None,
+    scheduler: options.Scheduler = None,
+    timeout: options.Timeout = None,
+    parts_folder: options.PartsFolder = None,
 ) -> None:
     """Prune FINE_TUNED against PRETRAINED and write what is retained into a file, or a part of it (see ken join)."""
     from ken.models.checkpoints.remote.urls import shown
@@ -126,9 +130,13 @@ def prune(
         "rows": _cuts(rows),
         "raw": raw,
     }
-    if planned or parts is not None:
+    at_work = workers is not None or scheduler is not None
+    if planned or (parts is not None and not at_work):
         if not planned or (parts is None and part is None):
-            raise KenError("--parts and --plan go together: --parts 64 --plan; a part is made by --part 7/64")
+            raise KenError(
+                "--parts and --plan go together: --parts 64 --plan; or --parts and --workers or --scheduler; a part is "
+                "made by --part 7/64"
+            )
         part_commands.print_plan(parts or part_commands.part_of(str(part))[1], settings)
         return
     if not out:
@@ -136,7 +144,9 @@ def prune(
     if part is not None:
         part_commands.prune_part(part, out, settings, copies=copies)
         return
-    net = prune(**settings, out=out, overwrite=force)
+    with part_commands.at_work(workers, scheduler) as executor:
+        words = {"executor": executor, "parts": parts, "parts_folder": parts_folder, "timeout": timeout}
+        net = prune(**settings, **words, copies=copies, out=out, overwrite=force)
     shared = {"row": "", "tensor": ", shared by those of a tensor", "model": ", shared by those of all tensors"}[scope]
     taken = "" if entries is None else f"k = {k} was taken for {budget_text(entries)}{shared}.\n"
     print(f"{net}\n{taken}{shown(out)}: {size_of(target(out)):,} bytes")

@@ -67,6 +67,22 @@ Copies: TypeAlias = Annotated[
     bool, typer.Option("--copies", help="Each machine has a copy of the same models: their dates are not compared.")
 ]
 
+# Who does it; see `ken.cli.part_commands.at_work`.
+Workers: TypeAlias = Annotated[
+    int | None,
+    typer.Option(min=1, help="So many processes of this machine, a thread each: of Dask if installed, else of a pool."),
+]
+Scheduler: TypeAlias = Annotated[
+    str | None, typer.Option(help="The workers of this scheduler of Dask, such as tcp://HOST:8786.")
+]
+Timeout: TypeAlias = Annotated[
+    float | None, typer.Option(help="Seconds that a worker may take for one part; then another is given it, once.")
+]
+PartsFolder: TypeAlias = Annotated[
+    Path | None,
+    typer.Option(help="Where the workers' parts are kept; by default beside OUT until they are joined."),
+]
+
 # What models are asked; see `ken.cli.questions`.
 Task: TypeAlias = Annotated[
     str,

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import re
 import shlex
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from ken.cli import options
-from ken.errors import PartsError, printable
+from ken.errors import ExecutorError, PartsError, printable
 
 
 def part_of(text: str) -> tuple[int, int]:
@@ -41,6 +44,21 @@ def prune_part(text: str, out: str, settings: dict[str, Any], *, copies: bool) -
     path = Path(out) / done.name
     how = "made" if done.made else "was there, and whole"
     print(f"part {index} of {parts} {how}: {path}, {path.stat().st_size:,} bytes, {done.checksum}")
+
+
+@contextmanager
+def at_work(workers: int | None, scheduler: str | None) -> Iterator[Any]:
+    """The executor whose workers do it, and who they are on stderr; None if this process does it alone."""
+    from ken.executors.own_workers import own_workers, workers_of
+
+    if workers is not None and scheduler is not None:
+        raise ExecutorError("--workers are processes of this machine, --scheduler has its own: give one of them")
+    if workers is None and scheduler is None:
+        yield None
+        return
+    with own_workers(workers) if workers is not None else workers_of(str(scheduler)) as (executor, description):
+        print(printable(description), file=sys.stderr)
+        yield executor
 
 
 def print_plan(parts: int, settings: dict[str, Any]) -> None:

@@ -109,6 +109,16 @@ class Trials:
         self._bar.update()
         return record
 
+    def missing(self, keys: Sequence[Key]) -> list[Key]:
+        """Those that have not been evaluated yet."""
+        return [key for key in keys if self._results.get(key) is None]
+
+    def take(self, record: Record) -> None:
+        """Keep a record that was made elsewhere."""
+        self._check(record)
+        self._results.add(record)
+        self._bar.update()
+
     def _subnetwork(self, key: Key) -> Subnetwork:
         if key.model == "fine-tuned":
             return self._whole
@@ -169,17 +179,19 @@ def trials(
     evaluation: str,
     results: str | Path | None,
     progress: bool,
+    elsewhere: bool = False,
 ) -> Iterator[Trials]:
     """A block in which models are evaluated; the options are those of `ken.sweep`.
 
-    keys are what will be asked for, if that is known before: patterns are checked before anything is evaluated.
+    keys are what will be asked for, if that is known before: patterns are checked before anything is evaluated. Where
+    other processes evaluate (elsewhere), nothing of the models is in memory here.
     """
     from tqdm.auto import tqdm
 
     check_outputs([(results, RESULTS)], models_of(pair))
     whole_pair = with_base(pair)
     smoothing: dict[str, Any] = {"bandwidth": bandwidth, "kernel": kernel}
-    whole = prune(whole_pair.fine_tuned, whole_pair.pretrained, 1.0, exclude=exclude, **smoothing, progress=False)
+    whole = prune(*whole_pair, 1.0, exclude=exclude, **smoothing, lazy=elsewhere, progress=False)
     for key in keys:
         if key.k is not None:
             check_patterns(Selection(key.k), whole, elsewhere=whole.only_pretrained, tied=whole.tied)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ken.density import NORMAL_REFERENCE
+from ken.evaluation.by_workers import evaluate_by_workers
 from ken.evaluation.runner import Evaluate, jobs, trials
 from ken.models.pairing.pairs import PairOfModels
 from ken.models.pairing.rows import K
@@ -38,6 +39,8 @@ def sweep(
     kernel: str = "gaussian",
     evaluation: str = "",
     results: str | Path | None = None,
+    executor: Any = None,
+    timeout: float | None = None,
     progress: bool = True,
 ) -> pd.DataFrame:
     """Prune the pair with every k, rule, `on`, scope and seed, evaluate; one line for each, and two to compare with.
@@ -66,6 +69,10 @@ def sweep(
             a sweep that was interrupted, or killed, goes on where it was. It may ask for other ks, rules and seeds
             than before. Of another pair, or other settings, the file is refused; of another evaluation only if
             `evaluation` says so. A user's own rule is known by its name alone.
+        executor: Whose workers do it, a model each, as for `ken.prune`. Both models are places then, which the workers
+            open themselves, so evaluate is given state dicts; it is sent to them as the executor sends functions, so a
+            process pool takes a function of a module. The table is the same; in the file lines come as they are done.
+        timeout: Seconds that a worker may take for one model.
         progress: Whether to show a bar.
 
     Returns:
@@ -88,6 +95,7 @@ def sweep(
         OutputError: results is something else, or would lie in a model's folder.
         ResultsError: The file cannot be used, or an evaluation gives no number. All but the latter comes before
             anything is evaluated.
+        ExecutorError: Workers are gone, or hang; what has been evaluated is in results, if that is given.
 
     Example:
         >>> import torch
@@ -108,7 +116,12 @@ def sweep(
         evaluation=evaluation,
         results=results,
         progress=progress,
+        elsewhere=executor is not None,
     ) as trial:
+        if executor is not None:
+            settings = {"exclude": list(exclude), "bandwidth": bandwidth, "kernel": kernel}
+            words: dict[str, Any] = {"settings": settings, "timeout": timeout, "done": trial.take}
+            evaluate_by_workers(executor, pair, trial.missing(keys), evaluate=evaluate, **words)
         records = [trial.record(key) for key in keys]
     return tabled(records)
 

@@ -1,56 +1,135 @@
-"""verify: is a subnetwork file whole, and does it belong to a pretrained model?"""
+"""verify: is a subnetwork file whole, and does it belong to a pretrained model? Here, or by an executor's workers."""
 
 from __future__ import annotations
 
+import json
 from collections import deque
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import Any, NamedTuple
 
 from ken.errors import FormatError, KenError
+from ken.executors.calls import Asked, outcomes
+from ken.executors.engines import engine_of
+from ken.executors.link import say_link
 from ken.injection.inject import find_places, merged_stretches
 from ken.injection.stand_ins import find_stand_ins, stretches
+from ken.models.checkpoints.as_data import source_as_data, source_of
 from ken.models.checkpoints.checkpoint import Source, read
+from ken.storage import reader
+from ken.storage.hub_subnetworks import locate_subnetwork
 from ken.storage.lazy_tensors import StoredCarried, StoredTensor
 from ken.storage.model_files import parts_of
 from ken.subnetwork.subnetwork import SubnetworkData
 
 _SHOWN = 10
+# A call of a worker checks so many entries, or one tensor.
+_ENTRIES = 1 << 26
 
 
-def check_whole(net: SubnetworkData, pretrained: Source | None, *, progress: bool = True) -> None:
-    """Raise `FormatError` unless all that is stored is whole, and belongs to the pretrained model; see `ken.verify`."""
+class _Check(NamedTuple):
+    """Something that is stored, and a look at all of it, which raises `KenError` unless it is whole."""
+
+    name: str
+    entries: int
+    look: Callable[[], object]
+
+
+def check_whole(
+    net: SubnetworkData,
+    pretrained: Source | None,
+    *,
+    place: Any = None,
+    executor: Any = None,
+    timeout: float | None = None,
+    progress: bool = True,
+) -> None:
+    """Raise `FormatError` unless all that is stored is whole, and belongs to the pretrained model; see `ken.verify`.
+
+    place is where the workers of an executor find the file.
+    """
     from tqdm.auto import tqdm
 
-    theirs = None if pretrained is None else read(pretrained)
-    places = {} if theirs is None else find_places(net, theirs)
-    lent = {} if theirs is None else find_stand_ins(net, theirs)
-    wrong: dict[str, KenError] = {}
-
-    @contextmanager
-    def noting(name: str) -> Iterator[None]:
-        try:
-            yield
-        except KenError as error:
-            wrong[name] = error
-
-    # What is taken from an iterator is checked on its way; nothing of it is kept.
+    checks = _checks(net, pretrained)
+    wrong: dict[str, str] = {}
     with tqdm(total=net.entries, desc="verify", unit="entry", unit_scale=True, disable=not progress, delay=1.0) as bar:
-        for name, outline in net.outlines.items():
-            bar.set_postfix_str(name, refresh=False)
-            with noting(name):
-                if theirs is not None:
-                    deque(merged_stretches(net, name, theirs, place=places[name]), maxlen=0)
-                elif isinstance(tensor := net.tensors[name], StoredTensor | StoredCarried):
-                    tensor.verify()
-            bar.update(outline.entries)
-        for name, place in lent.items():
-            assert theirs is not None
-            with noting(name):
-                deque(stretches(net, name, theirs, place=place), maxlen=0)
-        for name in net.files:
-            with noting(name):
-                deque(parts_of(net.files, name), maxlen=0)
+        if executor is None:
+            for check in checks:
+                bar.set_postfix_str(check.name, refresh=False)
+                wrong |= _failing([check])
+                bar.update(check.entries)
+        else:
+            engine, groups = engine_of(executor), _groups(checks)
+            say_link(engine.link)
+            model = json.dumps(source_as_data(pretrained, "the pretrained model"))
+            where = json.dumps(source_as_data(place, "the subnetwork"))
+            calls = {number: (where, model, start, stop) for number, (start, stop) in enumerate(groups, 1)}
+            failing: dict[int, dict[str, str]] = {}
+            asked = Asked(worker_checks, "group of tensors", len(groups))
+            for number, answer in outcomes(engine, asked, calls, timeout=timeout):
+                failing[number] = json.loads(answer)
+                start, stop = groups[number - 1]
+                bar.update(sum(check.entries for check in checks[start:stop]))
+            for number in sorted(failing):
+                wrong |= failing[number]
     if wrong:
         lines = [f"{name!r}: {error}" for name, error in list(wrong.items())[:_SHOWN]]
         more = f" (the first {_SHOWN} are shown)" if len(wrong) > _SHOWN else ""
         raise FormatError("\n  ".join([f"{len(wrong)} of {len(net)} tensors fail{more}:", *lines]))
+
+
+def worker_checks(place: str, pretrained: str, start: int, stop: int) -> str:
+    """What a worker does: some of the checks, in their order. Gives the errors by name."""
+    net = reader.read(locate_subnetwork(source_of(json.loads(place))), SubnetworkData)
+    return json.dumps(_failing(_checks(net, source_of(json.loads(pretrained)))[start:stop]))
+
+
+def _checks(net: SubnetworkData, pretrained: Source | None) -> list[_Check]:
+    """All that is to be looked at. What is taken from an iterator is checked on its way; nothing of it is kept."""
+    theirs = None if pretrained is None else read(pretrained)
+    places = {} if theirs is None else find_places(net, theirs)
+    lent = {} if theirs is None else find_stand_ins(net, theirs)
+
+    def whole(name: str) -> None:
+        if theirs is not None:
+            deque(merged_stretches(net, name, theirs, place=places[name]), maxlen=0)
+        elif isinstance(tensor := net.tensors[name], StoredTensor | StoredCarried):
+            tensor.verify()
+
+    def standing_in(name: str) -> None:
+        assert theirs is not None
+        deque(stretches(net, name, theirs, place=lent[name]), maxlen=0)
+
+    def of_a_file(name: str) -> None:
+        deque(parts_of(net.files, name), maxlen=0)
+
+    def looks() -> Iterator[_Check]:
+        for name, outline in net.outlines.items():
+            yield _Check(name, outline.entries, partial(whole, name))
+        for name in lent:
+            yield _Check(name, 0, partial(standing_in, name))
+        for name in net.files:
+            yield _Check(name, 0, partial(of_a_file, name))
+
+    return list(looks())
+
+
+def _failing(checks: Sequence[_Check]) -> dict[str, str]:
+    wrong = {}
+    for check in checks:
+        try:
+            check.look()
+        except KenError as error:
+            wrong[check.name] = str(error)
+    return wrong
+
+
+def _groups(checks: Sequence[_Check]) -> list[tuple[int, int]]:
+    """Spans of checks of about as many entries each."""
+    groups, start, entries = [], 0, 0
+    for index, check in enumerate(checks):
+        entries += check.entries
+        if entries >= _ENTRIES or index == len(checks) - 1:
+            groups.append((start, index + 1))
+            start, entries = index + 1, 0
+    return groups

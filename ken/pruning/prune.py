@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from ken.api import Subnetwork
 from ken.density import NORMAL_REFERENCE
-from ken.errors import OutputError
+from ken.errors import ExecutorError, OutputError
 from ken.models.checkpoints.checkpoint import Source, TunedSource
 from ken.models.pairing.pairs import Pair
 from ken.models.pairing.rows import K
+from ken.pruning.executors import prune_by_executor
 from ken.pruning.lazy_subnetwork import LazySubnetwork
 from ken.pruning.making import make
 from ken.pruning.opening import opened
@@ -38,6 +40,11 @@ def prune(
     out: str | Path | None = None,
     overwrite: bool = False,
     lazy: bool = False,
+    executor: Any = None,
+    parts: int | None = None,
+    parts_folder: str | Path | None = None,
+    timeout: float | None = None,
+    copies: bool = False,
     progress: bool = True,
 ) -> Subnetwork:
     """Retain k entries of every row of the fine-tuned model; reset the rest to the pretrained values.
@@ -92,6 +99,15 @@ def prune(
             are until then. Rule `changed` and scope "model" tell how many entries are retained after a pass over both
             models, at the first look; fingerprints and relation take a pass, too. What is `unchanged` is known of
             tensors that were decided whole. `in_memory` decides everything.
+        executor: Who makes it, in parts (`ken.parts`), which are joined here: a `concurrent.futures.Executor`, such as
+            Dask's `Client.get_executor()` (or the client itself) or a `ProcessPoolExecutor`; or one of submitit. The
+            workers read both models, which are paths or URLs, and write where out is, so all share a disk; through the
+            executor go names and checksums alone. The file is the same, byte for byte, whatever the workers. Parts
+            that are there and whole are not made again, so the same call goes on with what was interrupted.
+        parts: How many parts for the workers; by default one for each 256 MiB of both models, 8 at least.
+        parts_folder: Where the parts are kept. By default in a folder beside out, which is removed in the end.
+        timeout: Seconds that a part may take; then another worker is given it, once.
+        copies: Each worker's machine has a copy of the same models: their dates are not compared.
         progress: Whether to show the progress bar.
 
     Returns:
@@ -102,6 +118,8 @@ def prune(
         RuleError: There is no such rule or setting, or the seed is none.
         PairingError: Shapes do not fit.
         OutputError: out may not be written to, or was given with lazy.
+        PartsError: An executor was given models in memory, or its workers write elsewhere.
+        ExecutorError: Workers are gone, or hang; the error says how to go on.
         ValuesError: A value is NaN or infinite, or the fine-tuned dtype cannot hold a rescaled one; the message names
             the place. All other errors come before work begins. With lazy it comes when the place is looked at.
 
@@ -126,22 +144,29 @@ def prune(
             f"out={str(out)!r} is written when everything is decided, and lazy=True decides what is looked at: give "
             "one of them; save(path) of a lazy subnetwork decides and writes everything"
         )
-    check_outputs([(out, SUBNETWORK)], models_of(Pair(fine_tuned, pretrained)), overwrite=overwrite)
-    prepared = opened(
-        fine_tuned,
-        pretrained,
-        k,
-        rule=rule,
-        seed=seed,
-        on=on,
-        bandwidth=bandwidth,
-        kernel=kernel,
-        scope=scope,
-        rescale=rescale,
-        include=include,
-        exclude=exclude,
-        layers_only=layers_only,
-        rows=rows,
-        raw=raw,
-    )
+    settings: dict[str, Any] = {
+        "k": k,
+        "rule": rule,
+        "seed": seed,
+        "on": on,
+        "bandwidth": bandwidth,
+        "kernel": kernel,
+        "scope": scope,
+        "rescale": rescale,
+        "include": include,
+        "exclude": exclude,
+        "layers_only": layers_only,
+        "rows": rows,
+        "raw": raw,
+    }
+    pair, shared = Pair(fine_tuned, pretrained), {"parts": parts, "parts_folder": parts_folder, "timeout": timeout}
+    if executor is not None:
+        if lazy:
+            raise ExecutorError("lazy=True decides here what is looked at, and executor elsewhere: give one of them")
+        words: dict[str, Any] = {**shared, "executor": executor, "overwrite": overwrite, "copies": copies}
+        return prune_by_executor(pair, settings, out, **words, progress=progress)
+    if alone := [name for name, value in {**shared, "copies": copies or None}.items() if value is not None]:
+        raise ExecutorError(f"only with executor (--workers, --scheduler): {', '.join(alone)}; else see ken.parts")
+    check_outputs([(out, SUBNETWORK)], models_of(pair), overwrite=overwrite)
+    prepared = opened(fine_tuned, pretrained, **settings)
     return LazySubnetwork(prepared, progress=progress) if lazy else make(prepared, out, progress=progress)

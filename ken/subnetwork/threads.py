@@ -14,8 +14,10 @@ Result = TypeVar("Result")
 
 
 def threads() -> int:
-    """How many processors this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """How many processors this process may use, and no more than OMP_NUM_THREADS says: workers of Dask have 1."""
+    number = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    limit = os.environ.get("OMP_NUM_THREADS", "").strip()
+    return max(1, min(number, int(limit))) if limit.isdecimal() else number
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from typing import Any
 
 from ken.api import Subnetwork, load
 from ken.errors import FormatError, PartsError, at_tensor
+from ken.models.checkpoints.as_data import source_of
 from ken.models.pairing.pairs import Pair
 from ken.models.tensors.tensor_bytes import Reference
 from ken.pruning.head import Seen, head
@@ -77,7 +78,7 @@ def join(
     files = _of_one_plan(folder, plan)
     description = description_in(Path(folder) / plan_name(files[0].plan))
     parts = _whole_parts(folder, files, description, copies=copies)
-    sources = (descriptions.source_of(description.get(name)) for name in ("fine_tuned", "pretrained"))
+    sources = (source_of(description.get(name)) for name in ("fine_tuned", "pretrained"))
     sources = (given or described for given, described in zip((fine_tuned, pretrained), sources, strict=True))
     read = {**models_of(Pair(*sources)), "the folder of parts": folder}
     check_outputs([(out, SUBNETWORK)], read, overwrite=overwrite)

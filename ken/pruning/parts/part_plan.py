@@ -8,14 +8,17 @@ from typing import TYPE_CHECKING, Any
 
 from ken.density import NORMAL_REFERENCE
 from ken.errors import PartsError
+from ken.models.checkpoints.as_data import source_as_data
 from ken.models.checkpoints.location import Location
 from ken.models.pairing.rows import K
-from ken.pruning.parts import description as descriptions
-from ken.pruning.parts.planned_parts import PlannedParts, prepared
+from ken.pruning.parts.planned_parts import PlannedParts, bytes_to_read, prepared
 from ken.pruning.parts.running import PartDone, run
 
 if TYPE_CHECKING:
     from ken.models.checkpoints.adapter_names import Adapters
+
+#: The number of parts that nobody has said: for so many bytes of both models one, within these bounds.
+_SHARE, _FEWEST, _MOST = 256 << 20, 8, 4096
 
 
 class PartPlan(PlannedParts):
@@ -125,25 +128,46 @@ def parts(
         net = ken.join("PARTS", "net.ken.safetensors")
         ```
     """
-    if isinstance(parts, bool) or not isinstance(parts, int) or parts < 1:
+    return planned(
+        fine_tuned,
+        pretrained,
+        {
+            "k": k,
+            "rule": rule,
+            "seed": seed,
+            "on": on,
+            "bandwidth": bandwidth,
+            "kernel": kernel,
+            "scope": scope,
+            "rescale": rescale,
+            "include": include,
+            "exclude": exclude,
+            "layers_only": layers_only,
+            "rows": rows,
+            "raw": raw,
+        },
+        parts=parts,
+    )
+
+
+def planned(fine_tuned: Any, pretrained: Any, settings: dict[str, Any], *, parts: int | None) -> PartPlan:
+    """See `parts`. Without a number there are as many as read some hundred MB each: of one pair always the same."""
+    if parts is not None and (isinstance(parts, bool) or not isinstance(parts, int) or parts < 1):
         raise PartsError(f"there must be at least 1 part, got {parts!r}")
     models = {
-        "fine_tuned": descriptions.source_as_data(fine_tuned, "the fine-tuned model"),
-        "pretrained": descriptions.source_as_data(pretrained, "the pretrained model"),
+        "fine_tuned": source_as_data(fine_tuned, "the fine-tuned model"),
+        "pretrained": source_as_data(pretrained, "the pretrained model"),
     }
-    settings: dict[str, Any] = {
-        "k": k,
-        "rule": rule,
-        "seed": seed,
-        "on": on,
-        "bandwidth": bandwidth,
-        "kernel": kernel,
-        "scope": scope,
-        "rescale": rescale,
-        "include": include,
-        "exclude": exclude,
-        "layers_only": layers_only,
-        "rows": rows,
-        "raw": raw,
-    }
-    return PartPlan(*prepared(fine_tuned, pretrained, settings, parts=parts, models=models))
+    pruning, description = prepared(fine_tuned, pretrained, settings, parts=parts or 1, models=models)
+    if parts is None:
+        description |= {"parts": usual_parts(bytes_to_read(pruning))}
+    return PartPlan(pruning, description)
+
+
+def usual_parts(size: int) -> int:
+    """How many parts there are for so many bytes of both models, if nobody says.
+
+    >>> usual_parts(180 << 20), usual_parts(32 << 30), usual_parts(4 << 40)
+    (8, 128, 4096)
+    """
+    return min(max(_FEWEST, -(-size // _SHARE)), _MOST)

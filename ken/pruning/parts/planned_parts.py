@@ -8,6 +8,7 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from ken.errors import PartsError, RuleError
+from ken.models.checkpoints.as_data import source_as_data, source_of
 from ken.models.checkpoints.checkpoint import Checkpoint
 from ken.models.named_tables import named_table
 from ken.models.tensors.tensor_bytes import dtype_name, new_digest
@@ -101,6 +102,11 @@ def prepared(
     return pruning, {**models, "recipe": recipe, "raw": bool(settings["raw"]), "parts": parts}
 
 
+def bytes_to_read(pruning: Making) -> int:
+    """Bytes of both models that all parts together read."""
+    return sum(work.bytes for work in _works(pruning))
+
+
 def plan_of(description: Mapping[str, Any], fine_tuned: Any = None, pretrained: Any = None) -> PlannedParts:
     """The plan that was described, made again. Raises `PartsError` if the headers or versions here are others.
 
@@ -109,11 +115,11 @@ def plan_of(description: Mapping[str, Any], fine_tuned: Any = None, pretrained: 
     settings = descriptions.settings_of(description)
     models = {"fine_tuned": fine_tuned, "pretrained": pretrained}
     models = {
-        name: description.get(name) if source is None else descriptions.source_as_data(source, f"the model {name}")
+        name: description.get(name) if source is None else source_as_data(source, f"the model {name}")
         for name, source in models.items()
     }
-    fine_tuned = descriptions.source_of(models["fine_tuned"]) if fine_tuned is None else fine_tuned
-    pretrained = descriptions.source_of(models["pretrained"]) if pretrained is None else pretrained
+    fine_tuned = source_of(models["fine_tuned"]) if fine_tuned is None else fine_tuned
+    pretrained = source_of(models["pretrained"]) if pretrained is None else pretrained
     plan = PlannedParts(*prepared(fine_tuned, pretrained, settings, parts=description["parts"], models=models))
     if plan.digest != description["digest"]:
         before, here = description["recipe"]["versions"], plan.pruning.prepared.recipe.versions

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ken.errors import FormatError, at_tensor, warn
+from ken.models.checkpoints.as_data import source_of
 from ken.models.pairing.pairs import Pair
 from ken.models.tensors.tensor_reader import Entries
 from ken.pruning.head import Seen
 from ken.pruning.making import Making
-from ken.pruning.parts import description as descriptions
 from ken.pruning.parts.packing import Piece, Work
 from ken.pruning.parts.planned_parts import PlannedParts, plan_name, plan_of
 from ken.pruning.parts.stamps import stamps
@@ -84,7 +84,7 @@ def run(plan: PlannedParts, index: int, folder: str | Path, *, copies: bool, pro
     plan.check(index)
     path = Path(folder) / plan.name(index)
     description = plan.description
-    models = models_of(Pair(*(descriptions.source_of(description[name]) for name in ("fine_tuned", "pretrained"))))
+    models = models_of(Pair(*(source_of(description[name]) for name in ("fine_tuned", "pretrained"))))
     check_outputs([(path, PART)], models, new_folder=True)
     now = {} if copies else stamps(description)
     path.parent.mkdir(exist_ok=True)

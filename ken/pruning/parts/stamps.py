@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from ken.models.checkpoints.as_data import source_of
 from ken.models.checkpoints.checkpoint_files import companions
 from ken.models.checkpoints.hub import locate
 from ken.models.checkpoints.location import place_of
@@ -18,7 +19,6 @@ from ken.models.checkpoints.origins import origin_of
 from ken.models.checkpoints.remote.mirror import remote_behind
 from ken.models.checkpoints.weight_files import ENDINGS
 from ken.models.tensors.tensor_bytes import digest
-from ken.pruning.parts.description import source_of
 
 _ENDINGS = (*ENDINGS, ".gguf")
 

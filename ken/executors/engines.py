@@ -1,0 +1,187 @@
+"""What is asked of an executor, in one form: `concurrent.futures`, Dask (executor or client), submitit."""
+
+from __future__ import annotations
+
+import sys
+import uuid
+from collections.abc import Callable
+from concurrent.futures import BrokenExecutor, CancelledError, Executor, Future
+from typing import Any, Protocol
+
+from ken.errors import ExecutorError
+
+
+class Job(Protocol):
+    """A call that was given away: a future of `concurrent.futures` or of Dask, a job of submitit."""
+
+    def done(self) -> bool:
+        """Whether it has ended, in whatever way."""
+
+    def result(self) -> Any:
+        """What came of it, or the error."""
+
+    def cancel(self) -> Any:
+        """Give it up, if it has not begun."""
+
+
+class Engine:
+    """An executor that has `submit` and gives what has `done` and `result`; that of submitit, and others alike.
+
+    Attributes:
+        workers: How many calls it makes at a time, None if that is not known.
+        link: A page on which its work can be looked on at; empty if there is none.
+    """
+
+    workers: int | None = None
+    link = ""
+
+    def __init__(self, executor: Any) -> None:
+        self._executor = executor
+
+    def submit(self, function: Callable[..., Any], *arguments: Any, name: str, elsewhere: Job | None = None) -> Job:
+        """Give a call away. elsewhere is one of the same that hangs: another worker shall make this one."""
+        return self._executor.submit(function, *arguments)
+
+    def begun(self, job: Any) -> bool:
+        """Whether a worker is at it, as far as that is known."""
+        return str(getattr(job, "state", "RUNNING")).upper().startswith("RUNNING")
+
+    def place(self, job: Any) -> str:
+        """Which worker is at it."""
+        return "a worker"
+
+    def renewed(self) -> bool:
+        """Whether it can go on after it broke."""
+        return False
+
+    def trouble(self) -> str:
+        """Why nothing more will come of it; empty if something may."""
+        return ""
+
+    def reason(self, error: BaseException) -> str:
+        """What an error means that says nothing of the work, but that the worker is gone; empty for any other."""
+        if isinstance(error, CancelledError):
+            return "the executor was shut down, or has dropped the work"
+        # submitit has a class of its own for a job whose process has died.
+        return f"a worker is gone: {error}" if type(error).__name__ == "UncompletedJobError" else ""
+
+
+class PoolEngine(Engine):
+    """An executor of `concurrent.futures`. What it says of its number of workers has no public name."""
+
+    def __init__(self, executor: Executor) -> None:
+        super().__init__(executor)
+        number = getattr(executor, "_max_workers", None)
+        self.workers = number if isinstance(number, int) and number > 0 else None
+
+    def begun(self, job: Future[Any]) -> bool:
+        """See `Engine.begun`."""
+        return job.running() or job.done()
+
+    def place(self, job: Future[Any]) -> str:
+        """See `Engine.place`."""
+        return "a process of the pool"
+
+    def renewed(self) -> bool:
+        """A pool that knows how makes new processes."""
+        renew = getattr(self._executor, "renew", None)
+        if renew is None:
+            return False
+        renew()
+        return True
+
+    def reason(self, error: BaseException) -> str:
+        """See `Engine.reason`."""
+        if isinstance(error, BrokenExecutor):
+            return (
+                "a process of the pool has died, killed from without or for want of memory, and the pool with it; "
+                "give a new pool, or more parts, of which each takes less memory"
+            )
+        return super().reason(error)
+
+
+class DaskEngine(Engine):
+    """A client of Dask: of tasks a part each, named so that the dashboard shows which."""
+
+    def __init__(self, client: Any) -> None:
+        super().__init__(client)
+        self.link = str(client.dashboard_link or "")
+
+    @property
+    def workers(self) -> int | None:  # type: ignore[override]
+        """Threads of all workers now; workers come and go."""
+        return sum(self._threads().values()) or None
+
+    def submit(self, function: Callable[..., Any], *arguments: Any, name: str, elsewhere: Job | None = None) -> Job:
+        """See `Engine.submit`."""
+        others: list[str] = []
+        if elsewhere is not None:
+            hanging = self._at(elsewhere)
+            others = [worker for worker in self._threads() if worker not in hanging]
+        key = f"ken-{name.replace(' ', '-')}-{uuid.uuid4().hex[:12]}"
+        return self._executor.submit(function, *arguments, key=key, pure=False, workers=others or None)
+
+    def begun(self, job: Any) -> bool:
+        """No more are given away than there are threads."""
+        return True
+
+    def place(self, job: Any) -> str:
+        """See `Engine.place`."""
+        return ", ".join(self._at(job)) or "a worker"
+
+    def trouble(self) -> str:
+        """See `Engine.trouble`. A client that has lost its scheduler looks for it for a while, and closes itself."""
+        if self._executor.status in ("closed", "closing"):
+            return "the client has lost Dask's scheduler, or was closed"
+        return ""
+
+    def reason(self, error: BaseException) -> str:
+        """See `Engine.reason`."""
+        if type(error).__name__ == "KilledWorker":
+            return (
+                f"its workers were killed, again and again: {error}. Beyond their memory limit they are killed, "
+                "too: more parts, of which each takes less memory, or workers with more of it"
+            )
+        if isinstance(error, CancelledError) or type(error).__name__ == "FutureCancelledError":
+            return self.trouble() or "Dask's scheduler has dropped the work, was restarted, or is gone"
+        return ""
+
+    def _threads(self) -> dict[str, int]:
+        try:
+            return dict(self._executor.nthreads())
+        except (OSError, RuntimeError):  # of a scheduler that is gone: `trouble` says so when the client is sure
+            return {}
+
+    def _at(self, job: Any) -> list[str]:
+        try:
+            return [worker for worker, keys in self._executor.processing().items() if job.key in keys]
+        except (OSError, RuntimeError):
+            return []
+
+
+def engine_of(executor: Any) -> Engine:
+    """The engine for an executor, or for a client of Dask.
+
+    Raises:
+        ExecutorError: It is nothing that work can be given to.
+
+    Example:
+        >>> from concurrent.futures import ThreadPoolExecutor
+        >>> with ThreadPoolExecutor(3) as pool:
+        ...     engine_of(pool).workers
+        3
+    """
+    distributed = sys.modules.get("distributed")  # whoever has a client has imported it
+    if distributed is not None:
+        if isinstance(executor, distributed.Client):
+            return DaskEngine(executor)
+        if isinstance(executor, distributed.cfexecutor.ClientExecutor):
+            return DaskEngine(executor._client)
+    if isinstance(executor, Executor):
+        return PoolEngine(executor)
+    if not isinstance(executor, type) and callable(getattr(executor, "submit", None)):
+        return Engine(executor)
+    raise ExecutorError(
+        "executor must be an executor of concurrent.futures, Client.get_executor() of Dask or one of submitit, got "
+        f"{type(executor).__name__}"
+    )

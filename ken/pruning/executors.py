@@ -1,0 +1,116 @@
+"""A pruning by the workers of an executor: parts on a disk that all share, joined here.
+
+Through the executor go the description of the plan, numbers of parts, and their names and checksums.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from ken.api import Subnetwork
+from ken.errors import ExecutorError, PartsError, ValuesError, hearing, warn
+from ken.executors.calls import Asked, outcomes
+from ken.executors.engines import engine_of
+from ken.executors.link import say_link
+from ken.models.checkpoints.remote.urls import protocol_of
+from ken.models.pairing.pairs import Pair
+from ken.pruning.parts.folder import named_files
+from ken.pruning.parts.joining import join
+from ken.pruning.parts.part_plan import PartPlan, planned
+from ken.pruning.parts.running import run_part
+from ken.storage.file_kinds import PART, SUBNETWORK
+from ken.storage.outputs import check_outputs, models_of
+
+
+def worker_part(description: str, index: int, folder: str, copies: bool) -> str:
+    """What a worker does: `ken.run_part`, with text in and out; what it warns of comes along."""
+    with hearing() as said:
+        done = run_part(json.loads(description), index, folder, copies=copies)
+    return json.dumps({**done._asdict(), "said": said})
+
+
+def prune_by_executor(
+    pair: Pair,
+    settings: dict[str, Any],
+    out: str | Path | None,
+    *,
+    executor: Any,
+    parts: int | None = None,
+    parts_folder: str | Path | None = None,
+    timeout: float | None = None,
+    overwrite: bool = False,
+    copies: bool = False,
+    progress: bool = True,
+) -> Subnetwork:
+    """Prune by the workers of an executor; see `ken.prune`. settings are the other words of that."""
+    from tqdm.auto import tqdm
+
+    engine = engine_of(executor)
+    folder = _folder(out, parts_folder)
+    assert out is not None
+    plan = planned(*pair, settings, parts=parts)
+    models = models_of(pair)
+    check_outputs([(out, SUBNETWORK)], models, overwrite=overwrite)
+    check_outputs([(folder / plan.name(1), PART)], models, new_folder=True)
+    say_link(engine.link)
+    text = json.dumps(plan.description)
+    calls = {index: (text, index, str(folder.absolute()), copies) for index in range(1, len(plan) + 1)}
+    with tqdm(total=len(plan), desc="prune", unit="part", disable=not progress, delay=1.0, leave=False) as bar:
+        try:
+            for index, answer in outcomes(engine, Asked(worker_part, "part", len(plan)), calls, timeout=timeout):
+                _take(answer, folder / plan.name(index))
+                bar.update()
+        except BaseException as error:
+            _say_how_to_go_on(error, plan, folder)
+            raise
+    net = join(folder, out, plan=plan.digest, overwrite=overwrite, copies=copies, progress=progress)
+    if parts_folder is None:
+        _remove(plan, folder)
+    return net
+
+
+def _folder(out: str | Path | None, parts_folder: str | Path | None) -> Path:
+    """Where the parts lie."""
+    if out is None:
+        raise ExecutorError("an executor's workers write into files: give out, on a disk that all of them share")
+    if parts_folder is not None:
+        return Path(parts_folder)
+    if protocol_of(out):
+        raise ExecutorError(f"give parts_folder, too, on a disk that all workers share: beside the URL {out} is none")
+    return Path(out).with_name(f"{Path(out).name}.parts")
+
+
+def _take(answer: str, path: Path) -> None:
+    """Look at what a worker says it has made."""
+    done = json.loads(answer)
+    for text in done["said"]:
+        warn(text)
+    if done["name"] != path.name or not path.is_file():
+        raise PartsError(
+            f"a worker has made {done['name']}, and it is not in {path.parent} here: the folder of parts must be on a "
+            "disk that all workers and this process share, under the same path (parts_folder)"
+        )
+
+
+def _say_how_to_go_on(error: BaseException, plan: PartPlan, folder: Path) -> None:
+    if isinstance(error, ValuesError):
+        return  # of the models: no worker would do better
+    made = sum((folder / plan.name(index)).is_file() for index in range(1, len(plan) + 1))
+    error.add_note(
+        f"{made} of {len(plan)} parts are in {folder}: the same call goes on from there, with these or other workers; "
+        f"`ken clean {folder}` lists what is of no use any more"
+    )
+
+
+def _remove(plan: PartPlan, folder: Path) -> None:
+    """Remove the parts that have been joined, and their folder if nothing else is in it."""
+    for file in named_files(folder):
+        if plan.digest[:12] in file.path.name:
+            file.path.unlink(missing_ok=True)
+    if remaining := sorted(path.name for path in folder.iterdir()):
+        shown = ", ".join(remaining[:5])
+        warn(f"{folder} has more in it than the parts that were joined, and stays (`ken clean {folder}`): {shown}")
+    else:
+        folder.rmdir()
