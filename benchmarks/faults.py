@@ -162,7 +162,7 @@ SCENARIOS = {
     "a worker hangs, Dask": (cluster, planned({2: ("hang", 1)}, restart=True, timeout=10)),
     "a worker hangs, process pool": (pool, planned({2: ("hang", 1)}, restart=True, timeout=30)),
     "a part raises": (cluster, planned({2: ("raise", 1)})),
-    "storage fails at 5 % of reads and writes": (cluster, planned({part: ("storage", 99) for part in range(1, 7)})),
+    "storage fails at 5 % of reads and writes": (cluster, planned(dict.fromkeys(range(1, 7), ("storage", 99)))),
     "the disk is full on a worker": (cluster, planned({2: ("full", 99)})),
     "the client is killed (SIGKILL), and run again": (contextlib.nullcontext, client_killed),
     "the scheduler is killed (SIGKILL), then another": (contextlib.nullcontext, scheduler_killed),

@@ -6,6 +6,7 @@ Through the executor go the description of the plan, numbers of parts, and their
 from __future__ import annotations
 
 import json
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -19,16 +20,34 @@ from ken.models.pairing.pairs import Pair
 from ken.pruning.parts.folder import named_files
 from ken.pruning.parts.joining import join
 from ken.pruning.parts.part_plan import PartPlan, planned
-from ken.pruning.parts.running import run_part
+from ken.pruning.parts.planned_parts import PlannedParts, plan_of
+from ken.pruning.parts.running import run
+from ken.pruning.parts.stamps import stamps
 from ken.storage.file_kinds import PART, SUBNETWORK
 from ken.storage.outputs import check_outputs, models_of
+
+_LATEST = threading.local()
 
 
 def worker_part(description: str, index: int, folder: str, copies: bool) -> str:
     """What a worker does: `ken.run_part`, with text in and out; what it warns of comes along."""
     with hearing() as said:
-        done = run_part(json.loads(description), index, folder, copies=copies)
+        done = run(_plan(description), index, folder, copies=copies, progress=False)
     return json.dumps({**done._asdict(), "said": said})
+
+
+def _plan(description: str) -> PlannedParts:
+    """The plan; that of the latest part again, if it is the same and the files of the models are.
+
+    To open 70,000 tensors takes longer than to decide about some of them. Each thread has its own.
+    """
+    data = json.loads(description)
+    known = (description, json.dumps(stamps(data)))
+    if getattr(_LATEST, "known", None) != known:
+        _LATEST.known = None
+        _LATEST.plan = plan_of(data)
+        _LATEST.known = known
+    return _LATEST.plan
 
 
 def prune_by_executor(

@@ -104,7 +104,7 @@ def prune(
             workers read both models, which are paths or URLs, and write where out is, so all share a disk; through the
             executor go names and checksums alone. The file is the same, byte for byte, whatever the workers. Parts
             that are there and whole are not made again, so the same call goes on with what was interrupted.
-        parts: How many parts for the workers; by default one for each 256 MiB of both models, 8 at least.
+        parts: How many parts for the workers; by default so many as suit the models, 8 at least.
         parts_folder: Where the parts are kept. By default in a folder beside out, which is removed in the end.
         timeout: Seconds that a part may take; then another worker is given it, once.
         copies: Each worker's machine has a copy of the same models: their dates are not compared.

@@ -18,6 +18,10 @@ from numpy.typing import NDArray
 # The largest part may have so much more to read than the mean before smaller pieces are tried, and how small.
 _UNEVEN = 1.1
 _LIMITS = (1.0, 0.5, 0.25, 0.125)
+# The number of parts that nobody has said: for so many bytes of both models one, within these bounds; for so many
+# workers, where to read a byte once more, in the join, takes that share of what it takes to decide about it.
+_SHARE, _FEWEST, _MOST = 256 << 20, 8, 4096
+_WORKERS, _AGAIN, _HARDLY = 16, 0.4, 1.25
 
 
 class Work(NamedTuple):
@@ -121,6 +125,32 @@ class Packing:
         places, counts = np.unique(self._table[:, 1], return_counts=True)
         for place in places[counts > 1].tolist():
             yield self.works[place]
+
+
+def usual_parts(works: Sequence[Work]) -> int:
+    """How many parts there are if nobody says: of one model always the same, whoever is to make them.
+
+    One for so many bytes, or a half, a quarter … of that number: the largest with which some workers and then the join,
+    which reads again what is split, take hardly longer than with any other.
+
+    >>> usual_parts([Work(str(number), 1 << 25, 2, 1 << 25, 2, step=1024) for number in range(64)])
+    32
+    >>> usual_parts([Work("few", 4096, 2, 4096, 2, step=1024)])
+    8
+    """
+    most = min(max(_FEWEST, -(-sum(work.bytes for work in works) // _SHARE)), _MOST)
+    numbers = [most]
+    while numbers[-1] // 2 >= _FEWEST:
+        numbers.append(numbers[-1] // 2)
+    durations = {parts: _duration(Packing(works, parts)) for parts in numbers}
+    return max(parts for parts in numbers if durations[parts] <= _HARDLY * min(durations.values()))
+
+
+def _duration(packing: Packing) -> float:
+    """What some workers, and then the join, take, in bytes that a worker reads meanwhile."""
+    largest = max(packing.bytes_in(index) for index in range(1, len(packing) + 1))
+    again = sum(work.bytes for work in packing.split())
+    return largest * -(-len(packing) // _WORKERS) + _AGAIN * again
 
 
 def _split(work: Work, place: int, limit: int) -> Iterator[Piece]:

@@ -11,14 +11,11 @@ from ken.errors import PartsError
 from ken.models.checkpoints.as_data import source_as_data
 from ken.models.checkpoints.location import Location
 from ken.models.pairing.rows import K
-from ken.pruning.parts.planned_parts import PlannedParts, bytes_to_read, prepared
+from ken.pruning.parts.planned_parts import PlannedParts, prepared, usual_number
 from ken.pruning.parts.running import PartDone, run
 
 if TYPE_CHECKING:
     from ken.models.checkpoints.adapter_names import Adapters
-
-#: The number of parts that nobody has said: for so many bytes of both models one, within these bounds.
-_SHARE, _FEWEST, _MOST = 256 << 20, 8, 4096
 
 
 class PartPlan(PlannedParts):
@@ -151,7 +148,7 @@ def parts(
 
 
 def planned(fine_tuned: Any, pretrained: Any, settings: dict[str, Any], *, parts: int | None) -> PartPlan:
-    """See `parts`. Without a number there are as many as read some hundred MB each: of one pair always the same."""
+    """See `parts`. Without a number there are as many as suit the models: of one pair always the same."""
     if parts is not None and (isinstance(parts, bool) or not isinstance(parts, int) or parts < 1):
         raise PartsError(f"there must be at least 1 part, got {parts!r}")
     models = {
@@ -160,14 +157,5 @@ def planned(fine_tuned: Any, pretrained: Any, settings: dict[str, Any], *, parts
     }
     pruning, description = prepared(fine_tuned, pretrained, settings, parts=parts or 1, models=models)
     if parts is None:
-        description |= {"parts": usual_parts(bytes_to_read(pruning))}
+        description |= {"parts": usual_number(pruning)}
     return PartPlan(pruning, description)
-
-
-def usual_parts(size: int) -> int:
-    """How many parts there are for so many bytes of both models, if nobody says.
-
-    >>> usual_parts(180 << 20), usual_parts(32 << 30), usual_parts(4 << 40)
-    (8, 128, 4096)
-    """
-    return min(max(_FEWEST, -(-size // _SHARE)), _MOST)

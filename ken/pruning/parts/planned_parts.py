@@ -15,7 +15,7 @@ from ken.models.tensors.tensor_bytes import dtype_name, new_digest
 from ken.pruning.making import Making
 from ken.pruning.opening import opened
 from ken.pruning.parts import description as descriptions
-from ken.pruning.parts.packing import Packing, Piece, Work
+from ken.pruning.parts.packing import Packing, Piece, Work, usual_parts
 from ken.subnetwork.extract import stretch_of
 
 if TYPE_CHECKING:
@@ -102,9 +102,9 @@ def prepared(
     return pruning, {**models, "recipe": recipe, "raw": bool(settings["raw"]), "parts": parts}
 
 
-def bytes_to_read(pruning: Making) -> int:
-    """Bytes of both models that all parts together read."""
-    return sum(work.bytes for work in _works(pruning))
+def usual_number(pruning: Making) -> int:
+    """How many parts there are if nobody says."""
+    return usual_parts(list(_works(pruning)))
 
 
 def plan_of(description: Mapping[str, Any], fine_tuned: Any = None, pretrained: Any = None) -> PlannedParts:
