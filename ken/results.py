@@ -52,8 +52,6 @@ class Key(NamedTuple):
     Example:
         >>> Key("pruned", "ken", "weights", k=0.5).text
         '["pruned", "ken", "weights", 0.5, -1, 0]'
-        >>> Key("pruned", "update", k=0.5, scope="model").text
-        '["pruned", "update", "", 0.5, -1, 0, "model"]'
     """
 
     model: str
@@ -188,7 +186,7 @@ class Results:
         Raises:
             OSError: The disk refuses; the file is as it was.
         """
-        line = encoded(_line(record).model_dump())
+        line = encoded(line_of(record).model_dump())
         if self._file is not None:
             append(self._file, line)
         self._records[record.key.text] = record
@@ -320,39 +318,8 @@ def frame(records: Iterable[Record]) -> pd.DataFrame:
     return table
 
 
-def record_as_text(record: Record) -> str:
-    """A record as other processes send it: a line of a file of results.
-
-    Args:
-        record: The record.
-
-    Returns:
-        JSON.
-
-    Example:
-        >>> record_from_text(record_as_text(Record(Key("fine-tuned"), 10, 10, metric=0.7))).metric
-        0.7
-    """
-    return _line(record).model_dump_json()
-
-
-def record_from_text(text: str) -> Record:
-    """The record that `record_as_text` has written.
-
-    Args:
-        text: JSON.
-
-    Returns:
-        The record, bit for bit.
-
-    Example:
-        >>> record_from_text(record_as_text(Record(Key("pretrained"), 0, 10, metric=0.1))).share
-        0.0
-    """
-    return _record(Line.model_validate_json(text))
-
-
-def _line(record: Record) -> Line:
+def line_of(record: Record) -> Line:
+    """What a file has of a record."""
     key, k = record.key._asdict(), record.key.k
     key["k"] = dict(k) if isinstance(k, Mapping) else k
     numbers = {name: getattr(record, name) for name in ("retained", "entries", "metric", "standard_error")}
@@ -360,7 +327,8 @@ def _line(record: Record) -> Line:
     return Line(**key, **numbers, metrics=dict(record.metrics), outcomes=outcomes)
 
 
-def _record(line: Line) -> Record:
+def record_of(line: Line) -> Record:
+    """The record of a line."""
     values = dict(line)
     key = Key(**{name: values.pop(name) for name in Key._fields})
     values["outcomes"] = None if line.outcomes is None else line.outcomes.unpacked()
@@ -375,7 +343,7 @@ def _parsed(content: bytes, path: Path) -> tuple[About, list[Record], int]:
         about = About.model_validate_json(lines[0])
         for line in lines[1:]:
             number += 1
-            records.append(_record(Line.model_validate_json(line)))
+            records.append(record_of(Line.model_validate_json(line)))
     except ValueError as error:
         why = error.errors(include_url=False)[0]["msg"] if isinstance(error, ValidationError) else error
         raise ResultsError(f"{path} is damaged in line {number}: {why}; it is left as it is") from None

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from ken.evaluation.record_texts import record_as_text, record_from_text
 from ken.evaluation.runner import Trials
 from ken.executors.calls import Asked, outcomes
 from ken.executors.engines import engine_of
@@ -13,7 +14,7 @@ from ken.executors.link import say_link
 from ken.models.checkpoints.as_data import source_as_data, source_of
 from ken.models.pairing.pairs import Pair, PairOfModels, with_base
 from ken.pruning.prune import prune
-from ken.results import Key, Record, Results, record_as_text, record_from_text
+from ken.results import Key, Record, Results
 
 
 def evaluate_by_workers(

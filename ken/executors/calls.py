@@ -69,7 +69,7 @@ def outcomes(
     """
     if timeout is not None and not timeout > 0:
         raise ExecutorError(f"timeout must be more than 0 seconds, got {timeout!r}")
-    yield from _Calls(engine, asked, calls, timeout).outcomes()
+    yield from _Calls(engine, asked, calls, timeout=timeout).outcomes()
 
 
 class _Calls:
