@@ -320,38 +320,6 @@ def frame(records: Iterable[Record]) -> pd.DataFrame:
     return table
 
 
-def record_as_text(record: Record) -> str:
-    """A record as other processes send it: a line of a file of results.
-
-    Args:
-        record: The record.
-
-    Returns:
-        JSON.
-
-    Example:
-        >>> record_from_text(record_as_text(Record(Key("fine-tuned"), 10, 10, metric=0.7))).metric
-        0.7
-    """
-    return _line(record).model_dump_json()
-
-
-def record_from_text(text: str) -> Record:
-    """The record that `record_as_text` has written.
-
-    Args:
-        text: JSON.
-
-    Returns:
-        The record, bit for bit.
-
-    Example:
-        >>> record_from_text(record_as_text(Record(Key("pretrained"), 0, 10, metric=0.1))).share
-        0.0
-    """
-    return _record(Line.model_validate_json(text))
-
-
 def _line(record: Record) -> Line:
     key, k = record.key._asdict(), record.key.k
     key["k"] = dict(k) if isinstance(k, Mapping) else k

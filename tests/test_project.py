@@ -111,7 +111,6 @@ ROOMS_OF_KENVIZ = [
 ]
 ROOMS = [
     "errors",
-    "executors",
     "density",
     "models.scalars",
     "models.user_cache",
