@@ -22,7 +22,7 @@ import torch
 from safetensors.torch import save_file
 
 RUN = "from ken.cli import main; main()"
-WITHOUT_DASK = "import ken.executors.own_workers as own; own.dask_is_here = lambda: False; "
+WITHOUT_DASK = "import ken.subnetwork.executors.own_workers as own; own.dask_is_here = lambda: False; "
 SHARD = 400 << 20
 
 

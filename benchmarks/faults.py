@@ -25,7 +25,7 @@ from distributed import Client, LocalCluster
 
 import ken
 from ken.errors import KenError, KenWarning
-from ken.executors.own_workers import RenewingPool
+from ken.subnetwork.executors.own_workers import RenewingPool
 
 BEGIN, END = "<!-- faults: begin (made by `make faults`, not by hand) -->", "<!-- faults: end -->"
 HERE = Path(__file__).parent
@@ -33,7 +33,7 @@ CLIENT = f"""
 import sys
 sys.path.insert(0, {str(HERE)!r})
 import faulty
-from ken.executors.own_workers import own_workers
+from ken.subnetwork.executors.own_workers import own_workers
 if __name__ == "__main__":
     with own_workers(2) as (executor, _):
         faulty.prune(sys.argv[1], executor, parts=6)

@@ -120,7 +120,7 @@ def main():
     print(
         f"{1 / an_entry / 1e6:.1f} million entries a second; {a_tensor * 1e3:.2f} ms a tensor that is opened; ", end=""
     )
-    print(f"joined {1 / a_copy / 1e6:.0f} M entries a second, split tensors {1 / again / 1e6:.1f} M a second; ")
+    print(f"joined {1 / a_copy / 1e6:.0f} million entries a second, of split tensors {1 / again / 1e6:.1f} million; ")
     print(f"{written:.2f} bytes written for an entry\n")
     columns = ["model", "entries", "tensors", "parts", "plan", "read by parts", "written", "read again", "core hours"]
     columns += [f"{workers} workers" for workers in options.workers] + ["join"]

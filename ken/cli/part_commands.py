@@ -49,7 +49,7 @@ def prune_part(text: str, out: str, settings: dict[str, Any], *, copies: bool) -
 @contextmanager
 def at_work(workers: int | None, scheduler: str | None) -> Iterator[Any]:
     """The executor whose workers do it, and who they are on stderr; None if this process does it alone."""
-    from ken.executors.own_workers import own_workers, workers_of
+    from ken.subnetwork.executors.own_workers import own_workers, workers_of
 
     if workers is not None and scheduler is not None:
         raise ExecutorError("--workers are processes of this machine, --scheduler has its own: give one of them")

@@ -9,9 +9,6 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from ken.errors import FormatError, KenError
-from ken.executors.calls import Asked, outcomes
-from ken.executors.engines import engine_of
-from ken.executors.link import say_link
 from ken.injection.inject import find_places, merged_stretches
 from ken.injection.stand_ins import find_stand_ins, stretches
 from ken.models.checkpoints.as_data import source_as_data, source_of
@@ -20,6 +17,9 @@ from ken.storage import reader
 from ken.storage.hub_subnetworks import locate_subnetwork
 from ken.storage.lazy_tensors import StoredCarried, StoredTensor
 from ken.storage.model_files import parts_of
+from ken.subnetwork.executors.calls import Asked, outcomes
+from ken.subnetwork.executors.engines import engine_of
+from ken.subnetwork.executors.link import say_link
 from ken.subnetwork.subnetwork import SubnetworkData
 
 _SHOWN = 10

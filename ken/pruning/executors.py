@@ -12,9 +12,6 @@ from typing import Any
 
 from ken.api import Subnetwork
 from ken.errors import ExecutorError, PartsError, ValuesError, hearing, warn
-from ken.executors.calls import Asked, outcomes
-from ken.executors.engines import engine_of
-from ken.executors.link import say_link
 from ken.models.checkpoints.remote.urls import protocol_of
 from ken.models.pairing.pairs import Pair
 from ken.pruning.parts.folder import named_files
@@ -25,6 +22,9 @@ from ken.pruning.parts.running import run
 from ken.pruning.parts.stamps import stamps
 from ken.storage.file_kinds import PART, SUBNETWORK
 from ken.storage.outputs import check_outputs, models_of
+from ken.subnetwork.executors.calls import Asked, outcomes
+from ken.subnetwork.executors.engines import engine_of
+from ken.subnetwork.executors.link import say_link
 
 _LATEST = threading.local()
 

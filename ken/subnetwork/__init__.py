@@ -4,6 +4,7 @@ subnetwork         all tensors, the recipe, and where they came from (`provenanc
 retained_tensor    one tensor: its mask, and its retained entries as `ulp_distances` from the pretrained ones, which
                    `ulp_torch` applies on other devices; some rows of it by `row_access`
 extract            takes them out of a fine-tuned tensor, a stretch at a time, in `threads`
+executors          work given to other processes: `concurrent.futures`, Dask, submitit
 injected_rows      some rows as injection gives them
 belonging          whether a pair of models is the one that a subnetwork was made from
 """

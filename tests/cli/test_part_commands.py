@@ -1,11 +1,14 @@
 """ken prune --part, ken join, ken clean: what they print, how they end."""
 
 import shlex
+from unittest import mock
 
 import pytest
 from command_line import ken
 from kenviz_models import small_pair
 from part_models import saved
+
+from ken.subnetwork.executors import own_workers
 
 
 @pytest.fixture
@@ -104,3 +107,30 @@ def test_every_setting_is_in_the_command_that_makes_a_missing_part(folder):
     assert ken("join", "PARTS", "-o", "net", cwd=folder).status == 0
     assert ken("prune", *PAIR, *settings, "-o", "one", cwd=folder).status == 0
     assert (folder / "net").read_bytes() == (folder / "one").read_bytes()
+
+
+def test_workers_make_the_file_of_one_process(folder):
+    one = ken("prune", *PAIR, "-o", "one.ken.safetensors", cwd=folder)
+    assert one.status == 0, one.said
+    with mock.patch.object(own_workers, "dask_is_here", return_value=False):
+        done = ken("prune", *PAIR, "-o", "net.ken.safetensors", "--workers", "1", "--parts", "2", cwd=folder)
+    assert done.status == 0, done.said
+    assert "1 processes of a pool (with Dask there would be a dashboard: pip install 'ken-pruning[dask]')" in done.err
+    assert (folder / "net.ken.safetensors").read_bytes() == (folder / "one.ken.safetensors").read_bytes()
+    assert not (folder / "net.ken.safetensors.parts").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--scheduler", "tcp://127.0.0.1:1", "--workers", "2"], "give one of them"),
+        (["--scheduler", "tcp://127.0.0.1:1"], "takes Dask, which is not installed: pip install 'ken-pruning[dask]'"),
+        (["--timeout", "3"], "only with executor (--workers, --scheduler): timeout"),
+    ],
+)
+def test_workers_that_there_are_not_are_told_in_a_line(folder, words, message):
+    with mock.patch.object(own_workers, "dask_is_here", return_value=False):
+        done = ken("prune", *PAIR, "-o", "net.ken.safetensors", *words, cwd=folder)
+    assert done.status == 1
+    assert message in done.err
+    assert {path.name for path in folder.iterdir()} == {"fine_tuned", "pretrained"}

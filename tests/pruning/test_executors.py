@@ -15,8 +15,8 @@ from safetensors.torch import save_file
 
 import ken
 from ken.errors import ExecutorError, KenWarning, OutputError, PairingError, PartsError, RuleError, ValuesError
-from ken.executors.own_workers import RenewingPool
 from ken.pruning import executors
+from ken.subnetwork.executors.own_workers import RenewingPool
 
 
 class InAnyOrder(Executor):

@@ -7,9 +7,9 @@ from concurrent.futures import BrokenExecutor, CancelledError, ThreadPoolExecuto
 import pytest
 
 from ken.errors import ExecutorError, KenWarning, ValuesError
-from ken.executors import calls
-from ken.executors.calls import Asked, outcomes
-from ken.executors.engines import Engine, engine_of
+from ken.subnetwork.executors import calls
+from ken.subnetwork.executors.calls import Asked, outcomes
+from ken.subnetwork.executors.engines import Engine, engine_of
 
 DOUBLE = Asked(lambda number: 2 * number, "part", 5)
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from ken.errors import ExecutorError, KenError, in_brief, warn
-from ken.executors.engines import Engine, Job
+from ken.subnetwork.executors.engines import Engine, Job
 
 #: How often a call is made at most whose storage fails.
 TRIES = 5
@@ -73,7 +73,9 @@ def outcomes(
 
 
 class _Calls:
-    def __init__(self, engine: Engine, asked: Asked, calls: Mapping[int, Sequence[Any]], timeout: float | None) -> None:
+    def __init__(
+        self, engine: Engine, asked: Asked, calls: Mapping[int, Sequence[Any]], *, timeout: float | None
+    ) -> None:
         self._engine, self._asked, self._timeout = engine, asked, timeout
         self._waiting = [_Call(number, arguments) for number, arguments in calls.items()][::-1]
         self._given: dict[int, _Call] = {}

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import sys
+import time
 import uuid
 from collections.abc import Callable
 from concurrent.futures import BrokenExecutor, CancelledError, Executor, Future
 from typing import Any, Protocol
 
-from ken.errors import ExecutorError
+from ken.errors import ExecutorError, warn
+
+#: Seconds between two looks whether Dask has workers at all, and after how many without one that is said.
+_LOOK, _ALONE = 10.0, 4
 
 
 class Job(Protocol):
@@ -106,6 +110,7 @@ class DaskEngine(Engine):
     def __init__(self, client: Any) -> None:
         super().__init__(client)
         self.link = str(client.dashboard_link or "")
+        self._look_again, self._alone = 0.0, 0
 
     @property
     def workers(self) -> int | None:  # type: ignore[override]
@@ -133,6 +138,11 @@ class DaskEngine(Engine):
         """See `Engine.trouble`. A client that has lost its scheduler looks for it for a while, and closes itself."""
         if self._executor.status in ("closed", "closing"):
             return "the client has lost Dask's scheduler, or was closed"
+        if (now := time.monotonic()) > self._look_again:
+            self._look_again = now + _LOOK
+            self._alone = 0 if self._threads() else self._alone + 1
+            if self._alone == _ALONE:
+                warn("no worker is at Dask's scheduler: one is waited for; after Ctrl-C the same call goes on")
         return ""
 
     def reason(self, error: BaseException) -> str:
