@@ -186,7 +186,7 @@ class Results:
         Raises:
             OSError: The disk refuses; the file is as it was.
         """
-        line = encoded(line_of(record).model_dump())
+        line = encoded(_line(record).model_dump())
         if self._file is not None:
             append(self._file, line)
         self._records[record.key.text] = record
@@ -318,8 +318,7 @@ def frame(records: Iterable[Record]) -> pd.DataFrame:
     return table
 
 
-def line_of(record: Record) -> Line:
-    """What a file has of a record."""
+def _line(record: Record) -> Line:
     key, k = record.key._asdict(), record.key.k
     key["k"] = dict(k) if isinstance(k, Mapping) else k
     numbers = {name: getattr(record, name) for name in ("retained", "entries", "metric", "standard_error")}
@@ -327,8 +326,7 @@ def line_of(record: Record) -> Line:
     return Line(**key, **numbers, metrics=dict(record.metrics), outcomes=outcomes)
 
 
-def record_of(line: Line) -> Record:
-    """The record of a line."""
+def _record(line: Line) -> Record:
     values = dict(line)
     key = Key(**{name: values.pop(name) for name in Key._fields})
     values["outcomes"] = None if line.outcomes is None else line.outcomes.unpacked()
@@ -343,7 +341,7 @@ def _parsed(content: bytes, path: Path) -> tuple[About, list[Record], int]:
         about = About.model_validate_json(lines[0])
         for line in lines[1:]:
             number += 1
-            records.append(record_of(Line.model_validate_json(line)))
+            records.append(_record(Line.model_validate_json(line)))
     except ValueError as error:
         why = error.errors(include_url=False)[0]["msg"] if isinstance(error, ValidationError) else error
         raise ResultsError(f"{path} is damaged in line {number}: {why}; it is left as it is") from None

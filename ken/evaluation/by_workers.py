@@ -10,7 +10,7 @@ from ken.evaluation.runner import Trials
 from ken.models.checkpoints.as_data import source_as_data, source_of
 from ken.models.pairing.pairs import Pair, PairOfModels, with_base
 from ken.pruning.prune import prune
-from ken.results import Key, Record, Results, line_of, record_of
+from ken.results import Key, Record, Results, _line, _record
 from ken.storage.result_lines import Line
 from ken.subnetwork.executors.calls import Asked, outcomes
 from ken.subnetwork.executors.engines import engine_of
@@ -39,7 +39,7 @@ def evaluate_by_workers(
     asked = json.dumps({"models": models, "settings": dict(settings)})
     calls = {number: (asked, json.dumps(key._asdict()), evaluate) for number, key in enumerate(keys, 1)}
     for _, answer in outcomes(engine, Asked(worker_trial, "model", len(keys)), calls, timeout=timeout):
-        done(record_of(Line.model_validate_json(answer)))
+        done(_record(Line.model_validate_json(answer)))
 
 
 def worker_trial(asked: str, key: str, evaluate: Callable[[Any], Any]) -> str:
@@ -52,4 +52,4 @@ def worker_trial(asked: str, key: str, evaluate: Callable[[Any], Any]) -> str:
     # Of a pruned model the recipe alone is looked at; for the two others values are.
     whole = prune(*pair, 1.0, **said["settings"], lazy=wanted.model == "pruned", progress=False)
     with tqdm(disable=True) as bar:
-        return line_of(Trials(pair, evaluate, whole, results=Results({}), bar=bar).record(wanted)).model_dump_json()
+        return _line(Trials(pair, evaluate, whole, results=Results({}), bar=bar).record(wanted)).model_dump_json()
