@@ -52,8 +52,6 @@ class Key(NamedTuple):
     Example:
         >>> Key("pruned", "ken", "weights", k=0.5).text
         '["pruned", "ken", "weights", 0.5, -1, 0]'
-        >>> Key("pruned", "update", k=0.5, scope="model").text
-        '["pruned", "update", "", 0.5, -1, 0, "model"]'
     """
 
     model: str
