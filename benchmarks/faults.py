@@ -85,6 +85,8 @@ def planned(faults, restart=False, **options):
     """A scenario: these faults, and the same call until there is the file."""
 
     def run(folder, executor):
+        if isinstance(executor, Client):
+            executor.wait_for_workers(2, timeout=120)
         faulty.plant(folder, faults)
         errors = until_whole(folder, executor, **options)
         if restart:
