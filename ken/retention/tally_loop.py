@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
+
+from ken.models.compiling import njit
 
 #: Columns of a block's counts by row, and of its sums by row.
 ROW_COUNTS = (

@@ -13,9 +13,9 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 
 from ken.density import LEVEL_BITS
+from ken.models.compiling import njit
 from ken.rules.prefix_sums import GAUSSIAN, densities_at, density_at
 
 _SQRT_2PI = math.sqrt(2 * math.pi)

@@ -7,8 +7,8 @@ left, and on its right, that still has unclaimed entries. The levels come from `
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
+from ken.models.compiling import njit
 from ken.rules.fast_density import levels, levels_of_other_kernels, most_boxes, point_at
 from ken.rules.prefix_sums import LEFT_TO_RIGHT
 

@@ -10,9 +10,9 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 
 from ken.density import KERNELS
+from ken.models.compiling import njit
 
 #: `ken.density.KERNEL_CODES` as names; left to right is no kernel, but an order of visiting.
 LEFT_TO_RIGHT, GAUSSIAN, TOPHAT, EPANECHNIKOV, EXPONENTIAL, LINEAR, COSINE = range(-1, 6)

@@ -11,8 +11,8 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 
+from ken.models.compiling import njit
 from ken.rules.fast_density import expand, most_boxes
 from ken.rules.prefix_sums import GAUSSIAN, all_alike, densities_at, density_at
 

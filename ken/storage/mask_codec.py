@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from ken.errors import FormatError
+from ken.models.compiling import njit
 from ken.storage import zstd_codec
 
 # Entries whose gaps are made at a time.

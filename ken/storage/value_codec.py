@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from ken.errors import FormatError
+from ken.models.compiling import njit
 from ken.models.tensors.tensor_bytes import bytes_of
 from ken.models.tensors.tensor_reader import Entries
 from ken.storage import zstd_codec

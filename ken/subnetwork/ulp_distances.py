@@ -16,9 +16,9 @@ from collections.abc import Iterator
 from typing import TypeAlias
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from ken.models.compiling import njit
 from ken.subnetwork.ulp_avx512 import LANES, available, exchange_lanes
 
 # For each byte of a mask: the places of its set bits, then anything up to eight; and how many there are.
