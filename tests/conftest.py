@@ -3,6 +3,9 @@ import gc
 import pytest
 from hypothesis import HealthCheck, settings
 
+# Programs of a process of their own: importing them for doctests would give this one a device that torch cannot forget.
+collect_ignore = ["far_checks.py", "far_device.py"]
+
 # The machine decides how long an example takes, the seed which examples: never a test's outcome.
 settings.register_profile(
     "ken",

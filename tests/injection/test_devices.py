@@ -163,3 +163,7 @@ def test_the_accelerator_of_this_machine_gets_the_same_bits():
         assert go_through(device, dtypes) == []
     finally:
         torch.use_deterministic_algorithms(False)
+
+
+def test_the_pretend_device_is_none_of_this_process():
+    assert torch._C._get_privateuse1_backend_name() == "privateuseone"
