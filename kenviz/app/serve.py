@@ -140,6 +140,8 @@ def _run(notebook: Path, ip: str, port: int, token: str, browser: bool) -> None:
             "--Voila.log_level=ERROR",
             "--VoilaConfiguration.template=kenviz",
             "--VoilaConfiguration.show_tracebacks=True",
+            # Where Notebook 7 is installed, too: what it adds to JupyterLab cannot be loaded there.
+            "--VoilaConfiguration.extension_denylist=@jupyter-notebook/lab-extension",
             *(() if browser else ("--no-browser",)),
         ]
     )

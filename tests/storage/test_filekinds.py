@@ -11,7 +11,7 @@ import ken
 import kenviz
 from ken import results
 from ken.evaluation import sweep
-from ken.storage.file_kinds import PAGE, RESULTS, SUBNETWORK, TABLE, kind_of
+from ken.storage.file_kinds import PAGE, PNG, RESULTS, SUBNETWORK, TABLE, kind_of
 
 
 def test_what_is_written_here_is_known_again(tmp_path):
@@ -45,7 +45,8 @@ def test_a_file_of_results_whose_maker_was_killed_in_its_first_line_is_one(tmp_p
         (b"\xef\xbb\xbf\r\n<!DOCTYPE HTML><html>", PAGE),
         (b"<html lang='en'>", PAGE),
         (b'{"format": "something else"}', "text"),
-        (b"\x89PNG\r\n\x1a\n\0", "bytes of some other kind"),
+        (b"\x89PNG\r\n\x1a\n\0", PNG),
+        (b"GIF89a\0\xff\0", "bytes of some other kind"),
         (b"\x10\0\0\0\0\0\0\0{not JSON at all}", "bytes of some other kind"),
         (b"\xff\xff\xff\xff\xff\xff\xff\xff{", "bytes of some other kind"),
         (b"\x09\0\0\0\0\0\0\0[1,2,3,4]", "bytes of some other kind"),
