@@ -172,8 +172,12 @@ def test_workers_are_as_many_as_threads(monkeypatch):
 
 def test_threads_are_the_processors_of_this_process(monkeypatch):
     assert threads() >= 1
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     monkeypatch.setattr(os, "sched_getaffinity", lambda process: {3, 5}, raising=False)
     assert threads() == 2
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    assert threads() == 1
+    monkeypatch.delenv("OMP_NUM_THREADS")
     monkeypatch.delattr(os, "sched_getaffinity")
     monkeypatch.setattr(os, "cpu_count", lambda: 7)
     assert threads() == 7
