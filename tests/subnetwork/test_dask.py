@@ -5,7 +5,6 @@ import pandas as pd
 import pytest
 
 import ken
-from ken.errors import ExecutorError, KenWarning
 
 
 @pytest.fixture
@@ -32,23 +31,6 @@ def test_a_worker_of_dask_is_killed_another_raises_storage_fails(folder, dask_cl
         faulty.prune(folder, dask_client, parts=12)
     assert any("the same call goes on from there" in note for note in error.value.__notes__)
     assert faulty.prune(folder, dask_client, parts=12) == one(folder)
-
-
-def test_a_part_that_kills_all_its_workers_is_named(folder, dask_client):
-    faulty.plant(folder, {2: ("kill", 2)})
-    with pytest.raises(ExecutorError, match="part 2 of 3: its workers were killed, again and again") as error:
-        faulty.prune(folder, dask_client, parts=3)
-    assert any("parts are in" in note for note in error.value.__notes__)
-    assert faulty.prune(folder, dask_client, parts=3) == one(folder)
-
-
-def test_a_worker_of_dask_hangs_and_another_makes_its_part(folder, dask_client):
-    faulty.plant(folder, {1: ("hang", 1)})
-    try:
-        with pytest.warns(KenWarning, match="part 1 of 3 has taken more than 4 s at tcp://.*given to another"):
-            assert faulty.prune(folder, dask_client, parts=3, timeout=4) == one(folder)
-    finally:
-        dask_client.restart()
 
 
 def test_workers_of_dask_verify_and_sweep(folder, dask_client):
