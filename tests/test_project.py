@@ -112,6 +112,7 @@ ROOMS_OF_KENVIZ = [
 ROOMS = [
     "errors",
     "density",
+    "models.compiling",
     "models.scalars",
     "models.user_cache",
     "models.named_tables",
@@ -135,6 +136,7 @@ ROOMS = [
 ]
 # Modules with compiled loops, which are imported by nobody before they are needed.
 COMPILED = {
+    "compiling",
     *("fast_density", "mask_codec", "nearest_unclaimed", "prefix_sums", "tally_loop", "top_density", "ulp_avx512"),
     *("ulp_distances", "value_codec"),
 }
