@@ -1,4 +1,4 @@
-"""Dask's workers: two processes for all of these tests, which are killed, hang, and fail in other ways."""
+"""Dask's workers: two processes for all of these tests, which are killed, and fail in other ways."""
 
 import faulty
 import pandas as pd
