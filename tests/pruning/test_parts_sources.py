@@ -9,8 +9,8 @@ from effects_models import bert, llama, moved
 from part_models import joined, saved, small_stretches, whole
 
 import ken
+from ken.models.checkpoints.as_data import source_as_data, source_of
 from ken.models.checkpoints.remote import remote_file
-from ken.pruning.parts.description import source_as_data, source_of
 
 
 def in_parts(folder, models, recipe, parts=3):
