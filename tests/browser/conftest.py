@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from lab import CHROMIUM, Lab, Notebook, chromium
+from lab import CHROMIUM, VIEWPORT, Lab, Notebook, chromium
 from voila import App, Voila
 
-Open = Callable[[Path | list[str]], Notebook]
+Open = Callable[..., Notebook]
 
 
 @pytest.fixture(scope="session")
@@ -32,24 +32,46 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
             tmp_path_factory.mktemp("profile"),
             executable_path=executable,
             args=list(CHROMIUM),
-            viewport={"width": 1400, "height": 1600},
+            viewport=VIEWPORT,
         )
         yield context
         context.close()
 
 
-@pytest.fixture
-def notebook(lab: Lab, browser: Any) -> Iterator[Open]:
-    """Open a notebook: `notebook(path)`, or `notebook([code, code])` for one of these cells."""
-    opened = []
+@pytest.fixture(scope="session")
+def left_pages() -> Iterator[list[Notebook]]:
+    """Pages with JupyterLab in them that tests have left as they found them, for others to use."""
+    pages: list[Notebook] = []
+    yield pages
+    for one in pages:
+        one.page.close()
 
-    def open_notebook(source: Path | list[str]) -> Notebook:
-        opened.append(Notebook(browser.new_page(), lab, lab.add(source)))
-        return opened[-1]
+
+@pytest.fixture
+def notebook(request: pytest.FixtureRequest, lab: Lab, browser: Any, left_pages: list[Notebook]) -> Iterator[Open]:
+    """Open a notebook: `notebook(path)`, or `notebook([code, code])` for one of these cells.
+
+    With fresh, in a page of its own, in which no BokehJS has been loaded yet.
+    """
+    opened, failed = [], request.session.testsfailed
+
+    def open_notebook(source: Path | list[str], *, fresh: bool = False) -> Notebook:
+        path = lab.add(source)
+        if left_pages and not fresh:
+            one = left_pages.pop()
+            one.open(path)
+        else:
+            one = Notebook(browser.new_page(), lab, path)
+        opened.append(one)
+        return one
 
     yield open_notebook
     for one in opened:
-        one.close()
+        if one.spoilt or one.errors or one.outside or one.dialogs or request.session.testsfailed > failed:
+            one.close()
+        else:
+            one.leave()
+            left_pages.append(one)
 
 
 @pytest.fixture
@@ -57,8 +79,8 @@ def quiet_notebook(notebook: Open) -> Iterator[Open]:
     """`notebook`, and at the end: no request has left this machine, and no error was reported. None is excepted."""
     opened = []
 
-    def open_notebook(source: Path | list[str]) -> Notebook:
-        opened.append(notebook(source))
+    def open_notebook(source: Path | list[str], *, fresh: bool = False) -> Notebook:
+        opened.append(notebook(source, fresh=fresh))
         return opened[-1]
 
     yield open_notebook

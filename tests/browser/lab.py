@@ -16,9 +16,11 @@ from typing import Any
 from urllib.parse import quote
 
 import nbformat
+from forked_kernel import forked_kernels
 from page import CHROMIUM as CHROMIUM
 from page import INSTALL as INSTALL
 from page import TIMEOUT, Page
+from page import VIEWPORT as VIEWPORT
 from page import chromium as chromium
 
 REPOSITORY = Path(__file__).parents[2]
@@ -32,8 +34,11 @@ class Lab:
 
     @classmethod
     @contextlib.contextmanager
-    def running(cls, folder: Path) -> Iterator["Lab"]:
-        """Start a server whose files are all under `folder`, an empty folder; stop it, and its kernels, after."""
+    def running(cls, folder: Path, app: str = "jupyterlab") -> Iterator["Lab"]:
+        """Start a server whose files are all under `folder`, an empty folder; stop it, and its kernels, after.
+
+        The app may be "notebook", too. One server can have both, but then finds the files of one where the other's are.
+        """
         for name in ("config/labconfig", "data", "runtime", "ipython", "notebooks"):
             (folder / name).mkdir(parents=True)
         labconfig = folder / "config/labconfig"
@@ -49,6 +54,7 @@ class Lab:
         env |= {
             "JUPYTER_CONFIG_DIR": str(folder / "config"),
             "JUPYTER_DATA_DIR": str(folder / "data"),
+            "JUPYTER_PATH": str(folder / "path"),
             "JUPYTER_RUNTIME_DIR": str(folder / "runtime"),
             "IPYTHONDIR": str(folder / "ipython"),
             "PYTHONPATH": os.pathsep.join(filter(None, [str(REPOSITORY), env.get("PYTHONPATH")])),
@@ -57,8 +63,7 @@ class Lab:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
         lab = cls(f"http://127.0.0.1:{port}", os.urandom(16).hex(), folder / "notebooks")
-        command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", "--expose-app-in-browser"]
-        command += ["--JupyterNotebookApp.expose_app_in_browser=True"]  # Notebook 7 is served, too (notebook7.py)
+        command = [sys.executable, "-m", app, "--no-browser", "--allow-root", "--expose-app-in-browser"]
         command += ["--ServerApp.ip=127.0.0.1", f"--ServerApp.port={port}", "--ServerApp.port_retries=0"]
         command += [f"--IdentityProvider.token={lab.token}", f"--ServerApp.root_dir={lab.root}"]
         log = folder / "server.log"
@@ -70,7 +75,8 @@ class Lab:
                 if server.poll() is not None or time.monotonic() > deadline:
                     raise RuntimeError(f"JupyterLab did not start:\n{log.read_text()[-3000:]}")
                 time.sleep(0.1)
-            yield lab
+            with forked_kernels(folder / "path"):
+                yield lab
         finally:
             server.terminate()  # on this, the server shuts its kernels down
             try:
@@ -106,22 +112,52 @@ class Lab:
 
 
 class Notebook(Page):
-    """One notebook, open in one page, with a kernel that is ready.
+    """One notebook, open in one page, with a kernel that is ready; after `leave`, another one may be opened there.
 
     Attributes
     ----------
     file
         The notebook on disk.
+    spoilt
+        Whether the page is not to be used for another notebook: a test has changed what all of it shares.
     """
 
     def __init__(self, page: Any, lab: Lab, path: str) -> None:
         super().__init__(page)
         self.lab, self.path = lab, path
         self.file = lab.root / path
+        self.spoilt = False
         # A workspace of its own: what other tests have open is not restored here.
         workspace = f"{lab.url}/lab/workspaces/{os.urandom(8).hex()}"
         page.goto(f"{workspace}/tree/{quote(path)}?token={lab.token}&reset")
         self._wait_for_kernel()
+
+    def open(self, path: str) -> None:
+        """Open another notebook in the page, which was left: JupyterLab alone takes seconds to begin."""
+        self.path, self.file = path, self.lab.root / path
+        # JupyterLab puts its launcher where the last notebook was closed, and that may come to the front after ours.
+        self.page.evaluate(
+            """async (path) => {
+                const deadline = Date.now() + 60000;
+                do {
+                    await jupyterapp.commands.execute("docmanager:open", {path});
+                    await new Promise((done) => setTimeout(done, 100));
+                } while (lab.panel()?.context?.path !== path && Date.now() < deadline);
+            }""",
+            path,
+        )
+        self._wait_for_kernel()
+
+    def leave(self) -> None:
+        """Shut the kernel down and close the notebook, of which nothing may be left; the page is as it was at first."""
+        self.page.evaluate("lab.panel().sessionContext.shutdown()")
+        self.page.evaluate("lab.panel().dispose()")
+        self.wait("(window.Bokeh?.documents ?? []).length === 0")
+        if self.page.evaluate("document.body.dataset.jpThemeLight") != "true":
+            self.use_theme("Light")
+        self.page.evaluate("jupyterapp.shell.expandLeft()")
+        self.page.set_viewport_size(VIEWPORT)
+        self.page.mouse.move(0, 0)
 
     def _wait_for_kernel(self) -> None:
         self.wait("window.jupyterapp !== undefined")

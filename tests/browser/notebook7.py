@@ -1,4 +1,4 @@
-"""Notebook 7 in Chromium, for tests: one notebook in one page, from the server that JupyterLab has (lab.py)."""
+"""Notebook 7 in Chromium, for tests: one notebook in one page, from a server of lab.py."""
 
 from typing import Any
 from urllib.parse import quote

@@ -21,6 +21,7 @@ CHROMIUM = (
     "--disable-component-update",
     "--disable-sync",
 )
+VIEWPORT = {"width": 1400, "height": 1600}
 
 # In every page, also after a reload: how `Notebook` finds things. Names may repeat: every displayed view of a pane is
 # a Bokeh document of its own, in the order in which they were drawn.
@@ -50,7 +51,11 @@ window.lab = {
   },
   ready: async (path) => {
     await jupyterapp.restored;
-    while (lab.panel()?.context?.path !== path) await new Promise((done) => setTimeout(done, 50));
+    const deadline = Date.now() + 60000;
+    while (lab.panel()?.context?.path !== path) {
+      if (Date.now() > deadline) throw new Error(`${path} is not the notebook in front`);
+      await new Promise((done) => setTimeout(done, 50));
+    }
     const panel = lab.panel();
     await panel.context.ready;
     await panel.revealed;
@@ -144,17 +149,21 @@ class Page:
         Addresses that the page asked for and that are not on this machine.
     errors
         Messages of errors on the console, and of exceptions that nothing caught.
+    dialogs
+        What dialogs of the browser have said, as `alert` has them; they are dismissed.
     """
 
     def __init__(self, page: Any) -> None:
         self.page = page
         self.outside: list[str] = []
         self.errors: list[str] = []
+        self.dialogs: list[str] = []
         page.set_default_timeout(TIMEOUT * 1000)
         page.on("request", lambda request: self._visit(request.url))
         page.on("websocket", lambda socket: self._visit(socket.url))
         page.on("pageerror", lambda error: self.errors.append(f"{error}\n{error.stack}"))
         page.on("console", self._console)
+        page.on("dialog", self._dialog)
         page.add_init_script(HELPERS)
 
     def _visit(self, url: str) -> None:
@@ -165,6 +174,11 @@ class Page:
     def _console(self, message: Any) -> None:
         if message.type == "error":
             self.errors.append(f"{message.text} ({message.location.get('url', '')})")
+
+    def _dialog(self, dialog: Any) -> None:
+        if dialog.type != "beforeunload":
+            self.dialogs.append(dialog.message)
+        dialog.dismiss() if dialog.type != "beforeunload" else dialog.accept()
 
     def wait_until_idle(self, timeout: float = TIMEOUT) -> None:
         """Wait until every figure that has room on the page is drawn."""

@@ -21,7 +21,7 @@ RUN = "void jupyterapp.commands.execute('notebook:run-all-cells')"
 
 def busy(quiet_notebook, make, move):
     """A notebook whose last cell displays a view and does not end."""
-    one = quiet_notebook([SETUP, f"view = {make}", BUSY.format(move=move)])
+    one = quiet_notebook([SETUP, f"view = {make}", BUSY.format(move=move)], fresh=True)
     one.page.evaluate(RUN)
     return one
 

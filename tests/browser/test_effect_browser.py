@@ -60,8 +60,7 @@ def test_groups_are_sorted_searched_and_chosen_in_the_page(quiet_notebook):
     assert controls > 4
     assert lost == []
     one.use_theme("Dark")
-    papers = "new Set(Bokeh.documents.flatMap((doc) => [...doc.all_models]).map((m) => m.background_fill_color))"
-    one.wait(f"{papers}.has('#181a1b') && !{papers}.has('#ffffff')")
+    one.wait("lab.papers(true)")
     one.use_theme("Light")
     one.reload()
     in_step(one, 2)
@@ -90,8 +89,6 @@ def test_a_group_tapped_in_the_page_opens_in_the_matrix_of_its_explorer(quiet_no
 
 def test_a_text_is_chosen_and_what_flips_it_is_found_in_the_page(quiet_notebook):
     one = quiet_notebook([TEXTS + "\nview", "view"])
-    dialogs = []
-    one.page.on("dialog", lambda dialog: (dialogs.append(dialog.message), dialog.dismiss()))
     one.run()
     in_step(one, 2)
     one.page.locator("select[size]").first.select_option(index=3)
@@ -112,4 +109,4 @@ def test_a_text_is_chosen_and_what_flips_it_is_found_in_the_page(quiet_notebook)
     controls, lost = reached_by_tab(one)
     assert controls > 4
     assert lost == []
-    assert dialogs == []
+    assert one.dialogs == []

@@ -127,6 +127,7 @@ def test_no_queue_builds_up_while_python_is_at_work(quiet_notebook):
             return socket.apply(this, data);
         };
     }"""
+    one.spoilt = True
     one.page.evaluate(sent)
     one.wheel("matrix", 12, 150, -200)
     one.wait_in_kernel("len(computed) == 1")

@@ -1,6 +1,7 @@
 """The quickstart's views and the Explorer in Notebook 7, which has JupyterLab's parts in a page of its own."""
 
 import pytest
+from lab import Lab
 from notebook7 import Notebook7
 from test_views_browser import SETUP
 
@@ -12,15 +13,16 @@ OWN_ERROR = "Cannot read properties of undefined (reading 'schema')"
 
 
 @pytest.fixture(scope="module")
-def nb(lab, browser):
-    """A notebook, from the server that JupyterLab's tests have: Notebook 7 is an extension of it."""
+def nb(browser, tmp_path_factory):
+    """A notebook, from a server that has nothing but Notebook 7."""
     cells = [SETUP, "row = kenviz.RowView(net, pair)\nrow", "view = kenviz.explore(net, pair)\nview"]
-    one = Notebook7(browser.new_page(), lab, lab.add(cells))
-    one.run()
-    yield one
-    assert one.outside == []
-    assert [error for error in one.errors if not error.startswith(OWN_ERROR)] == []
-    one.close()
+    with Lab.running(tmp_path_factory.mktemp("notebook7"), "notebook") as server:
+        one = Notebook7(browser.new_page(), server, server.add(cells))
+        one.run()
+        yield one
+        assert one.outside == []
+        assert [error for error in one.errors if not error.startswith(OWN_ERROR)] == []
+        one.close()
 
 
 def test_it_is_notebook_7(nb):

@@ -213,7 +213,7 @@ class Counting(BokehPane):
 
 
 def test_panes_that_appear_at_once_load_bokehjs_once(quiet_notebook):
-    nb = quiet_notebook([MAKE, COUNT, f"{BOX}([Counting(figure()) for _ in 'abc'])"])
+    nb = quiet_notebook([MAKE, COUNT, f"{BOX}([Counting(figure()) for _ in 'abc'])"], fresh=True)
     nb.run()
     nb.wait("Bokeh.documents.length === 3")
     assert sorted(nb.value("sent")) == ["bokehjs", "figure", "figure", "figure"]
@@ -221,7 +221,8 @@ def test_panes_that_appear_at_once_load_bokehjs_once(quiet_notebook):
 
 def test_panes_that_python_displays_have_bokehjs_without_asking(quiet_notebook):
     nb = quiet_notebook(
-        [MAKE, COUNT, "from IPython.display import display\ndisplay(*(Counting(figure()) for _ in 'abc'))"]
+        [MAKE, COUNT, "from IPython.display import display\ndisplay(*(Counting(figure()) for _ in 'abc'))"],
+        fresh=True,
     )
     nb.run()
     nb.wait("Bokeh.documents.length === 3")
@@ -229,7 +230,8 @@ def test_panes_that_python_displays_have_bokehjs_without_asking(quiet_notebook):
 
 
 def test_another_bokehjs_in_the_page_is_left_alone(quiet_notebook):
-    nb = quiet_notebook([MAKE, "pane"])
+    nb = quiet_notebook([MAKE, "pane"], fresh=True)
+    nb.spoilt = True
     nb.page.evaluate("window.Bokeh = {version: '1.0.0', __bokeh__: true, documents: []}")
     nb.run()
     # A pre-release calls itself 3.10.0-dev.5 there, and 3.10.0.dev5 in Python.
@@ -242,7 +244,7 @@ def test_another_bokehjs_in_the_page_is_left_alone(quiet_notebook):
 
 
 def test_without_an_answer_the_words_are_shown_as_text_until_the_figure_can_be(quiet_notebook):
-    nb = quiet_notebook([MAKE + "pane.text = 'Names like <img src=x onerror=alert(1)>.'", f"{BOX}([pane])"])
+    nb = quiet_notebook([MAKE + "pane.text = 'Names like <img src=x onerror=alert(1)>.'", f"{BOX}([pane])"], fresh=True)
     nb.run_cell(0)
     nb.execute("receive = pane._receive; pane.on_msg(receive, remove=True)")
     nb.execute("unanswered = []; pane.on_msg(lambda *message: unanswered.append(message))")
@@ -258,7 +260,7 @@ def test_without_an_answer_the_words_are_shown_as_text_until_the_figure_can_be(q
 
 
 def test_a_figure_whose_place_is_taken_out_of_the_page_is_drawn_when_it_is_back(quiet_notebook):
-    nb = quiet_notebook([MAKE, f"{BOX}([pane])"])
+    nb = quiet_notebook([MAKE, f"{BOX}([pane])"], fresh=True)
     nb.run_cell(0)
     nb.execute("receive = pane._receive; pane.on_msg(receive, remove=True)")
     nb.execute("unanswered = []; pane.on_msg(lambda *message: unanswered.append(message))")

@@ -69,6 +69,7 @@ def test_controls_and_taps_change_what_the_page_holds(front):
 def test_a_subnetwork_at_the_end_of_a_cell_is_a_table(quiet_notebook):
     one = quiet_notebook([SETUP, "net"])
     one.run()
+    one.wait("lab.panel().node.querySelector('.jp-OutputArea-output table') !== null")
     cells = one.page.evaluate(
         "[...lab.panel().node.querySelectorAll('.jp-OutputArea-output table tr')].map((row) => "
         "[...row.children].map((cell) => cell.innerText.trim()))"

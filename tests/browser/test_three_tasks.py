@@ -53,7 +53,7 @@ def by(request):
 
 
 def opened(quiet_notebook):
-    one = quiet_notebook([SETUP, EXPLORE])
+    one = quiet_notebook([SETUP, EXPLORE], fresh=True)
     one.page.evaluate("jupyterapp.shell.collapseLeft()")
     one.run_cell(0)
     return one
@@ -154,6 +154,9 @@ def test_another_rule_side_by_side_as_a_picture(quiet_notebook, by, tmp_path):
     one.wait_in_kernel("explorer.stage == 'comparison'")
     choose(one, actions, "beside", "update", by)
     one.wait_in_kernel("explorer.stage_box.made['comparison'].rule == 'update'")
+    one.wait(
+        "Bokeh.documents.some((doc) => [...doc.all_models].some(({text}) => `${text}`.includes('update, k = 0.5')))"
+    )
     with one.page.expect_download() as download:
         button = one.page.locator(".kenviz-stage").get_by_role("button", name=re.compile("SVG")).first
         if by == "mouse":

@@ -8,6 +8,7 @@ import json
 import time
 from pathlib import Path
 
+import nbformat
 import numpy as np
 import pytest
 
@@ -159,8 +160,6 @@ def reached_by_tab(one):
 def test_view(quiet_notebook, name):
     make, change = VIEWS[name]
     one = quiet_notebook([SETUP, f"view = {make}\nview", "view"])
-    dialogs = []
-    one.page.on("dialog", lambda dialog: (dialogs.append(dialog.message), dialog.dismiss()))
     one.run()
     in_step(one, 2)
 
@@ -189,7 +188,10 @@ def test_view(quiet_notebook, name):
 
     one.reload()
     in_step(one, 2)
-    assert one.file.stat().st_size < 100_000
+    pictures = [
+        len(json.dumps(output)) for cell in nbformat.read(one.file, as_version=4).cells for output in cell.outputs
+    ]
+    assert max(pictures) < 100_000  # of a view, with its static picture
 
     one.execute("net, pair = models([HOSTILE, HOSTILE + '.0.w'])")
     one.run_cell(1)
@@ -200,13 +202,14 @@ def test_view(quiet_notebook, name):
     in_step(one, 2)
     said = one.page.evaluate("lab.panel().node.innerText")
     assert "alert(1)</script>" in said
-    assert dialogs == []
+    assert one.dialogs == []
     assert one.page.evaluate("[...document.scripts].some((script) => script.text.includes('alert(1)'))") is False
 
 
 def test_a_figure_has_the_paper_and_ink_of_whatever_theme_the_page_has(quiet_notebook):
     one = quiet_notebook([SETUP, "view = kenviz.MatrixView(net, pair)\nview"])
     one.run()
+    one.spoilt = True
     one.page.evaluate(
         """() => {
             const {style} = document.body;

@@ -1,13 +1,16 @@
 """Voilà in Chromium, for tests: one server for all of them, and the cells of a notebook as one page."""
 
 import contextlib
+import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from unittest import mock
 from urllib.parse import quote, urlsplit
 
 import nbformat
+from forked_kernel import forked_kernels
 from page import Page
 from test_app import served
 
@@ -71,7 +74,13 @@ class Voila:
     @contextlib.contextmanager
     def running(cls) -> Iterator["Voila"]:
         """Start Voilà as `ken view` does, on a free port; stop it, and its kernels, after."""
-        with tempfile.TemporaryDirectory() as folder, served(notebook=folder) as (_, url):
+        with (
+            tempfile.TemporaryDirectory() as folder,
+            tempfile.TemporaryDirectory() as path,
+            forked_kernels(Path(path)),
+            mock.patch.dict(os.environ, JUPYTER_PATH=path),
+            served(notebook=folder) as (_, url),
+        ):
             yield cls(url, Path(folder))
 
     def add(self, cells: list[str]) -> str:
