@@ -10,7 +10,7 @@ from part_models import saved
 
 import ken
 from ken.errors import ExecutorError, FormatError, PairingError
-from ken.injection import verify
+from ken.subnetwork.executors import groups
 
 
 class Accuracy:
@@ -44,7 +44,7 @@ def net(paths, tmp_path):
 
 @pytest.mark.parametrize("entries", [1, 300, 10**9])
 def test_workers_verify_each_some_tensors(paths, net, pool, monkeypatch, entries):
-    monkeypatch.setattr(verify, "_ENTRIES", entries)
+    monkeypatch.setattr(groups, "ENTRIES", entries)
     assert ken.verify(net, executor=pool).share == ken.load(net).share
     ken.verify(net, paths[1], executor=pool)
     damaged = bytearray(net.read_bytes())
