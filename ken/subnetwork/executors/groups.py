@@ -12,17 +12,20 @@ from ken.subnetwork.executors.link import say_link
 
 #: A call is about so many entries, or one tensor.
 ENTRIES = 1 << 26
+#: No more calls than this: each opens the models, which takes seconds if they have many tensors.
+CALLS = 4096
 
 
 def spans(sizes: Iterable[int], entries: int | None = None) -> list[tuple[int, int]]:
     """Which tensors, first and behind the last, make a group: as few as have so many entries together.
 
-    sizes are their entries, in order. entries is `ENTRIES` by default.
+    sizes are their entries, in order. entries is by default `ENTRIES`, or as many as make no more than `CALLS` groups.
 
     >>> spans([3, 1, 5, 2, 1], entries=4)
     [(0, 2), (2, 3), (3, 5)]
     """
-    enough = ENTRIES if entries is None else entries
+    sizes = list(sizes)
+    enough = max(ENTRIES, sum(sizes) // CALLS) if entries is None else entries
     groups, start, stop, together = [], 0, 0, 0
     for size in sizes:
         stop, together = stop + 1, together + size
