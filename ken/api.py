@@ -7,7 +7,6 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ken.errors import ExecutorError
 from ken.injection import swap
 from ken.injection.verify import check_whole
 from ken.models.checkpoints.checkpoint import Source
@@ -16,6 +15,7 @@ from ken.storage import reader as subnetwork_file
 from ken.storage.hub_subnetworks import locate_subnetwork
 from ken.storage.hub_upload import FILE, check_repository, upload
 from ken.storage.model_card import model_card
+from ken.storage.shared_places import opened
 from ken.subnetwork.subnetwork import SubnetworkData
 
 if TYPE_CHECKING:
@@ -331,9 +331,6 @@ def verify(
         ...     verify(path, pretrained).share
         0.5
     """
-    opened = net if isinstance(net, Subnetwork) else load(net)
-    place = None if net is opened else net
-    if executor is not None and place is None:
-        raise ExecutorError("workers open the subnetwork themselves: give its place, the path of its file")
-    check_whole(opened, pretrained, place=place, executor=executor, timeout=timeout, progress=progress)
-    return opened
+    subnetwork, place = opened(net, Subnetwork, executor)
+    check_whole(subnetwork, pretrained, place=place, executor=executor, timeout=timeout, progress=progress)
+    return subnetwork

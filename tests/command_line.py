@@ -8,6 +8,7 @@ import warnings
 from typing import NamedTuple
 
 from ken.cli import commands as cli
+from ken.cli import net_commands
 from ken.errors import KenWarning
 
 
@@ -61,4 +62,4 @@ def prune(fine_tuned, pretrained, out, *options):
 
 def inject(net, pretrained, out):
     """``ken inject``."""
-    return ken("inject", *_in_order(cli.inject, net=net, pretrained=pretrained), "-o", out)
+    return ken("inject", *_in_order(net_commands.inject, net=net, pretrained=pretrained), "-o", out)

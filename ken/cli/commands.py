@@ -9,11 +9,11 @@ from typing import Annotated, Any
 import typer
 
 from ken import __version__
-from ken.cli import diff_command, effects_commands, options, part_commands, report_command, sweep_command
+from ken.cli import diff_command, effects_commands, net_commands, options, part_commands, report_command, sweep_command
 from ken.cli.arguments import bandwidth_of, budget, budget_text
 from ken.cli.terminal import ctrl_c, in_a_line, show_anything
 from ken.cli.views_package import require_kenviz
-from ken.errors import BudgetError, KenError, printable
+from ken.errors import BudgetError, KenError
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -207,58 +207,9 @@ app.command(name="sweep")(sweep_command.sweep)
 app.command(name="ablate")(effects_commands.ablate)
 app.command(name="attribute")(effects_commands.attribute)
 app.command(name="report")(report_command.report)
-
-
-@app.command()
-def inject(
-    net: options.Net,
-    pretrained: options.Model,
-    out: Annotated[str, typer.Option("-o", "--out", help="The checkpoint folder to write; it must not exist yet.")],
-) -> None:
-    """Inject the subnetwork NET into PRETRAINED and write an ordinary checkpoint folder."""
-    from ken.api import load
-    from ken.injection.export import export
-    from ken.models.checkpoints.remote.urls import shown
-    from ken.storage.uploads import files_in
-
-    subnetwork = load(net)
-    folder = export(subnetwork, pretrained, out)
-    print(
-        "\n".join(
-            [
-                f"{shown(str(folder))}: {', '.join(files_in(folder))}",
-                *(f"note: {printable(note)}" for note in subnetwork.notes),
-            ]
-        )
-    )
-
-
-@app.command()
-def info(
-    net: options.Net,
-    as_json: Annotated[bool, typer.Option("--json", help="Plain data, for programs.")] = False,
-) -> None:
-    """Say what is in the subnetwork file NET. Only its header is read."""
-    import json
-
-    from ken.storage.info import describe, text
-
-    description = describe(net)
-    print(json.dumps(description, indent=2) if as_json else text(description))
-
-
-@app.command()
-def verify(
-    net: options.Net,
-    pretrained: options.AnyModel = None,
-) -> None:
-    """Check that NET is whole and, with PRETRAINED, that it belongs to that model and injects as promised."""
-    from ken.api import verify
-    from ken.models.checkpoints.remote.urls import name_of, shown
-
-    verified = verify(net, pretrained)
-    tried = "" if pretrained is None else f", and it injects into {name_of(pretrained)} as promised"
-    print(f"{shown(net)}: all {len(verified)} tensors are whole{tried}.")
+app.command(name="inject")(net_commands.inject)
+app.command(name="info")(net_commands.info)
+app.command(name="verify")(net_commands.verify)
 
 
 @app.command()

@@ -78,6 +78,10 @@ Scheduler: TypeAlias = Annotated[
 Timeout: TypeAlias = Annotated[
     float | None, typer.Option(help="Seconds that a worker may take for one part; then another is given it, once.")
 ]
+GroupTimeout: TypeAlias = Annotated[
+    float | None,
+    typer.Option(help="Seconds that a worker may take for some tensors; then another is given them, once."),
+]
 PartsFolder: TypeAlias = Annotated[
     Path | None,
     typer.Option(help="Where the workers' parts are kept; by default beside OUT until they are joined."),

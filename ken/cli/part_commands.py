@@ -47,13 +47,19 @@ def prune_part(text: str, out: str, settings: dict[str, Any], *, copies: bool) -
 
 
 @contextmanager
-def at_work(workers: int | None, scheduler: str | None) -> Iterator[Any]:
-    """The executor whose workers do it, and who they are on stderr; None if this process does it alone."""
+def at_work(workers: int | None, scheduler: str | None, timeout: float | None = None) -> Iterator[Any]:
+    """The executor whose workers do it, and who they are on stderr; None if this process does it alone.
+
+    Raises:
+        ExecutorError: There are no such workers, both are asked for, or a time limit without either.
+    """
     from ken.subnetwork.executors.own_workers import own_workers, workers_of
 
     if workers is not None and scheduler is not None:
         raise ExecutorError("--workers are processes of this machine, --scheduler has its own: give one of them")
     if workers is None and scheduler is None:
+        if timeout is not None:
+            raise ExecutorError("--timeout is only for workers: --workers, --scheduler")
         yield None
         return
     with own_workers(workers) if workers is not None else workers_of(str(scheduler)) as (executor, description):

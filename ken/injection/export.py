@@ -3,39 +3,36 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
+from typing import Any
 
-from numpy.typing import NDArray
-
-from ken.errors import at_tensor
-from ken.injection.inject import find_places, merged_stretches
-from ken.injection.stand_ins import find_stand_ins, stretches
+from ken.errors import ExecutorError
+from ken.injection.export_by_workers import write_by_workers
+from ken.injection.export_layout import METADATA, ExportLayout
 from ken.models.checkpoints import other_files, quantised
+from ken.models.checkpoints.as_data import source_as_data
 from ken.models.checkpoints.checkpoint import Checkpoint, Source, read
-from ken.models.checkpoints.checkpoint_files import CONFIG, WEIGHTS
-from ken.models.checkpoints.file_names import index_beside, is_whole
-from ken.models.checkpoints.safetensors_file import Writer, stored_dtype
-from ken.models.checkpoints.ties import untold
-from ken.models.tensors.tensor_bytes import dtype_named
+from ken.models.checkpoints.checkpoint_files import CONFIG
+from ken.models.checkpoints.location import Location
 from ken.storage.atomic_files import replacing_folder
 from ken.storage.file_kinds import FOLDER
 from ken.storage.model_files import FilesOnDisk, parts_of
 from ken.storage.outputs import check_outputs
+from ken.storage.shared_places import opened
 from ken.storage.uploads import target
 from ken.subnetwork.subnetwork import SubnetworkData
 
-if TYPE_CHECKING:
-    import torch
-    from tqdm import tqdm
 
-#: Dtype and shape.
-_Kind: TypeAlias = "tuple[torch.dtype, tuple[int, ...]]"
-
-
-def export(net: SubnetworkData, pretrained: Source, folder: str | Path, *, progress: bool = True) -> Path | str:
+def export(
+    net: SubnetworkData | str | Path | Location,
+    pretrained: Source,
+    folder: str | Path,
+    *,
+    executor: Any = None,
+    timeout: float | None = None,
+    progress: bool = True,
+) -> Path | str:
     """Write the injected model into a new checkpoint folder, which `from_pretrained` opens.
 
     If the fine-tuned model was such a folder, the new one has its sharding, its configuration and its tokenizer, and
@@ -45,9 +42,12 @@ def export(net: SubnetworkData, pretrained: Source, folder: str | Path, *, progr
     on any error, and when the export is interrupted, there is none.
 
     Args:
-        net: The subnetwork.
+        net: The subnetwork, or its place, as `ken.load` takes it.
         pretrained: The pretrained model, as `ken.prune` takes it; its tensors are checked as `ken.inject` does.
         folder: The new folder; it must not exist yet, or be empty.
+        executor: Whose workers write it, some tensors each, as for `ken.prune`; net and pretrained are places then,
+            which the workers open themselves, and the folder is on a disk that all share. The files are the same.
+        timeout: Seconds that a worker may take for some tensors (at least one, or 67 million entries).
         progress: Show a bar if it takes longer than a second.
 
     Returns:
@@ -58,6 +58,7 @@ def export(net: SubnetworkData, pretrained: Source, folder: str | Path, *, progr
         FormatError: The subnetwork's file is damaged.
         OutputError: The folder lies inside that of the pretrained model.
         FileExistsError: There is something in the folder already.
+        ExecutorError: Workers are gone, or hang, or do not share the disk.
 
     Example:
         >>> import tempfile, torch, ken
@@ -69,106 +70,55 @@ def export(net: SubnetworkData, pretrained: Source, folder: str | Path, *, progr
     """
     from tqdm.auto import tqdm
 
-    check_outputs([(folder, FOLDER)], {"the subnetwork": net, "the pretrained model": pretrained})
+    subnetwork, place = opened(net, SubnetworkData, executor)
+    model = ""
+    if executor is not None:
+        model = json.dumps(source_as_data(pretrained, "the pretrained model"))
+        if isinstance(target(folder), str):
+            raise ExecutorError("workers write into the folder: it must lie on a disk that all share, not behind a URL")
+    check_outputs([(folder, FOLDER)], {"the subnetwork": subnetwork, "the pretrained model": pretrained})
     theirs = read(pretrained)
-    places = find_places(net, theirs)
-    if not net.files and net.architecture is not None:
+    layout = ExportLayout(subnetwork, theirs)
+    if not subnetwork.files and subnetwork.architecture is not None:
         other_files.check(theirs.files)
-    lent = find_stand_ins(net, theirs)
-    names = [*net, *lent]
-    if net.architecture is None:  # nothing else would know that these are the same tensors
-        names += list(net.tied)
-    else:
-        names += untold(net.tied, net.architecture.class_name, net.architecture.config)
-    kinds = {name: _kind(net, name) for name in names}
-    for name, (dtype, _) in kinds.items():
-        with at_tensor(name):
-            stored_dtype(dtype)
+    total = sum(layout.entries(name) for members in layout.shards.values() for name in members)
     with (
         replacing_folder(folder) as part,
-        tqdm(total=net.entries, desc="export", unit="entry", unit_scale=True, disable=not progress, delay=1.0) as bar,
+        tqdm(total=total, desc="export", unit="entry", unit_scale=True, disable=not progress, delay=1.0) as bar,
     ):
-        for path, data in _files(net, theirs):
+        for path, data in _files(subnetwork, theirs):
             (part / path).parent.mkdir(parents=True, exist_ok=True)
             with (part / path).open("wb") as file:
                 file.writelines(data)
-        shards = _shards(net, kinds, lent=lent, theirs=theirs)
-        for shard, members in shards.items():
+        for shard in layout.shards:
             (part / shard).parent.mkdir(parents=True, exist_ok=True)
-            shapes = {_stored_name(name, shard): kinds[name][1] for name in members}
-            with (part / shard).open("wb") as file:
-                writer = Writer(file, shapes, {"format": "pt"})
-                for name in members:
-                    bar.set_postfix_str(name, refresh=False)
-                    dtype, shape = kinds[name]
-                    source = net.tied.get(name, name)
-                    if source in lent:
-                        parts = stretches(net, source, theirs, place=lent[source])
-                    else:
-                        merged = merged_stretches(net, source, theirs, place=places[source])
-                        parts = _counted(merged, dtype.itemsize, bar)
-                    writer.add(_stored_name(name, shard), dtype=stored_dtype(dtype), shape=shape, parts=parts)
-                writer.finish({"format": "pt"})
-        for path, index in _indices(shards, kinds).items():
+        if executor is None:
+            _write(layout, part, bar)
+        else:
+            write_by_workers(layout, part, (place, model), executor=executor, timeout=timeout, bar=bar)
+        for path, index in layout.indices().items():
             (part / path).write_text(json.dumps(index, indent=2) + "\n", encoding="utf-8")
     return target(folder)
 
 
-def _counted(stretches: Iterator[NDArray[Any]], width: int, bar: tqdm[NoReturn]) -> Iterator[memoryview]:
-    """Their bytes; the bar is told how many entries have gone by."""
-    for part in stretches:
-        yield part.view("u1").data
-        bar.update(part.nbytes // width)
+def _write(layout: ExportLayout, folder: Path, bar: Any) -> None:
+    """Write the files of weights, one after the other."""
+    for shard, members in layout.shards.items():
+        with (folder / shard).open("wb") as file:
+            writer = layout.writer(file, shard)
+            for name in members:
+                bar.set_postfix_str(name, refresh=False)
+                stored_name, dtype, shape = layout.blob(name, shard)
+                writer.add(stored_name, dtype=dtype, shape=shape, parts=_counted(layout, name, bar))
+            writer.finish(METADATA)
 
 
-def _kind(net: SubnetworkData, name: str) -> _Kind:
-    """Dtype and shape of a tensor of the injected model."""
-    source = net.tied.get(name, name)
-    if source in net.lacking:
-        return net.lacking[source].dtype, net.lacking[source].shape
-    outline = net.outlines[source]
-    return dtype_named(outline.dtype), outline.shape
-
-
-def _shards(
-    net: SubnetworkData, kinds: Mapping[str, _Kind], *, lent: Mapping[str, str], theirs: Checkpoint
-) -> dict[str, list[str]]:
-    """File names, and the tensors of each: wide dtypes first, so that every tensor begins where its dtype needs it."""
-    # For what the fine-tuned checkpoint lacks; parts of it are in folders of their own.
-    last = max((shard for shard in net.shards.values() if "/" not in shard), default="")
-    last = last or max(net.shards.values(), default=WEIGHTS)
-    folders = {shard.rpartition("/")[0] for shard in net.shards.values()}
-    shards: dict[str, list[str]] = {}
-    for name in kinds:
-        shard = net.shards.get(net.tied.get(name, name), last)
-        shard = net.shards.get(name, shard)
-        if name in lent and theirs.shards.get(lent[name], "").rpartition("/")[0] in folders - {""}:
-            shard = theirs.shards[lent[name]]
-        shards.setdefault(shard, []).append(name)
-    for members in shards.values():
-        members.sort(key=lambda name: -kinds[name][0].itemsize)
-    return shards
-
-
-def _stored_name(name: str, shard: str) -> str:
-    """What a tensor is called in its file: without the folder's name, where its own begins with that."""
-    folder = shard.rpartition("/")[0].replace("/", ".")
-    return name.removeprefix(f"{folder}.") if folder else name
-
-
-def _indices(shards: Mapping[str, list[str]], kinds: Mapping[str, _Kind]) -> dict[str, dict[str, Any]]:
-    """The indices that are needed, by their path: none for a file that is found by its name alone."""
-    by_folder: dict[str, list[str]] = {}
-    for shard in shards:
-        by_folder.setdefault(shard.rpartition("/")[0], []).append(shard)
-    indices: dict[str, dict[str, Any]] = {}
-    for files in by_folder.values():
-        if len(files) == 1 and is_whole(files[0]):
-            continue
-        size = sum(math.prod(kinds[name][1]) * kinds[name][0].itemsize for file in files for name in shards[file])
-        weight_map = {_stored_name(name, file): file.rpartition("/")[2] for file in files for name in shards[file]}
-        indices[index_beside(files[0])] = {"metadata": {"total_size": size}, "weight_map": weight_map}
-    return indices
+def _counted(layout: ExportLayout, name: str, bar: Any) -> Iterator[memoryview]:
+    """The bytes of a tensor; the bar is told how many entries have gone by."""
+    entries, size = layout.entries(name), layout.size(name)
+    for part in layout.parts(name):
+        yield part
+        bar.update(len(part) * entries // max(size, 1))
 
 
 def _files(net: SubnetworkData, theirs: Checkpoint) -> Iterator[tuple[str, Iterable[bytes]]]:

@@ -13,18 +13,13 @@ from ken.injection.inject import find_places, merged_stretches
 from ken.injection.stand_ins import find_stand_ins, stretches
 from ken.models.checkpoints.as_data import source_as_data, source_of
 from ken.models.checkpoints.checkpoint import Source, read
-from ken.storage import reader
-from ken.storage.hub_subnetworks import locate_subnetwork
 from ken.storage.lazy_tensors import StoredCarried, StoredTensor
 from ken.storage.model_files import parts_of
-from ken.subnetwork.executors.calls import Asked, outcomes
-from ken.subnetwork.executors.engines import engine_of
-from ken.subnetwork.executors.link import say_link
+from ken.storage.shared_places import reopened
+from ken.subnetwork.executors.groups import answers, spans
 from ken.subnetwork.subnetwork import SubnetworkData
 
 _SHOWN = 10
-# A call of a worker checks so many entries, or one tensor.
-_ENTRIES = 1 << 26
 
 
 class _Check(NamedTuple):
@@ -39,14 +34,14 @@ def check_whole(
     net: SubnetworkData,
     pretrained: Source | None,
     *,
-    place: Any = None,
+    place: str = "",
     executor: Any = None,
     timeout: float | None = None,
     progress: bool = True,
 ) -> None:
     """Raise `FormatError` unless all that is stored is whole, and belongs to the pretrained model; see `ken.verify`.
 
-    place is where the workers of an executor find the file.
+    place is where the workers of an executor find the file (`ken.storage.shared_places`).
     """
     from tqdm.auto import tqdm
 
@@ -59,16 +54,13 @@ def check_whole(
                 wrong |= _failing([check])
                 bar.update(check.entries)
         else:
-            engine, groups = engine_of(executor), _groups(checks)
-            say_link(engine.link)
+            groups = spans(check.entries for check in checks)
             model = json.dumps(source_as_data(pretrained, "the pretrained model"))
-            where = json.dumps(source_as_data(place, "the subnetwork"))
-            calls = {number: (where, model, start, stop) for number, (start, stop) in enumerate(groups, 1)}
             failing: dict[int, dict[str, str]] = {}
-            asked = Asked(worker_checks, "group of tensors", len(groups))
-            for number, answer in outcomes(engine, asked, calls, timeout=timeout):
-                failing[number] = json.loads(answer)
-                start, stop = groups[number - 1]
+            calls = [(place, model, *group) for group in groups]
+            for number, errors in answers(executor, worker_checks, calls, timeout=timeout):
+                failing[number] = errors
+                start, stop = groups[number]
                 bar.update(sum(check.entries for check in checks[start:stop]))
             for number in sorted(failing):
                 wrong |= failing[number]
@@ -80,8 +72,8 @@ def check_whole(
 
 def worker_checks(place: str, pretrained: str, start: int, stop: int) -> str:
     """What a worker does: some of the checks, in their order. Gives the errors by name."""
-    net = reader.read(locate_subnetwork(source_of(json.loads(place))), SubnetworkData)
-    return json.dumps(_failing(_checks(net, source_of(json.loads(pretrained)))[start:stop]))
+    checks = _checks(reopened(place, SubnetworkData), source_of(json.loads(pretrained)))
+    return json.dumps(_failing(checks[start:stop]))
 
 
 def _checks(net: SubnetworkData, pretrained: Source | None) -> list[_Check]:
@@ -122,14 +114,3 @@ def _failing(checks: Sequence[_Check]) -> dict[str, str]:
         except KenError as error:
             wrong[check.name] = str(error)
     return wrong
-
-
-def _groups(checks: Sequence[_Check]) -> list[tuple[int, int]]:
-    """Spans of checks of about as many entries each."""
-    groups, start, entries = [], 0, 0
-    for index, check in enumerate(checks):
-        entries += check.entries
-        if entries >= _ENTRIES or index == len(checks) - 1:
-            groups.append((start, index + 1))
-            start, entries = index + 1, 0
-    return groups

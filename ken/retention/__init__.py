@@ -2,8 +2,9 @@
 
 tally, tally_loop              what one pass over the tensors counts
 summary_columns, statistics    the columns made of that
+measured                       what that comes to of each tensor, counted here or by the workers of an executor
 tables                         the tables; `attention_heads` says which rows are a head's
-comparison                     two subnetworks of one pair
+comparison, common_sums        two subnetworks of one pair, and what their masks have in common, likewise
 differing, difference          two models, whatever is retained: `ken.diff`, and what it gives
 difference_counts              two tensors: a first look at their bytes, sums only where they differ
 difference_lines, difference_tables  what is said of one tensor, and the tables made of that

@@ -3,29 +3,25 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
-from contextlib import suppress
-from dataclasses import fields, replace
-from typing import TYPE_CHECKING, NamedTuple
-
-import numpy as np
+from dataclasses import fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from ken import rules
 from ken.api import Subnetwork
-from ken.errors import RuleError, SubnetworkError, at_tensor, warn
+from ken.errors import RuleError, warn
+from ken.models.checkpoints.location import Location
 from ken.models.named_tables import named_table
-from ken.models.pairing.pairing import Pairing
 from ken.models.pairing.pairs import PairOfModels
 from ken.models.tensors.tensor_roles import place, role
+from ken.retention.common_sums import Sums, shared, sums_by_workers, sums_here
+from ken.retention.common_sums import counterparts as counterparts
+from ken.retention.measured import pair_as_text, sizes
 from ken.retention.statistics import Chance, z_score
-from ken.retention.tally import Block, blocks
-from ken.subnetwork.belonging import check_shape, check_tensor, open_for
-from ken.subnetwork.threads import in_order
+from ken.storage.shared_places import opened
 
 if TYPE_CHECKING:
     import pandas as pd
-
-    from ken.subnetwork.retained_tensor import RetainedTensor
 
 _COLUMNS = [
     *("tensor", "layer", "kind", "role", "paired", "retained_a", "retained_b", "both", "both_expected", "both_z"),
@@ -36,22 +32,15 @@ _COLUMNS = [
 _BY_CHANCE = ["both_expected", "both_z", "jaccard_expected", "overlap_expected"]
 
 
-class _Sums(NamedTuple):
-    """What is added up of two masks: counts, the chance value of both and its variance, sums of squares."""
-
-    paired: int = 0
-    retained_a: int = 0
-    retained_b: int = 0
-    both: int = 0
-    both_expected: float = 0.0
-    variance: float = 0.0
-    energy: float = 0.0
-    energy_a: float = 0.0
-    energy_b: float = 0.0
-    energy_both: float = 0.0
-
-
-def compare(a: Subnetwork, b: Subnetwork, pair: PairOfModels) -> pd.DataFrame:
+def compare(
+    a: Subnetwork | str | Path | Location,
+    b: Subnetwork | str | Path | Location,
+    pair: PairOfModels,
+    *,
+    executor: Any = None,
+    timeout: float | None = None,
+    progress: bool = True,
+) -> pd.DataFrame:
     """One row for every tensor that both subnetworks have pruned, in model order, under its name in a.
 
     A tensor has the same name in both, or relies on the same pretrained tensor: one of them may be of a body alone.
@@ -60,9 +49,13 @@ def compare(a: Subnetwork, b: Subnetwork, pair: PairOfModels) -> pd.DataFrame:
     `KenWarning` says so, and what chance would give is NaN.
 
     Args:
-        a: One subnetwork.
+        a: One subnetwork, or its place, as `ken.load` takes it.
         b: The other, of the same pretrained model.
         pair: The two models that a, or b, was made of.
+        executor: Whose workers count, some tensors each, as for `ken.prune`; a, b and both models are places then,
+            which the workers open themselves. The same comes of it.
+        timeout: Seconds that a worker may take for some tensors (at least one, or 67 million entries).
+        progress: Show a bar if it takes longer than a second.
 
     Returns:
         Columns: tensor (index), layer, kind, role, as in `ken.retention.table`; paired (entries that have a pretrained
@@ -76,6 +69,7 @@ def compare(a: Subnetwork, b: Subnetwork, pair: PairOfModels) -> pd.DataFrame:
     Raises:
         SubnetworkError: A tensor has another shape, or was cut into rows in another way; the pretrained model of the
             pair is not that of both, or the fine-tuned one that of neither.
+        ExecutorError: Workers are gone, or hang.
 
     Example:
         >>> import torch
@@ -85,9 +79,10 @@ def compare(a: Subnetwork, b: Subnetwork, pair: PairOfModels) -> pd.DataFrame:
         >>> compare(*nets, pair)[["both", "both_expected", "jaccard", "overlap"]].values.tolist()
         [[1.0, 0.5, 0.5, 1.0]]
     """
-    if a is not b and same_draw(a, b):
-        warn(alike(a, b))
-    return in_common(a, b, pair)
+    nets, places = _both(a, b, executor)
+    if nets[0] is not nets[1] and same_draw(*nets):
+        warn(alike(*nets))
+    return _table(nets, pair, places, executor=executor, timeout=timeout, progress=progress)
 
 
 def same_draw(a: Subnetwork, b: Subnetwork) -> bool:
@@ -165,13 +160,24 @@ def _made(net: Subnetwork) -> tuple[object, ...]:
     return settings, net.fine_tuned.fingerprint, net.pretrained.fingerprint
 
 
-def in_common(a: Subnetwork, b: Subnetwork, pair: PairOfModels) -> pd.DataFrame:
+def in_common(
+    a: Subnetwork | str | Path | Location,
+    b: Subnetwork | str | Path | Location,
+    pair: PairOfModels,
+    *,
+    executor: Any = None,
+    timeout: float | None = None,
+    progress: bool = True,
+) -> pd.DataFrame:
     """What `compare` gives, without its warning, for those who say themselves that both are the same draw.
 
     Args:
         a: A subnetwork.
         b: Another one.
         pair: The models of `a`, as `compare` takes them.
+        executor: As `compare` takes it.
+        timeout: As `compare` takes it.
+        progress: As `compare` takes it.
 
     Returns:
         The table that `compare` gives.
@@ -183,30 +189,45 @@ def in_common(a: Subnetwork, b: Subnetwork, pair: PairOfModels) -> pd.DataFrame:
         >>> in_common(net, net, pair)["jaccard"].tolist()
         [1.0]
     """
-    pairing = _opened(a, b, pair)
-    tensors_of_a, tensors_of_b, cuts_of_b = a.pruned(), b.pruned(), b.cuts
-    names_in_b = counterparts(tensors_of_a, tensors_of_b)
-    # Under the names of the pair, which may be that of either.
-    names = {own if own in pairing.names else other: own for own, other in names_in_b.items()}
-    pairing = replace(pairing, cuts={name: cut for name, own in names.items() if (cut := a.cuts.get(own))})
+    nets, places = _both(a, b, executor)
+    return _table(nets, pair, places, executor=executor, timeout=timeout, progress=progress)
 
-    def parts() -> Iterator[Block]:
-        for name, own in names.items():
-            first, second = tensors_of_a[own], tensors_of_b[names_in_b[own]]
-            check_shape(name, second.shape, pairing)
-            if first.row_shape != second.row_shape:
-                ways = [repr(cuts.get(one, "")) for one, cuts in ((name, pairing.cuts), (names_in_b[own], cuts_of_b))]
-                raise SubnetworkError(f"{name}: rows were cut as {ways[0]} in one, as {ways[1]} in the other")
-            if first.pretrained.fingerprint != second.pretrained.fingerprint:
-                raise SubnetworkError(f"{name}: the pretrained tensor of one is another than that of the other")
-            check_tensor(name, first, pairing, also=[second.fine_tuned])
-            yield from blocks(name, first, second, pairing=pairing)
 
+def _both(
+    a: Subnetwork | str | Path | Location, b: Subnetwork | str | Path | Location, executor: Any
+) -> tuple[tuple[Subnetwork, Subnetwork], tuple[str, str]]:
+    """Both subnetworks and, for workers, where each lies; one and the same if that is one place."""
+    (one, place_of_one), (other, place_of_other) = (opened(net, Subnetwork, executor) for net in (a, b))
+    same = place_of_one and place_of_one == place_of_other
+    return (one, one if same else other), (place_of_one, place_of_other)
+
+
+def _table(
+    nets: tuple[Subnetwork, Subnetwork],
+    pair: PairOfModels,
+    places: tuple[str, str],
+    *,
+    executor: Any,
+    timeout: float | None,
+    progress: bool,
+) -> pd.DataFrame:
+    """What `compare` gives of both, counted here or by the workers of an executor."""
+    from tqdm.auto import tqdm
+
+    a, b = nets
+    models = "" if executor is None else pair_as_text(pair)
+    both = shared(a, b, pair)
+    own, known = {name: own for name, (own, _) in both.names.items()}, sizes(a)
+    total = sum(known[name] for name in own.values())
+    with tqdm(
+        total=total, desc="compare", unit="entry", unit_scale=True, disable=not progress, delay=1.0, leave=False
+    ) as bar:
+        if executor is None:
+            sums = sums_here(both, both.names, bar=bar)
+        else:
+            sums = sums_by_workers(both, places, models, executor=executor, timeout=timeout, bar=bar)
     by_tensor = "row" not in (a.recipe.scope, b.recipe.scope)
-    totals = dict.fromkeys(names, _Sums())
-    for name, sums in in_order(_sums, parts()):
-        totals[name] = _Sums._make(x + y for x, y in zip(totals[name], sums, strict=True))
-    lines = [_line(names[name], _over_tensor(sums) if by_tensor else sums) for name, sums in totals.items()]
+    lines = [_line(own[name], _over_tensor(added) if by_tensor else added) for name, added in sums.items()]
     table = named_table(lines, _COLUMNS).astype({"layer": "Int64"}).set_index("tensor")
     table["same_draw"] = same_draw(a, b)
     if same_draw(a, b):
@@ -214,56 +235,7 @@ def in_common(a: Subnetwork, b: Subnetwork, pair: PairOfModels) -> pd.DataFrame:
     return table
 
 
-def counterparts(a: Mapping[str, RetainedTensor], b: Mapping[str, RetainedTensor]) -> dict[str, str]:
-    """For every pruned tensor of one subnetwork that of the other: of the same name, or of one pretrained tensor.
-
-    Args:
-        a: What one has pruned, by name.
-        b: The same of the other.
-
-    Returns:
-        The name in b of each tensor of a that has a counterpart there.
-
-    Example:
-        >>> import torch, ken
-        >>> base = {"w": torch.zeros(2, 4)}
-        >>> a, b = ken.prune({"w": torch.ones(2, 4)}, base, 1), ken.prune({"bert.w": torch.ones(2, 4)}, base, 1)
-        >>> counterparts(a.pruned(), b.pruned())
-        {'w': 'bert.w'}
-    """
-    by_pretrained = {tensor.pretrained.name: name for name, tensor in b.items() if name not in a}
-    names = {name: name if name in b else by_pretrained.get(tensor.pretrained.name) for name, tensor in a.items()}
-    return {name: other for name, other in names.items() if other is not None}
-
-
-def _opened(a: Subnetwork, b: Subnetwork, pair: PairOfModels) -> Pairing:
-    """The pair, which may be that of either: two fine-tunings of one pretrained model can be compared."""
-    try:
-        return open_for(a, pair)
-    except SubnetworkError:
-        with suppress(SubnetworkError):
-            return open_for(b, pair)
-        raise
-
-
-def _sums(block: Block) -> tuple[str, _Sums]:
-    """Those of a few rows, (m, n), of which only the paired entries count."""
-    with at_tensor(block.name):
-        fine_tuned, pretrained = block.read(block.rows)
-        paired = ~np.isnan(fine_tuned - pretrained)
-        a, b = (tensor.row_mask(block.rows) & paired for tensor in block.tensors)
-    masks = (paired, a, b, a & b)
-    squares = np.where(paired, fine_tuned - pretrained, 0.0) ** 2
-    n, of_a, of_b = (mask.sum(axis=1).astype(np.float64) for mask in masks[:3])
-    some = np.maximum(n, 1)
-    mean = of_a * of_b / some
-    variance = mean * (n - of_a) * (n - of_b) / some / np.maximum(n - 1, 1)  # hypergeometric
-    counts = [int(mask.sum()) for mask in masks]
-    energies = [float(squares.sum()), *(float(squares[mask].sum()) for mask in masks[1:])]
-    return block.name, _Sums._make([*counts, float(mean.sum()), float(variance.sum()), *energies])
-
-
-def _over_tensor(sums: _Sums) -> _Sums:
+def _over_tensor(sums: Sums) -> Sums:
     """The same, with what chance gives where no row of either has a number of entries to keep to."""
     n, of_a, of_b = float(sums.paired), float(sums.retained_a), float(sums.retained_b)
     mean = of_a * of_b / max(n, 1)
@@ -271,7 +243,7 @@ def _over_tensor(sums: _Sums) -> _Sums:
     return sums._replace(both_expected=mean, variance=variance)
 
 
-def _line(name: str, sums: _Sums) -> dict[str, object]:
+def _line(name: str, sums: Sums) -> dict[str, object]:
     smaller = min(sums.retained_a, sums.retained_b)
 
     def jaccard(both: float) -> float:

@@ -7,14 +7,17 @@ are over entries that have a pretrained value ("paired"); only pruned tensors ar
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from ken.api import Subnetwork
+from ken.models.checkpoints.location import Location
 from ken.models.named_tables import named_table
 from ken.models.pairing.pairs import PairOfModels
-from ken.retention.attention_heads import heads_of
-from ken.retention.summary_columns import COLUMNS, SUMS, divided, head_lines, line, with_ratios
+from ken.retention.measured import counted_here, lines_by_workers, lines_of, sizes
+from ken.retention.summary_columns import COLUMNS, SUMS, divided, with_ratios
 from ken.retention.tally import Tally, tallies
+from ken.storage.shared_places import opened
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -38,11 +41,15 @@ _SHARES = [
 class Retention:
     """All statistics of a subnetwork: what one pass over its tensors has counted, and the tables made of it.
 
-    In memory are some 100 bytes for every row and 40 for every column of the pruned tensors, and nothing else.
+    In memory are some 100 bytes for every row and 40 for every column of the pruned tensors, and nothing else. By the
+    workers of an executor only what is in `table` and `heads` is counted; `rows` and `columns` read their tensor here.
 
     Args:
-        net: The subnetwork.
+        net: The subnetwork, or its place, as `ken.load` takes it.
         pair: The two models that it was made of.
+        executor: As `measure` takes it.
+        timeout: As `measure` takes it.
+        progress: As `measure` takes it.
 
     Example:
         >>> import torch, ken
@@ -54,15 +61,31 @@ class Retention:
         ([9.0, 0.0, 1.0], [2], 0)
     """
 
-    def __init__(self, net: Subnetwork, pair: PairOfModels) -> None:
-        self._tallies = {tally.name: tally for tally in tallies(net, pair)}
-        config = None if net.architecture is None else net.architecture.config
-        heads = {
-            name: heads_of(name, tally.shape, config)
-            for name, tally in self._tallies.items()
-            if len(tally.shape) < 2 or tally.row_shape == tally.shape
-        }
-        self._heads = {name: parts for name, parts in heads.items() if parts is not None}
+    def __init__(
+        self,
+        net: Subnetwork | str | Path | Location,
+        pair: PairOfModels,
+        *,
+        executor: Any = None,
+        timeout: float | None = None,
+        progress: bool = True,
+    ) -> None:
+        from tqdm.auto import tqdm
+
+        opened_net, place = opened(net, Subnetwork, executor)
+        total = sum(sizes(opened_net).values())
+        with tqdm(
+            total=total, desc="measure", unit="entry", unit_scale=True, disable=not progress, delay=1.0, leave=False
+        ) as bar:
+            if executor is None:
+                self._tallies = {tally.name: tally for tally in counted_here(opened_net, pair, bar)}
+                self._lines = {name: lines_of(tally, opened_net) for name, tally in self._tallies.items()}
+                self._elsewhere = None
+            else:
+                words: dict[str, Any] = {"executor": executor, "timeout": timeout, "bar": bar}
+                self._tallies = {}
+                self._lines = lines_by_workers(opened_net, pair, place=place, **words)
+                self._elsewhere = opened_net, pair
 
     def table(self) -> pd.DataFrame:
         """One row for every pruned tensor.
@@ -70,7 +93,7 @@ class Retention:
         Returns:
             What `ken.retention.table` describes.
         """
-        lines = [line(tally, self._heads.get(name)) for name, tally in self._tallies.items()]
+        lines = [measured.line for measured in self._lines.values()]
         table = named_table(lines, COLUMNS).astype({"layer": "Int64"})
         return with_ratios(table).set_index("tensor")
 
@@ -80,7 +103,7 @@ class Retention:
         Returns:
             What `ken.retention.heads` describes.
         """
-        lines = [line for name, heads in self._heads.items() for line in head_lines(self._tallies[name], heads)]
+        lines = [line for measured in self._lines.values() for line in measured.heads]
         table = named_table(lines, [*_WHERE, "entries", *SUMS]).astype({"layer": "Int64"})
         return with_ratios(table)[[*_WHERE, *_SHARES]]
 
@@ -116,23 +139,37 @@ class Retention:
         return with_ratios(table.assign(entries=tally.row_shape[0]))[_SHARES]
 
     def _tally(self, tensor: str) -> Tally:
-        if tensor not in self._tallies:
+        if tensor not in self._lines:
             raise ValueError(f"tensor must be a pruned one, got {tensor!r}")
+        if self._elsewhere is not None and tensor not in self._tallies:  # workers have sent sums over its rows alone
+            (self._tallies[tensor],) = tallies(*self._elsewhere, names=[tensor])
         return self._tallies[tensor]
 
 
-def measure(net: Subnetwork, pair: PairOfModels) -> Retention:
+def measure(
+    net: Subnetwork | str | Path | Location,
+    pair: PairOfModels,
+    *,
+    executor: Any = None,
+    timeout: float | None = None,
+    progress: bool = True,
+) -> Retention:
     """Read a subnetwork and its pair once; the tables of the result cost next to nothing.
 
     Args:
-        net: The subnetwork.
+        net: The subnetwork, or its place, as `ken.load` takes it.
         pair: The two models that it was made of.
+        executor: Whose workers count, some tensors each, as for `ken.prune`; net and both models are places then, which
+            the workers open themselves. The tables are the same.
+        timeout: Seconds that a worker may take for some tensors (at least one, or 67 million entries).
+        progress: Show a bar if it takes longer than a second.
 
     Returns:
         What makes every table.
 
     Raises:
         SubnetworkError: A tensor of the pair is missing or is not, bit for bit, the one that was pruned.
+        ExecutorError: Workers are gone, or hang.
 
     Example:
         >>> import torch, ken
@@ -140,15 +177,25 @@ def measure(net: Subnetwork, pair: PairOfModels) -> Retention:
         >>> measure(ken.prune(*pair, k=1), pair).table().loc["w", ["retained", "update_share"]].tolist()
         [1.0, 0.9]
     """
-    return Retention(net, pair)
+    return Retention(net, pair, executor=executor, timeout=timeout, progress=progress)
 
 
-def table(net: Subnetwork, pair: PairOfModels) -> pd.DataFrame:
+def table(
+    net: Subnetwork | str | Path | Location,
+    pair: PairOfModels,
+    *,
+    executor: Any = None,
+    timeout: float | None = None,
+    progress: bool = True,
+) -> pd.DataFrame:
     """One row for every pruned tensor, in model order.
 
     Args:
-        net: The subnetwork.
+        net: The subnetwork, or its place.
         pair: The two models that it was made of.
+        executor: As `measure` takes it.
+        timeout: As `measure` takes it.
+        progress: As `measure` takes it.
 
     Returns:
         Columns: tensor (index), layer (Int64, missing outside of layers), kind, rows, row_length, entries, retained,
@@ -170,7 +217,7 @@ def table(net: Subnetwork, pair: PairOfModels) -> pd.DataFrame:
         >>> table(ken.prune(*pair, k=1), pair)[["layer", "share", "changed", "update_share"]].round(3).values.tolist()
         [[0, 0.333, 2, 0.9]]
     """
-    return measure(net, pair).table()
+    return measure(net, pair, executor=executor, timeout=timeout, progress=progress).table()
 
 
 def by_place(table: pd.DataFrame, by: Sequence[str] = ("stack", "layer", "role")) -> pd.DataFrame:
@@ -202,15 +249,25 @@ def by_place(table: pd.DataFrame, by: Sequence[str] = ("stack", "layer", "role")
     return places[["tensors", *_ADDED, *_FOLLOWING]]
 
 
-def heads(net: Subnetwork, pair: PairOfModels) -> pd.DataFrame:
+def heads(
+    net: Subnetwork | str | Path | Location,
+    pair: PairOfModels,
+    *,
+    executor: Any = None,
+    timeout: float | None = None,
+    progress: bool = True,
+) -> pd.DataFrame:
     """One row for every attention head of every tensor whose heads are known.
 
     Those are outputs of query, key and value with their biases, and inputs of the attention output. Sizes are read
     from the configuration of the fine-tuned module, so of a state dict no heads are known.
 
     Args:
-        net: The subnetwork.
+        net: The subnetwork, or its place.
         pair: The two models that it was made of.
+        executor: As `measure` takes it.
+        timeout: As `measure` takes it.
+        progress: As `measure` takes it.
 
     Returns:
         Columns: tensor, layer, stack, role (that of the part, if query, key and value are one matrix), head, axis
@@ -223,7 +280,7 @@ def heads(net: Subnetwork, pair: PairOfModels) -> pd.DataFrame:
         >>> heads(ken.prune(*pair, k=1), pair).empty
         True
     """
-    return measure(net, pair).heads()
+    return measure(net, pair, executor=executor, timeout=timeout, progress=progress).heads()
 
 
 def rows(net: Subnetwork, pair: PairOfModels, tensor: str) -> pd.DataFrame:

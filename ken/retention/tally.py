@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any, NamedTuple
@@ -69,8 +69,10 @@ class _Counted(NamedTuple):
     modes: list[int]
 
 
-def tallies(net: Subnetwork, pair: PairOfModels, *, block: int = _BLOCK) -> Iterator[Tally]:
-    """Every pruned tensor of a subnetwork, in model order, counted on all processors.
+def tallies(
+    net: Subnetwork, pair: PairOfModels, *, names: Collection[str] | None = None, block: int = _BLOCK
+) -> Iterator[Tally]:
+    """Every pruned tensor of a subnetwork, in model order, or those of some names; counted on all processors.
 
     No more than `block` entries are read at a time (but never less than a row). Row by row the result does not depend
     on that at all; sums of a column are added in another order, so their last bits may differ.
@@ -80,7 +82,8 @@ def tallies(net: Subnetwork, pair: PairOfModels, *, block: int = _BLOCK) -> Iter
     pairing, pruned = open_for(net, pair), net.pruned()
 
     def parts() -> Iterator[Block]:
-        for name, tensor in pruned.items():
+        for name in pruned if names is None else names:
+            tensor = pruned[name]
             check_tensor(name, tensor, pairing)
             yield from blocks(name, tensor, pairing=pairing, entries=block)
 

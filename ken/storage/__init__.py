@@ -7,6 +7,7 @@ hub_subnetworks      which file of a repository is meant; `hub_upload` puts one 
 model_card           what is said of it there, with `card_results` and `card_text`
 info                 what a file holds, in words
 result_lines         the lines of another file, that of `ken.results`
+shared_places        a subnetwork by where it lies, for workers that open it themselves
 outputs              refuses to write over what is read; `file_kinds`: what a file holds
 atomic_files         written under another name, synced, renamed; `uploads`, `url_outputs`: the same behind URLs
 """

@@ -41,7 +41,7 @@ class RoleOverlap:
 
 def compared(net: ken.Subnetwork, other: ken.Subnetwork, pair: ken.retention.PairOfModels) -> RoleOverlap:
     """Read both models once more. Raises what `ken.retention.compare` does, and `ValueError` if nothing is common."""
-    by_tensor = in_common(net, other, pair)
+    by_tensor = in_common(net, other, pair, progress=False)
     if by_tensor.empty:
         raise ValueError("the two subnetworks have no pruned tensor in common")
     energies = {name: (by_tensor[share] * by_tensor["energy"]).fillna(0.0) for name, share in _ENERGIES.items()}

@@ -92,12 +92,12 @@ class Comparison:
         own: of another fine-tuned model, update_share_b is that of its own pair, or NaN without; what both retain of
         the update, and so update_share_both, has no meaning then and is NaN.
         """
-        table = in_common(self.a, self.b, self._pair)
+        table = in_common(self.a, self.b, self._pair, progress=False)
         if not self.one_task:
             table["update_share_both"] = np.nan
             table["update_share_b"] = np.nan
             if self._pair_b is not None:
-                table["update_share_b"] = in_common(self.a, self.b, self._pair_b)["update_share_b"]
+                table["update_share_b"] = in_common(self.a, self.b, self._pair_b, progress=False)["update_share_b"]
         table["update_share_difference"] = table["update_share_a"] - table["update_share_b"]
         for which in "ab":
             table[f"share_{which}"] = table[f"retained_{which}"] / table["paired"]

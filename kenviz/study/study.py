@@ -260,7 +260,7 @@ class Study:
     @cached_property
     def retention(self) -> ken.retention.Retention:
         """All retention statistics: reads both models once, when first asked for."""
-        return ken.retention.measure(self.net, self)
+        return ken.retention.measure(self.net, self, progress=False)
 
     def table(self, columns: Sequence[str] = ()) -> pd.DataFrame:
         """The retention table. If only columns of `shares` are named, nothing is read from the models."""

@@ -134,3 +134,21 @@ def test_workers_that_there_are_not_are_told_in_a_line(folder, words, message):
     assert done.status == 1
     assert message in done.err
     assert {path.name for path in folder.iterdir()} == {"fine_tuned", "pretrained"}
+
+
+def test_workers_inject_and_verify(folder):
+    assert ken("prune", *PAIR, "-o", "net", cwd=folder).status == 0
+    assert ken("inject", "net", "pretrained", "-o", "alone", cwd=folder).status == 0
+    with mock.patch.object(own_workers, "dask_is_here", return_value=False):
+        done = ken("inject", "net", "pretrained", "-o", "out", "--workers", "1", cwd=folder)
+        assert done.status == 0, done.said
+        assert "1 processes of a pool" in done.err
+        assert done.out == "out: config.json, model.safetensors\n"
+        checked = ken("verify", "net", "pretrained", "--workers", "1", "--timeout", "600", cwd=folder)
+    assert checked.out.endswith("and it injects into pretrained as promised.\n"), checked.said
+    for name in ("config.json", "model.safetensors"):
+        assert (folder / "out" / name).read_bytes() == (folder / "alone" / name).read_bytes()
+    for words in (["inject", "net", "pretrained", "-o", "none"], ["verify", "net"]):
+        told = ken(*words, "--timeout", "3", cwd=folder)
+        assert (told.status, told.err) == (1, "ken: --timeout is only for workers: --workers, --scheduler\n")
+    assert not (folder / "none").exists()

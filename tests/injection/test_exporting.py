@@ -122,8 +122,8 @@ def test_nothing_is_left_of_a_folder_that_could_not_be_finished(folders, monkeyp
             raise KeyboardInterrupt
         return stretches(*args, **named)
 
-    stretches = ken.injection.export.merged_stretches
-    monkeypatch.setattr(ken.injection.export, "merged_stretches", interrupt)
+    stretches = ken.injection.export_layout.merged_stretches
+    monkeypatch.setattr(ken.injection.export_layout, "merged_stretches", interrupt)
     with pytest.raises(KeyboardInterrupt):
         ken.export(net, folders / "pretrained", folders / "out")
     assert sorted(path.name for path in folders.iterdir()) == before

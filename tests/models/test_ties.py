@@ -29,6 +29,7 @@ from typer.testing import CliRunner
 
 import ken
 from ken.cli import commands as cli
+from ken.cli import net_commands
 from ken.errors import SubnetworkError
 from ken.models.checkpoints.checkpoint import read
 
@@ -280,7 +281,7 @@ def test_the_command_line_counts_a_head_once_that_files_have_twice(tmp_path):
         base, net, out = saved(model, tmp_path / name, "once"), tmp_path / f"{name}.net", tmp_path / f"out {name}"
         command(cli.prune, *("-k", "0.5", "-o", str(net)), fine_tuned=tuned, pretrained=base)
         assert ken.load(net).share == 0.5
-        assert "1 tied" in command(cli.info, net=net)
-        command(cli.inject, "-o", str(out), net=net, pretrained=base)
+        assert "1 tied" in command(net_commands.info, net=net)
+        command(net_commands.inject, "-o", str(out), net=net, pretrained=base)
         with quiet():
             assert same(AutoModelForCausalLM.from_pretrained(out), ken.inject(ken.load(net), base))

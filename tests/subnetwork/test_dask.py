@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 
 import ken
+from ken.subnetwork.executors import groups
 
 
 @pytest.fixture
@@ -39,3 +40,16 @@ def test_workers_of_dask_verify_and_sweep(folder, dask_client):
     asked = {"ks": [0.5], "rules": ["ken"], "evaluate": faulty.mean, "progress": False}
     table = ken.sweep(ken.Pair(*paths), **asked, executor=dask_client.get_executor())
     pd.testing.assert_frame_equal(table, ken.sweep(ken.Pair(*paths), **asked))
+
+
+def test_workers_of_dask_make_tables_and_write_a_model(folder, dask_client, monkeypatch):
+    monkeypatch.setattr(groups, "ENTRIES", 60_000)
+    pair = ken.Pair(*(folder / f"{name}.safetensors" for name in ("fine_tuned", "pretrained")))
+    net = folder / "one.ken.safetensors"
+    for make in (ken.retention.table, lambda net, *rest, **words: ken.retention.compare(net, net, *rest, **words)):
+        table = make(net, pair, executor=dask_client, timeout=600, progress=False)
+        pd.testing.assert_frame_equal(table, make(net, pair, progress=False), check_exact=True)
+    ken.export(net, pair.pretrained, folder / "alone", progress=False)
+    ken.export(net, pair.pretrained, folder / "together", executor=dask_client.get_executor(), progress=False)
+    files = [{path.name: path.read_bytes() for path in (folder / name).iterdir()} for name in ("alone", "together")]
+    assert files[0] == files[1]

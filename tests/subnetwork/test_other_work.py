@@ -10,7 +10,7 @@ from part_models import saved
 
 import ken
 from ken.errors import ExecutorError, FormatError, PairingError
-from ken.injection import verify
+from ken.subnetwork.executors import groups
 
 
 class Accuracy:
@@ -44,7 +44,7 @@ def net(paths, tmp_path):
 
 @pytest.mark.parametrize("entries", [1, 300, 10**9])
 def test_workers_verify_each_some_tensors(paths, net, pool, monkeypatch, entries):
-    monkeypatch.setattr(verify, "_ENTRIES", entries)
+    monkeypatch.setattr(groups, "ENTRIES", entries)
     assert ken.verify(net, executor=pool).share == ken.load(net).share
     ken.verify(net, paths[1], executor=pool)
     damaged = bytearray(net.read_bytes())
@@ -99,3 +99,17 @@ def test_an_evaluation_that_fails_is_named(paths, pool):
     with pytest.raises(ZeroDivisionError) as error:
         ken.sweep(ken.Pair(*paths), [0.5], evaluate=lambda state: 1 / 0, executor=pool, progress=False)
     assert "on a worker" in error.value.__notes__[0]
+
+
+def test_groups_are_of_many_entries_or_one_tensor_and_not_too_many(monkeypatch):
+    sizes = [5, 0, 1, 1, 9, 2, 0]
+    for entries in (1, 2, 3, 6, 100):
+        spans = groups.spans(sizes, entries)
+        assert [index for span in spans for index in range(*span)] == list(range(len(sizes)))
+        assert all(sum(sizes[start:stop]) >= entries > sum(sizes[start : stop - 1]) for start, stop in spans[:-1])
+    assert groups.spans([]) == []
+    assert groups.spans([0, 0]) == [(0, 2)]
+    monkeypatch.setattr(groups, "ENTRIES", 1)
+    assert len(groups.spans([1] * 60)) == 60
+    monkeypatch.setattr(groups, "CALLS", 4)
+    assert len(groups.spans([1] * 60)) == 4

@@ -80,6 +80,12 @@ class Writer:
             self._end += len(part)
         self._blobs[name] = {"dtype": dtype, "shape": [*shape], "data_offsets": [start, self._end]}
 
+    def leave(self, name: str, dtype: str, shape: Sequence[int], length: int) -> tuple[int, int]:
+        """Say that a blob of so many bytes is written by others: where in the file it begins, and where it ends."""
+        start, self._end = self._end, self._end + length
+        self._blobs[name] = {"dtype": dtype, "shape": [*shape], "data_offsets": [start, self._end]}
+        return 8 + self._room + start, 8 + self._room + self._end
+
     def finish(self, metadata: Mapping[str, str]) -> None:
         """Write the header into the room that was left for it."""
         header = _header(self._blobs, metadata)

@@ -2,6 +2,7 @@
 
 engines       what is asked of each kind of executor, in one form
 calls         many calls of one function: in any order, tried again, within a time limit
+groups        work on tensors, some of them in each call
 own_workers   processes of one's own, or the scheduler that is named: for the command line
 link          where the work can be looked on at, said once in a notebook
 
