@@ -24,6 +24,7 @@ from ken.storage.file_kinds import PART, SUBNETWORK
 from ken.storage.outputs import check_outputs, models_of
 from ken.subnetwork.executors.calls import Asked, outcomes
 from ken.subnetwork.executors.engines import engine_of
+from ken.subnetwork.executors.freed_memory import freed_memory_kept
 from ken.subnetwork.executors.link import say_link
 
 _LATEST = threading.local()
@@ -31,7 +32,7 @@ _LATEST = threading.local()
 
 def worker_part(description: str, index: int, folder: str, copies: bool) -> str:
     """What a worker does: `ken.run_part`, with text in and out; what it warns of comes along."""
-    with hearing() as said:
+    with hearing() as said, freed_memory_kept():
         done = run(_plan(description), index, folder, copies=copies, progress=False)
     return json.dumps({**done._asdict(), "said": said})
 
