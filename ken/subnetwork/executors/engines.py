@@ -36,10 +36,13 @@ class Engine:
     Attributes:
         workers: How many calls it makes at a time, None if that is not known.
         link: A page on which its work can be looked on at; empty if there is none.
+        joins: Whether one of its workers, which have all libraries in memory, takes what all of them have made and
+            makes one file of it; else that is for whoever asks. Jobs that wait in a queue do not.
     """
 
     workers: int | None = None
     link = ""
+    joins = False
 
     def __init__(self, executor: Any) -> None:
         self._executor = executor
@@ -79,6 +82,7 @@ class PoolEngine(Engine):
         super().__init__(executor)
         number = getattr(executor, "_max_workers", None)
         self.workers = number if isinstance(number, int) and number > 0 else None
+        self.joins = callable(getattr(executor, "renew", None))
 
     def begun(self, job: Future[Any]) -> bool:
         """See `Engine.begun`."""
@@ -108,6 +112,8 @@ class PoolEngine(Engine):
 
 class DaskEngine(Engine):
     """A client of Dask: of tasks a part each, named so that the dashboard shows which."""
+
+    joins = True
 
     def __init__(self, client: Any) -> None:
         super().__init__(client)
@@ -152,8 +158,9 @@ class DaskEngine(Engine):
         if alone >= _LOST and self._is_local():
             # Those that are not back in time it closes, which on a busy machine is soon: starting one takes as long.
             return (
-                f"Dask's scheduler has had no worker for {alone:.0f} s: a LocalCluster gives up those that have died and "
-                "are not back within 15 s (distributed.deploy.lost-worker-timeout); cluster.scale(N) starts new ones"
+                f"Dask's scheduler has had no worker for {alone:.0f} s: a LocalCluster gives up those that have died "
+                "and are not back within 15 s (distributed.deploy.lost-worker-timeout); cluster.scale(N) starts new "
+                "ones"
             )
         if alone >= _ALONE and not self._warned:
             self._warned = True

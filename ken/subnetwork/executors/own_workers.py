@@ -15,8 +15,9 @@ from typing import Any
 from ken.errors import ExecutorError, in_brief
 
 INSTALL = "pip install 'ken-pruning[dask]'"
-# Dask's 15 s are less than a worker takes to start on a busy machine: one that was killed would never be back.
-_SETTINGS = {"distributed.deploy.lost-worker-timeout": "10 minutes"}
+# Dask's 15 s are less than a worker takes to start on a busy machine: one that was killed would never be back. And it
+# looks a hundred times a second at what each worker does, for a page of the dashboard: a tenth of the worker's time.
+_SETTINGS = {"distributed.deploy.lost-worker-timeout": "10 minutes", "distributed.worker.profile.interval": "100ms"}
 
 
 def dask_is_here() -> bool:
