@@ -1,4 +1,4 @@
-"""A pruning by the workers of an executor: parts on a disk that all share, joined here.
+"""A pruning by the workers of an executor: parts on a disk that all share, joined by one of them, or here.
 
 Through the executor go the description of the plan, numbers of parts, and their names and checksums.
 """
@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import json
 import threading
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from ken.api import Subnetwork
+from ken.api import Subnetwork, load
 from ken.errors import ExecutorError, PartsError, ValuesError, hearing, warn
 from ken.models.checkpoints.remote.urls import protocol_of
 from ken.models.pairing.pairs import Pair
@@ -24,6 +26,7 @@ from ken.storage.file_kinds import PART, SUBNETWORK
 from ken.storage.outputs import check_outputs, models_of
 from ken.subnetwork.executors.calls import Asked, outcomes
 from ken.subnetwork.executors.engines import engine_of
+from ken.subnetwork.executors.freed_memory import freed_memory_kept
 from ken.subnetwork.executors.link import say_link
 
 _LATEST = threading.local()
@@ -31,9 +34,16 @@ _LATEST = threading.local()
 
 def worker_part(description: str, index: int, folder: str, copies: bool) -> str:
     """What a worker does: `ken.run_part`, with text in and out; what it warns of comes along."""
-    with hearing() as said:
+    with hearing() as said, freed_memory_kept():
         done = run(_plan(description), index, folder, copies=copies, progress=False)
     return json.dumps({**done._asdict(), "said": said})
+
+
+def worker_join(folder: str, out: str, plan: str, overwrite: bool, copies: bool) -> str:
+    """What one worker does in the end: `ken.join`; what it warns of comes back."""
+    with hearing() as said, freed_memory_kept():
+        join(folder, out, plan=plan, overwrite=overwrite, copies=copies, progress=False)
+    return json.dumps(said)
 
 
 def _plan(description: str) -> PlannedParts:
@@ -76,15 +86,22 @@ def prune_by_executor(
     say_link(engine.link)
     text = json.dumps(plan.description)
     calls = {index: (text, index, str(folder.absolute()), copies) for index in range(1, len(plan) + 1)}
-    with tqdm(total=len(plan), desc="prune", unit="part", disable=not progress, delay=1.0, leave=False) as bar:
-        try:
-            for index, answer in outcomes(engine, Asked(worker_part, "part", len(plan)), calls, timeout=timeout):
-                _take(answer, folder / plan.name(index))
-                bar.update()
-        except BaseException as error:
-            _say_how_to_go_on(error, plan, folder)
-            raise
-    net = join(folder, out, plan=plan.digest, overwrite=overwrite, copies=copies, progress=progress)
+    with (
+        tqdm(total=len(plan), desc="prune", unit="part", disable=not progress, delay=1.0, leave=False) as bar,
+        _how_to_go_on(plan, folder),
+    ):
+        for index, answer in outcomes(engine, Asked(worker_part, "part", len(plan)), calls, timeout=timeout):
+            _take(answer, folder / plan.name(index))
+            bar.update()
+        if by_worker := engine.joins and parts_folder is None:  # all of them write where the parts lie, beside out
+            bar.set_postfix_str("join", refresh=False)
+            words = str(folder.absolute()), str(Path(out).absolute()), plan.digest, overwrite, copies
+            for _, answer in outcomes(engine, Asked(worker_join, "join", 1), {1: words}):
+                _repeat(json.loads(answer))
+    if by_worker:
+        net = load(out)
+    else:
+        net = join(folder, out, plan=plan.digest, overwrite=overwrite, copies=copies, progress=progress)
     if parts_folder is None:
         _remove(plan, folder)
     return net
@@ -104,8 +121,7 @@ def _folder(out: str | Path | None, parts_folder: str | Path | None) -> Path:
 def _take(answer: str, path: Path) -> None:
     """Look at what a worker says it has made."""
     done = json.loads(answer)
-    for text in done["said"]:
-        warn(text)
+    _repeat(done["said"])
     if done["name"] != path.name or not path.is_file():
         raise PartsError(
             f"a worker has made {done['name']}, and it is not in {path.parent} here: the folder of parts must be on a "
@@ -113,14 +129,26 @@ def _take(answer: str, path: Path) -> None:
         )
 
 
-def _say_how_to_go_on(error: BaseException, plan: PartPlan, folder: Path) -> None:
-    if isinstance(error, ValuesError):
-        return  # of the models: no worker would do better
-    made = sum((folder / plan.name(index)).is_file() for index in range(1, len(plan) + 1))
-    error.add_note(
-        f"{made} of {len(plan)} parts are in {folder}: the same call goes on from there, with these or other workers; "
-        f"`ken clean {folder}` lists what is of no use any more"
-    )
+def _repeat(said: Iterable[str]) -> None:
+    """Warn here of what a worker has warned of."""
+    for text in said:
+        warn(text)
+
+
+@contextmanager
+def _how_to_go_on(plan: PartPlan, folder: Path) -> Iterator[None]:
+    """Whatever ends the block says how many parts are kept."""
+    try:
+        yield
+    except ValuesError:
+        raise  # of the models: no worker would do better
+    except BaseException as error:
+        made = sum((folder / plan.name(index)).is_file() for index in range(1, len(plan) + 1))
+        error.add_note(
+            f"{made} of {len(plan)} parts are in {folder}: the same call goes on from there, with these or other "
+            f"workers; `ken clean {folder}` lists what is of no use any more"
+        )
+        raise
 
 
 def _remove(plan: PartPlan, folder: Path) -> None:

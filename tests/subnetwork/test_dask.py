@@ -5,6 +5,8 @@ import pandas as pd
 import pytest
 
 import ken
+from ken.errors import KenWarning, PartsError
+from ken.pruning import executors
 from ken.subnetwork.executors import groups
 
 
@@ -32,6 +34,37 @@ def test_a_worker_of_dask_is_killed_another_raises_storage_fails(folder, dask_cl
         faulty.prune(folder, dask_client, parts=12)
     assert any("the same call goes on from there" in note for note in error.value.__notes__)
     assert faulty.prune(folder, dask_client, parts=12) == one(folder)
+
+
+@pytest.mark.parametrize("parts_folder", ["", "PARTS"])
+def test_one_of_the_workers_joins_where_all_of_them_write(folder, dask_client, parts_folder, monkeypatch):
+    joined, join = [], executors.join
+    monkeypatch.setattr(executors, "join", lambda *words, **named: joined.append(words) or join(*words, **named))
+    settings = {"parts_folder": folder / parts_folder} if parts_folder else {}
+    net = ken.prune(
+        *(folder / f"{name}.safetensors" for name in ("fine_tuned", "pretrained")),
+        **faulty.RECIPE,
+        out=folder / "net.ken.safetensors",
+        executor=dask_client,
+        progress=False,
+        **settings,
+    )
+    assert net.retained > 0
+    assert (folder / "net.ken.safetensors").read_bytes() == one(folder)
+    assert len(joined) == bool(parts_folder)
+
+
+def test_what_the_worker_that_joins_says_comes_here(folder, tmp_path):
+    paths = [folder / f"{name}.safetensors" for name in ("fine_tuned", "pretrained")]
+    plan = ken.parts(*paths, **faulty.RECIPE, parts=2)
+    plan.run(1, tmp_path / "PARTS", progress=False)
+    with pytest.raises(PartsError, match="1 of 2 parts are missing"):
+        executors.worker_join(str(tmp_path / "PARTS"), str(tmp_path / "net"), plan.digest, False, False)
+    plan.run(2, tmp_path / "PARTS", progress=False)
+    assert executors.worker_join(str(tmp_path / "PARTS"), str(tmp_path / "net"), plan.digest, False, False) == "[]"
+    assert (tmp_path / "net").read_bytes() == one(folder)
+    with pytest.warns(KenWarning, match="the models look unrelated"):
+        executors._repeat(["the models look unrelated"])
 
 
 def test_workers_of_dask_verify_and_sweep(folder, dask_client):

@@ -11,8 +11,10 @@ from typing import Any, Protocol
 
 from ken.errors import ExecutorError, warn
 
-#: Seconds between two looks whether Dask has workers at all, and after how many without one that is said.
-_LOOK, _ALONE = 10.0, 4
+#: Seconds between two looks whether Dask has workers at all, and after how many seconds without one that is said.
+_LOOK, _ALONE = 10.0, 40.0
+#: Seconds without a worker after which a cluster on this machine has given them up.
+_LOST = 120.0
 
 
 class Job(Protocol):
@@ -34,10 +36,13 @@ class Engine:
     Attributes:
         workers: How many calls it makes at a time, None if that is not known.
         link: A page on which its work can be looked on at; empty if there is none.
+        joins: Whether one of its workers, which have all libraries in memory, takes what all of them have made and
+            makes one file of it; else that is for whoever asks. Jobs that wait in a queue do not.
     """
 
     workers: int | None = None
     link = ""
+    joins = False
 
     def __init__(self, executor: Any) -> None:
         self._executor = executor
@@ -77,6 +82,7 @@ class PoolEngine(Engine):
         super().__init__(executor)
         number = getattr(executor, "_max_workers", None)
         self.workers = number if isinstance(number, int) and number > 0 else None
+        self.joins = callable(getattr(executor, "renew", None))
 
     def begun(self, job: Future[Any]) -> bool:
         """See `Engine.begun`."""
@@ -107,10 +113,13 @@ class PoolEngine(Engine):
 class DaskEngine(Engine):
     """A client of Dask: of tasks a part each, named so that the dashboard shows which."""
 
+    joins = True
+
     def __init__(self, client: Any) -> None:
         super().__init__(client)
         self.link = str(client.dashboard_link or "")
-        self._look_again, self._alone = 0.0, 0
+        self._look_again, self._warned = 0.0, False
+        self._alone_since: float | None = None
 
     @property
     def workers(self) -> int | None:  # type: ignore[override]
@@ -138,11 +147,24 @@ class DaskEngine(Engine):
         """See `Engine.trouble`. A client that has lost its scheduler looks for it for a while, and closes itself."""
         if self._executor.status in ("closed", "closing"):
             return "the client has lost Dask's scheduler, or was closed"
-        if (now := time.monotonic()) > self._look_again:
-            self._look_again = now + _LOOK
-            self._alone = 0 if self._threads() else self._alone + 1
-            if self._alone == _ALONE:
-                warn("no worker is at Dask's scheduler: one is waited for; after Ctrl-C the same call goes on")
+        if (now := time.monotonic()) <= self._look_again:
+            return ""
+        self._look_again = now + _LOOK
+        if self._threads():
+            self._alone_since, self._warned = None, False
+            return ""
+        self._alone_since = now if self._alone_since is None else self._alone_since
+        alone = now - self._alone_since
+        if alone >= _LOST and self._is_local():
+            # Those that are not back in time it closes, which on a busy machine is soon: starting one takes as long.
+            return (
+                f"Dask's scheduler has had no worker for {alone:.0f} s: a LocalCluster gives up those that have died "
+                "and are not back within 15 s (distributed.deploy.lost-worker-timeout); cluster.scale(N) starts new "
+                "ones"
+            )
+        if alone >= _ALONE and not self._warned:
+            self._warned = True
+            warn("no worker is at Dask's scheduler: one is waited for; after Ctrl-C the same call goes on")
         return ""
 
     def reason(self, error: BaseException) -> str:
@@ -152,9 +174,15 @@ class DaskEngine(Engine):
                 f"its workers were killed, again and again: {error}. Beyond their memory limit they are killed, "
                 "too: more parts, of which each takes less memory, or workers with more of it"
             )
+        if type(error).__name__ == "NoValidWorkerError":
+            return f"Dask has had no worker for it as long as distributed.scheduler.no-workers-timeout says: {error}"
         if isinstance(error, CancelledError) or type(error).__name__ == "FutureCancelledError":
             return self.trouble() or "Dask's scheduler has dropped the work, was restarted, or is gone"
         return ""
+
+    def _is_local(self) -> bool:
+        """Whether this process has started the workers; others may come from a queue, hours later."""
+        return type(getattr(self._executor, "cluster", None)).__name__ == "LocalCluster"
 
     def _threads(self) -> dict[str, int]:
         try:

@@ -15,6 +15,9 @@ from typing import Any
 from ken.errors import ExecutorError, in_brief
 
 INSTALL = "pip install 'ken-pruning[dask]'"
+# Dask's 15 s are less than a worker takes to start on a busy machine: one that was killed would never be back. And it
+# looks a hundred times a second at what each worker does, for a page of the dashboard: a tenth of the worker's time.
+_SETTINGS = {"distributed.deploy.lost-worker-timeout": "10 minutes", "distributed.worker.profile.interval": "100ms"}
 
 
 def dask_is_here() -> bool:
@@ -93,9 +96,11 @@ def own_workers(number: int) -> Iterator[tuple[Any, str]]:
         finally:
             pool.close()
         return
+    import dask
     from distributed import Client, LocalCluster
 
     with (
+        dask.config.set(_SETTINGS),
         LocalCluster(
             n_workers=number, threads_per_worker=1, processes=True, dashboard_address=":0", silence_logs=logging.ERROR
         ) as cluster,
