@@ -61,6 +61,11 @@ window.lab = {
     await panel.revealed;
     await panel.sessionContext.ready;
     await lab.kernel().info;
+    // What a kernel sends to a widget manager that has not registered yet is lost.
+    while (!("jupyter.widget" in lab.kernel()._targetRegistry)) {
+      if (Date.now() > deadline) throw new Error(`no widget manager listens to ${path}`);
+      await new Promise((done) => setTimeout(done, 20));
+    }
   },
   errors: () => lab.panel().content.widgets.flatMap((cell, index) => cell.model.type !== "code" ? [] :
     cell.model.outputs.toJSON().filter((output) => output.output_type === "error")
