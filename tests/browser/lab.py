@@ -127,10 +127,7 @@ class Notebook(Page):
         self.lab, self.path = lab, path
         self.file = lab.root / path
         self.spoilt = False
-        # A workspace of its own: what other tests have open is not restored here.
-        workspace = f"{lab.url}/lab/workspaces/{os.urandom(8).hex()}"
-        page.goto(f"{workspace}/tree/{quote(path)}?token={lab.token}&reset")
-        self._wait_for_kernel()
+        self._load()
 
     def open(self, path: str) -> None:
         """Open another notebook in the page, which was left: JupyterLab alone takes seconds to begin."""
@@ -158,6 +155,12 @@ class Notebook(Page):
         self.page.evaluate("jupyterapp.shell.expandLeft()")
         self.page.set_viewport_size(VIEWPORT)
         self.page.mouse.move(0, 0)
+
+    def _load(self) -> None:
+        # A workspace of its own: what was open in this page before, or is open in another, is not restored here.
+        workspace = f"{self.lab.url}/lab/workspaces/{os.urandom(8).hex()}"
+        self.page.goto(f"{workspace}/tree/{quote(self.path)}?token={self.lab.token}&reset")
+        self._wait_for_kernel()
 
     def _wait_for_kernel(self) -> None:
         self.wait("window.jupyterapp !== undefined")
@@ -195,8 +198,7 @@ class Notebook(Page):
     def reload(self) -> None:
         """Save, load the page again, and wait for the same kernel and the figures."""
         self.save()  # or the browser would ask whether to leave
-        self.page.reload()
-        self._wait_for_kernel()
+        self._load()
         self.wait_until_idle()
 
     def use_theme(self, name: str) -> None:

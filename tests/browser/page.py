@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from playwright.sync_api import TimeoutError as PlaywrightTimeout
+
 TIMEOUT = 60.0  # seconds; a busy machine is no failure
 INSTALL = "apt-get install -y --no-install-recommends chromium fonts-dejavu-core"
 CHROMIUM = (
@@ -70,21 +72,28 @@ window.lab = {
   errors: () => lab.panel().content.widgets.flatMap((cell, index) => cell.model.type !== "code" ? [] :
     cell.model.outputs.toJSON().filter((output) => output.output_type === "error")
       .map((output) => `cell ${index}: ${output.ename}: ${output.evalue}`)),
-  // Every widget that a cell has put out is there, every figure that has room is drawn, and BokehJS has no work left.
-  idle: () => {
+  // What is still to come: a widget that a cell has put out, a figure that has room, or work that BokehJS has left.
+  missing: () => {
     const put_out = lab.panel().content.widgets.filter((cell) => cell.model.type === "code")
       .flatMap((cell) => cell.model.outputs.toJSON())
       .filter((output) => "application/vnd.jupyter.widget-view+json" in (output.data ?? {}))
       // A progress bar that has ended is gone from the page, but not from the outputs.
       .filter((output) => !/\d+%\|/.test(output.data["text/plain"] ?? ""));
     const all = (selector) => [...lab.panel().node.querySelectorAll(selector)];
-    return all(".jp-OutputArea-output > .lm-Widget").length >= put_out.length
+    const there = all(".jp-OutputArea-output > .lm-Widget").length;
+    const say = (what, count) => count > 0 ? [`${what}: ${count}`] : [];
+    return [
+      ...say("widgets that are not on the page", put_out.length - there),
       // An anywidget that has not rendered yet is an empty element without a class of its own.
-      && all(".jp-OutputArea-output .lm-Widget:empty")
-        .every((element) => [...element.classList].some((name) => !name.startsWith("lm-")))
-      && all("[role=figure]").every((host) => host.clientWidth === 0 || host.firstElementChild?.shadowRoot)
-      && (window.Bokeh?.documents ?? []).every((doc) => doc.is_idle);
+      ...say("widgets that are not rendered", all(".jp-OutputArea-output .lm-Widget:empty")
+        .filter((element) => [...element.classList].every((name) => name.startsWith("lm-"))).length),
+      ...say("figures that are not drawn", all("[role=figure]")
+        .filter((host) => host.clientWidth > 0 && !host.firstElementChild?.shadowRoot).length),
+      ...say("documents of BokehJS with work left",
+        (window.Bokeh?.documents ?? []).filter((doc) => !doc.is_idle).length),
+    ];
   },
+  idle: () => lab.missing().length === 0,
   execute: async (code) => {
     const future = lab.kernel().requestExecute({code, store_history: false});
     let text = "";
@@ -186,8 +195,15 @@ class Page:
         dialog.dismiss() if dialog.type != "beforeunload" else dialog.accept()
 
     def wait_until_idle(self, timeout: float = TIMEOUT) -> None:
-        """Wait until every figure that has room on the page is drawn."""
-        self.wait("lab.idle()", timeout=timeout)
+        """Wait until every figure that has room on the page is drawn; a TimeoutError says what was missing."""
+        try:
+            self.wait("lab.idle()", timeout=timeout)
+        except PlaywrightTimeout as error:
+            missing = self.page.evaluate("window.jupyterapp ? lab.missing() : 'not JupyterLab'")
+            shown = self.page.evaluate("document.body.innerText")
+            raise TimeoutError(
+                f"after {timeout:.0f} s: {missing}; errors: {self.errors}; the page says: {shown}"
+            ) from error
 
     # ---- the kernel
 
