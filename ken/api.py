@@ -10,12 +10,11 @@ from typing import TYPE_CHECKING, Any
 from ken.injection import swap
 from ken.injection.verify import check_whole
 from ken.models.checkpoints.checkpoint import Source
-from ken.models.checkpoints.location import Location
 from ken.storage import reader as subnetwork_file
 from ken.storage.hub_subnetworks import locate_subnetwork
 from ken.storage.hub_upload import FILE, check_repository, upload
 from ken.storage.model_card import model_card
-from ken.storage.shared_places import opened
+from ken.storage.shared_places import SubnetworkPlace, opened
 from ken.subnetwork.subnetwork import SubnetworkData
 
 if TYPE_CHECKING:
@@ -264,7 +263,7 @@ class Subnetwork(SubnetworkData):
         )
 
 
-def load(path: str | Path | Location) -> Subnetwork:
+def load(path: SubnetworkPlace) -> Subnetwork:
     """Open a subnetwork file. Only its header is read; tensors are decoded, and checked, when they are asked for.
 
     The file must stay where it is while the subnetwork is in use (`Subnetwork.in_memory` does without it); replacing
@@ -296,7 +295,7 @@ def load(path: str | Path | Location) -> Subnetwork:
 
 
 def verify(
-    net: Subnetwork | str | Path | Location,
+    net: Subnetwork | SubnetworkPlace,
     pretrained: Source | None = None,
     *,
     executor: Any = None,

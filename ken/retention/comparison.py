@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import fields
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ken import rules
 from ken.api import Subnetwork
 from ken.errors import RuleError, warn
-from ken.models.checkpoints.location import Location
 from ken.models.named_tables import named_table
 from ken.models.pairing.pairs import PairOfModels
 from ken.models.tensors.tensor_roles import place, role
@@ -18,7 +16,7 @@ from ken.retention.common_sums import Sums, shared, sums_by_workers, sums_here
 from ken.retention.common_sums import counterparts as counterparts
 from ken.retention.measured import pair_as_text, sizes
 from ken.retention.statistics import Chance, z_score
-from ken.storage.shared_places import opened
+from ken.storage.shared_places import SubnetworkPlace, opened
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -33,8 +31,8 @@ _BY_CHANCE = ["both_expected", "both_z", "jaccard_expected", "overlap_expected"]
 
 
 def compare(
-    a: Subnetwork | str | Path | Location,
-    b: Subnetwork | str | Path | Location,
+    a: Subnetwork | SubnetworkPlace,
+    b: Subnetwork | SubnetworkPlace,
     pair: PairOfModels,
     *,
     executor: Any = None,
@@ -161,8 +159,8 @@ def _made(net: Subnetwork) -> tuple[object, ...]:
 
 
 def in_common(
-    a: Subnetwork | str | Path | Location,
-    b: Subnetwork | str | Path | Location,
+    a: Subnetwork | SubnetworkPlace,
+    b: Subnetwork | SubnetworkPlace,
     pair: PairOfModels,
     *,
     executor: Any = None,
@@ -194,7 +192,7 @@ def in_common(
 
 
 def _both(
-    a: Subnetwork | str | Path | Location, b: Subnetwork | str | Path | Location, executor: Any
+    a: Subnetwork | SubnetworkPlace, b: Subnetwork | SubnetworkPlace, executor: Any
 ) -> tuple[tuple[Subnetwork, Subnetwork], tuple[str, str]]:
     """Both subnetworks and, for workers, where each lies; one and the same if that is one place."""
     (one, place_of_one), (other, place_of_other) = (opened(net, Subnetwork, executor) for net in (a, b))

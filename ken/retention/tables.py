@@ -7,17 +7,15 @@ are over entries that have a pretrained value ("paired"); only pruned tensors ar
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ken.api import Subnetwork
-from ken.models.checkpoints.location import Location
 from ken.models.named_tables import named_table
 from ken.models.pairing.pairs import PairOfModels
 from ken.retention.measured import counted_here, lines_by_workers, lines_of, sizes
 from ken.retention.summary_columns import COLUMNS, SUMS, divided, with_ratios
 from ken.retention.tally import Tally, tallies
-from ken.storage.shared_places import opened
+from ken.storage.shared_places import SubnetworkPlace, opened
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -63,7 +61,7 @@ class Retention:
 
     def __init__(
         self,
-        net: Subnetwork | str | Path | Location,
+        net: Subnetwork | SubnetworkPlace,
         pair: PairOfModels,
         *,
         executor: Any = None,
@@ -147,7 +145,7 @@ class Retention:
 
 
 def measure(
-    net: Subnetwork | str | Path | Location,
+    net: Subnetwork | SubnetworkPlace,
     pair: PairOfModels,
     *,
     executor: Any = None,
@@ -181,7 +179,7 @@ def measure(
 
 
 def table(
-    net: Subnetwork | str | Path | Location,
+    net: Subnetwork | SubnetworkPlace,
     pair: PairOfModels,
     *,
     executor: Any = None,
@@ -250,7 +248,7 @@ def by_place(table: pd.DataFrame, by: Sequence[str] = ("stack", "layer", "role")
 
 
 def heads(
-    net: Subnetwork | str | Path | Location,
+    net: Subnetwork | SubnetworkPlace,
     pair: PairOfModels,
     *,
     executor: Any = None,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 from ken.errors import ExecutorError
 from ken.models.checkpoints.as_data import source_as_data, source_of
@@ -13,10 +13,13 @@ from ken.storage import reader
 from ken.storage.hub_subnetworks import locate_subnetwork
 from ken.subnetwork.subnetwork import SubnetworkData
 
+#: Where a subnetwork lies: the path or URL of its file, or a repository.
+SubnetworkPlace: TypeAlias = str | Path | Location
+
 Net = TypeVar("Net", bound=SubnetworkData)
 
 
-def opened(net: Net | str | Path | Location, kind: type[Net], executor: Any = None) -> tuple[Net, str]:
+def opened(net: Net | SubnetworkPlace, kind: type[Net], executor: Any = None) -> tuple[Net, str]:
     """A subnetwork, opened unless it is, and as text where the workers of an executor find it; empty without one.
 
     Raises `ExecutorError` if they could not find it, and what `ken.load` does.
