@@ -85,8 +85,8 @@ def _be_kernel(asking: socket.socket) -> None:
     os.environ.update(asked["environ"])
     os.chdir(asked["folder"])
     sys.path[:0] = [path for path in asked["environ"].get("PYTHONPATH", "").split(os.pathsep) if path]
-    # kenviz asks, when it is imported, whether there is a shell.
-    again = "__import__('importlib').reload(__import__('kenviz'))"
+    # These ask, when they are imported, whether there is a shell; without, a page that is loaded again finds no widget.
+    again = "__import__('ipywidgets').register_comm_target(); __import__('importlib').reload(__import__('kenviz'))"
     sys.argv = ["ipykernel_launcher", *asked["argv"], f"--IPKernelApp.exec_lines={again}"]
 
     def obey() -> None:

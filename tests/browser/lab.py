@@ -147,8 +147,14 @@ class Notebook(Page):
 
     def leave(self) -> None:
         """Shut the kernel down and close the notebook, of which nothing may be left; the page is as it was at first."""
-        self.page.evaluate("lab.panel().sessionContext.shutdown()")
-        self.page.evaluate("lab.panel().dispose()")
+        # First the notebook: what is in it may still have something to say to the kernel.
+        self.page.evaluate(
+            """async () => {
+                const {id} = lab.panel().sessionContext.session;
+                lab.panel().dispose();
+                await jupyterapp.serviceManager.sessions.shutdown(id);
+            }"""
+        )
         self.wait("(window.Bokeh?.documents ?? []).length === 0")
         if self.page.evaluate("document.body.dataset.jpThemeLight") != "true":
             self.use_theme("Light")
