@@ -56,7 +56,7 @@ nbval: $(READY)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(SPLIT) $(BY_NAME) --override-ini=addopts= --nbval --nbval-sanitize-with notebooks/sanitise.cfg notebooks
 
 browser: $(READY) chromium
-	$(BIN)/python -m pytest $(SPLIT) tests/browser
+	$(BIN)/python -m pytest $(SPLIT) $(BY_NAME) tests/browser
 
 CHROMIUM := apt-get install -y --no-install-recommends chromium fonts-dejavu-core
 chromium:

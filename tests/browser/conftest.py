@@ -1,5 +1,6 @@
 """Fixtures for tests in a real browser: `notebook` is in JupyterLab (lab.py), `front` there or in Voilà (voila.py)."""
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,15 @@ from lab import CHROMIUM, VIEWPORT, Lab, Notebook, chromium
 from voila import App, Voila
 
 Open = Callable[..., Notebook]
+
+#: Files of few tests that take minutes; of the others, those with the most tests take the longest.
+LONG = ("test_quickstart.py", "test_all_views.py", "test_explorer_browser.py", "test_app_browser.py")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Long files first, so that no process is left alone with one at the end (see BY_NAME in the Makefile)."""
+    tests = Counter(item.path for item in items)
+    items.sort(key=lambda item: (item.path.name not in LONG, -tests[item.path], item.path))
 
 
 @pytest.fixture(scope="session")

@@ -68,7 +68,7 @@ plain = ipywidgets.VBox([ipywidgets.HTML("x") for _ in range(controls(view))])
 """
 
 
-def test_fifty_displays_leave_as_much_as_one(quiet_notebook):
+def test_twenty_displays_leave_as_much_as_one(quiet_notebook):
     one = quiet_notebook([EXPLORE + PLAIN, "view", "plain"])
     one.run()
     session = one.page.context.new_cdp_session(one.page)
@@ -90,7 +90,7 @@ def test_fifty_displays_leave_as_much_as_one(quiet_notebook):
 
     displayed(1, 5)
     before = there()
-    ours = displayed(1, 50) / 50
+    ours = displayed(1, 20) / 20
     assert there() == before
     # ipywidgets keeps some 7 kB for each child of a box that was displayed. Ours adds nothing of that order.
     theirs = displayed(2, 20) / 20
