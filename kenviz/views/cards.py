@@ -65,10 +65,9 @@ class CardBox(ipywidgets.HTML):
             self.value = _in_html(self.card)
             return
         # A live region: a screen reader says what a tap has found.
-        self.value = (
-            f'<pre class="kenviz-lines" role="status" style="white-space: pre-wrap; word-break: normal; '
-            f'overflow-wrap: anywhere; line-height: 1.4; margin: 0">{_safe(str(card or self._invitation))}</pre>'
-        )
+        style = "white-space: pre-wrap; word-break: normal; overflow-wrap: anywhere; font: inherit; line-height: 1.4"
+        lines = _safe(str(card or self._invitation))
+        self.value = f'<pre class="kenviz-lines" role="status" style="{style}; margin: 0">{lines}</pre>'
 
 
 def _in_html(card: DecisionCard) -> str:

@@ -3,6 +3,7 @@
 import contextlib
 
 import pytest
+from boxes import WRONG_BOXES
 from playwright.sync_api import TimeoutError as PlaywrightTimeout
 from saying import said_by_axe
 from test_views_browser import SETUP
@@ -14,66 +15,7 @@ EXPLORE = f"{SETUP}\nview = kenviz.explore(net, pair)\n{PLACE}"
 SIZES = [(1400, 900), (1100, 800), (600, 900)]
 STAGES = ["matrix", "row", "layers", "neighbours", "comparison"]
 
-#: What is wrong with the boxes in the page, in words. Figures are canvases: what is in them is not measured here.
-MEASURE = r"""() => {
-    const root = lab.panel().node.querySelector(".kenviz-explorer");
-    const seen = (element) => element.checkVisibility({visibilityProperty: true, opacityProperty: true})
-        && element.getBoundingClientRect().width > 1;
-    const told = ({tagName, className, textContent, title}) =>
-        `${tagName}.${className}: ${(textContent || title).slice(0, 60)}`;
-    // A box whose children take its place has no box of its own.
-    const clips = (element, axis) => getComputedStyle(element).display !== "contents"
-        && getComputedStyle(element)[axis] !== "visible";
-    const wrong = [];
-    // No text reaches beyond what would cut it off at its side.
-    const walker = document.createTreeWalker(root, NodeFilter.SHOW_TEXT);
-    while (walker.nextNode()) {
-        const node = walker.currentNode, parent = node.parentElement;
-        if (!node.textContent.trim() || parent.closest("select, textarea, [role=figure]") || !seen(parent)) continue;
-        const range = document.createRange();
-        range.selectNodeContents(node);
-        const text = range.getBoundingClientRect();
-        for (let box = parent; box !== root.parentElement; box = box.parentElement) {
-            if (!clips(box, "overflowX")) continue;
-            const edge = box.getBoundingClientRect();
-            if (text.right > edge.right + 1 || text.left < edge.left - 1) {
-                wrong.push(`cut by ${box.className}: ${told(parent)}`);
-                break;
-            }
-        }
-    }
-    // No control lies on another, as far as both can be seen; those of one grid have one height.
-    const controls = [...root.querySelectorAll("input, select, textarea, button, .widget-slider, .kenviz-list")]
-        .filter((control) => seen(control) && !control.closest("[role=figure]"));
-    const visible = (element) => {
-        let {left, right, top, bottom} = element.getBoundingClientRect();
-        for (let box = element.parentElement; box !== root; box = box.parentElement) {
-            if (!clips(box, "overflowY")) continue;
-            const edge = box.getBoundingClientRect();
-            [left, right] = [Math.max(left, edge.left), Math.min(right, edge.right)];
-            [top, bottom] = [Math.max(top, edge.top), Math.min(bottom, edge.bottom)];
-        }
-        return {left, right, top, bottom};
-    };
-    const boxes = controls.map((control) => [control, visible(control)]);
-    boxes.forEach(([one, a], i) => boxes.slice(i + 1).forEach(([other, b]) => {
-        const across = Math.min(a.right, b.right) - Math.max(a.left, b.left);
-        const down = Math.min(a.bottom, b.bottom) - Math.max(a.top, b.top);
-        if (across > 1 && down > 1 && !one.contains(other)) wrong.push(`${told(one)} on ${told(other)}`);
-    }));
-    const heights = new Set(controls.filter((control) => control.closest(".kenviz-controls")
-        && control.matches("select, button, input:not([type=checkbox])")).map((control) => control.offsetHeight));
-    if (heights.size > 1) wrong.push(`heights of controls: ${[...heights]}`);
-    // Nothing is wider than its place, and no panel reaches out of the Explorer.
-    const whole = root.getBoundingClientRect();
-    for (const name of ["bar", "side", "map-panel", "stage", "aside"]) {
-        const part = root.querySelector(`.kenviz-${name}`), box = part.getBoundingClientRect();
-        if (box.right > whole.right + 1 || box.left < whole.left - 1 || box.bottom > whole.bottom + 1)
-            wrong.push(`${name} reaches out`);
-        if (part.scrollWidth > part.clientWidth + 1) wrong.push(`${name} scrolls sideways`);
-    }
-    return wrong;
-}"""
+WRONG = f"({WRONG_BOXES})(lab.panel().node.querySelector('.kenviz-explorer'))"
 PARTS = """() => Object.fromEntries(["side", "map-panel", "stage", "aside"].map((name) => {
     const {left, top, right, bottom} = lab.panel().node.querySelector(`.kenviz-${name}`).getBoundingClientRect();
     return [name, {left, top, right, bottom}];
@@ -91,8 +33,8 @@ def opened(quiet_notebook):
 def settled(one, where):
     """Wait until nothing is wrong: the list and the figures follow the size of the page after a moment."""
     with contextlib.suppress(PlaywrightTimeout):  # what is wrong is told below
-        one.wait(f"({MEASURE})().length === 0", timeout=20)
-    assert one.page.evaluate(MEASURE) == [], where
+        one.wait(f"{WRONG}.length === 0", timeout=20)
+    assert one.page.evaluate(WRONG) == [], where
 
 
 @pytest.mark.parametrize("theme", ["Light", "Dark"])

@@ -1,7 +1,9 @@
 """Views and the Explorer in marimo, which takes anywidgets and no ipywidgets: each displays itself as one anywidget."""
 
 import pytest
+from boxes import WRONG_BOXES
 from marimo_server import Marimo
+from page import VIEWPORT
 from test_views_browser import SETUP
 
 pytestmark = pytest.mark.browser
@@ -53,6 +55,20 @@ def test_a_tap_gives_the_card_and_undo_goes_back(app):
     app.wait_in_kernel("view.stage == 'row'")
     app.page.get_by_role("button", name="undo").click()
     app.wait_in_kernel("(view.row, view.column) != (5, 7)")
+
+
+def test_no_text_is_cut_and_no_control_lies_on_another(app):
+    for width in (1400, 1100, 600):
+        app.page.set_viewport_size({"width": width, "height": 900})
+        app.wait_until_idle()
+        explorer = app.page.locator(".kenviz-explorer")
+        for _ in range(100):  # the list and the figures follow the size of the page after a moment
+            wrong = explorer.evaluate(WRONG_BOXES)
+            if not wrong:
+                break
+            app.page.wait_for_timeout(100)
+        assert wrong == [], width
+    app.page.set_viewport_size(VIEWPORT)
 
 
 def test_figures_are_as_light_as_the_page(app):
