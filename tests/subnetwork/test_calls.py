@@ -3,6 +3,7 @@
 import itertools
 import warnings
 from concurrent.futures import BrokenExecutor, CancelledError, ThreadPoolExecutor
+from types import SimpleNamespace
 
 import pytest
 
@@ -60,10 +61,9 @@ class ScriptedJob:
 
 @pytest.fixture
 def clock(monkeypatch):
-    """A clock that goes on by a second whenever it is looked at, and sleep that takes no time."""
+    """A clock that goes on by a second whenever calls look at it, and sleep that takes no time."""
     seconds = itertools.count()
-    monkeypatch.setattr(calls.time, "monotonic", lambda: next(seconds))
-    monkeypatch.setattr(calls.time, "sleep", lambda _: None)
+    monkeypatch.setattr(calls, "time", SimpleNamespace(monotonic=lambda: next(seconds), sleep=lambda _: None))
 
 
 def made(engine, numbers=range(1, 6), **options):

@@ -1,6 +1,8 @@
 """A client of Dask whose workers are gone: a stand-in for it, and a clock that is set forward."""
 
+import itertools
 import warnings
+from types import SimpleNamespace
 
 import pytest
 
@@ -35,9 +37,9 @@ class Client:
 
 @pytest.fixture
 def clock(monkeypatch):
-    """Each look at it is 11 s later than the one before."""
-    seconds = iter(range(11, 10**6, 11))
-    monkeypatch.setattr(engines.time, "monotonic", lambda: next(seconds))
+    """Each look at it is 11 s later than the one before; threads of others have the real one."""
+    seconds = itertools.count(11, 11)
+    monkeypatch.setattr(engines, "time", SimpleNamespace(monotonic=lambda: next(seconds)))
 
 
 def said(engine, looks):
