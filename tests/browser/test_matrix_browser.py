@@ -28,8 +28,8 @@ def show(one, label, option):
     one.page.get_by_label(label, exact=True).first.select_option(label=option)
 
 
-def test_controls_change_the_page_to_what_the_models_say(front):
-    one = front([SETUP + BY_HAND + "view = kenviz.MatrixView(net, pair, QUERY)", "view"])
+def test_controls_change_the_page_to_what_the_models_say(quiet_notebook):
+    one = quiet_notebook([SETUP + BY_HAND + "view = kenviz.MatrixView(net, pair, QUERY)", "view"])
     one.run()
     say = {name: np.array(values) for name, values in one.value("models_say(QUERY)").items()}
     np.testing.assert_array_equal(decoded(one)[0], 100 * say["mask"])
@@ -195,8 +195,8 @@ def updates(*layers):
 """
 
 
-def test_sheets_scale_and_place_of_many_layers_are_changed_in_the_page(front):
-    one = front([SETUP + MANY, "view"])
+def test_sheets_scale_and_place_of_many_layers_are_changed_in_the_page(quiet_notebook):
+    one = quiet_notebook([SETUP + MANY, "view"])
     one.run()
 
     def images():

@@ -107,8 +107,8 @@ def test_each_control_changes_the_page_to_what_the_rule_says(front):
     assert len(one.column("reset", "column")) == 24
 
 
-def test_claims_are_played_one_by_one(front):
-    one = front([SETUP + BY_HAND, "view"])
+def test_claims_are_played_one_by_one(quiet_notebook):
+    one = quiet_notebook([SETUP + BY_HAND, "view"])
     one.run()
     say = one.value("claims(fine_tuned[0], 12)")
 
@@ -146,8 +146,8 @@ def test_claims_are_played_one_by_one(front):
     shows(11)
 
 
-def test_the_stability_of_the_mask_is_told_on_request(front):
-    one = front([SETUP + BY_HAND + "view.row = 3", "view"])
+def test_the_stability_of_the_mask_is_told_on_request(quiet_notebook):
+    one = quiet_notebook([SETUP + BY_HAND + "view.row = 3", "view"])
     one.run()
     cases = ("halving the bandwidth", "factor=0.5"), ("doubling it", "factor=2"), ("in reverse", "backwards=True")
     for words, how in cases:
@@ -162,8 +162,8 @@ def test_the_stability_of_the_mask_is_told_on_request(front):
     one.wait("document.body.innerText.includes('Mask stability, by')")
 
 
-def test_an_entry_is_chosen_by_a_tap_or_by_its_column(front):
-    one = front([SETUP + BY_HAND, "view"])
+def test_an_entry_is_chosen_by_a_tap_or_by_its_column(quiet_notebook):
+    one = quiet_notebook([SETUP + BY_HAND, "view"])
     one.run()
     at = one.column("retained", "column")[3]
     one.click("strip", one.value(f"float(fine_tuned[0, {at}])"), 1)
