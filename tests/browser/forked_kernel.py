@@ -18,7 +18,7 @@ from pathlib import Path
 
 #: What makes the libraries load all that they load on first use, and leaves no widget behind.
 LOADING = """
-import ipykernel.kernelapp, ipywidgets, pandas, torch
+import ipykernel.kernelapp, ipywidgets, pandas, pytest, torch
 import bokeh.models, bokeh.plotting
 import tqdm
 import ken, kenviz
@@ -27,7 +27,9 @@ tqdm.tqdm.monitor_interval = 0  # else it starts a thread, and a fork is without
 pretrained = {f"layer.{i}.weight": torch.arange(32.0).reshape(2, 16).sin() for i in range(2)}
 fine_tuned = {name: tensor + tensor.cos() / 10 for name, tensor in pretrained.items()}
 net = ken.prune(fine_tuned, pretrained, 0.5, progress=False)
-kenviz.explore(net, ken.Pair(fine_tuned, pretrained)).close()
+explorer = kenviz.explore(net, ken.Pair(fine_tuned, pretrained))
+kenviz.views.files.with_still({}, [view.pane for view in explorer.in_sight])  # matplotlib draws that
+explorer.close()
 assert not ipywidgets.widgets.widget._instances
 tqdm.tqdm.monitor_interval = 10
 """

@@ -55,7 +55,11 @@ window.lab = {
     await jupyterapp.restored;
     const deadline = Date.now() + 60000;
     while (lab.panel()?.context?.path !== path) {
-      if (Date.now() > deadline) throw new Error(`${path} is not the notebook in front`);
+      if (Date.now() > deadline) {
+        const said = [...document.querySelectorAll(".jp-Dialog")].map((dialog) => dialog.innerText).join(" ");
+        const inFront = `${jupyterapp.shell.currentWidget?.title.label}; ${document.visibilityState}; ${said}`;
+        throw new Error(`${path} is not in front, but ${inFront}; focus: ${document.hasFocus()}`);
+      }
       await new Promise((done) => setTimeout(done, 50));
     }
     const panel = lab.panel();
