@@ -159,6 +159,7 @@ def told(folder, client):
 SCENARIOS = {
     "a worker is killed (SIGKILL), Dask": (cluster, planned({2: ("kill", 1)})),
     "a worker is killed (SIGKILL), process pool": (pool, planned({2: ("kill", 1)})),
+    "a worker is killed (SIGKILL) while it joins, Dask": (cluster, planned({"join": ("kill", 1)})),
     "a worker exceeds its memory limit, once, Dask": (small_memory, planned({2: ("memory", 1)})),
     "a part exceeds it on every worker, Dask": (small_memory, planned({2: ("memory", 4)})),
     "a worker hangs, Dask": (cluster, planned({2: ("hang", 1)}, restart=True, timeout=10)),

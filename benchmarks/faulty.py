@@ -1,6 +1,7 @@
 """What may go wrong with a worker, done on purpose: a part that is made by `faulty.part` finds its fault in a folder.
 
-Beside the folder of parts lies `faults/NUMBER`, a file with the kind of the fault and how often it is to happen.
+Beside the folder of parts lies `faults/NUMBER`, a file with the kind of the fault and how often it is to happen; of
+`faults/join` the worker that joins is killed before its file has its name.
 """
 
 import errno
@@ -22,8 +23,9 @@ from ken.models.checkpoints.checkpoint import Checkpoint
 from ken.models.tensors.tensor_reader import Entries
 from ken.pruning import executors
 from ken.storage.part_files import PartWriter
+from ken.storage.writer import SubnetworkWriter
 
-_PART = executors.worker_part
+_PART, _JOIN = executors.worker_part, executors.worker_join
 RECIPE = {"k": 0.5, "rule": "random"}
 
 
@@ -46,7 +48,7 @@ def folder(place):
 
 
 def plant(folder, faults):
-    """Write down what is to go wrong: (kind, how often) by the number of a part."""
+    """Write down what is to go wrong: (kind, how often) by the number of a part, or "join"."""
     place = Path(folder) / "faults"
     place.mkdir(exist_ok=True)
     for number, fault in faults.items():
@@ -66,9 +68,16 @@ def part(description, index, folder, copies):
         return _PART(description, index, folder, copies)
 
 
+def join(folder, *words):
+    """`ken.pruning.executors.worker_join`, killed if that is planned."""
+    killed = _taken(Path(folder).parent / "faults" / "join")
+    with mock.patch.object(SubnetworkWriter, "finish", side_effect=lambda _: _kill()) if killed else nullcontext():
+        return _JOIN(folder, *words)
+
+
 def faulty():
-    """A block in which `ken.prune` gives workers such parts."""
-    return mock.patch.object(executors, "worker_part", part)
+    """A block in which `ken.prune` gives workers such parts, and such a join."""
+    return mock.patch.multiple(executors, worker_part=part, worker_join=join)
 
 
 def _taken(path):

@@ -22,6 +22,7 @@ from ken.pruning.parts.part_plan import PartPlan, planned
 from ken.pruning.parts.planned_parts import PlannedParts, plan_of
 from ken.pruning.parts.running import run
 from ken.pruning.parts.stamps import stamps
+from ken.storage.atomic_files import being_written
 from ken.storage.file_kinds import PART, SUBNETWORK
 from ken.storage.outputs import check_outputs, models_of
 from ken.subnetwork.executors.calls import Asked, outcomes
@@ -100,6 +101,8 @@ def prune_by_executor(
                 _repeat(json.loads(answer))
     if by_worker:
         net = load(out)
+        for path in being_written(Path(out).parent, Path(out).name):
+            warn(f"{path} is left of a worker that was killed while it joined: `ken clean {path.parent}` is for that")
     else:
         net = join(folder, out, plan=plan.digest, overwrite=overwrite, copies=copies, progress=progress)
     if parts_folder is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import shutil
 from collections.abc import Iterator, Mapping
@@ -12,6 +13,21 @@ from typing import BinaryIO
 
 from ken.models.checkpoints.remote.urls import protocol_of
 from ken.storage.uploads import uploading, uploading_folder
+
+_PART = re.compile(r"\.(.{1,40})\.[0-9a-f]{16}\.part", re.DOTALL)
+
+
+def being_written(folder: str | Path, name: str = "") -> list[Path]:
+    """Files in a folder that are being written, or were when their process was killed; with name, those of that file.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     with replacing(Path(folder) / "a.bin"):
+    ...         len(being_written(folder)), len(being_written(folder, "a.bin")), len(being_written(folder, "b.bin"))
+    (1, 1, 0)
+    """
+    named = [(path, _PART.fullmatch(path.name)) for path in Path(folder).iterdir()]
+    return sorted(path for path, part in named if part and part[1] == (name[:40] or part[1]) and path.is_file())
 
 
 @contextmanager

@@ -36,6 +36,19 @@ def test_a_worker_of_dask_is_killed_another_raises_storage_fails(folder, dask_cl
     assert faulty.prune(folder, dask_client, parts=12) == one(folder)
 
 
+def test_the_worker_that_joins_is_killed(folder, dask_client):
+    faulty.plant(folder, {"join": ("kill", 1)})
+    with pytest.warns(KenWarning, match="a worker that was killed while it joined: `ken clean") as said:
+        assert faulty.prune(folder, dask_client, parts=3) == one(folder)
+    assert not (folder / "faults" / "join").exists()
+    (leftover,) = ken.leftovers(folder, minutes=0)
+    assert str(leftover.path) in str(said[0].message)
+    assert leftover.reason.startswith("was being written")
+    leftover.remove()
+    assert one(folder) == (folder / "net.ken.safetensors").read_bytes()
+    assert ken.leftovers(folder, minutes=0) == []
+
+
 @pytest.mark.parametrize("parts_folder", ["", "PARTS"])
 def test_one_of_the_workers_joins_where_all_of_them_write(folder, dask_client, parts_folder, monkeypatch):
     joined, join = [], executors.join

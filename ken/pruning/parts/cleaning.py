@@ -44,7 +44,8 @@ def leftovers(
     """What is of no use in a folder of parts. All parts are read, to see whether they are whole; nothing is changed.
 
     Args:
-        folder: Where the parts lie. Files with other names than parts have are not looked at.
+        folder: Where the parts lie, or anything else that ken writes. Files are looked at if they have the name of a
+            part, of a plan, or of what is being written.
         keep: The first digits of the digest of the plan whose parts are kept; by default the plan of the part that was
             written last.
         every_part: List whole parts of that plan, too: they have been joined.

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from ken.errors import PartsError, in_brief
+from ken.storage.atomic_files import being_written
 
 _PART = re.compile(r"part-(\d+)-of-(\d+)-([0-9a-f]{12})\.kenpart")
 _PLAN = re.compile(r"plan-([0-9a-f]{12})\.json")
-_BEING_WRITTEN = re.compile(r"\.(part-\d+-of-\d+-[0-9a-f]{1,12}|plan-[0-9a-f]{12}).*\.part")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +49,7 @@ def _named(folder: Path) -> Iterator[NamedFile]:
             yield NamedFile(path, "part", part[3], index=int(part[1]), parts=int(part[2]))
         elif plan := _PLAN.fullmatch(path.name):
             yield NamedFile(path, "plan", plan[1])
-        elif _BEING_WRITTEN.fullmatch(path.name):
-            yield NamedFile(path, "being written")
+    yield from (NamedFile(path, "being written") for path in being_written(folder))
 
 
 def description_in(path: Path) -> dict[str, Any]:
