@@ -162,7 +162,7 @@ def three_tasks(notebook: object, rounds: int) -> None:
             one = notebook([tasks.SETUP, tasks.EXPLORE], run=False)
             one.page.evaluate("jupyterapp.shell.collapseLeft()")
             start = time.perf_counter()
-            task(lambda _, one=one: one, "mouse")
+            task(lambda *_, one=one, **__: one, "mouse")
             times.append(1000 * (time.perf_counter() - start))
         said(f"task, kernel's start included: {what}", times, None)
 

@@ -43,7 +43,12 @@ if __name__ == "__main__":
 @contextlib.contextmanager
 def cluster(**options):
     words = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": ":0", "silence_logs": logging.CRITICAL}
-    with LocalCluster(**(words | options), processes=True) as local, Client(local, set_as_default=False) as client:
+    with (
+        # As docs/parts.md advises: 15 s after one kill Dask gives up a worker that another one has just killed again.
+        dask.config.set({"distributed.deploy.lost-worker-timeout": "10 minutes"}),
+        LocalCluster(**(words | options), processes=True) as local,
+        Client(local, set_as_default=False) as client,
+    ):
         yield client
 
 
