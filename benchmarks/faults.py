@@ -194,7 +194,8 @@ def row(name, times):
                 for leftover in ken.leftovers(parts, every_part=True, minutes=0) if parts.exists() else ():
                     leftover.remove()
                     cleaned += 1
-    shown = "; ".join(dict.fromkeys(error.split(" (")[0][:110].replace("|", "/") for error in errors)) or "none"
+    brief = (error.split(" (")[0].split(": Attempted")[0][:110].replace("|", "/") for error in errors)
+    shown = "; ".join(dict.fromkeys(brief)) or "none"
     again = f"{len(errors)} of {times}: {shown}" if errors else "none"
     return f"| {name} | {same} of {times} | {retried} | {again} | {left} files, {cleaned} cleaned |"
 
