@@ -168,6 +168,7 @@ SCENARIOS = {
     "a worker exceeds its memory limit, once, Dask": (small_memory, planned({2: ("memory", 1)})),
     "a part exceeds it on every worker, Dask": (small_memory, planned({2: ("memory", 4)})),
     "a worker hangs, Dask": (cluster, planned({2: ("hang", 1)}, restart=True, timeout=10)),
+    "a worker hangs while it joins, Dask": (cluster, planned({"join": ("hang", 1)}, restart=True, timeout=10)),
     "a worker hangs, process pool": (pool, planned({2: ("hang", 1)}, restart=True, timeout=30)),
     "a part raises": (cluster, planned({2: ("raise", 1)})),
     "storage fails at 5 % of reads and writes": (cluster, planned(dict.fromkeys(range(1, 7), ("storage", 99)))),
@@ -183,17 +184,20 @@ def row(name, times):
     same, errors, retried, left, cleaned = 0, [], 0, 0, 0
     with kind() as executor:
         for _ in range(times):
-            with tempfile.TemporaryDirectory() as place, warnings.catch_warnings(record=True) as caught:
+            with tempfile.TemporaryDirectory() as temporary, warnings.catch_warnings(record=True) as caught:
                 warnings.simplefilter("always", KenWarning)
-                folder = faulty.folder(place)
+                folder = faulty.folder(temporary)
                 errors += scenario(folder, executor)
                 same += 1
                 retried += sum(issubclass(warning.category, KenWarning) for warning in caught)
                 parts = folder / "net.ken.safetensors.parts"
-                left += len(list(parts.glob("*"))) + len(list(parts.glob(".*")))
-                for leftover in ken.leftovers(parts, every_part=True, minutes=0) if parts.exists() else ():
-                    leftover.remove()
-                    cleaned += 1
+                for place, every in ((parts, True), (folder, False)):
+                    if not place.exists():
+                        continue
+                    left += sum(1 for path in place.iterdir() if every or path.name.startswith("."))
+                    for leftover in ken.leftovers(place, every_part=every, minutes=0):
+                        leftover.remove()
+                        cleaned += 1
     brief = (error.split(" (")[0].split(": Attempted")[0][:110].replace("|", "/") for error in errors)
     shown = "; ".join(dict.fromkeys(brief)) or "none"
     again = f"{len(errors)} of {times}: {shown}" if errors else "none"

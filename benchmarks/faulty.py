@@ -1,7 +1,7 @@
 """What may go wrong with a worker, done on purpose: a part that is made by `faulty.part` finds its fault in a folder.
 
-Beside the folder of parts lies `faults/NUMBER`, a file with the kind of the fault and how often it is to happen; of
-`faults/join` the worker that joins is killed before its file has its name.
+Beside the folder of parts lies `faults/NUMBER`, a file with the kind of the fault and how often it is to happen; that
+of `faults/join` happens to the worker that joins, before its file has its name.
 """
 
 import errno
@@ -69,9 +69,10 @@ def part(description, index, folder, copies):
 
 
 def join(folder, *words):
-    """`ken.pruning.executors.worker_join`, killed if that is planned."""
-    killed = _taken(Path(folder).parent / "faults" / "join")
-    with mock.patch.object(SubnetworkWriter, "finish", side_effect=lambda _: _kill()) if killed else nullcontext():
+    """`ken.pruning.executors.worker_join`, killed or hanging if that is planned."""
+    kind = _taken(Path(folder).parent / "faults" / "join")
+    does = {"kill": _kill, "hang": _hang}.get(kind)
+    with mock.patch.object(SubnetworkWriter, "finish", side_effect=lambda _: does()) if does else nullcontext():
         return _JOIN(folder, *words)
 
 
@@ -102,6 +103,10 @@ def _while_writing(does):
         does()
 
     return mock.patch.object(PartWriter, "add", first)
+
+
+def _hang():
+    time.sleep(1e6)
 
 
 def _kill():
@@ -160,7 +165,7 @@ def _unreliable(_):
 FAULTS = {
     "kill": lambda _: _while_writing(_kill),
     "memory": lambda _: _while_writing(_eat),
-    "hang": lambda _: _while_writing(lambda: time.sleep(1e6)),
+    "hang": lambda _: _while_writing(_hang),
     "raise": lambda _: _while_writing(_fail),
     "full": lambda _: _while_writing(_full),
     "scheduler": lambda folder: _while_writing(partial(_kill_other, folder / "scheduler")),

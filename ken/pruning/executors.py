@@ -6,6 +6,7 @@ Through the executor go the description of the plan, numbers of parts, and their
 from __future__ import annotations
 
 import json
+import os
 import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -97,12 +98,17 @@ def prune_by_executor(
         if by_worker := engine.joins and parts_folder is None:  # all of them write where the parts lie, beside out
             bar.set_postfix_str("join", refresh=False)
             words = str(folder.absolute()), str(Path(out).absolute()), plan.digest, overwrite, copies
-            for _, answer in outcomes(engine, Asked(worker_join, "join", 1), {1: words}):
+            limit = None if timeout is None else timeout * len(plan)
+            for _, answer in outcomes(engine, Asked(worker_join, "join", 1), {1: words}, timeout=limit):
                 _repeat(json.loads(answer))
     if by_worker:
         net = load(out)
-        for path in being_written(Path(out).parent, Path(out).name):
-            warn(f"{path} is left of a worker that was killed while it joined: `ken clean {path.parent}` is for that")
+        written = Path(os.path.realpath(out))  # a link is followed by whoever writes
+        for path in being_written(written.parent, written.name):
+            warn(
+                f"{path} is left of a worker that was killed, or hangs, while it joined: `ken clean {path.parent}` is "
+                "for that"
+            )
     else:
         net = join(folder, out, plan=plan.digest, overwrite=overwrite, copies=copies, progress=progress)
     if parts_folder is None:

@@ -106,7 +106,8 @@ def prune(
             that are there and whole are not made again, so the same call goes on with what was interrupted.
         parts: How many parts for the workers; by default so many as suit the models, 8 at least.
         parts_folder: Where the parts are kept. By default in a folder beside out, which is removed in the end.
-        timeout: Seconds that a part may take; then another worker is given it, once.
+        timeout: Seconds that a part may take; then another worker is given it, once. The join may take as long as all
+            parts together.
         copies: Each worker's machine has a copy of the same models: their dates are not compared.
         progress: Whether to show the progress bar.
 

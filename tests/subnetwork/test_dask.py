@@ -1,5 +1,7 @@
 """Dask's workers: two processes for all of these tests, which are killed, and fail in other ways."""
 
+import re
+
 import faulty
 import pandas as pd
 import pytest
@@ -36,17 +38,36 @@ def test_a_worker_of_dask_is_killed_another_raises_storage_fails(folder, dask_cl
     assert faulty.prune(folder, dask_client, parts=12) == one(folder)
 
 
-def test_the_worker_that_joins_is_killed(folder, dask_client):
+@pytest.mark.parametrize("linked", [False, True])
+def test_the_worker_that_joins_is_killed(folder, dask_client, linked):
+    written = folder
+    if linked:
+        written = folder / "elsewhere"
+        written.mkdir()
+        (written / "net.ken.safetensors").write_bytes(one(folder))
+        (folder / "net.ken.safetensors").symlink_to(written / "net.ken.safetensors")
     faulty.plant(folder, {"join": ("kill", 1)})
-    with pytest.warns(KenWarning, match="a worker that was killed while it joined: `ken clean") as said:
+    with pytest.warns(KenWarning, match="a worker that was killed, or hangs, while it joined: `ken clean") as said:
         assert faulty.prune(folder, dask_client, parts=3) == one(folder)
     assert not (folder / "faults" / "join").exists()
-    (leftover,) = ken.leftovers(folder, minutes=0)
+    (leftover,) = ken.leftovers(written, minutes=0)
     assert str(leftover.path) in str(said[0].message)
     assert leftover.reason.startswith("was being written")
     leftover.remove()
     assert one(folder) == (folder / "net.ken.safetensors").read_bytes()
     assert ken.leftovers(folder, minutes=0) == []
+
+
+@pytest.mark.parametrize("hangs", [{1: ("hang", 1)}, {"join": ("hang", 1)}], ids=["at a part", "at the join"])
+def test_a_worker_that_hangs_is_given_nothing_more(folder, dask_client, hangs):
+    assert faulty.prune(folder, dask_client, parts=4) == one(folder)  # workers that begin take longer than the limit
+    faulty.plant(folder, hangs)
+    with pytest.warns(KenWarning) as said:
+        assert faulty.prune(folder, dask_client, parts=3, timeout=4) == one(folder)
+    late, *left = [str(warning.message) for warning in said]
+    assert re.search("has taken more than .* it is given to another", late)
+    assert [".net.ken.safetensors." in text for text in left] == [True] * ("join" in hangs)
+    dask_client.restart()
 
 
 @pytest.mark.parametrize("parts_folder", ["", "PARTS"])

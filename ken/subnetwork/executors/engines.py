@@ -120,6 +120,8 @@ class DaskEngine(Engine):
         self.link = str(client.dashboard_link or "")
         self._look_again, self._warned = 0.0, False
         self._alone_since: float | None = None
+        #: By worker, the jobs that hang there. The scheduler forgets a job that is given up, the thread goes on.
+        self._hanging: dict[str, set[str]] = {}
 
     @property
     def workers(self) -> int | None:  # type: ignore[override]
@@ -128,12 +130,22 @@ class DaskEngine(Engine):
 
     def submit(self, function: Callable[..., Any], *arguments: Any, name: str, elsewhere: Job | None = None) -> Job:
         """See `Engine.submit`."""
-        others: list[str] = []
-        if elsewhere is not None:
-            hanging = self._at(elsewhere)
-            others = [worker for worker in self._threads() if worker not in hanging]
+        options: dict[str, Any] = {}
+        if elsewhere is not None or self._hanging:
+            others = self._others(elsewhere)
+            # Should these be gone by then, any may take it.
+            options = {"workers": others, "allow_other_workers": True} if others else {}
         key = f"ken-{name.replace(' ', '-')}-{uuid.uuid4().hex[:12]}"
-        return self._executor.submit(function, *arguments, key=key, pure=False, workers=others or None)
+        return self._executor.submit(function, *arguments, key=key, pure=False, **options)
+
+    def _others(self, elsewhere: Any) -> list[str]:
+        """Workers that have a thread which does not hang, without those that a job hangs at (or None)."""
+        threads = self._threads()
+        hanging = [] if elsewhere is None else self._at(elsewhere)
+        for worker in hanging:
+            self._hanging.setdefault(worker, set()).add(elsewhere.key)
+        busy = {worker for worker, jobs in self._hanging.items() if len(jobs) >= threads.get(worker, 0)}
+        return [worker for worker in threads if worker not in busy and worker not in hanging]
 
     def begun(self, job: Any) -> bool:
         """No more are given away than there are threads."""
