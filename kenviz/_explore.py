@@ -71,9 +71,20 @@ def explore(
         >>> print(explore(pair, k=2, rule="update").code())
         explorer = kenviz.explore(pair, k=2, rule='update')
     """
+    from kenviz.views.unhindered import uncollected
+
+    with uncollected():
+        opened, models = _opened(net, pair, pretrained, k=k, rule=rule, asked=asked)
+        return _explorer(opened, models, attribution, ablation=ablation, by=by, beside=beside, theme=theme)
+
+
+def _opened(
+    net: Any, pair: Any, pretrained: Any, *, k: Any, rule: str | None, asked: Mapping[str, Any]
+) -> tuple[ken.Subnetwork, PairOfModels | Study | None]:
+    """The subnetwork, and its models if they are all there; see `explore`."""
     if k is not None or rule is not None:
         lazy = _lazy(net, pair, pretrained, k=k, rule=rule, asked=asked)
-        return _explorer(lazy, lazy.pair, attribution, ablation=ablation, by=by, beside=beside, theme=theme)
+        return lazy, lazy.pair
     if asked:
         raise TypeError(f"{', '.join(asked)}: what is asked of two models goes with k= or rule=; a subnetwork has it")
     if not isinstance(net, ken.Subnetwork | str | Path | ken.Location):
@@ -83,11 +94,11 @@ def explore(
     if isinstance(pair, str | Path | ken.Location):
         if pretrained is None:
             ken.verify(net, pair)
-            return _explorer(net, None, attribution, ablation=ablation, by=by, beside=beside, theme=theme)
-        pair = ken.Pair(pair, pretrained)
-    elif pretrained is not None:
+            return net, None
+        return net, ken.Pair(pair, pretrained)
+    if pretrained is not None:
         raise ValueError("pretrained goes with the fine-tuned model's path, not with a pair")
-    return _explorer(net, pair, attribution, ablation=ablation, by=by, beside=beside, theme=theme)
+    return net, pair
 
 
 def _lazy(first: Any, second: Any, third: Any, *, k: Any, rule: str | None, asked: Mapping[str, Any]) -> Any:

@@ -60,7 +60,9 @@ def apply(root: Model, theme: str) -> None:
     >>> plot.background_fill_color
     '#181a1b'
     """
-    models = root.references()
+    document = root.document
+    # A document keeps a list of what is in it; to look through a figure takes longer than to colour it.
+    models = root.references() if document is None or document.roots != [root] else list(document.models)
     for name, properties in THEMES[theme].items():
         for model in models:
             if isinstance(model, getattr(bokeh.models, name)):

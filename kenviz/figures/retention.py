@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -103,13 +103,12 @@ _BARS: dict[str, dict[str, Any]] = {
     "above": {"orientation": "horizontal", "width": 220, "height": 12, "padding": 6},
     "right": {"orientation": "vertical", "width": 12, "padding": 2, "margin": 0},
 }
-_HATCH = {True: "/", False: " "}
 
 
 def columns(whole: pd.DataFrame, measure: str, number: int = 1, size: Size = FULL) -> dict[str, Any]:
     """The columns of source "cells", an entry a tensor on that sheet: place, value, how it is written, in which ink.
 
-    It is hatched where there is no value. The colours are those of the whole table, on each sheet.
+    Where there is no value it is hatched (`blanks`). The colours are those of the whole table, on each sheet.
     """
     table, ends = sheet(whole, number, size).table, limits(whole[measure].to_numpy(dtype=float), measure)
     shown, values = MEASURES[measure], table[measure].to_numpy(dtype=float)
@@ -124,11 +123,19 @@ def columns(whole: pd.DataFrame, measure: str, number: int = 1, size: Size = FUL
         "text": [shown.brief(v) if few else _sign(shown, v) for v in values],
         "written": [f"{shown.written(v)} {'' if shown.style == 'share' else shown.unit}".strip() for v in values],
         "ink": _inks(values, measure, ends),
-        "hatch": [_HATCH[bool(missing)] for missing in np.isnan(values)],
         "retained": table["retained"].to_numpy(),
         "entries": table["entries"].to_numpy(),
         "shape": [f"{rows:,} × {n:,}" for rows, n in zip(table["rows"], table["row_length"], strict=True)],
     }
+
+
+def blanks(cells: Mapping[str, Any]) -> dict[str, list[Any]]:
+    """The columns of source "blanks", the places of the cells without a value: hatched in a layer of their own.
+
+    BokehJS makes a canvas for the hatch of each mark of a layer, also of those that have none.
+    """
+    missing = np.flatnonzero(np.isnan(np.asarray(cells["value"], dtype=float)))
+    return {side: [cells[side][at] for at in missing] for side in ("layer", "kind")}
 
 
 def limits(values: NDArray[np.float64], measure: str) -> tuple[float, float]:
@@ -279,12 +286,21 @@ def _map(whole: pd.DataFrame, measure: str, chosen: str, *, number: int, size: S
         source=source,
         fill_color={"field": "value", "transform": mapper},
         line_color=None,
-        hatch_pattern="hatch",
-        hatch_color="#444444",
         selection_line_color=themes.CHOSEN,
         selection_line_width=4,
     )
     cells.nonselection_glyph = None  # else whatever is not chosen would fade
+    plot.rect(
+        "layer",
+        "kind",
+        width=0.96,
+        height=0.92,
+        source=ColumnDataSource(blanks(data), name="blanks"),
+        fill_color=None,
+        line_color=None,
+        hatch_pattern="/",
+        hatch_color="#444444",
+    )
     texts = plot.text(
         "layer",
         "kind",

@@ -1,10 +1,9 @@
 """BokehPane: one Bokeh figure or layout as a Jupyter widget.
 
-Python holds the truth. A view asks for the figure as it is now, draws it, and from then on is only told
-what changed; what the user does there (zoom, select, tap) comes back as small messages. pane.js beside this
-file is the other half.
+Python holds the truth. A view asks for the figure as it is now, draws it, and from then on is only told what changed;
+what the user does there (zoom, select, tap) comes back as small messages. pane.js beside this file is the other half.
 
-    a view sends {need: "figure", view}   ─► {figure, watch, themes, generation, view}
+    a view sends {need: "figure", view}   ─► {figure, watch, themes, generation, view}; {current: view} if it `has` that
     a view sends {need: "bokehjs"}        ─► {bokehjs: version}, the library as a buffer
     a view sends {need: "table", view}    ─► {table: CSV, view}
     Python changes something              ─► {apply: [{id, columns, properties}], generation, origin}, buffers
@@ -306,9 +305,10 @@ class BokehPane(Shipped):
             case {"need": "bokehjs"}:
                 version, library = bokehjs()
                 self.send({"bokehjs": version}, [library])
-            case {"need": "figure", "view": str(view)} if view:
+            case {"need": "figure", "view": str(view), **more} if view:
                 with self._lock:
-                    self.send({**self._drawing(), "view": view})
+                    current = self._asked_for and more.get("has") == self._generation
+                    self.send({"current": view} if current else {**self._drawing(), "view": view})
             case {"need": "table", "view": str(view)} if view and self.table is not None:
                 self.send({"table": self.table(), "view": view})
             case {"events": list(reports), "view": str(view), "seen": int(seen), **more} if view:

@@ -2,7 +2,8 @@
 // opening.js, page_colours.js, controls.js and saving.js before this file, as one module.
 //
 // Python holds the truth: a view asks for the figure as it is now whenever it is drawn (first or second display, page
-// reload), applies what Python sends from then on, and reports what the user does.
+// reload), applies what Python sends from then on, and reports what the user does. The first view of a figure draws what
+// has come with the widget at once, and asks whether that is still so.
 
 const QUIET_MS = 80; // a report waits for the user to pause that long: one turn of the wheel is dozens of changes
 const HURRY_MS = 250; // without an answer for that long, the figure that came with the widget is drawn: the kernel is busy
@@ -11,6 +12,9 @@ const BUSY_MS = 10000; // without a word that the last report was heard, the nex
 
 // BokehJS of that version, if the page has it. Python writes a pre-release as 3.10.0.dev5, BokehJS as 3.10.0-dev.5.
 const libraryIn = (version) => globalThis.Bokeh?.[version.replace(/\.?(dev|rc)(\d+)$/, "-$1.$2")];
+
+// Of these models a view was drawn already: what came with them may have been changed since.
+const shown = new WeakSet();
 
 // Where BokehJS of that version is, or will be. Global, since every module instance has its own copy of this file.
 function slotOf(version) {
@@ -228,6 +232,7 @@ function render({ model, el }) {
       throw error;
     }
     if (gone) return close();
+    shown.add(model);
     repaint();
     seen = generation;
     listen(live.doc, watch);
@@ -252,6 +257,7 @@ function render({ model, el }) {
     if (message.bokehjs) slotOf(message.bokehjs).provide(buffers[0]);
     else if (message.heard) message.heard === view && heard();
     else if (message.figure) message.view === view && answer(message);
+    else if (message.current) answered ||= message.current === view;
     else if (message.table !== undefined) message.view === view && saves.take(message.table);
     else if (message.apply) {
       if (live) apply(message, buffers);
@@ -276,10 +282,16 @@ function render({ model, el }) {
     model.off("msg:custom", receive); // it may have appeared before
     model.on("msg:custom", receive);
     answered = false;
-    hurry = setTimeout(drawOpening, HURRY_MS);
     patience = setTimeout(note, PATIENCE_MS);
-    model.send({ need: "figure", view });
+    ask();
   });
+  const ask = async () => {
+    const opening = shown.has(model) ? null : await openingOf(model).catch(() => null);
+    if (gone) return;
+    if (opening) show(opening);
+    else hurry = setTimeout(drawOpening, HURRY_MS);
+    model.send({ need: "figure", view, has: opening?.generation ?? null });
+  };
   describe();
   model.on("change:text", describe);
   model.on("change:theme", repaint);

@@ -19,6 +19,7 @@ from kenviz.hosts.displayed import Displayed
 from kenviz.pane.bokeh_pane import BokehPane
 from kenviz.views.closing import close_all, parts
 from kenviz.views.files import Filed, with_still
+from kenviz.views.unhindered import uncollected
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -136,7 +137,7 @@ class Exported(Filed, Stateful):
         return [self]
 
     def _repr_mimebundle_(self, **kwargs: Any) -> Any:
-        with self._lock:
+        with self._lock, uncollected():
             panes = [view.pane for view in self.in_sight]
             for pane in panes:
                 pane.announce()

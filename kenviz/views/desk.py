@@ -53,12 +53,18 @@ class Desk(ipywidgets.Box):
         parts = {
             "bar": ipywidgets.HBox(bar),
             "map-panel": ipywidgets.VBox([] if matrix_map is None else [matrix_map]),
-            "aside": ipywidgets.VBox([card, pin_box]),
+            "aside": (aside := ipywidgets.VBox([card, pin_box])),
         }
         for name, part in parts.items():
             part.add_class(f"kenviz-{name}")
         super().__init__([parts["bar"], search, parts["map-panel"], stage, parts["aside"]])
         self.add_class("kenviz-desk")
+        self._aside = aside
+
+    def use_card(self, card: CardBox) -> None:
+        """Let another decision card stand beside the stage."""
+        self.card = card
+        self._aside.children = [card, self.pin_box]
 
     def say(self, tensor: str, where: str, *, back: bool, forward: bool, code: str | None, remark: str = "") -> None:
         """Bring the buttons, the place, the code and what can be pinned in line with what is shown."""

@@ -26,7 +26,6 @@ from kenviz.views.linked import Linked
 from kenviz.views.matrix import MatrixView
 from kenviz.views.pin_box import PinBox, pinned
 from kenviz.views.retention import RetentionView
-from kenviz.views.row import RowView
 from kenviz.views.search import TensorSearch
 from kenviz.views.side_by_side import SideBySideView
 
@@ -39,7 +38,7 @@ class Explorer(Linked):
     matrix. The parts are `search`, `map`, `matrix` and `row_view`, with the traits they have elsewhere; a subnetwork
     without matrices has no map. One of them is on the stage at a time, beside layers, neighbours and effects, where
     there are any. Nothing is computed before it is shown: the map is coloured by the share retained until another
-    measure is chosen, a view of the stage is made when its tab is opened.
+    measure is chosen, a view of the stage is made when its tab is opened, or it is asked for.
 
     `pin` keeps what was found, with a sentence: `pins` is what ``kenviz.report(…, pins=explorer.pins)`` prints.
 
@@ -98,18 +97,16 @@ class Explorer(Linked):
         matrices = bool((self._study.shares["rows"] > 1).any())
         self.map = RetentionView(net, self._study, measure="share", compact=True, theme=theme) if matrices else None
         self.matrix = MatrixView(net, self._study, tensor=first, theme=theme)
-        self.row_view = None if self._study.pair is None else RowView(net, self._study, tensor=first, theme=theme)
-        parts = {"search": self.search, "map": self.map, "matrix": self.matrix, "row_view": self.row_view}
+        parts = {"search": self.search, "map": self.map, "matrix": self.matrix}
         self._parts: dict[str, Stateful] = {name: part for name, part in parts.items() if part is not None}
-        made = stages.panels(self._study, self.matrix, self.row_view, tensor=lambda: self.tensor, beside=self._beside)
+        make_row = None if self._study.pair is None else self._need_row_view
+        made = stages.panels(self._study, self.matrix, make_row, tensor=lambda: self.tensor, beside=self._beside)
         self.stage_box = stages.Stage(made)
-        # The row's card is that of its settings, which are the subnetwork's own until they are moved.
-        card = (self.row_view or self.matrix).decision_card
         self._desk = Desk(
             self.search,
             self.map,
             self.stage_box,
-            card=card,
+            card=self.matrix.decision_card,
             pin_box=PinBox(self._keep, self._drop),
             jump=None if self._study.pair is None else self._jump,
         )
@@ -311,6 +308,7 @@ class Explorer(Linked):
         Returns:
             A table a view: "map", "matrix", "row_view" and "effects", as far as they are there.
         """
+        self.row_view  # noqa: B018 (made, if nobody has looked at it)
         numbers = {name: part.numbers() for name, part in self._parts.items() if isinstance(part, View)}
         return numbers if self.effects is None else {**numbers, "effects": self.effects.numbers()}
 
@@ -318,6 +316,7 @@ class Explorer(Linked):
         return self._study.reads()
 
     def _pages(self) -> tuple[str, list[tuple[LayoutDOM, str]]]:
+        self.row_view  # noqa: B018 (made, if nobody has looked at it)
         return f"Explorer: {label(self.tensor)}", [view.page() for view in self.views]
 
     def _say(self) -> None:

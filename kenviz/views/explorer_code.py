@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from kenviz.study.row_decision import own_k
 from kenviz.study.study import Study
 from kenviz.views.linked import Linked
 from kenviz.views.side_by_side import SideBySideView
@@ -20,12 +21,14 @@ def steps(explorer: Linked, study: Study, usual: Mapping[str, Mapping[str, Any]]
         if getattr(explorer, name) != value:
             yield f"explorer.{name} = {getattr(explorer, name)!r}"
     rows, columns = study.shape(explorer.tensor)
+    states = explorer.state
+    row = states.get("row_view")
     whole: dict[tuple[str, str], Any] = {
         ("matrix", "rows"): (0.0, float(rows)),
         ("matrix", "columns"): (0.0, float(columns)),
-        ("row_view", "k"): None if explorer.row_view is None else explorer.row_view.own_k(),
+        ("row_view", "k"): None if row is None else own_k(study, row["tensor"], row["row"]),
     }
-    for name, state in explorer.state.items():
+    for name, state in states.items():
         for trait, value in state.items():
             if trait not in _PLACE and value != whole.get((name, trait), usual[name][trait]):
                 yield f"explorer.{name}.{trait} = {value!r}"

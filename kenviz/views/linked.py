@@ -13,6 +13,7 @@ from kenviz.views.history import History
 from kenviz.views.matrix import MatrixView
 from kenviz.views.retention import RetentionView
 from kenviz.views.row import RowView
+from kenviz.views.row_base import usual_state
 from kenviz.views.search import TensorSearch
 from kenviz.views.stage import Stage
 
@@ -40,7 +41,6 @@ class Linked(Exported):
     search: TensorSearch
     map: RetentionView | None
     matrix: MatrixView
-    row_view: RowView | None
     effects: View | None
     stage_box: Stage
     _study: Study
@@ -50,6 +50,12 @@ class Linked(Exported):
     _desk: Desk
     #: Why this place is looked at, after a jump.
     _remark = ""
+    _row_view: RowView | None = None
+
+    @property
+    def row_view(self) -> RowView | None:
+        """The row, which is made when it is first looked at; None without the pair of models."""
+        return None if self._study.pair is None else self._need_row_view()
 
     @property
     def stages(self) -> list[str]:
@@ -81,13 +87,24 @@ class Linked(Exported):
         for view in self.views:
             view.observe(self._picked, "tensor")
         self.matrix.observe(lambda change: self._enter(change["new"]), "entry")
-        if self.row_view is not None:
-            self.row_view.observe(lambda _: self._follow(), ["row", "entry"])
         for part in self._parts.values():
             part.observe(self._note, list(part.STATE))
         self._undo.on_click(lambda _: self.undo())
         self._redo.on_click(lambda _: self.redo())
         self._toggle.observe(lambda _: self._say(), "value")
+
+    def _need_row_view(self) -> RowView:
+        """The row at the place that is looked at, linked from now on: half of what an Explorer takes to open."""
+        with self._lock:
+            if self._row_view is None:
+                made = RowView(self._study.net, self._study, self.tensor, self.row, entry=self.column, theme=self.theme)
+                self._row_view = self._parts["row_view"] = made
+                # Its card is that of its settings, which are the subnetwork's own until they are moved.
+                self._desk.use_card(made.decision_card)
+                made.observe(self._picked, "tensor")
+                made.observe(lambda _: self._follow(), ["row", "entry"])
+                made.observe(self._note, list(made.STATE))
+            return self._row_view
 
     def _picked(self, change: dict[str, Any]) -> None:
         """Another tensor; one that was not pruned is only described in the list."""
@@ -134,7 +151,7 @@ class Linked(Exported):
 
     def _follow(self) -> None:
         with self._lock:
-            view = self.row_view
+            view = self._row_view
             # A view that changes its tensor changes its row on the way; its tensor comes first here.
             if not self._moving and view is not None and view.tensor == self.tensor:
                 self._go(self.tensor, view.row, view.entry)
@@ -177,10 +194,10 @@ class Linked(Exported):
                 self.map.tensor = tensor
             self.matrix.tensor = tensor
             self.matrix.entry = None if column < 0 else (row, column)
-            if self.row_view is not None:
-                self.row_view.tensor = tensor
-                self.row_view.row = row
-                self.row_view.entry = column
+            if self._row_view is not None:
+                self._row_view.tensor = tensor
+                self._row_view.row = row
+                self._row_view.entry = column
             self.stage_box.follow(tensor, row, column)
         self._note(None)
 
@@ -188,8 +205,11 @@ class Linked(Exported):
 
     @property
     def state(self) -> dict[str, dict[str, Any]]:
-        """The states of all parts, as plain values."""
-        return {name: part.state for name, part in self._parts.items()}
+        """The states of all parts, as plain values; of the row, too, if it has not been looked at."""
+        states = {name: part.state for name, part in self._parts.items()}
+        if self._row_view is None and self._study.pair is not None:
+            states["row_view"] = usual_state(self._study, self.tensor, self.row, entry=self.column)
+        return states
 
     def _note(self, change: dict[str, Any] | None) -> None:
         with self._lock:
@@ -218,7 +238,7 @@ class Linked(Exported):
                     setattr(part, trait, value)
             self.search.chosen = self.matrix.tensor
             entry = self.matrix.entry
-            row = self.row_view.row if self.row_view is not None else entry[0] if entry else 0
+            row = state["row_view"]["row"] if "row_view" in state else entry[0] if entry else 0
             # A tensor before its row: the other way round a row could be out of range.
             self.set_trait("row", 0)
             self.set_trait("column", -1)

@@ -188,6 +188,7 @@ class RetentionView(StudyView):
                 tall = figures.height(self._sheet.table, self._size)
                 self.pane.set("map", height=tall, min_height=tall)
             self.pane.patch("cells", **data)
+            self.pane.patch("blanks", **figures.blanks(data))
             self.pane.set("title", text=figures.title(self.measure, self._sheet))
         self._mark()
         self._redraw_strip()

@@ -21,7 +21,7 @@ from kenviz.text.labels import NARROW, label
 from kenviz.views.cards import CardBox, DecisionCard, row_card, with_effects
 from kenviz.views.controls import StepBox, choice, width
 from kenviz.views.entry_field import EntryField
-from kenviz.views.row_base import RowState
+from kenviz.views.row_base import RowState, usual_on
 from kenviz.views.row_text import caption, table
 
 
@@ -87,7 +87,7 @@ class RowView(RowState):
         self._make_controls()
         self._assign(row=row, rule=recipe.rule if rule is None else rule)
         self._assign(
-            on=on or (recipe.on if self._heeds_on() else "weights"),
+            on=on or usual_on(recipe, self.rule),
             kernel=recipe.kernel if kernel is None else kernel,
             k=own_k(self._study, self.tensor, row) if k is None else k,
             bandwidth=bandwidth,

@@ -8,7 +8,8 @@ import traitlets
 
 import ken
 from ken.density import KERNELS
-from kenviz.study.row_decision import Decision, attempt
+from kenviz.study.row_decision import Decision, attempt, own_k
+from kenviz.study.study import Study
 from kenviz.views.tensors import TensorView
 
 
@@ -88,6 +89,39 @@ class RowState(TensorView):
         return 0 if ken.rules.counts(self.rule) or shared else 1
 
     def _heeds_on(self) -> bool:
-        if self.rule not in ken.rules.names():
-            return True
-        return attempt(lambda: ken.rules.check_settings(self.rule, ken.rules.Settings("update")))[1] == ""
+        return _heeds_on(self.rule)
+
+
+def _heeds_on(rule: str) -> bool:
+    if rule not in ken.rules.names():
+        return True
+    return attempt(lambda: ken.rules.check_settings(rule, ken.rules.Settings("update")))[1] == ""
+
+
+def usual_on(recipe: ken.Recipe, rule: str) -> str:
+    """The values that a rule looks at where nothing else is said: those of the subnetwork's own, if it heeds any."""
+    return recipe.on if _heeds_on(rule) else "weights"
+
+
+def usual_state(study: Study, tensor: str, row: int, *, entry: int) -> dict[str, Any]:
+    """The state of the view of a row at the subnetwork's own settings, as a view that is made so would have it.
+
+    >>> import torch
+    >>> net = ken.prune({"w": torch.arange(8.0).reshape(2, 4)}, {"w": torch.zeros(2, 4)}, k=2, lazy=True)
+    >>> state = usual_state(Study(net, net.pair), "w", 1, entry=-1)
+    >>> state["row"], state["k"], list(state) == list(RowState.STATE)
+    (1, 2, True)
+    """
+    recipe = study.net.recipe
+    return {
+        "tensor": tensor,
+        "row": row,
+        "k": own_k(study, tensor, row),
+        "rule": recipe.rule,
+        "on": usual_on(recipe, recipe.rule),
+        "kernel": recipe.kernel,
+        "bandwidth": 1.0,
+        "step": 0,
+        "entry": entry,
+        "stability": True,
+    }

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import ipywidgets
+from bokeh.models import Plot
 
 import ken
 from kenviz.study.study import Study
@@ -80,15 +81,15 @@ class Stage(ipywidgets.VBox):
 def panels(
     study: Study,
     matrix: View,
-    row: View | None,
+    make_row: Callable[[], View] | None,
     *,
     tensor: Callable[[], str],
     beside: Mapping[str, ken.Subnetwork],
 ) -> dict[str, Panel]:
     """What the stage can show of a subnetwork, and of others beside it; tensor gives the name of what is looked at."""
     made = {"matrix": Panel("matrix", lambda: matrix)}
-    if row is not None:
-        made["row"] = Panel("row", lambda: row)
+    if make_row is not None:
+        made["row"] = Panel("row", make_row)
     if study.shares["layer"].notna().any():
         made["layers"] = Panel("all layers", lambda: LayersView(study.net, study))
     made["neighbours"] = Panel("neighbours", lambda: NeighbourView(study.net, study, tensor()))
@@ -100,13 +101,12 @@ def panels(
 
 def _lowered(view: View) -> View:
     """A view with figures as low as the stage needs them; what is exported has those it has elsewhere."""
-    for name, height in _HEIGHTS.items():
-        figures: Any = view.figure.select({"name": name})
-        for figure in figures:
-            if "height" in figure.properties():
-                figure.height = height
-                for axis in figure.yaxis:
-                    axis.axis_label_text_font_size = "10px"  # or it would be longer than the axis
+    document = view.figure.document
+    for model in () if document is None else list(document.models):
+        if isinstance(model, Plot) and model.name in _HEIGHTS:
+            model.height = _HEIGHTS[model.name]
+            for axis in model.yaxis:
+                axis.axis_label_text_font_size = "10px"  # or it would be longer than the axis
     return view
 
 

@@ -90,6 +90,48 @@ def test_a_tensor_that_was_not_pruned_is_described_and_nothing_moves(explorer):
     assert "carried" in explorer.search._words.value
 
 
+def test_the_row_is_made_when_it_is_first_looked_at_and_is_at_the_place_of_all_others(explorer, net, pair):
+    explorer.theme = "dark"
+    explorer.matrix.tensor = QUERY
+    explorer.matrix.entry = (5, 7)
+    assert "row_view" not in explorer._parts
+    said, state, code = explorer._desk.card.card.text, explorer.state, explorer.code()
+    assert said.splitlines()[:2] == ken.explain(net, pair, QUERY, 5).entry(7).text.splitlines()[:2]
+    view = explorer.row_view
+    assert view is explorer.row_view
+    assert (view.tensor, view.row, view.entry, view.theme) == (QUERY, 5, 7, "dark")
+    assert (explorer.state, explorer.code(), explorer._desk.card.card.text) == (state, code, said)
+    assert explorer._desk.card is view.decision_card
+    assert explorer._desk.card in explorer._desk._aside.children
+    explorer.undo()
+    assert (view.row, view.entry) == (0, -1)
+    explorer.close()
+    assert view.comm is None
+
+
+@pytest.mark.parametrize("settings", [{"k": 3}, {"k": 0.4, "rule": "update"}, {"k": 2, "on": "update"}], ids=str)
+def test_the_state_of_a_row_that_was_not_made_is_the_state_that_it_then_has(pair, settings):
+    explorer = Explorer(ken.prune(*pair, **settings), pair)
+    explorer.row = 1
+    before = explorer.state
+    assert list(before) == ["search", "map", "matrix", "row_view"]
+    assert before["row_view"] == explorer.row_view.state
+
+
+def test_a_row_that_is_first_looked_at_between_two_steps_back_is_there_at_both(explorer):
+    explorer.row = 3
+    explorer.row = 9
+    explorer.stage = "row"
+    explorer.row_view.k = 5
+    usual = explorer.row_view.own_k()
+    explorer.undo()
+    assert (explorer.row_view.row, explorer.row_view.k) == (9, usual)
+    explorer.undo()
+    assert (explorer.row, explorer.row_view.row) == (3, 3)
+    explorer.redo(), explorer.redo()
+    assert (explorer.row_view.row, explorer.row_view.k) == (9, 5)
+
+
 def test_undo_and_redo_pass_the_same_states(explorer):
     seen = [explorer.state]
     for change in (

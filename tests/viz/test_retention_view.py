@@ -96,9 +96,11 @@ class TestMap:
             assert tuple(mapper.palette) == (theme.DIVERGING if measure.middle else theme.SEQUENTIAL)
             assert measure.unit in named(view, "bar").title
             assert measure.label in view.caption
-            hatched = [pattern != " " for pattern in view.pane.column("cells", "hatch")]
-            assert hatched == np.isnan(values).tolist()
-            assert ("hatched: not defined" in named(view, "bar").title) is any(hatched)
+            places = [view.pane.column("cells", side).tolist() for side in ("layer", "kind")]
+            missing = [place for place, value in zip(zip(*places, strict=True), values, strict=True) if np.isnan(value)]
+            hatched = [view.pane.column("blanks", side).tolist() for side in ("layer", "kind")]
+            assert list(zip(*hatched, strict=True)) == missing
+            assert ("hatched: not defined" in named(view, "bar").title) is bool(missing)
 
     def test_ink_can_be_read_on_every_cell(self):
         inks = inks_of(np.linspace(-1, 1, 255), "neighbours_z")

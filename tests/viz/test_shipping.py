@@ -60,6 +60,28 @@ def test_what_changes_after_a_view_was_displayed_is_sent_though_no_page_has_aske
     assert sent[0]["generation"] == opening(view.pane)["generation"]
 
 
+def test_a_page_that_has_the_figure_is_not_sent_it_again_until_it_has_changed(models):
+    view = kenviz.RowView(*models, QUERY)
+    sent = []
+
+    def answer(**more):
+        view.pane._handle_custom_msg({"need": "figure", "view": "v1", **more}, [])
+        return sent.pop()
+
+    view.pane.send = lambda content, buffers=None: sent.append(content)
+    assert "figure" in answer(has=0)  # it was not sent ahead: whatever the page has is of another kernel
+    view._repr_mimebundle_()
+    has = opening(view.pane)["generation"]
+    assert answer(has=has) == {"current": "v1"}
+    for other in (None, -1, has + 1, str(has), [has], {}):
+        assert answer(has=other)["generation"] == has
+    view.row = 5
+    sent.clear()
+    changed = answer(has=has)
+    assert changed["generation"] > has
+    assert '"row 5 of' in json.dumps(changed["figure"])
+
+
 def test_an_explorer_sends_what_is_in_sight(models):
     explorer = kenviz.explore(*models)
     explorer._repr_mimebundle_()
