@@ -7,10 +7,14 @@ from typing import Annotated, TypeAlias
 
 import typer
 
-from ken import rules
-
 _MODEL = "Checkpoint folder, file of weights, or place on the hub (user/name@revision, hf://user/name@revision/path)."
 _TUNED = f"{_MODEL} Or an adapter (LoRA)."
+#: As `ken.rules` has them, which is not asked: it needs numpy, and to load that is a sixth of `ken --help`.
+RULES = (
+    *("ken", "grid", "density", "random", "magnitude", "update", "dare", "della", "changed", "smallest_magnitude"),
+    *("smallest_update", "pretrained_magnitude", "relative", "breadcrumbs", "cabs", "arcee_fusion"),
+)
+VALUES = ("weights", "update", "pretrained")
 #: What k is; a command that takes several says so behind it.
 K_HELP = "Entries of every row (100), or share of the row (0.5 or 50%)"
 
@@ -32,8 +36,8 @@ Base: TypeAlias = Annotated[
     ),
 ]
 Pretrained: TypeAlias = Annotated[str, typer.Argument(help="The model that it came from, likewise.")]
-Rule: TypeAlias = Annotated[str, typer.Option(help=f"How entries are chosen: {', '.join(rules.names())}.")]
-On: TypeAlias = Annotated[str, typer.Option(help=f"What a density is estimated of: {', '.join(rules.VALUES)}.")]
+Rule: TypeAlias = Annotated[str, typer.Option(help=f"How entries are chosen: {', '.join(RULES)}.")]
+On: TypeAlias = Annotated[str, typer.Option(help=f"What a density is estimated of: {', '.join(VALUES)}.")]
 Bandwidth: TypeAlias = Annotated[str, typer.Option(help="normal reference, scott, silverman, isj, or a number.")]
 Scope: TypeAlias = Annotated[
     str, typer.Option(help="Over what k is counted: row, or as many entries over each tensor, or the model.")

@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 
 import ken.demo
 from ken.cli import commands as cli
+from ken.cli import options
 from ken.errors import DemoError
 from ken.training import Evaluation
 
@@ -99,6 +100,15 @@ def test_an_interrupt_is_told_in_a_line(monkeypatch, capsys):
         cli.main()
     assert left.value.code == 130
     assert "interrupted" in capsys.readouterr().err
+
+
+def test_help_names_what_the_registry_has_without_loading_it():
+    script = "import sys; from ken.cli import commands; print(sorted({'numpy', 'torch', 'pandas'} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout == "[]\n"
+    assert list(options.RULES) == ken.rules.names()
+    assert options.VALUES == ken.rules.VALUES
+    shown = " ".join(CliRunner().invoke(cli.app, ["prune", "--help"], env={"COLUMNS": "400"}).output.split())
+    assert ", ".join(options.RULES[:8]) in shown
 
 
 def test_the_installed_command_knows_its_version_and_its_commands():
