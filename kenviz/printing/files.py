@@ -54,7 +54,12 @@ def png(figures: Figures, paper: Paper, *, dpi: float, palette: str, theme: str,
         canvas.draw()
         image = Image.fromarray(_opaque(canvas))
     if colours is not None:
-        image = image.quantize(colours, dither=Image.Dither.NONE)
+        # A tenth of the time of the usual method, and no larger; but its white is not quite.
+        paper_colour: Any = image.getpixel((0, 0))
+        image = image.quantize(colours, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
+        entry: Any = image.getpixel((0, 0))
+        known = image.getpalette() or []
+        image.putpalette([*known[: 3 * entry], *paper_colour, *known[3 * entry + 3 :]])
     elif palette == "grey":
         image = image.convert("L")
     file = io.BytesIO()

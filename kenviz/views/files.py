@@ -26,7 +26,7 @@ Pages = Sequence[tuple[LayoutDOM, str]]
 #: Dots an inch of the picture that a notebook keeps: fewer, until it is no larger than so many bytes.
 _STILL_DPI = (120.0, 96.0, 72.0, 48.0)
 MOST_BYTES = 100_000
-_STILL_COLOURS = 64
+_STILL_COLOURS = 128
 _UNKNOWN_THEME = "theme must be one of light, dark; got {!r}"
 
 
