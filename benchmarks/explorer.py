@@ -100,10 +100,11 @@ def opening(notebook: object, folder: Path, what: str, rounds: int) -> object:
     times, sides = [], f"{str(folder / 'a')!r}, {str(folder / 'b')!r}"
     for _ in range(rounds):
         one.page.evaluate("jupyterapp.commands.execute('notebook:clear-all-cell-outputs')")
+        one.execute("explorer.close()")
         clock = Clock(one)
 
         def act() -> None:
-            one.execute(f"explorer.close(); explorer = kenviz.explore({sides}, k=0.5)")
+            one.execute(f"explorer = kenviz.explore({sides}, k=0.5)")
             one.run_cell(1, wait=False)
 
         times.append(clock(act, DRAWN))
