@@ -2,8 +2,8 @@
 // opening.js, page_colours.js, controls.js and saving.js before this file, as one module.
 //
 // Python holds the truth: a view asks for the figure as it is now whenever it is drawn (first or second display, page
-// reload), applies what Python sends from then on, and reports what the user does. The first view of a figure draws what
-// has come with the widget at once, and asks whether that is still so.
+// reload), applies what Python sends from then on, and reports what the user does. The first view after a display draws
+// what has come with the widget at once, and asks whether that is still so.
 
 const QUIET_MS = 80; // a report waits for the user to pause that long: one turn of the wheel is dozens of changes
 const HURRY_MS = 250; // without an answer for that long, the figure that came with the widget is drawn: the kernel is busy
@@ -13,8 +13,8 @@ const BUSY_MS = 10000; // without a word that the last report was heard, the nex
 // BokehJS of that version, if the page has it. Python writes a pre-release as 3.10.0.dev5, BokehJS as 3.10.0-dev.5.
 const libraryIn = (version) => globalThis.Bokeh?.[version.replace(/\.?(dev|rc)(\d+)$/, "-$1.$2")];
 
-// Of these models a view was drawn already: what came with them may have been changed since.
-const shown = new WeakSet();
+// What came with a widget and has been drawn: the figure may have been changed since. Each display sends it anew.
+const drawn = new WeakSet();
 
 // Where BokehJS of that version is, or will be. Global, since every module instance has its own copy of this file.
 function slotOf(version) {
@@ -61,6 +61,32 @@ async function bokehOf(version, model) {
     slot.asked = true;
   });
   return slot.loaded.finally(() => clearTimeout(asking));
+}
+
+// Of what BokehJS listens to, the page's viewport alone outlives a figure, and 3.9 never takes that back: every figure
+// would stay in memory as long as the page (bokeh#15290). Lists of what is heard while a figure is drawn, one for each
+// that is being drawn; global, since every module instance has its own copy of this file.
+function listsOfHeard() {
+  if (globalThis.__kenviz_heard) return globalThis.__kenviz_heard;
+  const lists = (globalThis.__kenviz_heard = new Set());
+  const viewport = globalThis.visualViewport;
+  if (!viewport) return lists;
+  const listen = viewport.addEventListener;
+  viewport.addEventListener = function (type, listener, ...options) {
+    if (type === "resize" && /canvas\.resize/.test(String(listener))) {
+      const heard = { listener, of: new Set(lists) }; // two figures that are drawn at a time cannot be told apart
+      for (const list of lists) list.push(heard);
+    }
+    return listen.call(this, type, listener, ...options);
+  };
+  return lists;
+}
+
+function unhear(list) {
+  for (const { listener, of } of list) {
+    of.delete(list);
+    if (of.size === 0) globalThis.visualViewport.removeEventListener("resize", listener);
+  }
 }
 
 // The inverse of `encode` in encoding.py.
@@ -205,9 +231,10 @@ function render({ model, el }) {
     if (index >= 0) Bokeh.documents.splice(index, 1);
   };
   const close = () => {
-    const { Bokeh, views, doc } = live;
+    const { Bokeh, views, doc, heard } = live;
     live = null;
     views.clear();
+    unhear(heard);
     forget(Bokeh, doc);
   };
 
@@ -224,15 +251,19 @@ function render({ model, el }) {
     host.replaceChildren();
     // Not by embed_item: that lets a moment pass, in which the element may go, and loses a document that has no place.
     const doc = Bokeh.require("document").Document.from_json(figure.doc);
+    const heard = [];
+    listsOfHeard().add(heard);
     try {
       const views = await Bokeh.embed.add_document_standalone(doc, host, [host]);
-      live = { Bokeh, views, root: views.get_by_id(figure.root_id), doc, themes };
+      live = { Bokeh, views, root: views.get_by_id(figure.root_id), doc, themes, heard };
     } catch (error) {
+      unhear(heard);
       forget(Bokeh, doc);
       throw error;
+    } finally {
+      listsOfHeard().delete(heard);
     }
     if (gone) return close();
-    shown.add(model);
     repaint();
     seen = generation;
     listen(live.doc, watch);
@@ -286,10 +317,15 @@ function render({ model, el }) {
     ask();
   });
   const ask = async () => {
-    const opening = shown.has(model) ? null : await openingOf(model).catch(() => null);
+    const packed = model.get("opening");
+    const opening = packed && !drawn.has(packed) ? await openingOf(model).catch(() => null) : null;
     if (gone) return;
-    if (opening) show(opening);
-    else hurry = setTimeout(drawOpening, HURRY_MS);
+    if (opening) {
+      drawn.add(packed);
+      show(opening);
+    } else {
+      hurry = setTimeout(drawOpening, HURRY_MS);
+    }
     model.send({ need: "figure", view, has: opening?.generation ?? null });
   };
   describe();

@@ -226,7 +226,7 @@ def test_panes_that_python_displays_have_bokehjs_without_asking(quiet_notebook):
     )
     nb.run()
     nb.wait("Bokeh.documents.length === 3")
-    assert nb.value("sent") == ["figure"] * 3
+    assert nb.value("sent") == ["current"] * 3  # and the figures have come with them
 
 
 def test_another_bokehjs_in_the_page_is_left_alone(quiet_notebook):
