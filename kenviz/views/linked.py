@@ -97,7 +97,9 @@ class Linked(Exported):
         """The row at the place that is looked at, linked from now on: half of what an Explorer takes to open."""
         with self._lock:
             if self._row_view is None:
-                made = RowView(self._study.net, self._study, self.tensor, self.row, entry=self.column, theme=self.theme)
+                made = RowView(
+                    self._study.net, self._study, self.tensor, row=self.row, entry=self.column, theme=self.theme
+                )
                 self._row_view = self._parts["row_view"] = made
                 # Its card is that of its settings, which are the subnetwork's own until they are moved.
                 self._desk.use_card(made.decision_card)
