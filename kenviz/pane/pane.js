@@ -47,6 +47,15 @@ function slotOf(version) {
   return slot;
 }
 
+// Ask the kernel for something. It may be gone by now, and the view with it: then there is nobody to answer.
+function ask(model, wanted) {
+  try {
+    model.send(wanted);
+  } catch (error) {
+    console.debug("kenviz: nobody to ask", wanted.need, error);
+  }
+}
+
 // BokehJS of that version: what the page has, what has come with the widgets, or what the kernel is asked for.
 async function bokehOf(version, model) {
   const present = libraryIn(version);
@@ -57,7 +66,7 @@ async function bokehOf(version, model) {
   Promise.race([libraryOf(model, version), late]).then((bytes) => {
     if (bytes) return slot.provide(bytes);
     // If another pane has asked, its kernel may be busy for minutes, or dead, while ours is not.
-    asking = setTimeout(() => model.send({ need: "bokehjs" }), slot.asked ? PATIENCE_MS : 0);
+    asking = setTimeout(() => ask(model, { need: "bokehjs" }), slot.asked ? PATIENCE_MS : 0);
     slot.asked = true;
   });
   return slot.loaded.finally(() => clearTimeout(asking));
@@ -314,9 +323,9 @@ function render({ model, el }) {
     model.on("msg:custom", receive);
     answered = false;
     patience = setTimeout(note, PATIENCE_MS);
-    ask();
+    begin();
   });
-  const ask = async () => {
+  const begin = async () => {
     const packed = model.get("opening");
     const opening = packed && !drawn.has(packed) ? await openingOf(model).catch(() => null) : null;
     if (gone) return;
@@ -326,7 +335,7 @@ function render({ model, el }) {
     } else {
       hurry = setTimeout(drawOpening, HURRY_MS);
     }
-    model.send({ need: "figure", view, has: opening?.generation ?? null });
+    ask(model, { need: "figure", view, has: opening?.generation ?? null });
   };
   describe();
   model.on("change:text", describe);
