@@ -74,7 +74,8 @@ def inside(action: str, rounds: int, *, cores: int = 0, **arguments: Any) -> dic
     """Samples of the actions that a function of `whole.actions` gives, in a process of their own, by name."""
     code = "from whole.measuring import report; report()"
     where = os.pathsep.join(filter(None, [str(_HERE.parent), os.environ.get("PYTHONPATH", "")]))
-    _, text = process(code, action, rounds, json.dumps(arguments), cores=cores, PYTHONPATH=where)
+    threads = {"OMP_NUM_THREADS": str(cores)} if cores else {}
+    _, text = process(code, action, rounds, json.dumps(arguments), cores=cores, PYTHONPATH=where, **threads)
     return {name: [Sample(*one) for one in samples] for name, samples in json.loads(text.splitlines()[-1]).items()}
 
 
