@@ -1,9 +1,14 @@
+import os
+
 import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from safetensors.torch import save_file
 
+from ken.errors import FormatError
+from ken.models.checkpoints.safetensors_file import Reader
 from ken.models.tensors.tensor_bytes import Reference, fingerprint
 from ken.models.tensors.tensor_reader import Entries
 
@@ -47,3 +52,21 @@ def test_it_is_a_view_of_what_is_trained():
     part = Entries.from_tensor(weight).read(0, 3)
     assert not part.requires_grad
     assert part.data_ptr() == weight.data_ptr()
+
+
+def test_a_file_that_was_cut_since_it_was_opened_is_told_by_its_name(tmp_path):
+    path = tmp_path / "model.safetensors"
+    save_file({"a": torch.ones(4096), "b": torch.ones(4096)}, path)
+    reader = Reader(path)
+    os.truncate(path, 208)
+    with pytest.raises(FormatError, match=r"model.safetensors: b cannot be read"):
+        reader.tensor("b")
+
+
+def test_a_tensor_may_begin_at_any_byte(tmp_path):
+    header = (
+        b'{"x":{"dtype":"U8","shape":[3],"data_offsets":[0,3]},"y":{"dtype":"F32","shape":[1,2],"data_offsets":[3,11]}}'
+    )
+    path = tmp_path / "odd.safetensors"
+    path.write_bytes(len(header).to_bytes(8, "little") + header + b"abc" + np.array([1, 2], "<f4").tobytes())
+    assert torch.equal(Reader(path).tensor("y"), torch.tensor([[1.0, 2.0]]))

@@ -55,16 +55,9 @@ class OnDisk(Mapping[str, "torch.Tensor"]):
 
     def __init__(self, places: Mapping[str, tuple[Store | Mapping[str, torch.Tensor], str]]) -> None:
         self._places = places
-        # Shapes and dtypes are asked for a dozen times.
-        self._views: dict[str, torch.Tensor] = {}
 
     def __getitem__(self, name: str) -> torch.Tensor:
-        view = self._views.get(name)
-        if view is not None:
-            return view
         file, stored_name = self._places[name]
-        if isinstance(file, Reader):
-            return self._views.setdefault(name, file.tensor(stored_name))
         return file.tensor(stored_name) if isinstance(file, Store) else file[stored_name]
 
     def __iter__(self) -> Iterator[str]:

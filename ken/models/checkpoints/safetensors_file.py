@@ -160,12 +160,13 @@ class Reader(Store):
         blob = self._blobs.get(name, {})
         dtype = getattr(torch, _NAMES.get(blob.get("dtype", ""), ""), None)
         entries = math.prod(blob.get("shape", ()))
-        if dtype is None or entries == 0 or sys.byteorder != "little":
-            try:
+        try:
+            if dtype is None or entries == 0 or sys.byteorder != "little":
                 return self._file.get_tensor(name)
-            except (SafetensorError, RuntimeError, ValueError, OverflowError) as error:
-                raise FormatError(f"{self.path}: {name} cannot be read: {error}") from None
-        return torch.frombuffer(self._map, dtype=dtype, count=entries, offset=self._begins[name]).view(blob["shape"])
+            flat = torch.frombuffer(self._map, dtype=dtype, count=entries, offset=self._begins[name])
+            return flat.view(blob["shape"])
+        except (SafetensorError, RuntimeError, ValueError, OverflowError) as error:  # it may have been cut since
+            raise FormatError(f"{self.path}: {name} cannot be read: {error}") from None
 
     @cached_property
     def _map(self) -> mmap.mmap:
